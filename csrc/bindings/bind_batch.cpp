@@ -1,0 +1,71 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "bindings/array.hpp"
+#include "kflow/batch.hpp"
+#include "kflow/error.hpp"
+
+namespace kflow::python {
+namespace {
+
+// `order` lists the rows with the coarse ones first. The gradient comes back by row of x.
+double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& order,
+           Index n_coarse, const Kernel& kernel, double nugget,
+           std::optional<Array<double>> gradient, int n_threads) {
+    const auto xs = in(x, "X");
+    const auto ys = in(y, "Y", xs.rows);
+    if (order.ndim() != 1 || order.shape(0) != xs.rows || n_coarse < 0 || n_coarse > xs.rows) {
+        refuse("order", "(" + std::to_string(xs.rows) + ",)");
+    }
+    const Index* rows = order.data();
+    if (std::any_of(rows, rows + xs.rows, [&](Index i) { return i < 0 || i >= xs.rows; })) {
+        throw std::out_of_range("order holds a row that X does not have");
+    }
+    MatrixView<double> result;
+    if (gradient) {
+        result = out(*gradient, "gradient", xs.rows, xs.cols);
+    }
+    const py::gil_scoped_release unlocked;
+    Batch batch;
+    batch.resize(xs.rows, xs.cols, ys.cols);
+    for (Index i = 0; i < xs.rows; ++i) {
+        std::copy(xs.row(rows[i]), xs.row(rows[i]) + xs.cols, batch.points().row(i));
+        std::copy(ys.row(rows[i]), ys.row(rows[i]) + ys.cols, batch.targets().row(i));
+    }
+    batch.factor(kernel, nugget, nullptr, n_threads);
+    const double loss = batch.rho(n_coarse, nullptr, 1);
+    if (gradient) {
+        std::vector<double> ordered(static_cast<std::size_t>(xs.rows * xs.cols));
+        batch.gradient({ordered.data(), xs.rows, xs.cols}, n_threads);
+        for (Index i = 0; i < xs.rows; ++i) {
+            std::copy_n(ordered.data() + i * xs.cols, xs.cols, result.row(rows[i]));
+        }
+    }
+    return loss;
+}
+
+}  // namespace
+
+void bind_batch(py::module_& m) {
+    static py::exception<NotPositiveDefinite> not_positive_definite(m, "NotPositiveDefinite");
+    static py::exception<Diverged> diverged(m, "Diverged");
+    py::register_exception_translator([](std::exception_ptr error) {
+        try {
+            std::rethrow_exception(error);
+        } catch (const NotPositiveDefinite& e) {
+            py::set_error(not_positive_definite, py::make_tuple(e.first, e.second));
+        } catch (const Diverged& e) {
+            py::set_error(diverged, e.what());
+        }
+    });
+
+    py::class_<Batch>(m, "Batch", "Memory that the layers of one flow reuse.").def(py::init<>());
+    m.def("rho", &rho, py::arg("X").noconvert(), py::arg("Y").noconvert(),
+          py::arg("order").noconvert(), py::arg("n_coarse"), py::arg("kernel"), py::arg("nugget"),
+          py::arg("gradient").noconvert(), py::arg("n_threads"));
+}
+
+}  // namespace kflow::python

@@ -1,0 +1,75 @@
+#include <pybind11/stl.h>
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "bindings/array.hpp"
+#include "kflow/apply.hpp"
+#include "kflow/gram.hpp"
+#include "kflow/kernel.hpp"
+
+namespace kflow::python {
+namespace {
+
+Kernel make_kernel(const std::string& family, double length_scale, double alpha) {
+    static const std::map<std::string, Family> families{
+        {"gaussian", Family::gaussian},
+        {"laplacian", Family::laplacian},
+        {"matern32", Family::matern32},
+        {"matern52", Family::matern52},
+        {"rational_quadratic", Family::rational_quadratic},
+        {"inverse_multiquadric", Family::inverse_multiquadric},
+    };
+    const auto found = families.find(family);
+    if (found == families.end()) {
+        throw std::invalid_argument("family: unknown kernel family '" + family + "'");
+    }
+    return {found->second, length_scale, alpha};
+}
+
+template <class T>
+void bind_precision(py::module_& m) {
+    m.def(
+        "gram",
+        [](const Array<T>& x, const Array<T>& z, const Kernel& kernel, Array<T> result,
+           int n_threads) {
+            const auto xs = in(x, "X");
+            const auto zs = in(z, "Z", -1, xs.cols);
+            const auto view = out(result, "out", xs.rows, zs.rows);
+            const py::gil_scoped_release unlocked;
+            gram<T>(xs, zs, kernel, view, n_threads);
+        },
+        py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("kernel"),
+        py::arg("out").noconvert(), py::arg("n_threads"));
+
+    m.def(
+        "apply",
+        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+           double step, const std::optional<Array<T>>& base, Array<T> result, int n_threads) {
+            const auto xs = in(x, "X");
+            const auto zs = in(z, "Z", -1, xs.cols);
+            const auto cs = in(c, "C", zs.rows);
+            const auto view = out(result, "out", xs.rows, cs.cols);
+            MatrixView<const T> bases;
+            if (base) {
+                bases = in(*base, "base", xs.rows, cs.cols);
+            }
+            const py::gil_scoped_release unlocked;
+            apply<T>(xs, zs, cs, kernel, step, bases, view, n_threads);
+        },
+        py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
+        py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(),
+        py::arg("out").noconvert(), py::arg("n_threads"));
+}
+
+}  // namespace
+
+void bind_kernel(py::module_& m) {
+    py::class_<Kernel>(m, "Kernel")
+        .def(py::init(&make_kernel), py::arg("family"), py::arg("length_scale"), py::arg("alpha"));
+    bind_precision<float>(m);
+    bind_precision<double>(m);
+}
+
+}  // namespace kflow::python

@@ -1,0 +1,114 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/array.hpp"
+#include "kflow/layer.hpp"
+
+namespace kflow::python {
+namespace {
+
+StepRule step_rule(const std::string& name) {
+    static const std::map<std::string, StepRule> rules{{"relative", StepRule::relative},
+                                                       {"rms", StepRule::rms},
+                                                       {"absolute", StepRule::absolute},
+                                                       {"fixed", StepRule::fixed}};
+    const auto found = rules.find(name);
+    if (found == rules.end()) {
+        throw std::invalid_argument("step: unknown rule '" + name + "'");
+    }
+    return found->second;
+}
+
+template <class T>
+using Sets = std::vector<std::pair<Array<T>, Array<T>>>;
+
+template <class T>
+std::vector<MovingPoints<T>> views_of(Sets<T>& sets) {
+    std::vector<MovingPoints<T>> views;
+    for (auto& [points, displacement] : sets) {
+        const auto shape = in(points, "points", -1, views.empty() ? -1 : views[0].points.cols);
+        views.push_back({out(points, "points", shape.rows, shape.cols),
+                         out(displacement, "displacement", shape.rows, shape.cols)});
+    }
+    if (views.empty()) {
+        throw std::invalid_argument("sets must not be empty");
+    }
+    return views;
+}
+
+void check_rows(const Index* rows, Index n, Index end, const char* name) {
+    if (std::any_of(rows, rows + n, [&](Index i) { return i < 0 || i >= end; })) {
+        throw std::out_of_range(std::string(name) + " holds a row that does not exist");
+    }
+}
+
+template <class T>
+void bind_precision(py::module_& m) {
+    m.def(
+        "settle",
+        [](Array<T> points, Array<T> displacement, double pending, int n_threads) {
+            Sets<T> sets{{std::move(points), std::move(displacement)}};
+            const auto views = views_of<T>(sets);
+            const py::gil_scoped_release unlocked;
+            settle<T>(views[0], pending, n_threads);
+        },
+        py::arg("points").noconvert(), py::arg("displacement").noconvert(), py::arg("pending"),
+        py::arg("n_threads"));
+
+    m.def(
+        "flow_layer",
+        [](Sets<T> sets, double pending, const Array<double>& y,
+           const std::optional<Array<int>>& labels, const Array<Index>& batch,
+           const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
+           const std::string& step, double step_size, Array<T> z, Array<T> c, Batch& workspace,
+           int n_threads) {
+            const auto views = views_of<T>(sets);
+            const Index n = views[0].points.rows, d = views[0].points.cols;
+            const auto ys = in(y, "Y", n);
+            if (labels && (labels->ndim() != 1 || labels->shape(0) != n)) {
+                refuse("labels", "(" + std::to_string(n) + ",)");
+            }
+            if (batch.ndim() != 1) {
+                refuse("batch", "(batch_size,)");
+            }
+            const Index n_batch = batch.shape(0);
+            if (n_coarse < 1 || n_coarse >= n_batch) {
+                throw std::invalid_argument("n_coarse must lie in [1, batch_size)");
+            }
+            const auto halves = in(further_halves, "further_halves", -1, n_coarse);
+            check_rows(batch.data(), n_batch, n, "batch");
+            check_rows(halves.data, halves.rows * halves.cols, n_batch, "further_halves");
+            const auto zs = out(z, "z", n_batch, d);
+            const auto cs = out(c, "c", n_batch, d);
+            const LayerOptions options{kernel,    nugget,   step_rule(step),
+                                       step_size, n_coarse, 1 + halves.rows};
+            LayerReport report;
+            {
+                const py::gil_scoped_release unlocked;
+                report = flow_layer<T>(views, pending, ys, labels ? labels->data() : nullptr,
+                                       batch.data(), n_batch, halves.data, options, zs, cs,
+                                       workspace, n_threads);
+            }
+            return py::make_tuple(report.rho, report.step, report.class_distance_ratio);
+        },
+        py::arg("sets").noconvert(), py::arg("pending"), py::arg("Y").noconvert(),
+        py::arg("labels").noconvert(), py::arg("batch").noconvert(),
+        py::arg("further_halves").noconvert(), py::arg("n_coarse"), py::arg("kernel"),
+        py::arg("nugget"), py::arg("step"), py::arg("step_size"), py::arg("z").noconvert(),
+        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
+}
+
+}  // namespace
+
+void bind_layer(py::module_& m) {
+    bind_precision<float>(m);
+    bind_precision<double>(m);
+}
+
+}  // namespace kflow::python

@@ -1,0 +1,28 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/blas_capi.hpp"
+#include "kflow/blas.hpp"
+#include "kflow/runtime.hpp"
+
+namespace py = pybind11;
+
+namespace kflow::python {
+
+void bind_runtime(py::module_& m) {
+    simd_level();  // a bad KFLOW_SIMD_LEVEL is reported here, at import
+
+    m.attr("__version__") = KFLOW_VERSION;
+    m.attr("compiler") = KFLOW_COMPILER;
+    m.def("simd_level", &simd_level);
+    m.def("simd_levels", &simd_levels);
+    m.def("set_simd_level", &set_simd_level, py::arg("name"));
+    m.def("parallel_backend", &parallel_backend);
+    m.def("max_team_size", &max_team_size);
+    m.def("forked_after_team", &forked_after_team);
+    m.def("install_blas", &install_blas, py::arg("blas_capi"), py::arg("lapack_capi"));
+    m.def("remove_blas", [] { set_blas(BlasTable{}); });
+    m.def("has_blas", [] { return blas().complete(); });
+}
+
+}  // namespace kflow::python

@@ -1,0 +1,18 @@
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+namespace kflow::python {
+void bind_runtime(py::module_& m);
+void bind_kernel(py::module_& m);
+void bind_batch(py::module_& m);
+void bind_layer(py::module_& m);
+}  // namespace kflow::python
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    m.doc() = "The compiled core of kflow. Private: use the functions of the package instead.";
+    kflow::python::bind_runtime(m);
+    kflow::python::bind_kernel(m);
+    kflow::python::bind_batch(m);
+    kflow::python::bind_layer(m);
+}

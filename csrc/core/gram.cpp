@@ -1,0 +1,40 @@
+#include "kflow/gram.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/kernel_operator.hpp"
+#include "core/parallel.hpp"
+
+namespace kflow {
+
+template <class T>
+void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
+          int n_threads) {
+    detail::KernelOperator<T> op;
+    op.prepare(z, {}, kernel);
+    const Index tile = op.tile_rows();
+    const Index n_tiles = (x.rows + tile - 1) / tile;
+    std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
+    const bool same = x.data == z.data && x.rows == z.rows;
+    detail::parallel_for(n_tiles, n_threads, [&](Index t, int worker) {
+        const Index first = t * tile;
+        const Index rows = std::min(tile, x.rows - first);
+        std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];
+        mine.resize(static_cast<std::size_t>(op.scratch_size(tile)));
+        op.gram({x.row(first), rows, x.cols, x.stride}, {out.row(first), rows, out.cols, out.stride},
+                mine.data());
+        if (same) {
+            for (Index i = first; i < first + rows; ++i) {
+                out(i, i) = T(1);
+            }
+        }
+    });
+}
+
+template void gram(MatrixView<const float>, MatrixView<const float>, const Kernel&,
+                   MatrixView<float>, int);
+template void gram(MatrixView<const double>, MatrixView<const double>, const Kernel&,
+                   MatrixView<double>, int);
+
+}  // namespace kflow

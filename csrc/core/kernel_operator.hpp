@@ -1,0 +1,53 @@
+#pragma once
+
+#include <vector>
+
+#include "core/simd_table.hpp"
+#include "kflow/kernel.hpp"
+#include "kflow/matrix_view.hpp"
+
+namespace kflow::detail {
+
+/// The map x -> K(x, z) c for fixed centres z (m, d) and coefficients c (m, q), prepared once and
+/// applied tile by tile from many threads.
+///
+/// In low dimension distances are summed directly, and profile and accumulation follow in registers.
+/// Otherwise r^2 = |x|^2 + |z|^2 - 2 x.z by gemm, on points translated to the centres' mean: that
+/// changes no distance and keeps the digits of data that lie far from the origin. What cancellation
+/// then leaves is an error of r^2 relative to |x|^2 + |z|^2, harmless to a profile that is smooth
+/// in r^2; for the Laplacian, which is not, close pairs are summed directly.
+template <class T>
+class KernelOperator {
+   public:
+    /// `c` may be a null view when only gram() is wanted. Keeps no reference to z or c unless
+    /// gemm-sized, in which case they must outlive the use.
+    void prepare(MatrixView<const T> z, MatrixView<const T> c, const Kernel& kernel);
+
+    /// Rows that one call of apply() should be given: a tile that stays in the second-level cache.
+    Index tile_rows() const;
+
+    /// Elements of scratch that a call with so many rows needs.
+    Index scratch_size(Index rows) const;
+
+    /// out (rows, q) = K(x, z) c; x (rows, d) and out may be the same memory.
+    void apply(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
+
+    /// out (rows, m) = K(x, z)
+    void gram(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
+
+   private:
+    void tile_by_gemm(MatrixView<const T> x, MatrixView<T> k, T* scratch) const;
+    void sum_close_pairs_directly(const T* x, T x_norm, T* r2) const;
+
+    Kernel kernel_;
+    bool direct_ = false;
+    Index m_ = 0, d_ = 0, q_ = 0;
+    MatrixView<const T> c_;
+    std::vector<T> z_;      // (m, d) centred, for the gemm
+    std::vector<T> zt_;     // (d, padded m), where the engine's own kernels read it
+    std::vector<T> ct_;     // (q, padded m) for direct_apply, or (m, padded q) for the own gemm
+    std::vector<T> shift_;  // (d)
+    std::vector<T> norms_;  // |z_j|^2
+};
+
+}  // namespace kflow::detail

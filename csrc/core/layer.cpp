@@ -1,0 +1,208 @@
+#include "kflow/layer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "core/kernel_operator.hpp"
+#include "core/parallel.hpp"
+#include "core/simd_table.hpp"
+#include "kflow/error.hpp"
+
+namespace kflow {
+namespace {
+
+// A layer that moves the points by so many times their own size has left the flow.
+constexpr double kExplosion = 10.0;
+
+constexpr Index kSettleTile = 256;
+
+template <class T>
+struct Tile {
+    const MovingPoints<T>* set;
+    Index first, rows;
+    bool measured;
+};
+
+template <class T>
+std::vector<Tile<T>> cut(const std::vector<MovingPoints<T>>& sets, Index tile_rows) {
+    std::vector<Tile<T>> tiles;
+    for (const MovingPoints<T>& set : sets) {
+        for (Index first = 0; first < set.points.rows; first += tile_rows) {
+            tiles.push_back({&set, first, std::min(tile_rows, set.points.rows - first),
+                             &set == &sets.front()});
+        }
+    }
+    return tiles;
+}
+
+template <class T>
+void settle_rows(const MovingPoints<T>& set, Index first, Index rows, double pending) {
+    if (pending == 0.0) {
+        return;  // the displacement may hold anything
+    }
+    for (Index i = first; i < first + rows; ++i) {
+        T* x = set.points.row(i);
+        detail::simd().get<T>().add_scaled(x, set.displacement.row(i), static_cast<T>(pending), x,
+                                           set.points.cols);
+    }
+}
+
+// What the step rules need to know of the points of one tile.
+struct Extent {
+    double min_ratio = std::numeric_limits<double>::infinity();  // of |x|^2 / |G|^2
+    double max_g = 0.0, sum_x = 0.0, sum_g = 0.0;                // of squares
+
+    void add(double x, double g) {
+        if (x > 0.0 && g > 0.0) {
+            min_ratio = std::min(min_ratio, x / g);
+        }
+        max_g = std::max(max_g, g);
+        sum_x += x;
+        sum_g += g;
+    }
+
+    void add(const Extent& other) {
+        min_ratio = std::min(min_ratio, other.min_ratio);
+        max_g = std::max(max_g, other.max_g);
+        sum_x += other.sum_x;
+        sum_g += other.sum_g;
+    }
+};
+
+double step_of(StepRule rule, double size, const Extent& extent) {
+    if (extent.sum_g == 0.0) {
+        return 0.0;
+    }
+    switch (rule) {
+        case StepRule::relative:
+            return std::isinf(extent.min_ratio) ? 0.0 : size * std::sqrt(extent.min_ratio);
+        case StepRule::rms:
+            return size * std::sqrt(extent.sum_x / extent.sum_g);
+        case StepRule::absolute:
+            return size / std::sqrt(extent.max_g);
+        case StepRule::fixed:
+            break;
+    }
+    return size;
+}
+
+template <class T>
+void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index n,
+            MatrixView<T> out) {
+    const Index d = set.points.cols;
+    for (Index i = 0; i < n; ++i) {
+        const T* x = set.points.row(rows[i]);
+        if (pending == 0.0) {
+            std::copy(x, x + d, out.row(i));
+        } else {
+            detail::simd().get<T>().add_scaled(x, set.displacement.row(rows[i]),
+                                               static_cast<T>(pending), out.row(i), d);
+        }
+    }
+}
+
+}  // namespace
+
+template <class T>
+void settle(MovingPoints<T> set, double pending, int n_threads) {
+    const Index n_tiles = (set.points.rows + kSettleTile - 1) / kSettleTile;
+    detail::parallel_for(n_tiles, n_threads, [&](Index t, int) {
+        const Index first = t * kSettleTile;
+        settle_rows(set, first, std::min(kSettleTile, set.points.rows - first), pending);
+    });
+}
+
+template <class T>
+LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
+                       MatrixView<const double> y, const int* labels, const Index* batch,
+                       Index n_batch, const Index* further_halves, const LayerOptions& options,
+                       MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads) {
+    const MovingPoints<T>& training = sets.front();
+    const Index d = training.points.cols;
+    const Index m = y.cols;
+    LayerReport report;
+
+    workspace.resize(n_batch, d, m);
+    gather(training, pending, batch, n_batch, z);
+    std::vector<int> batch_labels;
+    for (Index i = 0; i < n_batch; ++i) {
+        std::copy(z.row(i), z.row(i) + d, workspace.points().row(i));
+        std::copy(y.row(batch[i]), y.row(batch[i]) + m, workspace.targets().row(i));
+        if (labels != nullptr) {
+            batch_labels.push_back(labels[batch[i]]);
+        }
+    }
+    report.class_distance_ratio =
+        workspace.factor(options.kernel, options.nugget,
+                         labels != nullptr ? batch_labels.data() : nullptr, n_threads);
+    report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves);
+
+    // Descent: C = A^-1 (-d rho / dz).
+    std::vector<double> descent(static_cast<std::size_t>(n_batch * d));
+    const MatrixView<double> g(descent.data(), n_batch, d);
+    workspace.gradient(g, n_threads);
+    for (double& value : descent) {
+        value = -value;
+    }
+    workspace.solve(g, n_threads);
+    for (Index i = 0; i < n_batch; ++i) {
+        for (Index k = 0; k < d; ++k) {
+            c(i, k) = static_cast<T>(g(i, k));
+        }
+    }
+
+    detail::KernelOperator<T> op;
+    op.prepare(z, c, options.kernel);
+    const std::vector<Tile<T>> tiles = cut(sets, op.tile_rows());
+    const Index scratch_size = op.scratch_size(op.tile_rows());
+    std::vector<T> scratch(static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
+    std::vector<Extent> extents(tiles.size());
+    detail::parallel_for(static_cast<Index>(tiles.size()), n_threads, [&](Index t, int worker) {
+        const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
+        const MovingPoints<T>& set = *tile.set;
+        settle_rows(set, tile.first, tile.rows, pending);
+        op.apply({set.points.row(tile.first), tile.rows, d, set.points.stride},
+                 {set.displacement.row(tile.first), tile.rows, d, set.displacement.stride},
+                 scratch.data() + worker * scratch_size);
+        if (tile.measured) {
+            const auto dot = detail::simd().get<T>().dot;
+            for (Index i = tile.first; i < tile.first + tile.rows; ++i) {
+                const T* x = set.points.row(i);
+                const T* moved = set.displacement.row(i);
+                extents[static_cast<std::size_t>(t)].add(static_cast<double>(dot(x, x, d)),
+                                                         static_cast<double>(dot(moved, moved, d)));
+            }
+        }
+    });
+
+    Extent total;
+    for (const Extent& extent : extents) {
+        total.add(extent);
+    }
+    report.step = step_of(options.rule, options.step_size, total);
+    report.relative_displacement =
+        total.sum_x > 0.0 ? report.step * std::sqrt(total.sum_g / total.sum_x) : 0.0;
+    if (!std::isfinite(report.rho) || !std::isfinite(total.sum_g) || !std::isfinite(total.sum_x)) {
+        throw Diverged("a value is no longer finite");
+    }
+    if (report.relative_displacement > kExplosion) {
+        throw Diverged("one layer would move the points by " +
+                       std::to_string(report.relative_displacement) + " times their rms norm");
+    }
+    return report;
+}
+
+template void settle(MovingPoints<float>, double, int);
+template void settle(MovingPoints<double>, double, int);
+template LayerReport flow_layer(const std::vector<MovingPoints<float>>&, double,
+                                MatrixView<const double>, const int*, const Index*, Index,
+                                const Index*, const LayerOptions&, MatrixView<float>,
+                                MatrixView<float>, Batch&, int);
+template LayerReport flow_layer(const std::vector<MovingPoints<double>>&, double,
+                                MatrixView<const double>, const int*, const Index*, Index,
+                                const Index*, const LayerOptions&, MatrixView<double>,
+                                MatrixView<double>, Batch&, int);
+
+}  // namespace kflow

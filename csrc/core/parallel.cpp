@@ -1,0 +1,45 @@
+#include "core/parallel.hpp"
+
+#include <atomic>
+
+#include "kflow/runtime.hpp"
+
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+
+namespace kflow {
+namespace detail {
+namespace {
+
+#ifdef _WIN32
+long process_id() { return 1; }  // no fork there
+#else
+long process_id() { return static_cast<long>(getpid()); }
+#endif
+
+std::atomic<long> team_process{0};
+
+}  // namespace
+
+void note_team() { team_process.store(process_id(), std::memory_order_relaxed); }
+
+// libgomp hangs in a child that starts a team after its parent did: the pool's threads are gone.
+bool may_start_team() { return !forked_after_team(); }
+
+}  // namespace detail
+
+bool forked_after_team() {
+    const long process = detail::team_process.load(std::memory_order_relaxed);
+    return process != 0 && process != detail::process_id();
+}
+
+#ifdef _OPENMP
+const char* parallel_backend() { return "openmp"; }
+int max_team_size() { return omp_get_max_threads(); }
+#else
+const char* parallel_backend() { return "serial"; }
+int max_team_size() { return 1; }
+#endif
+
+}  // namespace kflow

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <vector>
+
+#include "kflow/kernel.hpp"
+#include "kflow/matrix_view.hpp"
+
+namespace kflow {
+
+/// The N_f points of one layer and the algebra on them, always in double precision.
+///
+/// With A = K(x, x) + nugget I and a coarse subset c,
+///
+///     rho = 1 - tr(Y_c' A_cc^-1 Y_c) / tr(Y' A^-1 Y)   in [0, 1]
+///
+/// (Owhadi and Yoo, J. Comp. Phys. 389, 2019). With the coarse points first, A = L L' and
+/// V = L^-1 Y this is sum_{i >= n_coarse} |V_i|^2 / sum_i |V_i|^2: one factorisation, no
+/// subtraction. Its differential is -(1/D) sum_ij M_ij dK_ij with D = tr(Y' A^-1 Y) and
+/// M = (1 - rho) y y' - z z', y = A^-1 Y, z = A_cc^-1 Y_c on c and zero elsewhere.
+///
+/// Use: resize, fill points() and targets(), factor, rho, then gradient and solve as needed. The
+/// object keeps its memory from one layer to the next; two threads must not share one.
+class Batch {
+   public:
+    /// n points in d dimensions with m targets; the first coarse subset comes first.
+    void resize(Index n, Index d, Index m);
+
+    MatrixView<double> points() { return {points_.data(), n_, d_}; }
+    MatrixView<double> targets() { return {targets_.data(), n_, m_}; }
+
+    /// Assembles and factors A. Translates points() to their mean, which changes no distance and
+    /// keeps the digits. Throws NotPositiveDefinite. Cost n^3/3 + n^2 d flops.
+    ///
+    /// With `labels` (n entries, in the order of the points) returns the mean squared distance
+    /// between points of equal label over that between points of different label; else NaN.
+    double factor(const Kernel& kernel, double nugget, const int* labels, int n_threads);
+
+    /// rho averaged over n_halves coarse subsets of n_coarse points: the first n_coarse points, and
+    /// the rows of `further` (n_halves - 1, n_coarse), positions in the batch.
+    /// It is 0 when the targets are 0. Overwrites targets(). Cost n^2 m, and n_coarse^3/3 for each
+    /// further subset.
+    double rho(Index n_coarse, const Index* further, Index n_halves);
+
+    /// out (n, d) = d rho / d points. To be called once after rho(). Cost 2 n^2 (d + m n_halves).
+    void gradient(MatrixView<double> out, int n_threads);
+
+    /// b (n, q) <- A^-1 b. Cost 2 n^2 q.
+    void solve(MatrixView<double> b, int n_threads) const;
+
+   private:
+    MatrixView<double> matrix() { return {matrix_.data(), n_, n_}; }
+    MatrixView<double> slope() { return {slope_.data(), n_, n_}; }
+    [[noreturn]] void throw_not_positive_definite() const;
+
+    Index n_ = 0, d_ = 0, m_ = 0, rank_ = 0;
+    double diagonal_ = 1.0;        // 1 + nugget
+    double norm_ = 0.0;            // D = tr(Y' A^-1 Y)
+    std::vector<double> points_;   // (n, d)
+    std::vector<double> targets_;  // (n, m): Y, then V
+    std::vector<double> matrix_;   // lower triangle: L; upper: K, until the gradient is taken
+    std::vector<double> slope_;    // dk/d(r^2), then M o 2 dk/d(r^2)
+    std::vector<double> left_;     // (n, rank): M = left right'
+    std::vector<double> right_;    // (n, rank)
+    std::vector<double> norms_;    // |x_i|^2
+};
+
+}  // namespace kflow

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "kflow/kernel.hpp"
+#include "kflow/matrix_view.hpp"
+
+namespace kflow {
+
+/// out(i, j) = k(|x_i - z_j|), x (n, d), z (m, d), out (n, m); `out` overlaps neither input.
+/// Cost 2 n m d flops and n m profiles. Rows are independent, so that the result does not depend
+/// on n_threads. When z is the same view as x the diagonal is exactly one.
+template <class T>
+void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
+          int n_threads);
+
+}  // namespace kflow

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <vector>
+
+#include "kflow/batch.hpp"
+#include "kflow/kernel.hpp"
+#include "kflow/matrix_view.hpp"
+
+namespace kflow {
+
+/// How far a layer moves. G is the displacement before it is scaled, i runs over all N points.
+///   relative  size * min_i |x_i| / |G_i|: no point moves more than a fraction of its norm
+///             (points at the origin have no say, they would stop the flow for good)
+///   rms       size * rms |x_i| / rms |G_i|: blind to a few outliers
+///   absolute  size / max_i |G_i|
+///   fixed     size
+enum class StepRule : int { relative, rms, absolute, fixed };
+
+/// Points (n, d) that the flow carries. Their true position is points + pending * displacement:
+/// the displacement is held back until its step is known, and added when the next layer touches
+/// the same tile anyway.
+template <class T>
+struct MovingPoints {
+    MatrixView<T> points;
+    MatrixView<T> displacement;
+};
+
+struct LayerOptions {
+    Kernel kernel;
+    double nugget = 0.0;
+    StepRule rule = StepRule::relative;
+    double step_size = 0.1;
+    Index n_coarse = 0;
+    Index n_halves = 1;
+};
+
+struct LayerReport {
+    double rho = 0.0;
+    double step = 0.0;  ///< the new pending step
+    double class_distance_ratio = 0.0;
+    double relative_displacement = 0.0;  ///< step * rms |G_i| / rms |x_i|
+};
+
+/// Adds the pending displacement: points += pending * displacement.
+template <class T>
+void settle(MovingPoints<T> set, double pending, int n_threads);
+
+/// One layer of the flow. sets[0] holds the N training points, on which the step rule is measured;
+/// every set moves. y (N, m) are the targets, labels (N entries) may be null.
+/// batch: N_f row numbers, the coarse ones first; further_halves: see Batch::rho.
+/// Receives z (N_f, d), the batch's positions, and c (N_f, d) such that the layer is
+/// x + step K(x, z) c for every x, to be stored for later points.
+///
+/// `pending` is the step of the layer before. On return it is settled, and report.step pends.
+/// Throws NotPositiveDefinite with `pending` not yet settled, and Diverged with it settled and
+/// nothing new pending: in both cases every position is the one before the layer.
+/// Cost 4 N N_f d flops and N N_f profiles, and the batch's algebra.
+template <class T>
+LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
+                       MatrixView<const double> y, const int* labels, const Index* batch,
+                       Index n_batch, const Index* further_halves, const LayerOptions& options,
+                       MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads);
+
+}  // namespace kflow

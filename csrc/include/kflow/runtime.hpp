@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace kflow {
+
+/// The instruction set in use: "baseline", "avx2", "avx512" or "neon". Chosen on first use as the
+/// best that the processor and the operating system support, or as KFLOW_SIMD_LEVEL says.
+std::string simd_level();
+
+/// Levels that this build contains and this processor runs, slowest first.
+std::vector<std::string> simd_levels();
+
+/// Throws std::invalid_argument, naming the choices, for a level that is not in simd_levels().
+void set_simd_level(const std::string& name);
+
+/// "openmp" or "serial".
+const char* parallel_backend();
+
+/// Upper bound that the OpenMP runtime puts on a team started by the calling thread.
+int max_team_size();
+
+/// True in a child forked after the parent ran a team: such a child computes on one thread,
+/// because the parent's OpenMP pool does not exist in it.
+bool forked_after_team();
+
+}  // namespace kflow

@@ -1,0 +1,120 @@
+// The radial profiles k(r^2) of kflow/kernel.hpp and their slopes dk/d(r^2).
+
+namespace {
+
+template <class T>
+struct ValueAndSlope {
+    Vec<T> value, slope;
+};
+
+template <class T>
+struct GaussianProfile {
+    T rate;  // 1 / 2 l^2
+    explicit GaussianProfile(const Kernel& k)
+        : rate(static_cast<T>(0.5 / (k.length_scale * k.length_scale))) {}
+    Vec<T> value(Vec<T> r2) const { return exp_nonpositive(r2 * -rate); }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> k = value(r2);
+        return {k, k * -rate};
+    }
+};
+
+template <class T>
+struct LaplacianProfile {
+    T rate;  // 1 / l
+    explicit LaplacianProfile(const Kernel& k) : rate(static_cast<T>(1.0 / k.length_scale)) {}
+    Vec<T> value(Vec<T> r2) const { return exp_nonpositive(sqrt(r2) * -rate); }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> r = sqrt(r2);
+        const Vec<T> k = exp_nonpositive(r * -rate);
+        const Vec<T> slope = k * (T(-0.5) * rate) / r;
+        return {k, where_less(Vec<T>{}, r, slope, r * T(0))};
+    }
+};
+
+template <class T>
+struct Matern32Profile {
+    T rate;  // 3 / l^2: h^2 = rate r^2
+    explicit Matern32Profile(const Kernel& k)
+        : rate(static_cast<T>(3.0 / (k.length_scale * k.length_scale))) {}
+    Vec<T> value(Vec<T> r2) const {
+        const Vec<T> h = sqrt(r2 * rate);
+        return (h + T(1)) * exp_nonpositive(-h);
+    }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> h = sqrt(r2 * rate);
+        const Vec<T> e = exp_nonpositive(-h);
+        return {(h + T(1)) * e, e * (T(-0.5) * rate)};
+    }
+};
+
+template <class T>
+struct Matern52Profile {
+    T rate;  // 5 / l^2: h^2 = rate r^2
+    explicit Matern52Profile(const Kernel& k)
+        : rate(static_cast<T>(5.0 / (k.length_scale * k.length_scale))) {}
+    Vec<T> value(Vec<T> r2) const {
+        const Vec<T> h2 = r2 * rate;
+        const Vec<T> h = sqrt(h2);
+        return (h2 * T(1.0 / 3.0) + h + T(1)) * exp_nonpositive(-h);
+    }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> h2 = r2 * rate;
+        const Vec<T> h = sqrt(h2);
+        const Vec<T> e = exp_nonpositive(-h);
+        return {(h2 * T(1.0 / 3.0) + h + T(1)) * e, (h + T(1)) * e * (T(-1.0 / 6.0) * rate)};
+    }
+};
+
+template <class T>
+struct RationalQuadraticProfile {
+    T rate;   // 1 / 2 alpha l^2
+    T alpha;
+    T slope;  // -1 / 2 l^2
+    explicit RationalQuadraticProfile(const Kernel& k)
+        : rate(static_cast<T>(0.5 / (k.alpha * k.length_scale * k.length_scale))),
+          alpha(static_cast<T>(k.alpha)),
+          slope(static_cast<T>(-0.5 / (k.length_scale * k.length_scale))) {}
+    Vec<T> value(Vec<T> r2) const {
+        return exp_nonpositive(log_of_at_least_one(r2 * rate + T(1)) * -alpha);
+    }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> base = r2 * rate + T(1);
+        const Vec<T> k = exp_nonpositive(log_of_at_least_one(base) * -alpha);
+        return {k, k * slope / base};
+    }
+};
+
+template <class T>
+struct InverseMultiquadricProfile {
+    T rate;  // 1 / l^2
+    explicit InverseMultiquadricProfile(const Kernel& k)
+        : rate(static_cast<T>(1.0 / (k.length_scale * k.length_scale))) {}
+    Vec<T> value(Vec<T> r2) const { return T(1) / sqrt(r2 * rate + T(1)); }
+    ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> base = r2 * rate + T(1);
+        const Vec<T> k = T(1) / sqrt(base);
+        return {k, k / base * (T(-0.5) * rate)};
+    }
+};
+
+// Calls body(profile) with the kernel's profile, so that the choice is made outside the loops.
+template <class T, class Body>
+inline void with_profile(const Kernel& kernel, Body&& body) {
+    switch (kernel.family) {
+        case Family::gaussian:
+            return body(GaussianProfile<T>(kernel));
+        case Family::laplacian:
+            return body(LaplacianProfile<T>(kernel));
+        case Family::matern32:
+            return body(Matern32Profile<T>(kernel));
+        case Family::matern52:
+            return body(Matern52Profile<T>(kernel));
+        case Family::rational_quadratic:
+            return body(RationalQuadraticProfile<T>(kernel));
+        case Family::inverse_multiquadric:
+            return body(InverseMultiquadricProfile<T>(kernel));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,68 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+compiler: str
+
+class NotPositiveDefinite(Exception): ...
+class Diverged(Exception): ...
+
+class Kernel:
+    def __init__(self, family: str, length_scale: float, alpha: float) -> None: ...
+
+class Batch:
+    def __init__(self) -> None: ...
+
+_Floats = npt.NDArray[np.floating[Any]]
+_Rows = npt.NDArray[np.intp]
+
+def simd_level() -> str: ...
+def simd_levels() -> list[str]: ...
+def set_simd_level(name: str) -> None: ...
+def parallel_backend() -> str: ...
+def max_team_size() -> int: ...
+def forked_after_team() -> bool: ...
+def install_blas(blas_capi: dict[str, Any], lapack_capi: dict[str, Any]) -> bool: ...
+def remove_blas() -> None: ...
+def has_blas() -> bool: ...
+def gram(X: _Floats, Z: _Floats, kernel: Kernel, out: _Floats, n_threads: int) -> None: ...
+def apply(
+    X: _Floats,
+    Z: _Floats,
+    C: _Floats,
+    kernel: Kernel,
+    step: float,
+    base: _Floats | None,
+    out: _Floats,
+    n_threads: int,
+) -> None: ...
+def rho(
+    X: _Floats,
+    Y: _Floats,
+    order: _Rows,
+    n_coarse: int,
+    kernel: Kernel,
+    nugget: float,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def settle(points: _Floats, displacement: _Floats, pending: float, n_threads: int) -> None: ...
+def flow_layer(
+    sets: list[tuple[_Floats, _Floats]],
+    pending: float,
+    Y: _Floats,
+    labels: npt.NDArray[np.intc] | None,
+    batch: _Rows,
+    further_halves: _Rows,
+    n_coarse: int,
+    kernel: Kernel,
+    nugget: float,
+    step: str,
+    step_size: float,
+    z: _Floats,
+    c: _Floats,
+    workspace: Batch,
+    n_threads: int,
+) -> tuple[float, float, float]: ...

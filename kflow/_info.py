@@ -1,0 +1,45 @@
+"""What this build is and what it runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+from kflow import _core
+from kflow._threads import get_num_threads, single_threaded_blas
+
+__all__ = ["build_config"]
+
+
+def build_config() -> dict[str, Any]:
+    """Return how kflow was built and what it uses here.
+
+    Returns
+    -------
+    dict
+        version, compiler, simd_level (in use), simd_levels (available), parallel ("openmp" or
+        "serial"), n_threads (default), blas ("scipy" or "own"), python, numpy, platform, and the
+        environment variables that were read: KFLOW_NUM_THREADS, KFLOW_SIMD_LEVEL, KFLOW_BLAS.
+    """
+    with single_threaded_blas:
+        blas = "scipy" if _core.has_blas() else "own"
+    return {
+        "version": _core.__version__,
+        "compiler": _core.compiler,
+        "simd_level": _core.simd_level(),
+        "simd_levels": _core.simd_levels(),
+        "parallel": _core.parallel_backend(),
+        "n_threads": get_num_threads(),
+        "blas": blas,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "environment": {
+            name: os.environ[name]
+            for name in ("KFLOW_NUM_THREADS", "KFLOW_SIMD_LEVEL", "KFLOW_BLAS")
+            if name in os.environ
+        },
+    }

@@ -1,0 +1,160 @@
+"""How many threads the engine uses, and its peace with the threads of BLAS.
+
+The engine calls SciPy's BLAS from each thread of its own team, so BLAS must run on one thread while
+a call is under way. That setting belongs to the whole process: it is taken when the first concurrent
+call enters and given back when the last one leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kflow import _core
+
+__all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
+
+# SciPy's wheels build OpenBLAS for 64 callers at a time.
+_MAX_THREADS = 64
+
+_default: int | None = None
+
+
+def _positive(value: Any, name: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1 or isinstance(value, (bool, float)):
+        raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+    return min(number, _MAX_THREADS)
+
+
+def _cgroup_quota() -> int | None:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup, or the quota is "max"
+        return None
+
+
+def _physical_cores() -> int:
+    """Count the physical cores in this process's affinity mask, within its cgroup quota."""
+    try:
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        cpus = set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in cpus:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    count = max(1, len(cores))
+    quota = _cgroup_quota()
+    return count if quota is None else min(count, quota)
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set how many threads calls use that are given no `n_threads`.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1 (more than 64 counts as 64). None returns to the default of `get_num_threads`.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a positive whole number.
+    """
+    global _default
+    _default = None if n is None else _positive(n, "n")
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call uses that is given no `n_threads`.
+
+    That is the number given to `set_num_threads`, else ``KFLOW_NUM_THREADS``, else
+    ``OMP_NUM_THREADS``, else the number of physical cores that this process may use. A limit put on
+    OpenMP by threadpoolctl is respected.
+    """
+    if _default is not None:
+        return _default
+    for name in ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0].strip()
+        if value:
+            return _positive(value, name)
+    return min(_physical_cores(), _core.max_team_size(), _MAX_THREADS)
+
+
+def resolve_n_threads(n_threads: int | None) -> int:
+    """Return the thread count for one call."""
+    if n_threads is None:
+        return get_num_threads()
+    return _positive(n_threads, "n_threads")
+
+
+class _SingleThreadedBlas:
+    """Context manager: the engine may call BLAS inside. Re-entrant and thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._libraries: list[Any] | None = None
+        self._saved: list[int] = []
+        self._depth = 0
+
+    def _load(self) -> list[Any]:
+        """Give SciPy's BLAS to the core, once, and find the libraries to limit."""
+        from threadpoolctl import ThreadpoolController
+
+        if os.environ.get("KFLOW_BLAS", "").lower() != "none":
+            from scipy.linalg import cython_blas, cython_lapack
+
+            _core.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
+        if not _core.has_blas():
+            return []
+        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._libraries is None:
+                self._libraries = self._load()
+            if self._depth == 0:
+                self._saved = [library.get_num_threads() for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+            self._depth += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                for library, n_threads in zip(self._libraries or [], self._saved, strict=True):
+                    library.set_num_threads(n_threads)
+
+
+single_threaded_blas = _SingleThreadedBlas()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held the lock or been inside a call.
+    blas = single_threaded_blas
+    blas._lock = threading.Lock()
+    if blas._depth > 0:
+        blas._depth = 0
+        for library, n_threads in zip(blas._libraries or [], blas._saved, strict=True):
+            library.set_num_threads(n_threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,633 @@
+"""The non-parametric kernel flow: points that move, layer after layer, to make a kernel good."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow import _core
+from kflow._interrupt import DeferredInterrupt
+from kflow._threads import resolve_n_threads, single_threaded_blas
+from kflow._validation import FloatArray, as_matrix, float_dtype
+from kflow.errors import DivergenceError, ModelFileError
+from kflow.kernels import Gaussian, Kernel, from_dict
+from kflow.layers import DiskLayers, LayerStore, MemoryLayers, NoLayers, open_layers
+from kflow.model_file import ModelReader, write_model
+from kflow.operations import check_kernel, check_nugget, singular_kernel_error
+from kflow.schedules import Schedule
+
+__all__ = ["KernelFlow"]
+
+STEP_RULES = ("relative", "rms", "absolute", "fixed")
+HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget")
+
+# gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
+_WIDTH = 1.5
+
+Callback = Callable[["KernelFlow"], "bool | None"]
+
+
+def _check_count(value: Any, name: str, lowest: int) -> int:
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    count = int(value)
+    if count < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {count}")
+    return count
+
+
+def _check_positive(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return number
+
+
+def _check_step(value: Any) -> str:
+    if value not in STEP_RULES:
+        raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
+    return str(value)
+
+
+def _labels_of(targets: FloatArray) -> npt.NDArray[np.intc] | None:
+    """Return class labels if the targets look like classes: one-hot rows or few distinct numbers."""
+    if targets.shape[1] == 1:
+        values, codes = np.unique(targets[:, 0], return_inverse=True)
+        few = len(values) <= max(2, min(100, len(targets) // 10))
+        return codes.astype(np.intc) if few else None
+    zero_one = ((targets == 0) | (targets == 1)).all() and (targets.sum(axis=1) == 1).all()
+    return targets.argmax(axis=1).astype(np.intc) if zero_one else None
+
+
+def default_kernel(X: FloatArray) -> Gaussian:
+    """Gaussian with exp(-1.5 r^2 / msd), msd the mean squared distance between two rows of X."""
+    points = X.astype(np.float64)
+    points -= points.mean(axis=0)
+    msd = 2.0 * float(np.einsum("ij,ij->", points, points)) / max(len(points) - 1, 1)
+    if not msd > 0.0:
+        raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
+    return Gaussian(length_scale=math.sqrt(msd / (2.0 * _WIDTH)))
+
+
+class KernelFlow:
+    """A kernel learned from data by a flow of the data points.
+
+    The learned kernel is K_n(x, x') = K_1(F_n(x), F_n(x')). Each layer draws `batch_size` of the N
+    points and a coarse part of those, descends the loss rho with respect to the batch, and moves
+    every point by kernel interpolation of the batch's descent direction:
+    F_{n+1}(x) = F_n(x) + step K_1(F_n(x), Z) C, C = (K_1(Z, Z) + nugget I)^-1 (-d rho / d Z).
+
+    Parameters
+    ----------
+    kernel : kflow.kernels.Kernel or None
+        K_1. None: a Gaussian exp(-1.5 r^2 / msd), msd the mean squared distance of the data.
+    n_layers : int
+        Layers that `fit` runs; `run` adds more.
+    batch_size : int
+        Points drawn in each layer, 4 <= batch_size <= N.
+    coarse_fraction : float
+        Part of the batch that must predict the rest, in (0, 1).
+    nugget : float, mapping or callable
+        Added to the diagonal of the batch's kernel matrix. Small values learn detail, large ones
+        collapse classes. A mapping {first layer: value} or a function of the layer is a schedule.
+    step : str, mapping or callable
+        Step rule, with i over all N training points, G the displacement before scaling, and p =
+        `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no point moves more than a
+        fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|. ``"absolute"``:
+        p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
+    step_size : float, mapping or callable
+        p, positive. May be a schedule.
+    n_halves : int
+        Coarse subsets of one batch over which rho and its gradient are averaged. They come in
+        complementary pairs; each further one costs a factorisation of a coarse matrix.
+    dtype : {"float32", "float64"}
+        Precision of the points. The algebra on the batch is always in float64.
+    random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        Source of the batches. A given int gives the same flow on every run and thread count.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+    layers : "memory", "none" or path
+        Where layers are kept for `transform`: 2 batch_size d numbers for each. A path is a folder
+        for `kflow.layers.DiskLayers`.
+    callbacks : iterable of callable
+        Each is called with the flow after every layer; a true result ends the run.
+    progress : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    points_ : ndarray, shape (N, d)
+        F_n of the training points (a copy).
+    follow_ : dict of ndarray
+        F_n of the arrays given as `follow` (copies).
+    history_ : dict of ndarray, each of shape (n_layers_,)
+        ``rho``, ``step``, ``seconds``, ``nugget`` of each layer, and ``class_distance_ratio``: mean
+        squared distance between batch points of one class over that between classes, before the
+        layer; NaN where the targets are not classes.
+    n_layers_ : int
+        Layers run so far.
+    kernel_ : kflow.kernels.Kernel
+        K_1.
+    n_features_in_ : int
+        d.
+
+    Notes
+    -----
+    A layer costs 4 N N_f d flops, N N_f profiles and one N_f^3 / 3 Cholesky factorisation. All of it
+    runs in one call of the compiled core, without the GIL. Ctrl-C takes effect at the layer's end.
+
+    References
+    ----------
+    H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
+    J. Comp. Phys. 389 (2019), 22-47.
+
+    Examples
+    --------
+    >>> import numpy as np, kflow
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(-1, 1, (50, 2)), rng.normal(1, 1, (50, 2))])
+    >>> Y = np.repeat([-1.0, 1.0], 50)
+    >>> flow = kflow.KernelFlow(None, n_layers=50, batch_size=40, random_state=0).fit(X, Y)
+    >>> flow.history_["rho"][-10:].mean() < flow.history_["rho"][:10].mean()
+    True
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        *,
+        n_layers: int,
+        batch_size: int = 600,
+        coarse_fraction: float = 0.5,
+        nugget: Any = 0.01,
+        step: Any = "relative",
+        step_size: Any = 0.1,
+        n_halves: int = 1,
+        dtype: npt.DTypeLike = "float32",
+        random_state: Any = None,
+        n_threads: int | None = None,
+        layers: str | os.PathLike[str] = "memory",
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+    ) -> None:
+        self.kernel = None if kernel is None else check_kernel(kernel)
+        self.n_layers = _check_count(n_layers, "n_layers", 0)
+        self.batch_size = _check_count(batch_size, "batch_size", 4)
+        self.coarse_fraction = _check_positive(coarse_fraction, "coarse_fraction")
+        if self.coarse_fraction >= 1:
+            raise ValueError(f"coarse_fraction must be below 1, got {coarse_fraction!r}")
+        self.nugget = nugget
+        self.step = step
+        self.step_size = step_size
+        self._schedules()
+        self.n_halves = _check_count(n_halves, "n_halves", 1)
+        self.dtype = float_dtype(dtype).name
+        self.random_state = random_state
+        self.n_threads = n_threads
+        resolve_n_threads(n_threads)
+        self.layers = layers
+        self.callbacks = tuple(callbacks)
+        if not all(callable(callback) for callback in self.callbacks):
+            raise TypeError("callbacks must be functions of the flow")
+        self.progress = bool(progress)
+        self._fitted = False
+
+    def _schedules(self) -> tuple[Schedule[float], Schedule[str], Schedule[float]]:
+        return (
+            Schedule(self.nugget, "nugget", check_nugget),
+            Schedule(self.step, "step", _check_step),
+            Schedule(self.step_size, "step_size", lambda value: _check_positive(value, "step_size")),
+        )
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def fit(
+        self, X: npt.ArrayLike, Y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
+    ) -> KernelFlow:
+        """Start a new flow and run `n_layers` layers.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, d)
+            Training points. The relative and rms steps measure norms from the origin.
+        Y : array_like, shape (N,) or (N, m)
+            Targets; one-hot rows for classes (`kflow.one_hot`).
+        follow : mapping of str to array_like (n_i, d), optional
+            Further points that are carried along, such as a test set. They have no influence.
+
+        Returns
+        -------
+        KernelFlow
+            The flow itself.
+
+        Raises
+        ------
+        DivergenceError
+            If a layer diverges; the flow stays at the last good layer.
+        SingularKernelError
+            If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
+            flow stays at the last good layer.
+        StorageError
+            If the layers will not fit where they are to be kept: found before the first layer.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or dtype, naming them.
+        """
+        dtype = float_dtype(self.dtype)
+        points = as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
+        n, d = points.shape
+        targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=n, column_if_1d=True)
+        if self.batch_size > n:
+            raise ValueError(
+                f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
+                "less"
+            )
+        if (targets == targets[0]).all():
+            raise ValueError(
+                "Y has one class or value only, from which nothing can be learned: pass rows of at "
+                "least two classes"
+            )
+        followed = {
+            str(name): as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
+            for name, value in (follow or {}).items()
+        }
+        kernel = self.kernel or default_kernel(points)
+        store = open_layers(self.layers, self.batch_size, d, dtype)
+        store.reserve(self.n_layers)
+        self._begin(
+            kernel,
+            {"": points.copy(), **{name: value.copy() for name, value in followed.items()}},
+            targets,
+            store,
+            np.random.default_rng(self.random_state),
+            {name: [] for name in HISTORY},
+        )
+        return self.run(self.n_layers)
+
+    def _begin(
+        self,
+        kernel: Kernel,
+        sets: dict[str, FloatArray],
+        targets: FloatArray,
+        store: LayerStore,
+        rng: np.random.Generator,
+        history: dict[str, list[float]],
+    ) -> None:
+        self.kernel_ = kernel
+        self._sets = sets
+        # The true position of a point is its entry in _sets + _pending * its entry here.
+        self._displacements = {name: np.zeros_like(points) for name, points in sets.items()}
+        self._pending = 0.0
+        self._targets = targets.copy()
+        self._labels = _labels_of(self._targets)
+        self._store = store
+        self._rng = rng
+        self._history = history
+        self._workspace = _core.Batch()
+        self.n_features_in_ = self._sets[""].shape[1]
+        self._fitted = True
+
+    def _require_fit(self) -> None:
+        if not self._fitted:
+            raise ValueError("this flow has no points yet: call fit first")
+
+    def _draw(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
+        """Draw the batch, coarse rows first, and the further coarse subsets of it."""
+        size = self.batch_size
+        n_coarse = min(max(round(self.coarse_fraction * size), 1), size - 1)
+        batch = self._rng.choice(len(self._targets), size, replace=False).astype(np.intp)
+        order = np.arange(size, dtype=np.intp)
+        further = []
+        for half in range(1, self.n_halves):
+            if half % 2:  # the last ones of the same order: antithetic to the half before
+                further.append(order[size - n_coarse :])
+            else:
+                order = self._rng.permutation(size).astype(np.intp)
+                further.append(order[:n_coarse])
+        halves = np.array(further, dtype=np.intp).reshape(len(further), n_coarse)
+        return batch, halves, n_coarse
+
+    def run(self, n: int) -> KernelFlow:
+        """Run `n` more layers.
+
+        Raises
+        ------
+        DivergenceError, SingularKernelError, StorageError
+            As for `fit`.
+        """
+        self._require_fit()
+        n = _check_count(n, "n", 0)
+        self._store.reserve(n)
+        schedules = self._schedules()
+        with ExitStack() as stack:
+            report: Callable[[KernelFlow], None] | None = None
+            if self.progress and n > 0:
+                from kflow._progress import flow_progress
+
+                report = stack.enter_context(flow_progress(n))
+            interrupt = stack.enter_context(DeferredInterrupt())
+            for _ in range(n):
+                self._run_layer(*schedules)
+                if report is not None:
+                    report(self)
+                if any([bool(callback(self)) for callback in self.callbacks]):
+                    break
+                if interrupt.requested:
+                    break
+        return self
+
+    def _run_layer(
+        self, nugget_of: Schedule[float], step_of: Schedule[str], size_of: Schedule[float]
+    ) -> None:
+        start = time.perf_counter()
+        layer = self.n_layers_
+        nugget, rule, size = nugget_of(layer), step_of(layer), size_of(layer)
+        random_state = self._rng.bit_generator.state
+        batch, halves, n_coarse = self._draw()
+        shape = (self.batch_size, self.n_features_in_)
+        z, c = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
+        try:
+            with single_threaded_blas:
+                rho, step, ratio = _core.flow_layer(
+                    [(points, self._displacements[name]) for name, points in self._sets.items()],
+                    self._pending,
+                    self._targets,
+                    self._labels,
+                    batch,
+                    halves,
+                    n_coarse,
+                    self.kernel_._to_core(),
+                    nugget,
+                    rule,
+                    size,
+                    z,
+                    c,
+                    self._workspace,
+                    resolve_n_threads(self.n_threads),
+                )
+        except _core.NotPositiveDefinite as error:
+            self._rng.bit_generator.state = random_state
+            raise singular_kernel_error(error, nugget, batch) from None
+        except _core.Diverged as error:
+            self._pending = 0.0
+            self._rng.bit_generator.state = random_state
+            raise DivergenceError(
+                f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
+                f"({layer} layers); pass a smaller step_size or a larger nugget"
+            ) from None
+        self._pending = 0.0
+        try:
+            self._store.append(z, c * c.dtype.type(step))
+        except BaseException:
+            self._rng.bit_generator.state = random_state
+            raise
+        self._pending = step
+        values = (rho, step, time.perf_counter() - start, ratio, nugget)
+        for name, value in zip(HISTORY, values, strict=True):
+            self._history[name].append(value)
+
+    # ---- results ------------------------------------------------------------------------------
+
+    def _settled(self, name: str) -> FloatArray:
+        if self._pending != 0.0:
+            for key, points in self._sets.items():
+                _core.settle(
+                    points,
+                    self._displacements[key],
+                    self._pending,
+                    resolve_n_threads(self.n_threads),
+                )
+            self._pending = 0.0
+        return self._sets[name]
+
+    @property
+    def n_layers_(self) -> int:
+        """Layers run so far."""
+        self._require_fit()
+        return len(self._history["rho"])
+
+    @property
+    def points_(self) -> FloatArray:
+        """F_n of the training points, (N, d): a copy."""
+        self._require_fit()
+        return self._settled("").copy()
+
+    @property
+    def follow_(self) -> dict[str, FloatArray]:
+        """F_n of the followed arrays: copies."""
+        self._require_fit()
+        return {name: self._settled(name).copy() for name in self._sets if name}
+
+    @property
+    def targets_(self) -> FloatArray:
+        """Targets of the training points, (N, m), float64: a copy."""
+        self._require_fit()
+        return self._targets.copy()
+
+    @property
+    def history_(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Arrays of one entry per layer: rho, step, seconds, class_distance_ratio, nugget."""
+        self._require_fit()
+        return {name: np.array(values, dtype=np.float64) for name, values in self._history.items()}
+
+    def transform(self, X: npt.ArrayLike) -> FloatArray:
+        """Return F_n of any points by replay of the stored layers.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Points.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            In the flow's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the layers were not kept (``layers="none"``), or for a wrong shape or values.
+
+        Notes
+        -----
+        4 n batch_size d flops for each layer.
+        """
+        self._require_fit()
+        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        if len(self._store) != self.n_layers_:
+            raise ValueError(
+                "the layers of this flow were not kept (layers='none'), so that it cannot "
+                "transform other points: fit it with layers='memory' or a folder, or pass the "
+                "points to fit as follow"
+            )
+        if np.may_share_memory(points, np.asarray(X)):
+            points = points.copy()
+        core = self.kernel_._to_core()
+        threads = resolve_n_threads(self.n_threads)
+        with single_threaded_blas:
+            for z, c in self._store:
+                _core.apply(points, z, c, core, 1.0, points, points, threads)
+        return points
+
+    # ---- files --------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the flow to one file, layers included; `kflow.load` reads it.
+
+        A function given as a schedule cannot be stored: a loaded flow needs it set again before
+        `run`. Callbacks are not stored.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an earlier file of that name is then untouched.
+        """
+        self._require_fit()
+        settings, arrays = self._export()
+        write_model(path, "KernelFlow", settings, arrays)
+
+    def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
+        names = [name for name in self._sets if name]
+        settings = {
+            "n_layers": self.n_layers,
+            "batch_size": self.batch_size,
+            "coarse_fraction": self.coarse_fraction,
+            "nugget": Schedule.to_json(self.nugget),
+            "step": Schedule.to_json(self.step),
+            "step_size": Schedule.to_json(self.step_size),
+            "n_halves": self.n_halves,
+            "dtype": self.dtype,
+            "kernel": self.kernel_.to_dict(),
+            "follow": names,
+            "n_stored": len(self._store),
+            "random_state": _plain(self._rng.bit_generator.state),
+        }
+
+        def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
+            yield "points", self._settled("")
+            yield "targets", self._targets
+            for number, name in enumerate(names):
+                yield f"follow{number}", self._settled(name)
+            for name, values in self._history.items():
+                yield f"history_{name}", np.array(values, dtype=np.float64)
+            for number, layer in enumerate(self._store):
+                yield f"layer{number:06d}", np.stack(layer)
+
+        return settings, arrays()
+
+    @classmethod
+    def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
+        try:
+            options = {
+                name: 1.0 if settings[name] is None else settings[name]
+                for name in ("nugget", "step_size")
+            }
+            kernel = from_dict(settings["kernel"])
+            flow = cls(
+                kernel,
+                n_layers=settings["n_layers"],
+                batch_size=settings["batch_size"],
+                coarse_fraction=settings["coarse_fraction"],
+                step="fixed" if settings["step"] is None else settings["step"],
+                n_halves=settings["n_halves"],
+                dtype=settings["dtype"],
+                **options,
+            )
+            # A schedule that was a function is missing: using it is an error that says so.
+            for name in ("nugget", "step", "step_size"):
+                if settings[name] is None:
+                    setattr(flow, name, _MissingSchedule(name))
+            generator = _generator(settings["random_state"])
+            names = [str(name) for name in settings["follow"]]
+            n_stored = int(settings["n_stored"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the model's settings are damaged: {error}") from None
+
+        points = np.ascontiguousarray(reader.array("points", ndim=2), flow.dtype)
+        targets = np.ascontiguousarray(reader.array("targets", ndim=2), np.float64)
+        history = {
+            name: [float(value) for value in reader.array(f"history_{name}", ndim=1)]
+            for name in HISTORY
+        }
+        shape = (2, flow.batch_size, points.shape[1])
+        n_layers = len(history["rho"])
+        if len(targets) != len(points) or n_stored not in (0, n_layers):
+            raise ModelFileError("the model's arrays do not fit together")
+        store: LayerStore = NoLayers()
+        if n_stored:
+            store = MemoryLayers(flow.batch_size, points.shape[1], np.dtype(flow.dtype))
+            for layer in reader.layers("layer", n_stored):
+                if layer.shape != shape or layer.dtype != np.dtype(flow.dtype):
+                    raise ModelFileError("the model's layers do not fit its points")
+                store.append(layer[0], layer[1])
+        else:
+            flow.layers = "none" if n_layers else "memory"
+            store = open_layers(flow.layers, *shape[1:], np.dtype(flow.dtype))
+        sets = {"": points}
+        for number, name in enumerate(names):
+            followed = reader.array(f"follow{number}", ndim=2)
+            sets[name] = np.ascontiguousarray(followed, flow.dtype)
+        flow._begin(kernel, sets, targets, store, generator, history)
+        return flow
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy keep: everything but scratch memory."""
+        state = self.__dict__.copy()
+        if self._fitted:
+            self._settled("")
+            state["_pending"] = 0.0
+            for name in ("_workspace", "_displacements"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` kept."""
+        self.__dict__.update(state)
+        if self._fitted:
+            self._workspace = _core.Batch()
+            self._displacements = {k: np.zeros_like(v) for k, v in self._sets.items()}
+
+
+class _MissingSchedule:
+    """Stands for a schedule that was a function when its flow was saved."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, layer: int) -> Any:
+        raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
+
+
+def _plain(state: Any) -> Any:
+    """Return a bit generator's state as JSON data."""
+    if isinstance(state, Mapping):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return {"array": state.tolist(), "dtype": state.dtype.str}
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def _unplain(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        if set(state) == {"array", "dtype"}:
+            return np.array(state["array"], dtype=state["dtype"])
+        return {key: _unplain(value) for key, value in state.items()}
+    return state
+
+
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    known = {"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
+    if state.get("bit_generator") not in known:
+        raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = _unplain(state)
+    return np.random.Generator(bits)

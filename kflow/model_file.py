@@ -1,0 +1,153 @@
+"""Model files: a ZIP of .npy arrays and one JSON text, readable with NumPy alone.
+
+Nothing in a file is executed: arrays are read with ``allow_pickle=False``. ZIP's checksums show
+damage. Files are written beside their final name and moved there when complete, so that a full disk
+or a crash leaves an earlier file as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow.errors import ModelFileError
+
+__all__ = ["ModelReader", "write_model"]
+
+_FORMAT = "kflow-model"
+_VERSION = 1
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    kind: str,
+    settings: dict[str, Any],
+    arrays: Iterable[tuple[str, npt.NDArray[Any]]],
+) -> None:
+    """Write a model file, atomically.
+
+    Parameters
+    ----------
+    path : path
+        The file; replaced if it exists.
+    kind : str
+        What the file holds, such as "KernelFlow".
+    settings : dict
+        JSON data.
+    arrays : iterable of (name, array)
+        Written one by one, so that they need not be in memory together.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an earlier file of that name is then untouched.
+    TypeError
+        If an array would need pickle.
+    """
+    target = Path(path)
+    header = json.dumps(
+        {"format": _FORMAT, "version": _VERSION, "kind": kind, "settings": settings}
+    )
+    handle, partial = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("model.json", header)
+                for name, array in arrays:
+                    if array.dtype.hasobject:
+                        raise TypeError(f"{name} holds Python objects, which no model file stores")
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)
+        os.replace(partial, target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+class ModelReader:
+    """A model file, open for reading.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a model, is damaged, or comes from a newer version of kflow.
+    OSError
+        If it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        if self._path.is_dir():
+            raise ModelFileError(f"{self._path} is a folder, not a kflow model file")
+        try:
+            self._archive = zipfile.ZipFile(self._path)
+        except zipfile.BadZipFile:
+            raise ModelFileError(
+                f"{self._path} is not a kflow model file, or it was cut short"
+            ) from None
+        try:
+            header = json.loads(self._read("model.json"))
+            if header["format"] != _FORMAT:
+                raise ValueError(header["format"])
+            version = int(header["version"])
+            self.kind: str = str(header["kind"])
+            self.settings: dict[str, Any] = dict(header["settings"])
+        except (KeyError, TypeError, ValueError) as error:
+            self._archive.close()
+            raise ModelFileError(f"{self._path} is not a kflow model file: {error}") from None
+        except ModelFileError:
+            self._archive.close()
+            raise
+        if version > _VERSION:
+            self._archive.close()
+            raise ModelFileError(f"{self._path} was written by a newer kflow: upgrade to read it")
+
+    def __enter__(self) -> ModelReader:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    def _read(self, member: str) -> bytes:
+        try:
+            return self._archive.read(member)
+        except (KeyError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+            raise ModelFileError(f"{self._path} is damaged or foreign: {error}") from None
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is an array of that name."""
+        return f"{name}.npy" in self._archive.namelist()
+
+    def array(self, name: str, *, ndim: int | None = None) -> npt.NDArray[Any]:
+        """Return one array."""
+        try:
+            with self._archive.open(f"{name}.npy") as member:
+                # Read to the end, or the checksum would not be compared.
+                array = np.lib.format.read_array(member, allow_pickle=False)
+                if member.read(1):
+                    raise ValueError("more data than its header says")
+        except (KeyError, zipfile.BadZipFile, EOFError, OSError, ValueError, MemoryError) as error:
+            raise ModelFileError(f"{self._path} is damaged: {name}: {error}") from None
+        if ndim is not None and array.ndim != ndim:
+            raise ModelFileError(f"{self._path} is damaged: {name} has {array.ndim} dimensions")
+        return np.asarray(array)
+
+    def layers(self, prefix: str, count: int) -> Iterator[npt.NDArray[Any]]:
+        """Iterate over numbered arrays."""
+        for number in range(count):
+            yield self.array(f"{prefix}{number:06d}", ndim=3)

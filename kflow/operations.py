@@ -1,0 +1,333 @@
+"""The engine's operations on NumPy arrays: kernel matrix, loss, gradient and move."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow import _core
+from kflow._threads import resolve_n_threads, single_threaded_blas
+from kflow._validation import FloatArray, as_matrix, check_out, common_dtype
+from kflow.errors import SingularKernelError
+from kflow.kernels import Kernel
+
+__all__ = ["check_kernel", "check_nugget", "gram", "move", "one_hot", "rho", "rho_gradient"]
+
+
+def check_kernel(kernel: Any) -> Kernel:
+    """Return `kernel` if it is one."""
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel must be one of kflow.kernels, such as Gaussian(), got {kernel!r}")
+    return kernel
+
+
+def check_nugget(nugget: Any) -> float:
+    """Return the nugget as a float."""
+    try:
+        value = float(nugget)
+    except (TypeError, ValueError):
+        raise TypeError(f"nugget must be a number, got {nugget!r}") from None
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"nugget must be finite and not negative, got {nugget!r}")
+    return value
+
+
+def singular_kernel_error(
+    error: _core.NotPositiveDefinite, nugget: float, rows: npt.NDArray[np.intp]
+) -> SingularKernelError:
+    """Explain a failed factorisation; `rows` maps the core's positions to rows of the data."""
+    first, second = error.args[0]
+    if first >= 0:
+        pair = sorted((int(rows[first]), int(rows[second])))
+        reason = f"rows {pair[0]} and {pair[1]} of X coincide"
+        remedy = "remove duplicates, or pass a larger nugget"
+    else:
+        reason = "its points are too close together for the kernel's length scale"
+        remedy = "pass a larger nugget or a kernel with a shorter length scale"
+    return SingularKernelError(
+        f"the kernel matrix of {len(rows)} points with nugget={nugget:g} is numerically singular: "
+        f"{reason}; {remedy}"
+    )
+
+
+def one_hot(labels: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> FloatArray:
+    """Encode class labels as targets of a flow.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N,)
+        Labels of any sortable kind.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    ndarray, shape (N, n_classes)
+        1 in the column of the row's class, in sorted order of the labels; 0 elsewhere.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise ValueError(f"labels must have one dimension, got shape {array.shape}")
+    classes, codes = np.unique(array, return_inverse=True)
+    return np.eye(len(classes), dtype=dtype)[codes]
+
+
+def gram(
+    X: npt.ArrayLike,
+    Z: npt.ArrayLike | None = None,
+    *,
+    kernel: Kernel,
+    out: FloatArray | None = None,
+    n_threads: int | None = None,
+) -> FloatArray:
+    """Kernel matrix K(X, Z).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points. float32 and float64 are used as they are; anything else becomes float64.
+    Z : array_like, shape (m, d), optional
+        Other points; X itself if not given.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    out : ndarray, shape (n, m), optional
+        C-contiguous array of the result's dtype that receives the result.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+        float32 if X and Z both are, else float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or dtype, naming them.
+
+    Notes
+    -----
+    2 n m d flops and n m evaluations of the profile.
+
+    Examples
+    --------
+    >>> import numpy as np, kflow
+    >>> kflow.gram(np.array([[0.0], [1.0]]), kernel=kflow.kernels.Gaussian(1.0)).round(4)
+    array([[1.    , 0.6065],
+           [0.6065, 1.    ]])
+    """
+    core = check_kernel(kernel)._to_core()
+    dtype = common_dtype(X, Z)
+    x = as_matrix(X, "X", dtype=dtype)
+    z = x if Z is None else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
+    shape = (x.shape[0], z.shape[0])
+    result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
+    if np.may_share_memory(result, x) or np.may_share_memory(result, z):
+        raise ValueError("out must not overlap X or Z: pass a separate array")
+    threads = resolve_n_threads(n_threads)
+    with single_threaded_blas:
+        _core.gram(x, z, core, result, threads)
+    return result
+
+
+def _coarse_first(coarse: npt.ArrayLike, n: int) -> tuple[npt.NDArray[np.intp], int]:
+    """Return all rows with those of `coarse` (positions or a mask) first, and their number."""
+    index = np.asarray(coarse)
+    if index.dtype == bool and index.shape == (n,):
+        index = np.flatnonzero(index)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        raise TypeError("coarse must hold row numbers of X, or be a boolean mask with one per row")
+    if len(index) == 0 or len(index) >= n:
+        raise ValueError(f"coarse must name at least 1 and fewer than all {n} rows of X")
+    if index.min() < 0 or index.max() >= n:
+        raise ValueError(f"coarse names a row outside 0..{n - 1}")
+    rest = np.ones(n, bool)
+    rest[index] = False
+    if n - rest.sum() != len(index):
+        raise ValueError("coarse names a row twice")
+    return np.concatenate([index, np.flatnonzero(rest)]).astype(np.intp), len(index)
+
+
+def _rho(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    coarse: npt.ArrayLike,
+    kernel: Kernel,
+    nugget: float,
+    want_gradient: bool,
+    n_threads: int | None,
+) -> tuple[float, FloatArray | None]:
+    core = check_kernel(kernel)._to_core()
+    value = check_nugget(nugget)
+    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
+    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
+    order, n_coarse = _coarse_first(coarse, len(x))
+    gradient = np.empty_like(x) if want_gradient else None
+    threads = resolve_n_threads(n_threads)
+    try:
+        with single_threaded_blas:
+            loss = _core.rho(x, y, order, n_coarse, core, value, gradient, threads)
+    except _core.NotPositiveDefinite as error:
+        raise singular_kernel_error(error, value, order) from None
+    return loss, gradient
+
+
+def rho(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    coarse: npt.ArrayLike,
+    *,
+    kernel: Kernel,
+    nugget: float,
+    n_threads: int | None = None,
+) -> float:
+    """Loss of a kernel: what is lost when only the coarse points are interpolated.
+
+    With A = K(X, X) + nugget I and c the coarse rows,
+
+        rho = 1 - tr(Y_c' A_cc^-1 Y_c) / tr(Y' A^-1 Y),
+
+    the squared RKHS distance between the two interpolants over the squared norm of the fine one.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points, computed with in float64.
+    Y : array_like, shape (n, m) or (n,)
+        Targets; one-hot rows for classes (`kflow.one_hot`).
+    coarse : array_like of int, or of bool with shape (n,)
+        The rows of the coarse subset: at least one, not all.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    nugget : float
+        Added to the diagonal of both kernel matrices; not negative.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 if all targets are 0.
+
+    Raises
+    ------
+    SingularKernelError
+        If A is numerically singular, as with duplicate rows and no nugget.
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or dtype, naming them.
+
+    Notes
+    -----
+    One Cholesky factorisation: n^3 / 3 + n^2 (d + m) flops.
+
+    References
+    ----------
+    H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
+    J. Comp. Phys. 389 (2019), 22-47.
+    """
+    return _rho(X, Y, coarse, kernel, nugget, False, n_threads)[0]
+
+
+def rho_gradient(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    coarse: npt.ArrayLike,
+    *,
+    kernel: Kernel,
+    nugget: float,
+    n_threads: int | None = None,
+) -> tuple[float, FloatArray]:
+    """Loss `rho` and its gradient with respect to the points.
+
+    Parameters
+    ----------
+    X, Y, coarse, kernel, nugget, n_threads
+        As for `rho`.
+
+    Returns
+    -------
+    rho : float
+        The loss.
+    gradient : ndarray, shape (n, d)
+        d rho / d X in float64: the gradient itself, not the descent direction.
+
+    Raises
+    ------
+    SingularKernelError, TypeError, ValueError
+        As for `rho`.
+
+    Notes
+    -----
+    With D = tr(Y' A^-1 Y), y = A^-1 Y, and z = A_cc^-1 Y_c on the coarse rows and zero elsewhere,
+    d rho = -(1/D) sum_ij ((1 - rho) y y' - z z')_ij dK_ij. 2 n^2 (d + 2 m) flops more than `rho`.
+    """
+    loss, gradient = _rho(X, Y, coarse, kernel, nugget, True, n_threads)
+    assert gradient is not None
+    return loss, gradient
+
+
+def move(
+    X: npt.ArrayLike,
+    Z: npt.ArrayLike,
+    C: npt.ArrayLike,
+    *,
+    kernel: Kernel,
+    step: float = 1.0,
+    out: FloatArray | None = None,
+    n_threads: int | None = None,
+) -> FloatArray:
+    """Move points by kernel interpolation: X + step K(X, Z) C.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points to move. float32 and float64 are used as they are; anything else becomes float64.
+    Z : array_like, shape (m, d)
+        Centres.
+    C : array_like, shape (m, d)
+        Coefficients.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    step : float
+        Step.
+    out : ndarray, shape (n, d), optional
+        C-contiguous array of the result's dtype that receives the result. `out=X` moves in place.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray, shape (n, d)
+        float32 if X, Z and C all are, else float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or dtype, naming them.
+
+    Notes
+    -----
+    4 n m d flops and n m evaluations of the profile, tile by tile: K(X, Z) never exists as a whole.
+    """
+    core = check_kernel(kernel)._to_core()
+    dtype = common_dtype(X, Z, C)
+    x = as_matrix(X, "X", dtype=dtype)
+    z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
+    c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
+    if not np.isfinite(operator.index(step) if isinstance(step, int) else float(step)):
+        raise ValueError(f"step must be finite, got {step!r}")
+    result = np.empty_like(x) if out is None else check_out(out, x.shape, dtype)
+    if np.may_share_memory(result, c):
+        c = c.copy()
+    if np.may_share_memory(result, z):
+        z = z.copy()
+    same = result.ctypes.data == x.ctypes.data
+    if not same and np.may_share_memory(result, x):
+        raise ValueError("out overlaps X without being X: pass out=X or a separate array")
+    threads = resolve_n_threads(n_threads)
+    with single_threaded_blas:
+        _core.apply(x, z, c, core, float(step), x, result, threads)
+    return result
