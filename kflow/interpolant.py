@@ -79,6 +79,13 @@ class Interpolant:
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`.
 
+    Attributes
+    ----------
+    centres : ndarray, shape (m, d)
+        Z.
+    coefficients : ndarray, shape (m, q)
+        (K(Z, Z) + nugget I)^-1 Y, in the dtype of Z.
+
     Raises
     ------
     SingularKernelError
@@ -105,11 +112,9 @@ class Interpolant:
         self.nugget = check_nugget(nugget)
         self._n_threads = n_threads
         dtype = common_dtype(Z)
-        self._centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False)
-        values = as_matrix(
-            Y, "Y", dtype=np.float64, n_rows=len(self._centres), column_if_1d=True
-        )
-        matrix = gram(self._centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
+        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False)
+        values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
+        matrix = gram(self.centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
         np.fill_diagonal(matrix, 1.0 + self.nugget)
         try:
             factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
@@ -119,16 +124,38 @@ class Interpolant:
                 f"nugget={self.nugget:g} is numerically singular: pass a larger nugget or remove "
                 "duplicates"
             ) from None
-        self._coefficients = np.ascontiguousarray(cho_solve(factor, values), dtype=dtype)
+        self.coefficients = np.ascontiguousarray(cho_solve(factor, values), dtype=dtype)
+
+    @classmethod
+    def from_coefficients(
+        cls,
+        centres: FloatArray,
+        coefficients: FloatArray,
+        *,
+        kernel: Kernel,
+        nugget: float,
+        n_threads: int | None = None,
+    ) -> Interpolant:
+        """Return the interpolant K(x, centres) coefficients, solved before."""
+        self = cls.__new__(cls)
+        self.kernel = check_kernel(kernel)
+        self.nugget = check_nugget(nugget)
+        self._n_threads = n_threads
+        dtype = common_dtype(centres)
+        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)
+        self.coefficients = as_matrix(
+            coefficients, "coefficients", dtype=dtype, n_rows=len(self.centres)
+        )
+        return self
 
     def __call__(self, X: npt.ArrayLike) -> FloatArray:
         """Return u(X), shape (n, q), in the dtype of Z."""
-        dtype = self._centres.dtype
-        x = as_matrix(X, "X", dtype=dtype, n_columns=self._centres.shape[1])
-        out = np.empty((len(x), self._coefficients.shape[1]), dtype)
+        dtype = self.centres.dtype
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        out = np.empty((len(x), self.coefficients.shape[1]), dtype)
         threads = resolve_n_threads(self._n_threads)
         with single_threaded_blas:
             _core.apply(
-                x, self._centres, self._coefficients, self.kernel._to_core(), 1.0, None, out, threads
+                x, self.centres, self.coefficients, self.kernel._to_core(), 1.0, None, out, threads
             )
         return out

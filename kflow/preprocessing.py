@@ -1,0 +1,118 @@
+"""What happens to the data before a flow: scaling, and projection to fewer dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray
+from kflow.errors import ModelFileError
+
+__all__ = ["Preprocessing"]
+
+_SCALINGS = ("standard", "unit", None)
+
+
+def _unit_rows(X: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norms > 0.0, norms, 1.0)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A map of points, fixed by the training data.
+
+    Attributes
+    ----------
+    unit : bool
+        Scale each row to norm 1 (rows of zeros stay).
+    mean, scale : ndarray (d,) or None
+        Subtracted from and divided into each feature.
+    basis : ndarray (d, rank) or None
+        Orthonormal columns onto which rows are projected.
+    energy_dropped : float
+        Part of the training data's sum of squares outside the projection.
+    """
+
+    unit: bool = False
+    mean: FloatArray | None = None
+    scale: FloatArray | None = None
+    basis: FloatArray | None = None
+    energy_dropped: float = 0.0
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("unit", "mean", "scale", "basis", "energy_dropped")
+
+    @classmethod
+    def fit(cls, X: FloatArray, *, scaling: Any, rank: Any) -> Preprocessing:
+        """Learn the map from training data.
+
+        Parameters
+        ----------
+        X : ndarray, shape (N, d)
+            Training points.
+        scaling : {"standard", "unit"} or None
+            See `kflow.KernelFlowClassifier`.
+        rank : int or None
+            Dimension of the projection, at most d.
+
+        Notes
+        -----
+        The projection takes the leading eigenvectors of X'X in float64: 2 N d^2 + 10 d^3 flops.
+        """
+        if scaling not in _SCALINGS:
+            raise ValueError(f"scaling must be one of {_SCALINGS}, got {scaling!r}")
+        d = X.shape[1]
+        mean = scale = None
+        if scaling == "standard":
+            mean = X.mean(axis=0, dtype=np.float64)
+            spread = X.std(axis=0, dtype=np.float64)
+            # A feature whose spread is rounding error is constant.
+            noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
+            scale = np.where(spread > noise, spread, 1.0)
+        scaled = cls(unit=scaling == "unit", mean=mean, scale=scale)
+        if rank is None:
+            return scaled
+        if isinstance(rank, (bool, float)) or not hasattr(rank, "__index__"):
+            raise TypeError(f"rank must be a whole number or None, got {rank!r}")
+        if not 1 <= int(rank) <= d:
+            raise ValueError(f"rank must lie between 1 and the {d} features of X, got {rank}")
+        points = scaled(X)
+        moments = (points.T @ points).astype(np.float64)
+        energies, vectors = np.linalg.eigh(moments)
+        basis = np.ascontiguousarray(vectors[:, ::-1][:, : int(rank)])
+        dropped = max(0.0, float(energies[: d - int(rank)].sum()))
+        total = float(energies.sum())
+        return cls(scaled.unit, mean, scale, basis, dropped / total if total > 0.0 else 0.0)
+
+    def __call__(self, X: FloatArray) -> FloatArray:
+        """Map points (n, d) to (n, d) or (n, rank)."""
+        points = X
+        if self.mean is not None and self.scale is not None:
+            points = ((points - self.mean) / self.scale).astype(X.dtype, copy=False)
+        if self.unit:
+            points = _unit_rows(points)
+        if self.basis is not None:
+            points = points @ self.basis.astype(X.dtype, copy=False)
+        return points
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the map as named arrays; `from_arrays` is its inverse."""
+        values = {name: getattr(self, name) for name in self.ARRAYS}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Preprocessing:
+        """Return the map that `to_arrays` described."""
+        try:
+            return cls(
+                bool(arrays["unit"]),
+                arrays.get("mean"),
+                arrays.get("scale"),
+                arrays.get("basis"),
+                float(arrays["energy_dropped"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the model's preprocessing is damaged: {error}") from None
