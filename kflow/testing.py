@@ -1,0 +1,532 @@
+"""The engine once more, slow and obvious, in NumPy: what the tests and benchmarks compare with.
+
+Everything follows the definitions, with explicit solves, and shares nothing with the compiled core
+but the descriptions of the kernels. Computed in float64, or in longdouble where an argument is.
+Formulas: H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
+J. Comp. Phys. 389 (2019), 22-47; the kernels as in `kflow.kernels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow.kernels import (
+    Gaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplacian,
+    Matern32,
+    Matern52,
+    RationalQuadratic,
+)
+
+__all__ = [
+    "FlowResult",
+    "LayerResult",
+    "class_distance_ratio",
+    "draw",
+    "flow",
+    "gram",
+    "kernel_slope",
+    "kernel_value",
+    "layer",
+    "move",
+    "rho",
+    "rho_gradient",
+    "solve",
+    "step_length",
+]
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.intp]
+T = TypeVar("T")
+
+
+def _as_working(*values: npt.ArrayLike) -> list[FloatArray]:
+    """Return the arrays in longdouble if one of them is, else in float64."""
+    arrays = [np.asarray(value) for value in values]
+    longest = any(array.dtype == np.longdouble for array in arrays)
+    return [array.astype(np.longdouble if longest else np.float64) for array in arrays]
+
+
+def solve(A: npt.ArrayLike, B: npt.ArrayLike) -> FloatArray:
+    """Return A^-1 B for a symmetric positive definite A, by Gaussian elimination.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, n)
+        The matrix.
+    B : array_like, shape (n, q)
+        Right-hand sides.
+
+    Returns
+    -------
+    ndarray, shape (n, q)
+    """
+    a, b = _as_working(A, B)
+    if a.dtype == np.float64:
+        return np.asarray(np.linalg.solve(a, b))
+    n = len(a)
+    for i in range(n):
+        factors = a[i + 1 :, i : i + 1] / a[i, i]
+        a[i + 1 :] -= factors * a[i]
+        b[i + 1 :] -= factors * b[i]
+    for i in reversed(range(n)):
+        b[i] = (b[i] - a[i, i + 1 :] @ b[i + 1 :]) / a[i, i]
+    return b
+
+
+def _squared_distances(X: FloatArray, Z: FloatArray) -> FloatArray:
+    """Return |x_i - z_j|^2, shape (n, m), summed over differences: nothing cancels."""
+    r2 = np.zeros((len(X), len(Z)), X.dtype)
+    for k in range(X.shape[1]):
+        r2 += (X[:, k, None] - Z[None, :, k]) ** 2
+    return r2
+
+
+def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
+    """Return k(r) from the squared distance.
+
+    Parameters
+    ----------
+    kernel : kflow.kernels.Kernel
+        The kernel; formulas in `kflow.kernels`.
+    r2 : array_like
+        Squared distances r^2, of any shape.
+
+    Returns
+    -------
+    ndarray, the shape of `r2`
+    """
+    (squares,) = _as_working(r2)
+    length = squares.dtype.type(kernel.length_scale)
+    r = np.sqrt(squares)
+    if isinstance(kernel, Gaussian):
+        return np.asarray(np.exp(-squares / (2 * length**2)))
+    if isinstance(kernel, Laplacian):
+        return np.asarray(np.exp(-r / length))
+    if isinstance(kernel, Matern32):
+        h = np.sqrt(squares.dtype.type(3)) * r / length
+        return np.asarray((1 + h) * np.exp(-h))
+    if isinstance(kernel, Matern52):
+        h = np.sqrt(squares.dtype.type(5)) * r / length
+        return np.asarray((1 + h + h**2 / 3) * np.exp(-h))
+    if isinstance(kernel, RationalQuadratic):
+        alpha = squares.dtype.type(kernel.alpha)
+        return np.asarray((1 + squares / (2 * alpha * length**2)) ** -alpha)
+    if isinstance(kernel, InverseMultiquadric):
+        return np.asarray(1 / np.sqrt(1 + squares / length**2))
+    raise TypeError(f"no reference for {kernel!r}")
+
+
+def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
+    """Return the slope dk/d(r^2); for the Laplacian, which has none at r = 0, zero there.
+
+    Parameters
+    ----------
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    r2 : array_like
+        Squared distances r^2, of any shape.
+
+    Returns
+    -------
+    ndarray, the shape of `r2`
+        Each formula is that of `kernel_value`, differentiated by hand.
+    """
+    (squares,) = _as_working(r2)
+    length = squares.dtype.type(kernel.length_scale)
+    value = kernel_value(kernel, squares)
+    r = np.sqrt(squares)
+    if isinstance(kernel, Gaussian):
+        return np.asarray(-value / (2 * length**2))
+    if isinstance(kernel, Laplacian):
+        apart = np.where(r > 0, r, 1)
+        return np.where(r > 0, -value / (2 * length * apart), 0)
+    if isinstance(kernel, Matern32):
+        h = np.sqrt(squares.dtype.type(3)) * r / length
+        return np.asarray(-3 * np.exp(-h) / (2 * length**2))
+    if isinstance(kernel, Matern52):
+        h = np.sqrt(squares.dtype.type(5)) * r / length
+        return np.asarray(-5 * (1 + h) * np.exp(-h) / (6 * length**2))
+    if isinstance(kernel, RationalQuadratic):
+        alpha = squares.dtype.type(kernel.alpha)
+        base = 1 + squares / (2 * alpha * length**2)
+        return np.asarray(-(base ** (-alpha - 1)) / (2 * length**2))
+    if isinstance(kernel, InverseMultiquadric):
+        return np.asarray(-(value**3) / (2 * length**2))
+    raise TypeError(f"no reference for {kernel!r}")
+
+
+def gram(X: npt.ArrayLike, Z: npt.ArrayLike | None = None, *, kernel: Kernel) -> FloatArray:
+    """Return K(X, Z), shape (n, m).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points.
+    Z : array_like, shape (m, d), optional
+        Other points; X itself if not given.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    """
+    x, z = _as_working(X, X if Z is None else Z)
+    return kernel_value(kernel, _squared_distances(x, z))
+
+
+def _quadratic_form(A: FloatArray, Y: FloatArray) -> tuple[float, FloatArray]:
+    """Return tr(Y' A^-1 Y) and A^-1 Y."""
+    solution = solve(A, Y)
+    return (Y * solution).sum(), solution
+
+
+def _columns(Y: npt.ArrayLike) -> FloatArray:
+    targets = np.asarray(Y)
+    return targets[:, None] if targets.ndim == 1 else targets
+
+
+def rho(
+    X: npt.ArrayLike, Y: npt.ArrayLike, coarse: npt.ArrayLike, *, kernel: Kernel, nugget: float
+) -> float:
+    """Return 1 - tr(Y_c' A_cc^-1 Y_c) / tr(Y' A^-1 Y), A = K(X, X) + nugget I.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points.
+    Y : array_like, shape (n, m) or (n,)
+        Targets.
+    coarse : array_like of int, shape (n_c,)
+        The rows c.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    nugget : float
+        Added to the diagonal.
+    """
+    return rho_gradient(X, Y, coarse, kernel=kernel, nugget=nugget)[0]
+
+
+def rho_gradient(
+    X: npt.ArrayLike, Y: npt.ArrayLike, coarse: npt.ArrayLike, *, kernel: Kernel, nugget: float
+) -> tuple[float, FloatArray]:
+    """Return `rho` and its gradient with respect to the points.
+
+    Parameters
+    ----------
+    X, Y, coarse, kernel, nugget
+        As for `rho`.
+
+    Returns
+    -------
+    rho : float
+    gradient : ndarray, shape (n, d)
+        The quotient rule on rho = 1 - P / Q with P = tr(Y_c' A_cc^-1 Y_c), Q = tr(Y' A^-1 Y) and
+        d tr(Y' A^-1 Y) = -tr(w' dK w), w = A^-1 Y; one point after the other.
+    """
+    x, y = _as_working(X, _columns(Y))
+    c = np.asarray(coarse)
+    r2 = _squared_distances(x, x)
+    matrix = kernel_value(kernel, r2) + nugget * np.eye(len(x))
+    slope = kernel_slope(kernel, r2)
+    fine_form, fine = _quadratic_form(matrix, y)
+    coarse_form, solution = _quadratic_form(matrix[np.ix_(c, c)], y[c])
+    padded = np.zeros_like(y)
+    padded[c] = solution
+    if fine_form == 0:
+        return 0.0, np.zeros_like(x)
+
+    gradient = np.empty_like(x)
+    for i in range(len(x)):
+        # Row i of K and its column i move; entry i itself stays 1.
+        row = 2 * slope[i, :, None] * (x[i] - x)
+        d_fine = -2 * (fine @ fine[i]) @ row
+        d_coarse = -2 * (padded @ padded[i]) @ row
+        gradient[i] = -(d_coarse * fine_form - coarse_form * d_fine) / fine_form**2
+    return 1 - coarse_form / fine_form, gradient
+
+
+def move(
+    X: npt.ArrayLike, Z: npt.ArrayLike, C: npt.ArrayLike, *, kernel: Kernel, step: float = 1.0
+) -> FloatArray:
+    """Return X + step K(X, Z) C, shape (n, d).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points to move.
+    Z, C : array_like, shape (m, d)
+        Centres and coefficients.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    step : float
+        Step.
+    """
+    x, z, c = _as_working(X, Z, C)
+    return np.asarray(x + step * (gram(x, z, kernel=kernel) @ c))
+
+
+def step_length(rule: str, size: float, X: npt.ArrayLike, G: npt.ArrayLike) -> float:
+    """Return the factor that a step rule puts before the displacement.
+
+    Parameters
+    ----------
+    rule : {"relative", "rms", "absolute", "fixed"}
+        The rules of `kflow.KernelFlow`.
+    size : float
+        p.
+    X, G : array_like, shape (N, d)
+        Training points and their displacements before scaling. A point at the origin, or one that
+        does not move, has no say in the relative rule.
+    """
+    x, g = _as_working(X, G)
+    norms, moves = np.sqrt((x**2).sum(axis=1)), np.sqrt((g**2).sum(axis=1))
+    if not moves.any():
+        return 0.0
+    if rule == "relative":
+        both = (norms > 0) & (moves > 0)
+        return float(size * (norms[both] / moves[both]).min()) if both.any() else 0.0
+    if rule == "rms":
+        return float(size * np.sqrt((norms**2).mean() / (moves**2).mean()))
+    if rule == "absolute":
+        return float(size / moves.max())
+    if rule == "fixed":
+        return size
+    raise ValueError(f"no reference for step={rule!r}")
+
+
+def class_distance_ratio(X: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the mean squared distance within classes over that between classes.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Points.
+    labels : array_like, shape (n,)
+        Their classes.
+    """
+    (x,) = _as_working(X)
+    classes = np.asarray(labels)
+    within: list[Any] = []
+    between: list[Any] = []
+    for i in range(len(x)):
+        for j in range(i):
+            pairs = within if classes[i] == classes[j] else between
+            pairs.append(((x[i] - x[j]) ** 2).sum())
+    return float(np.mean(within) / np.mean(between)) if within and between else float("nan")
+
+
+def draw(
+    rng: np.random.Generator, n: int, batch_size: int, coarse_fraction: float, n_halves: int
+) -> tuple[IntArray, IntArray]:
+    """Draw a batch and its coarse subsets as `kflow.KernelFlow` does.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    n, batch_size, coarse_fraction, n_halves
+        Number of points, and the flow's settings.
+
+    Returns
+    -------
+    batch : ndarray, shape (batch_size,)
+        Rows of the training points.
+    subsets : ndarray, shape (n_halves, n_coarse)
+        Positions in the batch: the first ones and the last ones of its order, then of further
+        random orders.
+    """
+    n_coarse = min(max(round(coarse_fraction * batch_size), 1), batch_size - 1)
+    batch = rng.choice(n, batch_size, replace=False)
+    order = np.arange(batch_size)
+    subsets = [order[:n_coarse]]
+    while len(subsets) < n_halves:
+        subsets.append(order[batch_size - n_coarse :])
+        if len(subsets) < n_halves:
+            order = rng.permutation(batch_size)
+            subsets.append(order[:n_coarse])
+    return batch.astype(np.intp), np.array(subsets, np.intp)
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What one layer did.
+
+    Attributes
+    ----------
+    points : ndarray, shape (N, d)
+        Training points after the layer.
+    follow : dict of ndarray
+        The other points after the layer.
+    rho, step : float
+        The loss before the layer, and the step.
+    Z, C : ndarray, shape (N_f, d)
+        Centres and coefficients: the layer is x + step K(x, Z) C.
+    """
+
+    points: FloatArray
+    follow: dict[str, FloatArray]
+    rho: float
+    step: float
+    Z: FloatArray
+    C: FloatArray
+
+
+def layer(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    batch: npt.ArrayLike,
+    subsets: npt.ArrayLike,
+    *,
+    kernel: Kernel,
+    nugget: float,
+    step: str,
+    step_size: float,
+    follow: Mapping[str, npt.ArrayLike] | None = None,
+) -> LayerResult:
+    """Run one layer of the flow: x + step K(x, Z) A^-1 (-d rho / dZ) for every point x.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, d)
+        Training points.
+    Y : array_like, shape (N, m) or (N,)
+        Targets.
+    batch : array_like of int, shape (N_f,)
+        Rows of X that make Z.
+    subsets : array_like of int, shape (n_halves, n_coarse)
+        Positions in the batch of the coarse points; rho and its gradient are averaged over rows.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    nugget : float
+        Added to the diagonal.
+    step, step_size
+        Step rule and its size, see `step_length`.
+    follow : mapping of str to array_like (n_i, d), optional
+        Other points to move.
+    """
+    points, targets = _as_working(X, _columns(Y))
+    rows = np.asarray(batch)
+    z = points[rows]
+    losses, gradients = zip(
+        *(
+            rho_gradient(z, targets[rows], subset, kernel=kernel, nugget=nugget)
+            for subset in np.asarray(subsets)
+        ),
+        strict=True,
+    )
+    matrix = gram(z, kernel=kernel) + nugget * np.eye(len(z))
+    c = solve(matrix, -sum(gradients) / len(gradients))
+    displacement = gram(points, z, kernel=kernel) @ c
+    length = step_length(step, step_size, points, displacement)
+    return LayerResult(
+        points=points + length * displacement,
+        follow={
+            name: move(other, z, c, kernel=kernel, step=length)
+            for name, other in (follow or {}).items()
+        },
+        rho=sum(losses) / len(losses),
+        step=length,
+        Z=z,
+        C=c,
+    )
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """What a flow of several layers did.
+
+    Attributes
+    ----------
+    points : ndarray, shape (N, d)
+        Training points after the last layer.
+    follow : dict of ndarray
+        The other points after the last layer.
+    rho, step, class_distance_ratio : ndarray, shape (n_layers,)
+        Of each layer; the last is NaN without labels.
+    layers : list of (Z, step C)
+        Of each layer.
+    """
+
+    points: FloatArray
+    follow: dict[str, FloatArray]
+    rho: FloatArray
+    step: FloatArray
+    class_distance_ratio: FloatArray
+    layers: list[tuple[FloatArray, FloatArray]]
+
+
+def _at(setting: T | Callable[[int], T], number: int) -> T:
+    return setting(number) if callable(setting) else setting
+
+
+def flow(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    *,
+    kernel: Kernel,
+    n_layers: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    coarse_fraction: float = 0.5,
+    nugget: float | Callable[[int], float] = 0.01,
+    step: str | Callable[[int], str] = "relative",
+    step_size: float | Callable[[int], float] = 0.1,
+    n_halves: int = 1,
+    labels: npt.ArrayLike | None = None,
+    follow: Mapping[str, npt.ArrayLike] | None = None,
+) -> FlowResult:
+    """Run a flow; the same generator gives the batches of `kflow.KernelFlow`.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, d)
+        Training points.
+    Y : array_like, shape (N, m) or (N,)
+        Targets.
+    kernel, n_layers, batch_size, coarse_fraction, nugget, step, step_size, n_halves
+        As for `kflow.KernelFlow`; schedules as functions of the layer.
+    rng : numpy.random.Generator
+        Source of the batches.
+    labels : array_like, shape (N,), optional
+        Classes, for `class_distance_ratio`.
+    follow : mapping of str to array_like (n_i, d), optional
+        Other points to move.
+    """
+    (points,) = _as_working(X)
+    followed = {name: _as_working(other)[0] for name, other in (follow or {}).items()}
+    losses, steps, ratios, layers = [], [], [], []
+    for number in range(n_layers):
+        batch, subsets = draw(rng, len(points), batch_size, coarse_fraction, n_halves)
+        result = layer(
+            points,
+            Y,
+            batch,
+            subsets,
+            kernel=kernel,
+            nugget=_at(nugget, number),
+            step=_at(step, number),
+            step_size=_at(step_size, number),
+            follow=followed,
+        )
+        losses.append(result.rho)
+        steps.append(result.step)
+        ratios.append(
+            float("nan")
+            if labels is None
+            else class_distance_ratio(result.Z, np.asarray(labels)[batch])
+        )
+        layers.append((result.Z, result.step * result.C))
+        points, followed = result.points, result.follow
+    return FlowResult(
+        points=points,
+        follow=followed,
+        rho=np.array(losses, np.float64),
+        step=np.array(steps, np.float64),
+        class_distance_ratio=np.array(ratios, np.float64),
+        layers=layers,
+    )

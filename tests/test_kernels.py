@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kflow
+from kflow import kernels
+from kflow import testing as reference
+
+FAMILIES = [
+    kernels.Gaussian,
+    kernels.Laplacian,
+    kernels.Matern32,
+    kernels.Matern52,
+    kernels.RationalQuadratic,
+    kernels.InverseMultiquadric,
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_length_scale_is_one_by_default_and_becomes_a_float(family):
+    assert family().length_scale == 1.0
+    assert type(family(np.float32(2)).length_scale) is float
+    assert type(family(3).length_scale) is float
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+def test_length_scale_must_be_positive_and_finite(family, value):
+    with pytest.raises(ValueError, match="length_scale must be positive and finite"):
+        family(value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("value", ["1", None, True, 1j, [1.0]])
+def test_length_scale_must_be_a_number(family, value):
+    with pytest.raises(TypeError, match="length_scale must be a number"):
+        family(value)
+
+
+@pytest.mark.parametrize("value", [0, -2, float("inf")])
+def test_alpha_must_be_positive(value):
+    with pytest.raises(ValueError, match="alpha must be positive"):
+        kernels.RationalQuadratic(1.0, alpha=value)
+
+
+def test_base_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        kernels.Kernel()
+
+
+def test_kernels_are_values(kernel):
+    twin = kernels.from_dict(kernel.to_dict())
+    assert twin == kernel
+    assert hash(twin) == hash(kernel)
+    assert type(twin) is type(kernel)
+    with pytest.raises(AttributeError):
+        kernel.length_scale = 2.0
+
+
+def test_kernels_of_different_families_differ():
+    assert len({family(1.0) for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_from_dict_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"unknown kernel 'sigmoid'.*gaussian"):
+        kernels.from_dict({"kernel": "sigmoid", "length_scale": 1.0})
+    with pytest.raises(ValueError, match="unknown kernel None"):
+        kernels.from_dict({"length_scale": 1.0})
+    with pytest.raises(ValueError, match="beta"):
+        kernels.from_dict({"kernel": "gaussian", "length_scale": 1.0, "beta": 2.0})
+
+
+@pytest.mark.usefixtures("engine")
+def test_profile_over_its_whole_range(kernel, dtype):
+    r = np.concatenate([[0.0], np.logspace(-4, 3, 300)]).astype(dtype)[:, None]
+    values = kflow.gram(r, np.zeros((1, 1), dtype), kernel=kernel)[:, 0]
+    expected = reference.kernel_value(kernel, r[:, 0].astype(np.longdouble) ** 2)
+    assert values[0] == 1.0
+    assert (values >= 0).all()
+    assert (np.diff(values) <= 4 * np.finfo(dtype).eps).all()
+    # exp turns the rounding of its argument into a relative error; results below the smallest
+    # normal number, before the polynomial of the Matern kernels, are 0.
+    visible = expected > np.finfo(dtype).tiny * 1e4
+    relative = np.abs(values - expected)[visible] / expected[visible]
+    assert (relative < (8 - 3 * np.log(expected[visible])) * np.finfo(dtype).eps).all()
+    assert (values[~visible] <= 2e4 * np.finfo(dtype).tiny).all()
+
+
+def test_slope_of_the_reference_is_its_derivative(kernel):
+    r2 = np.linspace(0.1, 9, 50).astype(np.longdouble)
+    h = np.longdouble(1e-5)
+    difference = (
+        reference.kernel_value(kernel, r2 + h) - reference.kernel_value(kernel, r2 - h)
+    ) / (2 * h)
+    np.testing.assert_allclose(reference.kernel_slope(kernel, r2), difference, rtol=1e-7)
+
+
+def test_kernel_matrices_are_positive_definite(kernel, rng):
+    matrix = kflow.gram(rng.normal(size=(60, 5)), kernel=kernel)
+    np.testing.assert_array_equal(np.diag(matrix), 1.0)
+    np.testing.assert_allclose(matrix, matrix.T, rtol=1e-13)
+    assert np.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_rational_quadratic_tends_to_the_gaussian(rng):
+    x = rng.normal(size=(20, 3))
+    np.testing.assert_allclose(
+        kflow.gram(x, kernel=kernels.RationalQuadratic(1.5, alpha=1e7)),
+        kflow.gram(x, kernel=kernels.Gaussian(1.5)),
+        rtol=1e-5,
+    )
