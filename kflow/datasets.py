@@ -1,0 +1,419 @@
+"""Data sets for the command line, examples and benchmarks: read, checked, split into train and test."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import os
+import struct
+import zipfile
+import zlib
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray, as_matrix, common_dtype
+
+__all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
+
+Task = Literal["classification", "regression"]
+
+DATASETS = ("digits", "mnist", "fashion-mnist")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test points with their targets.
+
+    Attributes
+    ----------
+    name : str
+        "digits", "mnist", ... or the file's name.
+    X_train, X_test : ndarray, shape (N, d) and (n, d)
+        Points as they were stored: no scaling.
+    y_train, y_test : ndarray, shape (N,) and (n,)
+        Class labels, or numbers for regression.
+    task : "classification" or "regression"
+        What `y_train` asks for.
+    image_shape : tuple of int, optional
+        Rows and columns, if the points are images.
+    """
+
+    name: str
+    X_train: FloatArray
+    y_train: npt.NDArray[Any]
+    X_test: FloatArray
+    y_test: npt.NDArray[Any]
+    task: Task
+    image_shape: tuple[int, int] | None = None
+
+
+def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Return one of the known data sets.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion-mnist"}
+        "digits": the 1797 images of scikit-learn, a quarter of each class held out. The others: the
+        60000 training and 10000 test images from `data_dir`.
+    data_dir : path, optional
+        Folder of the IDX files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, gzipped (``.gz``) or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        For an unknown name, or a file that is damaged or of another kind.
+    """
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        X, y = digits.data.astype(np.float32), digits.target.astype(np.int64)
+        return _hold_out(name, X, y, "classification", (8, 8))
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+    if data_dir is None:
+        raise ValueError(
+            f"{name} is read from files: pass data_dir (--data-dir), the folder that holds "
+            "train-images-idx3-ubyte.gz and its three siblings"
+        )
+    X_train, y_train, shape = _load_images(Path(data_dir), "train")
+    X_test, y_test, test_shape = _load_images(Path(data_dir), "t10k")
+    if shape != test_shape:
+        raise ValueError(
+            f"{data_dir}: training images of {shape} and test images of {test_shape} pixels do not "
+            "belong together: download the four files again"
+        )
+    return Dataset(name, X_train, y_train, X_test, y_test, "classification", shape)
+
+
+def load_file(
+    path: str | os.PathLike[str], target: str | None = None, task: Task | None = None
+) -> Dataset:
+    """Return the data of a .npz or .csv file.
+
+    Parameters
+    ----------
+    path : path
+        .npz: arrays ``X`` (N, d) and ``y`` (N,), and optionally ``X_test`` and ``y_test``.
+        .csv: a header, numbers in all columns but the target's.
+    target : str, optional
+        .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: the target's
+        column; the last one if not given.
+    task : "classification" or "regression", optional
+        If not given: text, booleans and at most sqrt(N) distinct whole numbers are classes, anything
+        else is regression.
+
+    Returns
+    -------
+    Dataset
+        Without a test part in the file, a quarter of the rows (of each class) is held out, always
+        the same one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If its content is not as described.
+    """
+    path = Path(path)
+    if _kind(path) == "csv":
+        header, rows = _read_csv(path)
+        column = _target_column(path, header, target)
+        X, cells = _columns(path, header, rows, column)
+        return _hold_out(path.name, X, *_targets(path, np.array(cells), task))
+
+    name = target or "y"
+    arrays = _read_npz(path, ("X", name), ("X_test", f"{name}_test"))
+    X = _points(path, arrays, "X")
+    y, task = _targets(path, _target_array(path, arrays, name, len(X)), task)
+    if "X_test" not in arrays:
+        return _hold_out(path.name, X, y, task)
+    X_test = _points(path, arrays, "X_test", n_columns=X.shape[1])
+    values = _target_array(path, arrays, f"{name}_test", len(X_test))
+    return Dataset(path.name, X, y, X_test, _targets(path, values, task)[0], task)
+
+
+def load_points(
+    path: str | os.PathLike[str], n_features: int, target: str | None = None
+) -> FloatArray:
+    """Return the points of a .npz or .csv file, for prediction.
+
+    Parameters
+    ----------
+    path : path
+        .npz: the array ``X``. .csv: a header and `n_features` columns of numbers; a target column
+        may be there too and is left out.
+    n_features : int
+        Columns that the model knows.
+    target : str, optional
+        Name of that column; the last one if not given.
+
+    Returns
+    -------
+    ndarray, shape (n, n_features)
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If its content is not as described.
+    """
+    path = Path(path)
+    if _kind(path) == "npz":
+        return _points(path, _read_npz(path, ("X",)), "X", n_columns=n_features)
+    header, rows = _read_csv(path)
+    column = None
+    if len(header) == n_features + 1 or target in header:
+        column = _target_column(path, header, target)
+    found = len(header) - (column is not None)
+    if found != n_features:
+        raise ValueError(f"{path}: {found} feature columns, where the model has {n_features}")
+    return _columns(path, header, rows, column)[0]
+
+
+# ---- IDX ------------------------------------------------------------------------------------------
+
+
+def _load_images(
+    folder: Path, part: str
+) -> tuple[FloatArray, npt.NDArray[np.int64], tuple[int, int]]:
+    images = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
+    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1)
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{folder}: {len(images)} {part} images but {len(labels)} labels: download both again"
+        )
+    n, height, width = images.shape
+    points = images.reshape(n, height * width).astype(np.float32)
+    return points, labels.astype(np.int64), (height, width)
+
+
+def _read_idx(folder: Path, name: str, n_dimensions: int) -> npt.NDArray[np.uint8]:
+    """Read an IDX file: two zero bytes, type (8: bytes), dimensions, their sizes, the data."""
+    plain = folder / name
+    zipped = folder / f"{name}.gz"
+    path = plain if plain.exists() else zipped
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{zipped} (or without .gz) is missing: download it, or pass the folder that holds it"
+        )
+    try:
+        with gzip.open(path) if path is zipped else open(path, "rb") as file:
+            return _parse_idx(file, n_dimensions)
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise ValueError(f"{path} is damaged or of another kind: {error}; replace it") from None
+
+
+def _parse_idx(file: BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:
+    header = file.read(4 + 4 * n_dimensions)
+    if header[:4] != bytes((0, 0, 8, n_dimensions)):
+        raise ValueError(
+            f"it starts with {header[:4].hex() or 'nothing'} instead of 000008{n_dimensions:02x}"
+        )
+    if len(header) < 4 + 4 * n_dimensions:
+        raise ValueError("its header is cut short")
+    shape = struct.unpack(f">{n_dimensions}I", header[4:])
+    size = math.prod(shape)
+    if size == 0:
+        raise ValueError(f"it holds no data: shape {shape}")
+    # One byte more, to see that the file ends there; for gzip this also compares the checksum.
+    data = file.read(size + 1)
+    if len(data) != size:
+        found = f"only {len(data)}" if len(data) < size else "more"
+        raise ValueError(f"its shape {shape} needs {size} bytes of data, but it has {found}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+# ---- NPZ ------------------------------------------------------------------------------------------
+
+
+def _kind(path: Path) -> str:
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("csv", "npz"):
+        raise ValueError(f"{path}: only .npz and .csv files can be read")
+    return kind
+
+
+def _read_npz(
+    path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the needed arrays, and the optional ones if any of those is there."""
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (zipfile.BadZipFile, EOFError, ValueError):
+        archive = None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} is not a .npz file, or it is damaged")
+    with archive:
+        if any(name in archive for name in optional):
+            needed += optional
+        missing = [name for name in needed if name not in archive]
+        if missing:
+            raise ValueError(
+                f"{path} has no array {missing[0]!r}; it has {', '.join(sorted(archive)) or 'none'}"
+            )
+        try:
+            return {name: archive[name] for name in needed}
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+            raise ValueError(f"{path} is damaged or holds Python objects: {error}") from None
+
+
+def _points(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], name: str, n_columns: int | None = None
+) -> FloatArray:
+    try:
+        return as_matrix(
+            arrays[name],
+            name,
+            dtype=common_dtype(arrays[name]),
+            n_columns=n_columns,
+            allow_no_rows=False,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _target_array(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], name: str, n_rows: int
+) -> npt.NDArray[Any]:
+    values = arrays[name]
+    if values.shape not in ((n_rows,), (n_rows, 1)):
+        raise ValueError(
+            f"{path}: {name} must hold one value for each of {n_rows} rows, got {values.shape}"
+        )
+    return values.reshape(n_rows)
+
+
+# ---- CSV ------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            rows = []
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise ValueError(
+                        f"line {reader.line_num} has {len(row)} cells, the header {len(header)}"
+                    )
+                if row:
+                    rows.append(row)
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} has no data: it must hold a header and rows of cells")
+    return header, rows
+
+
+def _target_column(path: Path, header: list[str], target: str | None) -> int:
+    if target is None:
+        return len(header) - 1
+    if header.count(target) != 1:
+        problem = "more than one column" if target in header else "no column"
+        raise ValueError(f"{path} has {problem} {target!r}; its columns are {', '.join(header)}")
+    return header.index(target)
+
+
+def _columns(
+    path: Path, header: list[str], rows: list[list[str]], target: int | None
+) -> tuple[FloatArray, list[str]]:
+    """Return all columns but the target's as numbers, and the target's as text."""
+    names = [name for number, name in enumerate(header) if number != target]
+    if not names:
+        raise ValueError(f"{path} has no feature columns")
+    flat = array("d")  # not a list: a Python float takes four times the memory
+    cells = []
+    for number, row in enumerate(rows, start=1):
+        if target is not None:
+            cells.append(row.pop(target).strip())
+        try:
+            flat.extend(map(float, row))
+        except ValueError:
+            name, cell = next(
+                pair for pair in zip(names, row, strict=True) if not _is_number(pair[1])
+            )
+            raise ValueError(
+                f"{path}: row {number}, column {name!r}: {cell!r} is not a number; encode or remove it"
+            ) from None
+    X = np.frombuffer(flat, np.float64).reshape(len(rows), len(names))
+    return _points(path, {"the table": X}, "the table"), cells
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- targets --------------------------------------------------------------------------------------
+
+
+def _targets(
+    path: Path, values: npt.NDArray[Any], task: Task | None
+) -> tuple[npt.NDArray[Any], Task]:
+    """Return the targets as class labels or numbers, and which of the two they are."""
+    if values.dtype.kind in "SU":
+        values = values.astype(str)
+        if (values == "").any():
+            raise ValueError(f"{path}: the target of row {np.argmax(values == '') + 1} is empty")
+        try:
+            values = values.astype(np.float64)
+        except ValueError:
+            if task == "regression":
+                raise ValueError(
+                    f"{path}: the targets are text: regression needs numbers"
+                ) from None
+            return values, "classification"
+    if values.dtype.kind == "b" and task != "regression":
+        return values, "classification"
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: the targets must be numbers or text, got {values.dtype}")
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{path}: the targets contain NaN or infinity: remove those rows")
+    whole = bool((numbers == np.rint(numbers)).all())
+    if task is None:
+        few = len(np.unique(numbers)) <= math.sqrt(len(numbers))
+        task = "classification" if whole and few else "regression"
+    if task == "regression":
+        return numbers, task
+    return (numbers.astype(np.int64) if whole else numbers), task
+
+
+def _hold_out(
+    name: str,
+    X: FloatArray,
+    y: npt.NDArray[Any],
+    task: Task,
+    image_shape: tuple[int, int] | None = None,
+) -> Dataset:
+    """Hold out every fourth row of each class, in a random order that is always the same."""
+    order = np.random.default_rng(0).permutation(len(y))
+    groups = [order]
+    if task == "classification":
+        groups = [order[y[order] == label] for label in np.unique(y)]
+    held = np.zeros(len(y), bool)
+    held[np.concatenate([group[3::4] for group in groups])] = True
+    if not held.any():
+        raise ValueError(
+            f"{name}: too few rows ({len(y)}) to hold any out for the test: add rows, or X_test and "
+            "y_test to a .npz file"
+        )
+    return Dataset(name, X[~held], y[~held], X[held], y[held], task, image_shape)

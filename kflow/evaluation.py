@@ -1,0 +1,248 @@
+"""How good a learned kernel is: test errors of its interpolants, and how far its classes collapsed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray
+from kflow.errors import SingularKernelError
+from kflow.interpolant import Interpolant, balanced_subset
+from kflow.kernels import Kernel
+from kflow.operations import one_hot
+
+if TYPE_CHECKING:
+    from kflow.flow import KernelFlow
+
+__all__ = [
+    "N_INTERPOLATION",
+    "ErrorCurve",
+    "InterpolationError",
+    "class_distance_ratio",
+    "interpolation_errors",
+    "regression_errors",
+]
+
+# The sizes in the tables of Owhadi and Yoo.
+N_INTERPOLATION = (6000, 600, 60, 10)
+
+
+@dataclass(frozen=True)
+class InterpolationError:
+    """Part of the test points that interpolants from `n_interpolation` points get wrong."""
+
+    n_interpolation: int
+    average: float
+    min: float
+    max: float
+    std: float
+
+
+def _sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
+    """Return the sizes for which every class has points enough; none below one for each class."""
+    counts = np.unique(labels, return_counts=True)[1]
+    raised = {max(size, len(counts)) for size in sizes}
+    return sorted((s for s in raised if -(-s // len(counts)) <= counts.min()), reverse=True)
+
+
+def interpolation_errors(
+    points: FloatArray,
+    labels: npt.NDArray[Any],
+    test_points: FloatArray,
+    test_labels: npt.NDArray[Any],
+    *,
+    kernel: Kernel,
+    nugget: float,
+    rng: np.random.Generator,
+    n_interpolation: Iterable[int] = N_INTERPOLATION,
+    n_draws: int = 5,
+    n_threads: int | None = None,
+) -> list[InterpolationError]:
+    """Classify test points by interpolation from a few training points drawn at random.
+
+    The class is the argmax of the interpolant of one-hot values.
+
+    Parameters
+    ----------
+    points, test_points : ndarray, shape (N, d) and (n, d)
+        A flow's `points_` and the test points carried along by it.
+    labels, test_labels : ndarray, shape (N,) and (n,)
+        Their classes.
+    kernel : kflow.kernels.Kernel
+        The flow's `kernel_`.
+    nugget : float
+        Nugget of the interpolants.
+    rng : numpy.random.Generator
+        Draws the interpolation points, as many of each class as of the others.
+    n_interpolation : iterable of int
+        How many. Numbers for which a class has too few points are left out; numbers below one point
+        for each class are raised to that.
+    n_draws : int
+        Interpolants for each number.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`.
+
+    Returns
+    -------
+    list of InterpolationError
+        Largest number of points first.
+
+    Raises
+    ------
+    SingularKernelError
+        If the nugget is too small for these points.
+    """
+    classes = np.unique(labels)
+    rows = []
+    for size in _sizes_that_fit(labels, n_interpolation):
+        errors = []
+        for _ in range(n_draws):
+            subset = balanced_subset(labels, size, rng)
+            interpolant = Interpolant(
+                points[subset],
+                one_hot(labels[subset]),
+                kernel=kernel,
+                nugget=nugget,
+                n_threads=n_threads,
+            )
+            predicted = classes[interpolant(test_points).argmax(axis=1)]
+            errors.append(float((predicted != test_labels).mean()))
+        rows.append(
+            InterpolationError(
+                size, float(np.mean(errors)), min(errors), max(errors), float(np.std(errors))
+            )
+        )
+    return rows
+
+
+def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
+    """Mean squared distance between two points of one class over that between classes.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, d)
+        All points.
+    labels : ndarray, shape (N,)
+        Their classes.
+
+    Returns
+    -------
+    float
+        0 when every class has collapsed to a point of its own; NaN where there are no two points
+        of one class, or of different ones.
+
+    Notes
+    -----
+    With n_c points of class c, mean m_c and scatter V_c = sum |x - m_c|^2, N points in all and
+    the origin at their mean, the sums of |x - x'|^2 over ordered pairs are sum_c 2 n_c V_c
+    within classes and sum_c 2 ((N - n_c) V_c + N n_c |m_c|^2) between them: N d operations.
+    """
+    codes = np.unique(labels, return_inverse=True)[1]
+    counts = np.bincount(codes).astype(np.float64)
+    origin = points.mean(axis=0, dtype=np.float64)
+    total, means, scatter = float(len(points)), [], []
+    for code in range(len(counts)):
+        members = points[codes == code].astype(np.float64) - origin
+        means.append(members.mean(axis=0))
+        members -= means[-1]
+        scatter.append(np.einsum("ij,ij->", members, members))
+    V = np.array(scatter)
+    squares = np.einsum("ij,ij->i", means, means)
+    within = float((counts * V).sum())
+    between = float(((total - counts) * V + total * counts * squares).sum())
+    n_within = float((counts * (counts - 1.0)).sum())
+    n_between = float((counts * (total - counts)).sum())
+    if n_within == 0.0 or n_between == 0.0 or between == 0.0:
+        return math.nan
+    return (within / n_within) / (between / n_between)
+
+
+def regression_errors(y_true: npt.NDArray[Any], y_predicted: npt.NDArray[Any]) -> dict[str, float]:
+    """Return ``rmse`` and ``r2`` (NaN for constant truth) of a prediction."""
+    residual = np.asarray(y_predicted, np.float64) - np.asarray(y_true, np.float64)
+    variance = float(np.var(np.asarray(y_true, np.float64)))
+    mean_square = float((residual**2).mean())
+    return {
+        "rmse": math.sqrt(mean_square),
+        "r2": 1.0 - mean_square / variance if variance > 0.0 else math.nan,
+    }
+
+
+class ErrorCurve:
+    """Callback of a flow: the test error after the first layer and every few layers.
+
+    Parameters
+    ----------
+    labels, test_labels : ndarray
+        Classes of the training points, and of those that the flow follows as ``"test"``.
+    nugget : float
+        Nugget of the interpolants.
+    every : int
+        Layers from one evaluation to the next.
+    rng : numpy.random.Generator
+        Draws the interpolation points.
+    n_interpolation : iterable of int
+        Numbers of interpolation points.
+    n_draws : int
+        Interpolants for each.
+
+    Attributes
+    ----------
+    layers : list of int
+        Where the error was evaluated.
+    errors : dict of list of float
+        Number of points to the average error at each of `layers`; NaN where the kernel matrix was
+        singular.
+    """
+
+    def __init__(
+        self,
+        labels: npt.NDArray[Any],
+        test_labels: npt.NDArray[Any],
+        *,
+        nugget: float,
+        every: int,
+        rng: np.random.Generator,
+        n_interpolation: Iterable[int] = N_INTERPOLATION[1:],
+        n_draws: int = 3,
+    ) -> None:
+        self._labels = labels
+        self._test_labels = test_labels
+        self._nugget = nugget
+        self._every = every
+        self._rng = rng
+        self._n_draws = n_draws
+        self.layers: list[int] = []
+        self.errors: dict[int, list[float]] = {
+            size: [] for size in _sizes_that_fit(labels, n_interpolation)
+        }
+
+    def __call__(self, flow: KernelFlow) -> None:
+        """Evaluate, if it is time to."""
+        if flow.n_layers_ != 1 and flow.n_layers_ % self._every != 0:
+            return
+        points, test_points = flow.points_, flow.follow_["test"]
+        self.layers.append(flow.n_layers_)
+        for size, errors in self.errors.items():
+            try:
+                (row,) = interpolation_errors(
+                    points,
+                    self._labels,
+                    test_points,
+                    self._test_labels,
+                    kernel=flow.kernel_,
+                    nugget=self._nugget,
+                    rng=self._rng,
+                    n_interpolation=(size,),
+                    n_draws=self._n_draws,
+                    n_threads=flow.n_threads,
+                )
+            except SingularKernelError:  # a picture is no reason to end a run
+                errors.append(math.nan)
+            else:
+                errors.append(row.average)
