@@ -27,7 +27,10 @@ def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
 
 def common_dtype(*arrays: Any) -> np.dtype[Any]:
     """Return float32 if every array is float32, else float64."""
-    kinds = {np.asarray(a).dtype for a in arrays if a is not None}
+    try:
+        kinds = {np.asarray(a).dtype for a in arrays if a is not None}
+    except ValueError:  # rows of different lengths: as_matrix says which argument it is
+        return np.dtype(np.float64)
     return np.dtype(np.float32) if kinds == {np.dtype(np.float32)} else np.dtype(np.float64)
 
 
@@ -52,7 +55,10 @@ def as_matrix(
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} has no rectangular shape: {error}") from None
     if array.dtype.kind not in "fiub":
         try:
             if array.dtype.kind != "O":

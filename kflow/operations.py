@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,21 @@ def check_nugget(nugget: Any) -> float:
     return value
 
 
+def _check_step(step: Any) -> float:
+    try:
+        value = float(step)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"step must be a number, got {step!r}") from None
+    if not np.isfinite(value):
+        raise ValueError(f"step must be finite, got {step!r}")
+    return value
+
+
 def singular_kernel_error(
     error: _core.NotPositiveDefinite, nugget: float, rows: npt.NDArray[np.intp]
 ) -> SingularKernelError:
     """Explain a failed factorisation; `rows` maps the core's positions to rows of the data."""
-    first, second = error.args[0]
+    first, second = error.args
     if first >= 0:
         pair = sorted((int(rows[first]), int(rows[second])))
         reason = f"rows {pair[0]} and {pair[1]} of X coincide"
@@ -317,8 +326,7 @@ def move(
     x = as_matrix(X, "X", dtype=dtype)
     z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
-    if not np.isfinite(operator.index(step) if isinstance(step, int) else float(step)):
-        raise ValueError(f"step must be finite, got {step!r}")
+    factor = _check_step(step)
     result = np.empty_like(x) if out is None else check_out(out, x.shape, dtype)
     if np.may_share_memory(result, c):
         c = c.copy()
@@ -329,5 +337,5 @@ def move(
         raise ValueError("out overlaps X without being X: pass out=X or a separate array")
     threads = resolve_n_threads(n_threads)
     with single_threaded_blas:
-        _core.apply(x, z, c, core, float(step), x, result, threads)
+        _core.apply(x, z, c, core, factor, x, result, threads)
     return result
