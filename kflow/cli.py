@@ -1,0 +1,584 @@
+"""The command line: fit a model, predict with it, look at it.
+
+Exit status: 0; 1 with one line ``Error: ...``; 2 for a malformed command line; 130 if Ctrl-C aborted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kflow import __version__
+from kflow.errors import DivergenceError, SingularKernelError, StorageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kflow.datasets import Dataset
+    from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
+    from kflow.evaluation import ErrorCurve
+    from kflow.flow import KernelFlow
+
+    Estimator = KernelFlowClassifier | KernelFlowRegressor
+
+_KERNELS = (
+    "gaussian",
+    "laplacian",
+    "matern32",
+    "matern52",
+    "rational_quadratic",
+    "inverse_multiquadric",
+)
+_MODEL = "model.kflow"
+_SCHEDULE = "VALUE|0:VALUE,N:VALUE"
+
+# Everything that bad input, a full disk or too little memory can raise. A full traceback would bury
+# the one line that helps.
+_FAILURES = (
+    DivergenceError,
+    ImportError,
+    MemoryError,
+    OSError,
+    SingularKernelError,
+    TypeError,
+    ValueError,
+)
+
+
+class _Group(click.Group):
+    """Commands whose failures are one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Aborted", err=True)
+            raise click.exceptions.Exit(130) from None
+        except BrokenPipeError:  # such as `kflow predict ... | head`, which click knows how to end
+            raise
+        except _FAILURES as error:
+            raise click.ClickException(_one_line(error)) from None
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _schedule(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of a value, or of ``first layer:value,first layer:value``."""
+
+    def parse(text: str) -> Any:
+        try:
+            if ":" not in text:
+                return kind(text)
+            pieces = [piece.split(":", 1) for piece in text.split(",")]
+            return {int(first): kind(piece.strip()) for first, piece in pieces}
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r} is neither a value nor a schedule such as 0:0.01,800:1.0"
+            ) from None
+
+    return parse
+
+
+class _Stop:
+    """Callback that ends the flow after the first Ctrl-C; the second one raises KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def _note(self, *_: object) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __enter__(self) -> _Stop:
+        # Otherwise the signal is ignored, as for a job in the background, or somebody else's.
+        self._installed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._installed:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self, *_: object) -> bool:
+        return self.requested
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kflow")
+def main() -> None:
+    """Kernel Flows: learn a kernel from data, layer by layer."""
+
+
+# ---- fit ------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option(
+    "--dataset",
+    type=click.Choice(["digits", "mnist", "fashion-mnist"]),
+    help="A known data set.  [default: digits]",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of its IDX files.")
+@click.option("--data", type=click.Path(path_type=Path), help="Your data: a .npz or .csv file.")
+@click.option(
+    "--target", help="Array (.npz) or column (.csv) to predict.  [default: y; last column]"
+)
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression"]),
+    help="What to do with --data.  [default: from the targets]",
+)
+@click.option("--layers", "n_layers", type=int, help="Layers of the flow.")
+@click.option("--batch-size", type=int, help="Points drawn in each layer.")
+@click.option("--nugget", type=_schedule(float), metavar=_SCHEDULE, help="Nugget of the flow.")
+@click.option(
+    "--step", type=_schedule(str), metavar=_SCHEDULE, help="relative, rms, absolute or fixed."
+)
+@click.option(
+    "--step-size", type=_schedule(float), metavar=_SCHEDULE, help="Size of a step under that rule."
+)
+@click.option("--n-halves", type=int, help="Halves of a batch over which rho is averaged.")
+@click.option("--rank", type=int, help="Directions of the data to keep; 0: all.")
+@click.option("--scaling", type=click.Choice(["standard", "unit", "none"]), help="Of the data.")
+@click.option("--kernel", type=click.Choice(_KERNELS), help="K_1.  [default: gaussian]")
+@click.option("--length-scale", type=float, help="Of the kernel, in units of the scaled data.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Precision of the points.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Randomness."
+)
+@click.option("--threads", "n_threads", type=int, help="Threads.  [default: physical cores]")
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Random interpolants behind each test error.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("kflow-output"),
+    show_default=True,
+    help="Folder for model, results and pictures.",
+)
+@click.option("--no-save", is_flag=True, help="Write no files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--quiet", is_flag=True, help="Print the results only.")
+def fit(
+    dataset: str | None,
+    data_dir: Path | None,
+    data: Path | None,
+    target: str | None,
+    task: Any,
+    kernel: str | None,
+    length_scale: float | None,
+    rank: int | None,
+    scaling: str | None,
+    seed: int,
+    draws: int,
+    output: Path,
+    no_save: bool,
+    as_json: bool,
+    quiet: bool,
+    **parameters: Any,
+) -> None:
+    """Fit a model and measure its test error.
+
+    What is not given comes from the data set's preset. Values marked 0:VALUE,N:VALUE may change
+    during the flow: 0:0.01,800:1.0 is 0.01 until layer 800, then 1.0.
+
+    Ctrl-C ends the flow after its layer, then evaluates and saves it; a second one aborts.
+    """
+    if data is not None and (dataset or data_dir):
+        raise click.UsageError("--data excludes --dataset and --data-dir")
+    if data is None and (target or task):
+        raise click.UsageError("--target and --task belong to --data")
+
+    import numpy as np
+
+    from kflow.datasets import load_dataset, load_file
+    from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
+    from kflow.evaluation import ErrorCurve
+    from kflow.presets import PRESETS
+
+    note = _silent if quiet else _note
+    if data is None:
+        points = load_dataset(dataset or "digits", data_dir)
+    else:
+        points = load_file(data, target, task)
+    classify = points.task == "classification"
+
+    settings = dict(PRESETS.get(points.name, {}) if data is None else {}, random_state=seed)
+    settings.update((name, value) for name, value in parameters.items() if value is not None)
+    settings.update(_kernel_setting(kernel, length_scale))
+    if rank is not None:
+        settings["rank"] = rank or None
+    if scaling is not None:
+        settings["scaling"] = None if scaling == "none" else scaling
+    # Layers serve prediction only: without them a big flow takes half the memory.
+    settings["layers"] = "none" if no_save and classify else "memory"
+    settings["progress"] = not quiet
+    stop = _Stop()
+    estimator: Estimator
+    curve = None
+    if classify:
+        estimator = KernelFlowClassifier(**settings)
+        curve = ErrorCurve(
+            points.y_train,
+            points.y_test,
+            nugget=estimator.interpolation_nugget,
+            every=max(1, estimator.n_layers // 20),
+            rng=np.random.default_rng([seed, 1]),
+            n_draws=min(draws, 3),
+        )
+        estimator.callbacks = (stop, curve)
+    else:
+        estimator = KernelFlowRegressor(**settings)
+        estimator.callbacks = (stop,)
+    if not no_save:
+        _check_output(output, _model_bytes(estimator, points))
+
+    note(
+        f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
+        f"{points.X_train.shape[1]} dimensions"
+    )
+    failure = None
+    with stop:
+        start = time.perf_counter()
+        try:
+            estimator.fit(points.X_train, points.y_train, follow={"test": points.X_test})
+        except (DivergenceError, SingularKernelError) as error:
+            if not hasattr(estimator, "flow_") or estimator.flow_.n_layers_ == 0:
+                raise
+            failure = _one_line(error)
+            _finish(estimator, np.random.default_rng([seed, 2]))
+        seconds = time.perf_counter() - start
+        n_layers = estimator.flow_.n_layers_
+        status = "diverged" if failure else "complete"
+        if stop.requested and n_layers < estimator.n_layers:
+            status = "interrupted"
+            note(
+                f"Stopped after layer {n_layers} of {estimator.n_layers}: what was learnt so far is "
+                "evaluated" + ("" if no_save else " and saved") + " (Ctrl-C again aborts)"
+            )
+        results = {
+            "kflow": __version__,
+            "dataset": points.name,
+            "task": points.task,
+            "n_train": len(points.X_train),
+            "n_test": len(points.X_test),
+            "status": status,
+            "seconds": seconds,
+            **_evaluate(estimator, points, draws, np.random.default_rng([seed, 3])),
+            "model": _describe(estimator),
+        }
+        if curve is not None:
+            results["curve"] = {"layers": curve.layers, "errors": curve.errors}
+        _print(results, as_json, _results_table)
+        if not no_save:
+            _save(output, estimator, results, curve, note)
+            note(f"Model, results and pictures are in {output}")
+    if failure is not None:
+        raise click.ClickException(failure)
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _kernel_setting(kernel: str | None, length_scale: float | None) -> dict[str, Any]:
+    from kflow.kernels import from_dict
+
+    if length_scale is not None:
+        return {"kernel": from_dict({"kernel": kernel or "gaussian", "length_scale": length_scale})}
+    if kernel not in (None, "gaussian"):
+        raise click.UsageError(f"--kernel {kernel} needs --length-scale")
+    return {}
+
+
+def _model_bytes(estimator: Estimator, points: Dataset) -> int:
+    """Return about how large the model's file will be."""
+    n, d = points.X_train.shape
+    d = estimator.rank or d
+    layers = 2 * estimator.n_layers * min(estimator.batch_size, n) * d
+    return int(1.05 * (layers + (n + len(points.X_test)) * d) * int(estimator.dtype[-2:]) // 8)
+
+
+def _check_output(folder: Path, n_bytes: int) -> None:
+    """Find out before the run what would lose its result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / _MODEL).is_dir():
+        raise IsADirectoryError(f"{folder / _MODEL} is a folder: pass another --output")
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise StorageError(
+            f"the model needs {n_bytes / 1e9:.3g} GB, where {folder} has {free / 1e9:.3g} GB free: "
+            "pass another --output, or --no-save"
+        )
+
+
+def _finish(estimator: Estimator, rng: Any) -> None:
+    """Give an estimator whose flow failed the interpolant of the last good layer."""
+    from kflow.interpolant import Interpolant
+
+    flow = estimator.flow_
+    points, targets = flow.points_, flow.targets_
+    rows = rng.permutation(len(points))[: estimator.n_interpolation or 2000]
+    estimator.interpolant_ = Interpolant(
+        points[rows],
+        targets[rows],
+        kernel=flow.kernel_,
+        nugget=estimator.interpolation_nugget,
+        n_threads=estimator.n_threads,
+    )
+
+
+def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from kflow.evaluation import class_distance_ratio, interpolation_errors, regression_errors
+
+    if points.task == "regression":
+        return {"errors": regression_errors(points.y_test, estimator.predict(points.X_test))}
+    flow = estimator.flow_
+    train = flow.points_
+    errors = interpolation_errors(
+        train,
+        points.y_train,
+        flow.follow_["test"],
+        points.y_test,
+        kernel=flow.kernel_,
+        nugget=estimator.interpolation_nugget,
+        rng=rng,
+        n_draws=draws,
+        n_threads=estimator.n_threads,
+    )
+    return {
+        "errors": [asdict(row) for row in errors],
+        "class_distance_ratio": class_distance_ratio(train, points.y_train),
+    }
+
+
+def _results_table(results: Mapping[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    model, errors = results["model"], results["errors"]
+    rate = model["layers_per_second"]
+    table = Table(
+        title=f"{results['dataset']}: test error",
+        caption=f"{model['n_layers']} layers in {results['seconds']:.1f} s"
+        + (f", {rate:.1f} layers/s" if rate else ""),
+        box=box.SIMPLE_HEAD,
+    )
+    if results["task"] == "regression":
+        for name in ("RMSE", "R^2"):
+            table.add_column(name, justify="right")
+        table.add_row(f"{errors['rmse']:.6g}", f"{errors['r2']:.4f}")
+        return table
+    for name in ("interpolation points", "average", "min", "max", "std"):
+        table.add_column(name, justify="right")
+    for row in errors:
+        shares = (row[name] for name in ("average", "min", "max", "std"))
+        table.add_row(str(row["n_interpolation"]), *(f"{100 * share:.2f} %" for share in shares))
+    return table
+
+
+def _save(
+    folder: Path,
+    estimator: Estimator,
+    results: Mapping[str, Any],
+    curve: ErrorCurve | None,
+    note: Callable[[str], None],
+) -> None:
+    """Write what can be written, then raise the first failure."""
+    writers = (
+        lambda: estimator.save(folder / _MODEL),
+        lambda: (folder / "results.json").write_text(_json(results) + "\n"),
+        lambda: _draw(folder, estimator.flow_, curve, note),
+    )
+    failure = None
+    for write in writers:
+        try:
+            write()
+        except OSError as error:
+            failure = failure or error
+    if failure is not None:
+        reason = failure.strerror or str(failure)
+        raise click.ClickException(f"not everything could be written to {folder}: {reason}")
+
+
+def _draw(
+    folder: Path, flow: KernelFlow, curve: ErrorCurve | None, note: Callable[[str], None]
+) -> None:
+    if flow.n_layers_ == 0:
+        return
+    try:
+        from matplotlib.figure import Figure
+
+        from kflow import plotting
+    except ImportError:
+        note("No pictures: they need Matplotlib, pip install 'kflow[plot]'")
+        return
+    history = flow.history_
+    pictures: dict[str, Callable[[Any], Any]] = {
+        "rho.png": lambda ax: plotting.plot_rho(history, ax),
+    }
+    if curve is not None:
+        layers, errors = curve.layers, curve.errors
+        pictures["errors.png"] = lambda ax: plotting.plot_errors(layers, errors, ax)
+        pictures["class-distance-ratio.png"] = lambda ax: plotting.plot_class_distance_ratio(
+            history, ax
+        )
+    for name, draw in pictures.items():
+        figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(folder / name)
+
+
+# ---- predict --------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--target", help="Column of DATA to leave out.  [default: the last, if one too many]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="FILE.csv, one prediction in a line, or FILE.npz, array y.  [default: standard output]",
+)
+def predict(model: Path, data: Path, target: str | None, output: Path | None) -> None:
+    """Predict with MODEL for the points in DATA, a .npz file (array X) or a .csv file."""
+    if output is not None and output.suffix.lower() not in (".csv", ".npz"):
+        raise click.UsageError("--output must end in .csv or .npz")
+
+    import numpy as np
+
+    from kflow.datasets import load_points
+    from kflow.persistence import load
+
+    estimator = load(model)
+    if not hasattr(estimator, "predict"):
+        raise ValueError(f"{model} holds a {type(estimator).__name__}, which predicts nothing")
+    predicted = estimator.predict(load_points(data, estimator.n_features_in_, target))
+    if output is not None and output.suffix.lower() == ".npz":
+        np.savez(output, y=predicted)
+        return
+    lines = "".join(f"{value}\n" for value in predicted.tolist())
+    if output is not None:
+        output.write_text(lines)
+    else:
+        click.echo(lines, nl=False)
+
+
+# ---- info -----------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(model: Path, as_json: bool) -> None:
+    """Describe MODEL: its kind, kernel, sizes, loss and settings."""
+    from kflow.persistence import load
+
+    _print({**_describe(load(model)), "bytes": model.stat().st_size}, as_json, _info_table)
+
+
+def _describe(model: Any) -> dict[str, Any]:
+    from kflow.schedules import Schedule
+
+    flow: KernelFlow = getattr(model, "flow_", model)
+    history = flow.history_
+    rho, seconds = history["rho"], float(history["seconds"].sum())
+    estimator = (
+        () if model is flow else ("scaling", "rank", "interpolation_nugget", "n_interpolation")
+    )
+    return {
+        "kind": type(model).__name__,
+        "kernel": flow.kernel_.to_dict(),
+        "n_layers": flow.n_layers_,
+        "layers_per_second": flow.n_layers_ / seconds if seconds > 0.0 else None,
+        "rho": {"first": rho[0], "last": rho[-1]} if len(rho) else None,
+        "n_points": len(flow.points_),
+        "n_features": int(model.n_features_in_),
+        "n_dimensions": flow.n_features_in_,
+        "settings": {
+            **{
+                name: Schedule.to_json(getattr(flow, name))
+                for name in ("nugget", "step", "step_size")
+            },
+            **{name: getattr(flow, name) for name in ("batch_size", "coarse_fraction", "n_halves")},
+            "dtype": flow.dtype,
+            **{name: getattr(model, name) for name in estimator},
+        },
+    }
+
+
+def _info_table(info: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in _flat(info):
+        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    return table
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in data.items():
+        nested = isinstance(value, Mapping)
+        pairs += _flat(value, f"{prefix}{name} ") if nested else [(f"{prefix}{name}", value)]
+    return pairs
+
+
+# ---- output ---------------------------------------------------------------------------------------
+
+
+def _print(
+    data: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], Table]
+) -> None:
+    if as_json:
+        click.echo(_json(data))
+        return
+    from rich.console import Console
+
+    Console(file=sys.stdout, highlight=False).print(table(data))
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(_without_nan(data), indent=2, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    """Return JSON data with null where no number is."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
