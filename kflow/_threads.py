@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from kflow import _core
 
@@ -88,7 +90,9 @@ def get_num_threads() -> int:
     for name in ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0].strip()
         if value:
-            return _positive(value, name)
+            # What OpenMP made of its variable, threadpoolctl may have lowered since.
+            limit = _core.max_team_size() if name == "OMP_NUM_THREADS" else _MAX_THREADS
+            return min(_positive(value, name), limit)
     return min(_physical_cores(), _core.max_team_size(), _MAX_THREADS)
 
 
@@ -99,12 +103,27 @@ def resolve_n_threads(n_threads: int | None) -> int:
     return _positive(n_threads, "n_threads")
 
 
+def _setter(library: Any) -> Callable[[int], Any]:
+    """Return the function that sets a BLAS library's threads for the whole process.
+
+    From version 3.8 on threadpoolctl ignores all Python threads but one that set OpenBLAS's own
+    threads. Here several may, and are counted: OpenBLAS is asked directly.
+    """
+    if library.internal_api == "openblas" and library.threading_layer != "openmp":
+        for prefix, suffix in product(("scipy_", ""), ("", "64_", "_64")):
+            function = getattr(library.dynlib, f"{prefix}openblas_set_num_threads{suffix}", None)
+            if function is not None:
+                return cast("Callable[[int], Any]", function)
+    return cast("Callable[[int], Any]", library.set_num_threads)
+
+
 class _SingleThreadedBlas:
     """Context manager: the engine may call BLAS inside. Re-entrant and thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._libraries: list[Any] | None = None
+        self._setters: list[Callable[[int], Any]] = []
         self._saved: list[int] = []
         self._depth = 0
 
@@ -124,10 +143,11 @@ class _SingleThreadedBlas:
         with self._lock:
             if self._libraries is None:
                 self._libraries = self._load()
+                self._setters = [_setter(library) for library in self._libraries]
             if self._depth == 0:
                 self._saved = [library.get_num_threads() for library in self._libraries]
-                for library in self._libraries:
-                    library.set_num_threads(1)
+                for set_num_threads in self._setters:
+                    set_num_threads(1)
             self._depth += 1
 
     def __exit__(
@@ -139,8 +159,11 @@ class _SingleThreadedBlas:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                for library, n_threads in zip(self._libraries or [], self._saved, strict=True):
-                    library.set_num_threads(n_threads)
+                self._restore()
+
+    def _restore(self) -> None:
+        for set_num_threads, n_threads in zip(self._setters, self._saved, strict=True):
+            set_num_threads(n_threads)
 
 
 single_threaded_blas = _SingleThreadedBlas()
@@ -152,8 +175,7 @@ def _after_fork_in_child() -> None:
     blas._lock = threading.Lock()
     if blas._depth > 0:
         blas._depth = 0
-        for library, n_threads in zip(blas._libraries or [], blas._saved, strict=True):
-            library.set_num_threads(n_threads)
+        blas._restore()
 
 
 if hasattr(os, "register_at_fork"):
