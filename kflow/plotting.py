@@ -36,6 +36,16 @@ def _axes(ax: Axes | None) -> Axes:
     return ax
 
 
+def _log_scale(ax: Axes, values: npt.NDArray[np.float64]) -> None:
+    """Make the vertical axis logarithmic around positive `values`, with ticks 1, 2, 5, 10."""
+    low, high = values.min() / 1.6, values.max() * 1.6  # at least one tick lies in between
+    ax.set_yscale("log")
+    ax.set_ylim(low, high)
+    few_decades = high < 1e3 * low
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _running_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
     """Return the mean over the `window` entries around each entry, fewer at the ends."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
@@ -115,15 +125,15 @@ def plot_errors(
     values = np.array([v for errors in errors_by_n_interpolation.values() for v in errors])
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0.0:
-        ax.set_yscale("log")
-        ax.set_ylim(values.min() / 1.6, values.max() * 1.6)  # wide enough for a labelled tick
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _log_scale(ax, values)
     else:
         ax.set_ylim(bottom=0.0)
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     ax.set_ylabel("test error")
-    ax.legend(title="interpolation points", frameon=False)
+    # Beside the axes: the lines leave no corner free for sure.
+    ax.legend(
+        title="interpolation\npoints", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+    )
     return ax
 
 
@@ -145,7 +155,9 @@ def plot_class_distance_ratio(history: History, ax: Axes | None = None) -> Axes:
     ax = _axes(ax)
     ratio = history["class_distance_ratio"]
     ax.plot(np.arange(len(ratio)), ratio, color=_COLOURS[0], linewidth=1.5)
-    if (ratio > 0.0).any():
-        ax.set_yscale("log")
+    positive = ratio[ratio > 0.0]
+    if positive.size:
+        _log_scale(ax, positive)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     ax.set_ylabel("squared distance within / between classes")
     return ax
