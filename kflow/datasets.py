@@ -251,13 +251,13 @@ def _read_npz(
     path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the needed arrays, and the optional ones if any of those is there."""
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, EOFError, ValueError):
-        archive = None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} is not a .npz file, or it is damaged")
-    with archive:
+    with open(path, "rb") as file:  # np.load leaves it open if it is no archive
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (zipfile.BadZipFile, EOFError, ValueError):
+            archive = None
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} is not a .npz file, or it is damaged")
         if any(name in archive for name in optional):
             needed += optional
         missing = [name for name in needed if name not in archive]
