@@ -59,8 +59,8 @@ void bind_precision(py::module_& m) {
             apply<T>(xs, zs, cs, kernel, step, bases, view, n_threads);
         },
         py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
-        py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(),
-        py::arg("out").noconvert(), py::arg("n_threads"));
+        py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(), py::arg("out").noconvert(),
+        py::arg("n_threads"));
 }
 
 }  // namespace

@@ -36,13 +36,13 @@ std::string argument_letters(std::string signature) {
             }
             continue;
         }
-        letters += argument == "char*"                                   ? 'c'
-                   : argument == "int*"                                  ? 'i'
-                   : argument == "float*" || ends_with("cython_blas_s*") ? 's'
-                   : argument == "double*" || ends_with("cython_blas_d*") ||
-                             ends_with("cython_lapack_d*")
-                       ? 'd'
-                       : '?';
+        letters +=
+            argument == "char*"                                   ? 'c'
+            : argument == "int*"                                  ? 'i'
+            : argument == "float*" || ends_with("cython_blas_s*") ? 's'
+            : argument == "double*" || ends_with("cython_blas_d*") || ends_with("cython_lapack_d*")
+                ? 'd'
+                : '?';
         argument.clear();
     }
     return letters;

@@ -12,8 +12,8 @@
 namespace kflow {
 namespace {
 
-constexpr Index kRowTile = 64;       // rows of the batch's matrices that one task assembles
-constexpr Index kColumnBlock = 64;   // columns of an (n, q) right-hand side that one task solves
+constexpr Index kRowTile = 64;      // rows of the batch's matrices that one task assembles
+constexpr Index kColumnBlock = 64;  // columns of an (n, q) right-hand side that one task solves
 constexpr Index kDirectDimension = 6;
 
 // Under so many multiply-adds a team costs more than it saves.
@@ -64,8 +64,8 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
         double within = 0.0, between = 0.0, n_within = 0.0, n_between = 0.0;
     };
     std::vector<Sums> sums(size(n_tiles));
-    const int team = threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + 16),
-                                 n_threads);
+    const int team =
+        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + 16), n_threads);
     const MatrixView<double> k = matrix(), s = slope();
     detail::parallel_for(n_tiles, team, [&](Index tile, int) {
         const Index first = tile * kRowTile;
@@ -130,8 +130,8 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
     });
 
     const bool factored = detail::cholesky(k);
-    double smallest = factored ? k(0, 0) : 0.0;
-    for (Index i = 1; factored && i < n_; ++i) {
+    double smallest = factored ? std::numeric_limits<double>::infinity() : 0.0;
+    for (Index i = 0; factored && i < n_; ++i) {
         smallest = std::min(smallest, k(i, i));
     }
     // Pivots this small are rounding errors: a factor exists, but none of its digits is right.
@@ -252,8 +252,8 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
         return;
     }
     const MatrixView<double> x = points(), w = slope();
-    const int team = threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_),
-                                 n_threads);
+    const int team =
+        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_), n_threads);
     // d rho / dx_i = -(2/D) sum_j W_ij (x_i - x_j), W = M o 2 dk/d(r^2). The scale and the sum over
     // j of the first term go into W, so that one product gives the gradient.
     const double scale = 4.0 / norm_;
@@ -287,8 +287,8 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
 
 void Batch::solve(MatrixView<double> b, int n_threads) const {
     const MatrixView<const double> l(matrix_.data(), n_, n_);
-    const int team = threads_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols),
-                                 n_threads);
+    const int team =
+        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols), n_threads);
     detail::parallel_for(count(b.cols, kColumnBlock), team, [&](Index block, int) {
         const Index first = block * kColumnBlock;
         const MatrixView<double> part(b.data + first, n_, std::min(kColumnBlock, b.cols - first),

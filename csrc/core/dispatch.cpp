@@ -39,9 +39,9 @@ const SimdTable* find_table(const std::string& name) {
         }
         known += (known.empty() ? "" : ", ") + std::string(table->name);
     }
-    throw std::invalid_argument("SIMD level '" + name +
-                                "' is not available here; KFLOW_SIMD_LEVEL can be one of: " +
-                                known);
+    throw std::invalid_argument(
+        "SIMD level '" + name +
+        "' is not available here; KFLOW_SIMD_LEVEL can be one of: " + known);
 }
 
 const SimdTable* initial_table() {

@@ -32,7 +32,7 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
     kernel_ = kernel;
     m_ = z.rows;
     d_ = z.cols;
-    q_ = c.data == nullptr ? 0 : c.cols;
+    q_ = c.cols;
     c_ = c;
     direct_ = d_ <= kDirectDimension && q_ <= kDirectDimension;
     const bool own_gemm = !direct_ && !blas().complete();

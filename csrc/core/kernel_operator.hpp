@@ -11,11 +11,11 @@ namespace kflow::detail {
 /// The map x -> K(x, z) c for fixed centres z (m, d) and coefficients c (m, q), prepared once and
 /// applied tile by tile from many threads.
 ///
-/// In low dimension distances are summed directly, and profile and accumulation follow in registers.
-/// Otherwise r^2 = |x|^2 + |z|^2 - 2 x.z by gemm, on points translated to the centres' mean: that
-/// changes no distance and keeps the digits of data that lie far from the origin. What cancellation
-/// then leaves is an error of r^2 relative to |x|^2 + |z|^2, harmless to a profile that is smooth
-/// in r^2; for the Laplacian, which is not, close pairs are summed directly.
+/// In low dimension distances are summed directly, and profile and accumulation follow in
+/// registers. Otherwise r^2 = |x|^2 + |z|^2 - 2 x.z by gemm, on points translated to the centres'
+/// mean: that changes no distance and keeps the digits of data that lie far from the origin. What
+/// cancellation then leaves is an error of r^2 relative to |x|^2 + |z|^2, harmless to a profile
+/// that is smooth in r^2; for the Laplacian, which is not, close pairs are summed directly.
 template <class T>
 class KernelOperator {
    public:

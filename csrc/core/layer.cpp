@@ -30,8 +30,8 @@ std::vector<Tile<T>> cut(const std::vector<MovingPoints<T>>& sets, Index tile_ro
     std::vector<Tile<T>> tiles;
     for (const MovingPoints<T>& set : sets) {
         for (Index first = 0; first < set.points.rows; first += tile_rows) {
-            tiles.push_back({&set, first, std::min(tile_rows, set.points.rows - first),
-                             &set == &sets.front()});
+            tiles.push_back(
+                {&set, first, std::min(tile_rows, set.points.rows - first), &set == &sets.front()});
         }
     }
     return tiles;

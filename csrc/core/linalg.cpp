@@ -1,5 +1,6 @@
 #include "core/linalg.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -36,13 +37,15 @@ void gemm_call(char* ta, char* tb, int* m, int* n, int* k, double* alpha, double
     blas().dgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
+// BLAS refuses a leading dimension of 0, which an empty matrix has.
+int leading(Index stride) { return static_cast<int>(std::max<Index>(stride, 1)); }
+
 // A row-major matrix is the transpose of a column-major one: c = a b becomes c' = b' a'.
 template <class T>
 void blas_gemm(char* op_b, Index rows, Index cols, Index inner, MatrixView<const T> a,
                MatrixView<const T> b, MatrixView<T> c) {
     int m = static_cast<int>(cols), n = static_cast<int>(rows), k = static_cast<int>(inner);
-    int lda = static_cast<int>(b.stride), ldb = static_cast<int>(a.stride);
-    int ldc = static_cast<int>(c.stride);
+    int lda = leading(b.stride), ldb = leading(a.stride), ldc = leading(c.stride);
     T one = 1, zero = 0;
     gemm_call(op_b, &kNo, &m, &n, &k, &one, const_cast<T*>(b.data), &lda, const_cast<T*>(a.data),
               &ldb, &zero, c.data, &ldc);
@@ -107,7 +110,7 @@ template void gemm_nn(MatrixView<const double>, MatrixView<const double>, Matrix
 
 bool cholesky(MatrixView<double> a) {
     if (blas().complete()) {
-        int n = static_cast<int>(a.rows), lda = static_cast<int>(a.stride), info = 0;
+        int n = static_cast<int>(a.rows), lda = leading(a.stride), info = 0;
         blas().dpotrf(&kUpper, &n, a.data, &lda, &info);
         return info == 0;
     }
@@ -129,7 +132,7 @@ namespace {
 
 void blas_trsm(char* transpose, MatrixView<const double> l, MatrixView<double> b) {
     int m = static_cast<int>(b.cols), n = static_cast<int>(b.rows);
-    int lda = static_cast<int>(l.stride), ldb = static_cast<int>(b.stride);
+    int lda = leading(l.stride), ldb = leading(b.stride);
     double one = 1.0;
     blas().dtrsm(&kRight, &kUpper, transpose, &kNo, &m, &n, &one, const_cast<double*>(l.data), &lda,
                  b.data, &ldb);

@@ -65,7 +65,7 @@ inline Vec<float> log_of_at_least_one(Vec<float> x) {
     const Bits<float> bits = bit_cast<Bits<float>>(x) + (0x3f800000 - 0x3f3504f3);
     const Bits<float> e = (bits >> 23) - 127;
     const V m = bit_cast<V>((bits & 0x007fffff) + 0x3f3504f3);
-    const V n = __builtin_convertvector(e, V);
+    const V n = __builtin_convertvector(bit_cast<Integers<float>>(e), V);
     const V s = (m - 1.0f) / (m + 1.0f);
     const V u = s * s;
     V p = splat(0.299257894776834f);
@@ -81,7 +81,7 @@ inline Vec<double> log_of_at_least_one(Vec<double> x) {
     const Bits<double> bits = bit_cast<Bits<double>>(x) + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd);
     const Bits<double> e = (bits >> 52) - 1023;
     const V m = bit_cast<V>((bits & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd);
-    const V n = __builtin_convertvector(e, V);
+    const V n = __builtin_convertvector(bit_cast<Integers<double>>(e), V);
     const V s = (m - 1.0) / (m + 1.0);
     const V u = s * s;
     V p = splat(0.13263709967222794699);

@@ -68,7 +68,7 @@ struct Matern52Profile {
 
 template <class T>
 struct RationalQuadraticProfile {
-    T rate;   // 1 / 2 alpha l^2
+    T rate;  // 1 / 2 alpha l^2
     T alpha;
     T slope;  // -1 / 2 l^2
     explicit RationalQuadraticProfile(const Kernel& k)

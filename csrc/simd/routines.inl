@@ -138,7 +138,7 @@ template <class T>
 void direct_apply(const Kernel& kernel, MatrixView<const T> x, const T* zt, const T* ct, Index m,
                   Index q, MatrixView<T> out, T* scratch) {
     const Index d = x.cols;
-    if (d == q && d <= 3) {
+    if (d == q && d >= 1 && d <= 3) {
         with_profile<T>(kernel, [&](auto k) {
             switch (d) {
                 case 1:
@@ -251,9 +251,15 @@ T dot(const T* x, const T* y, Index n) {
 
 template <class T>
 constexpr SimdRoutines<T> routines() {
-    return {profile<T>,          profile_and_slope<T>, distances_of_products<T>,
-            profile_of_products<T>, direct_distances<T>, direct_apply<T>,
-            gemm<T>,             add_scaled<T>,        centre<T>,
+    return {profile<T>,
+            profile_and_slope<T>,
+            distances_of_products<T>,
+            profile_of_products<T>,
+            direct_distances<T>,
+            direct_apply<T>,
+            gemm<T>,
+            add_scaled<T>,
+            centre<T>,
             dot<T>};
 }
 

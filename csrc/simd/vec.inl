@@ -9,18 +9,22 @@ struct VecOf;
 template <>
 struct VecOf<float> {
     typedef float type __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
-    typedef std::int32_t bits __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
+    typedef std::uint32_t bits __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
+    typedef std::int32_t integers __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
 };
 template <>
 struct VecOf<double> {
     typedef double type __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
-    typedef std::int64_t bits __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
+    typedef std::uint64_t bits __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
+    typedef std::int64_t integers __attribute__((vector_size(KFLOW_VECTOR_BYTES)));
 };
 
 template <class T>
 using Vec = typename VecOf<T>::type;
 template <class T>
-using Bits = typename VecOf<T>::bits;
+using Bits = typename VecOf<T>::bits;  // unsigned: those of a NaN may overflow
+template <class T>
+using Integers = typename VecOf<T>::integers;
 
 template <class T>
 constexpr Index kLanes = KFLOW_VECTOR_BYTES / sizeof(T);

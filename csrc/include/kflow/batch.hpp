@@ -57,7 +57,7 @@ class Batch {
     double norm_ = 0.0;            // D = tr(Y' A^-1 Y)
     std::vector<double> points_;   // (n, d)
     std::vector<double> targets_;  // (n, m): Y, then V
-    std::vector<double> matrix_;   // lower triangle: L; upper: K, until the gradient is taken
+    std::vector<double> matrix_;   // lower triangle: L; upper: K
     std::vector<double> slope_;    // dk/d(r^2), then M o 2 dk/d(r^2)
     std::vector<double> left_;     // (n, rank): M = left right'
     std::vector<double> right_;    // (n, rank)

@@ -19,8 +19,10 @@ struct MatrixView {
     MatrixView(T* data_, Index rows_, Index cols_, Index stride_)
         : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
 
-    T* row(Index i) const { return data + i * stride; }
-    T& operator()(Index i, Index j) const { return data[i * stride + j]; }
+    // Always inlined: the copy that a file compiled for AVX leaves behind may be the one that the
+    // linker keeps for all.
+    [[gnu::always_inline]] T* row(Index i) const { return data + i * stride; }
+    [[gnu::always_inline]] T& operator()(Index i, Index j) const { return data[i * stride + j]; }
 
     operator MatrixView<const T>() const { return {data, rows, cols, stride}; }
 };
