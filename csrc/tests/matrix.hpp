@@ -1,0 +1,93 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "kflow/matrix_view.hpp"
+
+namespace kflow::test {
+
+/// Owns its elements, without slack, so that a sanitizer sees every overrun.
+template <class T>
+class Matrix {
+   public:
+    Matrix() = default;
+    Matrix(Index rows, Index cols, T value = T(0))
+        : rows_(rows), cols_(cols), elements_(static_cast<std::size_t>(rows * cols), value) {}
+
+    Index rows() const { return rows_; }
+    Index cols() const { return cols_; }
+    T* data() { return elements_.data(); }
+    T& operator()(Index i, Index j) { return elements_[static_cast<std::size_t>(i * cols_ + j)]; }
+    T operator()(Index i, Index j) const {
+        return elements_[static_cast<std::size_t>(i * cols_ + j)];
+    }
+
+    MatrixView<T> view() { return {elements_.data(), rows_, cols_}; }
+    MatrixView<const T> view() const { return {elements_.data(), rows_, cols_}; }
+
+    bool operator==(const Matrix& other) const {
+        return rows_ == other.rows_ && cols_ == other.cols_ && elements_ == other.elements_;
+    }
+
+   private:
+    Index rows_ = 0, cols_ = 0;
+    std::vector<T> elements_;
+};
+
+/// Standard normal entries around `centre`.
+template <class T>
+Matrix<T> random_matrix(Index rows, Index cols, unsigned seed, double centre = 0.0) {
+    std::mt19937_64 engine(seed);
+    std::normal_distribution<double> normal(centre, 1.0);
+    Matrix<T> out(rows, cols);
+    for (Index i = 0; i < rows; ++i) {
+        for (Index j = 0; j < cols; ++j) {
+            out(i, j) = static_cast<T>(normal(engine));
+        }
+    }
+    return out;
+}
+
+template <class To, class From>
+Matrix<To> cast(const Matrix<From>& a) {
+    Matrix<To> out(a.rows(), a.cols());
+    for (Index i = 0; i < a.rows(); ++i) {
+        for (Index j = 0; j < a.cols(); ++j) {
+            out(i, j) = static_cast<To>(a(i, j));
+        }
+    }
+    return out;
+}
+
+template <class T>
+long double largest(const Matrix<T>& a) {
+    long double out = 0;
+    for (Index i = 0; i < a.rows(); ++i) {
+        for (Index j = 0; j < a.cols(); ++j) {
+            out = std::max(out, std::fabs(static_cast<long double>(a(i, j))));
+        }
+    }
+    return out;
+}
+
+/// The largest |a_ij - b_ij|; infinite for NaN and for shapes that differ.
+template <class A, class B>
+long double distance(const Matrix<A>& a, const Matrix<B>& b) {
+    if (a.rows() != b.rows() || a.cols() != b.cols()) {
+        return HUGE_VALL;
+    }
+    long double out = 0;
+    for (Index i = 0; i < a.rows(); ++i) {
+        for (Index j = 0; j < a.cols(); ++j) {
+            const long double difference =
+                std::fabs(static_cast<long double>(a(i, j)) - static_cast<long double>(b(i, j)));
+            out = difference <= out ? out : std::isnan(difference) ? HUGE_VALL : difference;
+        }
+    }
+    return out;
+}
+
+}  // namespace kflow::test

@@ -1,0 +1,263 @@
+#pragma once
+
+// The reference: what the headers of kflow define, slowly and in long double.
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kflow/kernel.hpp"
+#include "kflow/layer.hpp"
+#include "matrix.hpp"
+
+namespace kflow::test::naive {
+
+using Real = long double;
+using Reals = Matrix<Real>;
+
+inline std::vector<Kernel> kernels(double length_scale) {
+    std::vector<Kernel> out;
+    for (Family family : {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
+                          Family::rational_quadratic, Family::inverse_multiquadric}) {
+        out.push_back({family, length_scale, 1.7});
+    }
+    return out;
+}
+
+inline Real profile(const Kernel& kernel, Real r2) {
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    Real h = 0;
+    switch (kernel.family) {
+        case Family::gaussian:
+            return std::exp(-r2 / (2 * l * l));
+        case Family::laplacian:
+            return std::exp(-r);
+        case Family::matern32:
+            h = std::sqrt(Real(3)) * r;
+            return (1 + h) * std::exp(-h);
+        case Family::matern52:
+            h = std::sqrt(Real(5)) * r;
+            return (1 + h + h * h / 3) * std::exp(-h);
+        case Family::rational_quadratic:
+            return std::pow(1 + r2 / (2 * alpha * l * l), -alpha);
+        case Family::inverse_multiquadric:
+            break;
+    }
+    return 1 / std::sqrt(1 + r2 / (l * l));
+}
+
+/// dk/d(r^2)
+inline Real slope(const Kernel& kernel, Real r2) {
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    Real h = 0;
+    switch (kernel.family) {
+        case Family::gaussian:
+            return -std::exp(-r2 / (2 * l * l)) / (2 * l * l);
+        case Family::laplacian:
+            return -std::exp(-r) / (2 * r * l * l);
+        case Family::matern32:
+            h = std::sqrt(Real(3)) * r;
+            return -3 / (2 * l * l) * std::exp(-h);
+        case Family::matern52:
+            h = std::sqrt(Real(5)) * r;
+            return -5 / (6 * l * l) * (1 + h) * std::exp(-h);
+        case Family::rational_quadratic:
+            return -std::pow(1 + r2 / (2 * alpha * l * l), -alpha - 1) / (2 * l * l);
+        case Family::inverse_multiquadric:
+            break;
+    }
+    return -std::pow(1 + r2 / (l * l), Real(-1.5)) / (2 * l * l);
+}
+
+/// -log k without the polynomial factors: the argument that exp is given.
+inline Real exponent(const Kernel& kernel, Real r2) {
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    switch (kernel.family) {
+        case Family::gaussian:
+            return r2 / (2 * l * l);
+        case Family::laplacian:
+            return r;
+        case Family::matern32:
+            return std::sqrt(Real(3)) * r;
+        case Family::matern52:
+            return std::sqrt(Real(5)) * r;
+        case Family::rational_quadratic:
+            return alpha * std::log1p(r2 / (2 * alpha * l * l));
+        case Family::inverse_multiquadric:
+            break;
+    }
+    return 0;
+}
+
+template <class T>
+Real squared_distance(const Matrix<T>& x, Index i, const Matrix<T>& z, Index j) {
+    Real sum = 0;
+    for (Index k = 0; k < x.cols(); ++k) {
+        const Real difference = static_cast<Real>(x(i, k)) - static_cast<Real>(z(j, k));
+        sum += difference * difference;
+    }
+    return sum;
+}
+
+template <class T>
+Reals gram(const Matrix<T>& x, const Matrix<T>& z, const Kernel& kernel) {
+    Reals out(x.rows(), z.rows());
+    for (Index i = 0; i < x.rows(); ++i) {
+        for (Index j = 0; j < z.rows(); ++j) {
+            out(i, j) = profile(kernel, squared_distance(x, i, z, j));
+        }
+    }
+    return out;
+}
+
+template <class A, class B>
+Reals product(const Matrix<A>& a, const Matrix<B>& b) {
+    Reals out(a.rows(), b.cols());
+    for (Index i = 0; i < a.rows(); ++i) {
+        for (Index k = 0; k < a.cols(); ++k) {
+            for (Index j = 0; j < b.cols(); ++j) {
+                out(i, j) += static_cast<Real>(a(i, k)) * static_cast<Real>(b(k, j));
+            }
+        }
+    }
+    return out;
+}
+
+template <class T>
+Matrix<T> rows_of(const Matrix<T>& a, const std::vector<Index>& rows) {
+    Matrix<T> out(static_cast<Index>(rows.size()), a.cols());
+    for (Index i = 0; i < out.rows(); ++i) {
+        for (Index j = 0; j < a.cols(); ++j) {
+            out(i, j) = a(rows[static_cast<std::size_t>(i)], j);
+        }
+    }
+    return out;
+}
+
+/// (K(x, x) + nugget I)^-1 b by Gaussian elimination, which needs no pivots here.
+template <class B>
+Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
+    Reals a = gram(x, x, kernel), out = cast<Real>(b);
+    const Index n = a.rows();
+    for (Index i = 0; i < n; ++i) {
+        a(i, i) += nugget;
+    }
+    for (Index k = 0; k < n; ++k) {
+        for (Index i = k + 1; i < n; ++i) {
+            const Real factor = a(i, k) / a(k, k);
+            for (Index j = k; j < n; ++j) {
+                a(i, j) -= factor * a(k, j);
+            }
+            for (Index j = 0; j < out.cols(); ++j) {
+                out(i, j) -= factor * out(k, j);
+            }
+        }
+    }
+    for (Index k = n - 1; k >= 0; --k) {
+        for (Index j = 0; j < out.cols(); ++j) {
+            for (Index i = k + 1; i < n; ++i) {
+                out(k, j) -= a(k, i) * out(i, j);
+            }
+            out(k, j) /= a(k, k);
+        }
+    }
+    return out;
+}
+
+/// tr(y' (K(x, x) + nugget I)^-1 y)
+inline Real norm(const Reals& x, const Kernel& kernel, double nugget, const Reals& y) {
+    const Reals solution = solve(x, kernel, nugget, y);
+    Real sum = 0;
+    for (Index i = 0; i < y.rows(); ++i) {
+        for (Index j = 0; j < y.cols(); ++j) {
+            sum += y(i, j) * solution(i, j);
+        }
+    }
+    return sum;
+}
+
+/// rho by its definition, averaged over the coarse subsets.
+inline Real rho(const Reals& x, const Reals& y, const Kernel& kernel, double nugget,
+                const std::vector<std::vector<Index>>& subsets) {
+    const Real fine = norm(x, kernel, nugget, y);
+    Real sum = 0;
+    for (const std::vector<Index>& coarse : subsets) {
+        sum += 1 - norm(rows_of(x, coarse), kernel, nugget, rows_of(y, coarse)) / fine;
+    }
+    return sum / static_cast<Real>(subsets.size());
+}
+
+/// d rho / dx by central differences of fourth order.
+inline Reals gradient(Reals x, const Reals& y, const Kernel& kernel, double nugget,
+                      const std::vector<std::vector<Index>>& subsets) {
+    const Real h = 1e-4L;
+    Reals out(x.rows(), x.cols());
+    for (Index i = 0; i < x.rows(); ++i) {
+        for (Index k = 0; k < x.cols(); ++k) {
+            const Real centre = x(i, k);
+            const auto moved = [&](Real by) {
+                x(i, k) = centre + by;
+                return rho(x, y, kernel, nugget, subsets);
+            };
+            out(i, k) = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h);
+            x(i, k) = centre;
+        }
+    }
+    return out;
+}
+
+struct Layer {
+    Real rho, step;
+    Reals z, c;
+};
+
+/// One layer of the flow for the training points x; the layer is x + step K(x, z) c.
+inline Layer layer(const Reals& x, const Reals& y, const std::vector<Index>& batch,
+                   const std::vector<std::vector<Index>>& subsets, const LayerOptions& options) {
+    const Kernel& kernel = options.kernel;
+    const Reals z = rows_of(x, batch), targets = rows_of(y, batch);
+    Reals descent = gradient(z, targets, kernel, options.nugget, subsets);
+    for (Index i = 0; i < descent.rows(); ++i) {
+        for (Index k = 0; k < descent.cols(); ++k) {
+            descent(i, k) = -descent(i, k);
+        }
+    }
+    const Reals c = solve(z, kernel, options.nugget, descent);
+    const Reals g = product(gram(x, z, kernel), c);
+    Real ratio = std::numeric_limits<Real>::infinity(), most = 0, sum_x = 0, sum_g = 0;
+    for (Index i = 0; i < x.rows(); ++i) {
+        Real x2 = 0, g2 = 0;
+        for (Index k = 0; k < x.cols(); ++k) {
+            x2 += x(i, k) * x(i, k);
+            g2 += g(i, k) * g(i, k);
+        }
+        if (x2 > 0) {
+            ratio = std::min(ratio, std::sqrt(x2 / g2));
+        }
+        most = std::max(most, std::sqrt(g2));
+        sum_x += x2;
+        sum_g += g2;
+    }
+    Real step = options.step_size;
+    if (options.rule == StepRule::relative) {
+        step *= ratio;
+    } else if (options.rule == StepRule::rms) {
+        step *= std::sqrt(sum_x / sum_g);
+    } else if (options.rule == StepRule::absolute) {
+        step /= most;
+    }
+    return {rho(z, targets, kernel, options.nugget, subsets), step, z, c};
+}
+
+/// x + step K(x, z) c
+inline Reals moved(const Reals& x, const Layer& layer, const Kernel& kernel) {
+    Reals out = product(gram(x, layer.z, kernel), layer.c);
+    for (Index i = 0; i < x.rows(); ++i) {
+        for (Index k = 0; k < x.cols(); ++k) {
+            out(i, k) = x(i, k) + layer.step * out(i, k);
+        }
+    }
+    return out;
+}
+
+}  // namespace kflow::test::naive

@@ -1,0 +1,163 @@
+// The radial profiles and their slopes, for every instruction set.
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "check.hpp"
+#include "core/simd_table.hpp"
+#include "kflow/kernel.hpp"
+#include "naive.hpp"
+
+using namespace kflow;
+using namespace kflow::test;
+
+namespace {
+
+template <class T>
+constexpr double kAccuracy = sizeof(T) == 4 ? 2e-7 : 2e-15;
+
+// exp is 0 below the smallest normal number, and a Matern profile is exp times up to 1 + h + h^2.
+template <class T>
+bool agrees(T value, long double expected, long double accuracy, long double h) {
+    const long double lost = std::numeric_limits<T>::min() * (1 + h + h * h);
+    // Rounding the argument of exp costs that argument times epsilon.
+    return std::fabs(static_cast<long double>(value) - expected) <=
+           accuracy * (1 + h) * std::fabs(expected) + lost;
+}
+
+template <class T>
+std::vector<T> squared_distances() {
+    std::vector<T> out{T(0), std::numeric_limits<T>::min(), T(1)};
+    for (double r2 = 1e-12; r2 < 1e6; r2 *= 1.0173) {
+        out.push_back(static_cast<T>(r2));
+    }
+    return out;
+}
+
+template <class T>
+void values_and_slopes() {
+    const std::vector<T> r2 = squared_distances<T>();
+    const auto n = static_cast<Index>(r2.size());
+    for (double length_scale : {1.0, 0.7, 20.0}) {
+        for (const Kernel& kernel : naive::kernels(length_scale)) {
+            const Scope scope("family " + std::to_string(static_cast<int>(kernel.family)));
+            std::vector<T> k = r2, value(r2.size()), slope = r2;
+            const auto& routines = detail::simd().get<T>();
+            routines.profile(kernel, k.data(), n);
+            routines.profile_and_slope(kernel, slope.data(), value.data(), slope.data(), n);
+            for (std::size_t j = 0; j < r2.size(); ++j) {
+                const long double s = r2[j];
+                const long double h = naive::exponent(kernel, s);
+                CHECK(agrees(k[j], naive::profile(kernel, s), kAccuracy<T>, h));
+                CHECK(value[j] == k[j]);
+                if (s > 0) {
+                    CHECK(agrees(slope[j], naive::slope(kernel, s), 2 * kAccuracy<T>, h));
+                }
+            }
+            CHECK(k[0] == T(1));
+            CHECK(std::isfinite(slope[0]));
+            CHECK((slope[0] == T(0)) == (kernel.family == Family::laplacian));
+        }
+    }
+}
+
+void reference_slopes() {
+    for (const Kernel& kernel : naive::kernels(0.7)) {
+        for (long double s = 1e-2L; s < 10.0L; s *= 1.3L) {
+            const long double h = 1e-3L * s;
+            const auto at = [&](long double t) { return naive::profile(kernel, s + t); };
+            const long double difference =
+                (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+            CHECK(std::fabs(naive::slope(kernel, s) - difference) <= 1e-7L * std::fabs(difference));
+        }
+    }
+}
+
+// With l = 1 the Gaussian's argument is exact, so that this is the accuracy of exp itself.
+template <class T>
+void exponential() {
+    const Kernel kernel{Family::gaussian, 1.0, 1.0};
+    std::vector<T> r2;
+    const double lowest = -2.0 * std::log(static_cast<double>(std::numeric_limits<T>::min()));
+    for (double s = 0.0; s < lowest; s += lowest / 20011.0) {
+        r2.push_back(static_cast<T>(s));
+    }
+    std::vector<T> k = r2;
+    detail::simd().get<T>().profile(kernel, k.data(), static_cast<Index>(k.size()));
+    long double worst = 0;
+    for (std::size_t j = 0; j < r2.size(); ++j) {
+        const long double expected = std::exp(-static_cast<long double>(r2[j]) / 2);
+        worst = std::max(worst, std::fabs(static_cast<long double>(k[j]) - expected) / expected);
+    }
+    CHECK(worst <= kAccuracy<T>);
+}
+
+// With l^2 = 1/2 and alpha = 1 the rational quadratic is exp(-log(1 + r^2)).
+template <class T>
+void logarithm() {
+    const Kernel kernel{Family::rational_quadratic, std::sqrt(0.5), 1.0};
+    std::vector<T> r2;
+    for (double s = 1e-6; s < 4.0; s += 1.7e-4) {
+        r2.push_back(static_cast<T>(s));
+    }
+    std::vector<T> k = r2;
+    detail::simd().get<T>().profile(kernel, k.data(), static_cast<Index>(k.size()));
+    long double worst = 0;
+    for (std::size_t j = 0; j < r2.size(); ++j) {
+        const long double expected = 1 / (1 + static_cast<long double>(r2[j]));
+        worst = std::max(worst, std::fabs(static_cast<long double>(k[j]) - expected) / expected);
+    }
+    CHECK(worst <= 2 * kAccuracy<T>);
+}
+
+template <class T>
+void special_values() {
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    for (const Kernel& kernel : naive::kernels(1.0)) {
+        const Scope scope("family " + std::to_string(static_cast<int>(kernel.family)));
+        std::vector<T> r2{T(0), nan, T(1e9), nan}, value(4), slope(4), k = r2;
+        detail::simd().get<T>().profile(kernel, k.data(), 4);
+        detail::simd().get<T>().profile_and_slope(kernel, r2.data(), value.data(), slope.data(), 4);
+        for (std::size_t j : {1, 3}) {
+            CHECK(std::isnan(k[j]) && std::isnan(value[j]) && std::isnan(slope[j]));
+        }
+        CHECK(k[0] == T(1));
+        const bool decays_exponentially = kernel.family != Family::rational_quadratic &&
+                                          kernel.family != Family::inverse_multiquadric;
+        CHECK((k[2] == T(0)) == decays_exponentially);
+        CHECK((slope[2] == T(0)) == decays_exponentially);
+    }
+}
+
+// Every length, so that every remainder of every vector width occurs; nothing beyond it is touched.
+template <class T>
+void lengths() {
+    const Kernel kernel{Family::matern52, 1.3, 1.0};
+    for (Index n = 0; n <= 70; ++n) {
+        std::vector<T> k(static_cast<std::size_t>(n) + 1, T(0.5));
+        k.back() = T(-3);
+        detail::simd().get<T>().profile(kernel, k.data(), n);
+        CHECK(k.back() == T(-3));
+        for (Index j = 0; j < n; ++j) {
+            CHECK(k[static_cast<std::size_t>(j)] == k[0]);
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    reference_slopes();
+    for_each_level([] {
+        for_each_precision([](auto zero) {
+            using T = decltype(zero);
+            values_and_slopes<T>();
+            exponential<T>();
+            logarithm<T>();
+            special_values<T>();
+            lengths<T>();
+        });
+    });
+    return result();
+}
