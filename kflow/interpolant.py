@@ -112,7 +112,8 @@ class Interpolant:
         self.nugget = check_nugget(nugget)
         self._n_threads = n_threads
         dtype = common_dtype(Z)
-        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False)
+        # A copy: what the caller does to Z later must not change the interpolant.
+        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         matrix = gram(self.centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
         np.fill_diagonal(matrix, 1.0 + self.nugget)
