@@ -206,7 +206,9 @@ class KernelFlow:
         return (
             Schedule(self.nugget, "nugget", check_nugget),
             Schedule(self.step, "step", _check_step),
-            Schedule(self.step_size, "step_size", lambda value: _check_positive(value, "step_size")),
+            Schedule(
+                self.step_size, "step_size", lambda value: _check_positive(value, "step_size")
+            ),
         )
 
     # ---- running ------------------------------------------------------------------------------
@@ -261,8 +263,7 @@ class KernelFlow:
             for name, value in (follow or {}).items()
         }
         kernel = self.kernel or default_kernel(points)
-        store = open_layers(self.layers, self.batch_size, d, dtype)
-        store.reserve(self.n_layers)
+        store = open_layers(self.layers, self.batch_size, d, dtype, self.n_layers)
         self._begin(
             kernel,
             {"": points.copy(), **{name: value.copy() for name, value in followed.items()}},

@@ -135,13 +135,15 @@ class DiskLayers:
         """Where the layers are."""
         return self._folder
 
-    def create(self) -> None:
-        """Start an empty folder.
+    def create(self, n_layers: int = 0) -> None:
+        """Start an empty folder for so many layers.
 
         Raises
         ------
         FileExistsError
             If there are layers in it already: nothing is overwritten.
+        StorageError
+            If they exceed the free disk space: no file is made.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._data.exists():
@@ -149,6 +151,7 @@ class DiskLayers:
                 f"layers: {self._folder} already holds the layers of a flow; pass another folder "
                 "or remove it"
             )
+        self.reserve(n_layers)
         header = {
             "format": "kflow-layers",
             "version": 1,
@@ -221,15 +224,21 @@ class DiskLayers:
 
 
 def open_layers(
-    where: str | os.PathLike[str], batch_size: int, dimension: int, dtype: np.dtype[Any]
+    where: str | os.PathLike[str],
+    batch_size: int,
+    dimension: int,
+    dtype: np.dtype[Any],
+    n_layers: int = 0,
 ) -> LayerStore:
-    """Return an empty store for ``"memory"``, ``"none"`` or a folder."""
+    """Return an empty store for ``"memory"``, ``"none"`` or a folder, with room for `n_layers`."""
     if where == "none":
         return NoLayers()
     if where == "memory":
-        return MemoryLayers(batch_size, dimension, dtype)
+        memory = MemoryLayers(batch_size, dimension, dtype)
+        memory.reserve(n_layers)
+        return memory
     if not isinstance(where, (str, os.PathLike)):
         raise TypeError(f"layers must be 'memory', 'none' or a folder, got {where!r}")
     store = DiskLayers(where, batch_size, dimension, dtype)
-    store.create()
+    store.create(n_layers)
     return store
