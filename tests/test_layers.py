@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import kflow
+from kflow import ModelFileError, StorageError, kernels, layers
+from kflow.layers import DiskLayers, MemoryLayers, NoLayers, open_layers
+
+KERNEL = kernels.Gaussian(1.0)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def make_flow(rng, where, n_layers=3, **options):
+    X = rng.normal(size=(20, 2))
+    flow = kflow.KernelFlow(
+        KERNEL, n_layers=n_layers, batch_size=8, layers=where, random_state=0, **options
+    )
+    return flow.fit(X, X[:, 0] > 0), X
+
+
+def some_layers(rng, count, dtype=np.float64):
+    return [
+        (rng.normal(size=(4, 3)).astype(dtype), rng.normal(size=(4, 3)).astype(dtype))
+        for _ in range(count)
+    ]
+
+
+def assert_holds(store, expected):
+    assert len(store) == len(expected)
+    got = list(store)
+    assert len(got) == len(expected)
+    for (z, c), (z_expected, c_expected) in zip(got, expected, strict=True):
+        assert z.dtype == z_expected.dtype
+        np.testing.assert_array_equal(z, z_expected)
+        np.testing.assert_array_equal(c, c_expected)
+
+
+# ---- the stores -------------------------------------------------------------------------------
+
+
+def test_memory(rng, dtype):
+    store = open_layers("memory", 4, 3, dtype)
+    assert isinstance(store, MemoryLayers)
+    expected = some_layers(rng, 3, dtype)
+    for layer in expected:
+        store.append(*layer)
+    assert_holds(store, expected)
+    assert_holds(store, expected)  # more than once
+
+
+def test_none(rng):
+    store = open_layers("none", 4, 3, FLOAT32)
+    assert isinstance(store, NoLayers)
+    store.reserve(10**15)
+    store.append(*some_layers(rng, 1)[0])
+    assert len(store) == 0
+    assert list(store) == []
+
+
+def test_folder(rng, dtype, tmp_path):
+    folder = tmp_path / "deep" / "layers"
+    store = open_layers(folder, 4, 3, dtype)
+    assert isinstance(store, DiskLayers)
+    assert store.folder == folder
+    assert list(store) == []
+    expected = some_layers(rng, 3, dtype)
+    for layer in expected:
+        store.append(*layer)
+    assert_holds(store, expected)
+    assert_holds(DiskLayers.open(folder), expected)
+    assert_holds(DiskLayers.open(str(folder), count=2), expected[:2])
+    assert (folder / "layers.bin").stat().st_size == 3 * 2 * 4 * 3 * dtype.itemsize
+
+
+def test_the_file_is_what_the_documentation_says(rng, tmp_path):
+    store = open_layers(tmp_path, 4, 3, FLOAT32)
+    expected = some_layers(rng, 2, np.float32)
+    for layer in expected:
+        store.append(*layer)
+    header = json.loads((tmp_path / "layers.json").read_text())
+    raw = np.fromfile(tmp_path / "layers.bin", header["dtype"]).reshape(-1, *header["shape"])
+    np.testing.assert_array_equal(raw, [np.stack(layer) for layer in expected])
+
+
+def test_append_takes_any_layout(rng, tmp_path):
+    store = open_layers(tmp_path, 4, 3, FLOAT64)
+    z, c = some_layers(rng, 1)[0]
+    store.append(np.asfortranarray(z), c[::-1][::-1])
+    assert_holds(store, [(z, c)])
+
+
+@pytest.mark.parametrize("where", [None, 3, ["memory"], b"memory"])
+def test_where_must_be_known(where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match="layers must be 'memory', 'none' or a folder"):
+        open_layers(where, 4, 3, FLOAT32)
+
+
+def test_folder_that_is_in_use_is_refused(rng, tmp_path):
+    expected = some_layers(rng, 1)
+    open_layers(tmp_path, 4, 3, FLOAT64).append(*expected[0])
+    with pytest.raises(FileExistsError, match=r"layers: .* already holds the layers of a flow"):
+        open_layers(tmp_path, 4, 3, FLOAT64)
+    assert_holds(DiskLayers.open(tmp_path), expected)
+
+
+def test_folder_cannot_be_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        open_layers(tmp_path / "file", 4, 3, FLOAT64)
+
+
+def test_truncated_file(rng, tmp_path):
+    store = open_layers(tmp_path, 4, 3, FLOAT64)
+    expected = some_layers(rng, 3)
+    for layer in expected:
+        store.append(*layer)
+    data = tmp_path / "layers.bin"
+    for lost in (1, 100, 2 * 4 * 3 * 8):
+        with data.open("r+b") as file:
+            file.truncate(3 * 2 * 4 * 3 * 8 - lost)
+        again = DiskLayers.open(tmp_path)
+        assert_holds(again, expected[:2])
+        with pytest.raises(ModelFileError, match="holds 2 whole layers where 3 are needed"):
+            DiskLayers.open(tmp_path, count=3)
+        with pytest.raises(ModelFileError, match="cut short after 2 layers"):
+            list(store)
+    again.append(*expected[2])
+    assert_holds(DiskLayers.open(tmp_path), expected)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "kflow-layers", "version": 2, "shape": [2, 4, 3], "dtype": "<f8"}',
+        '{"format": "other", "version": 1, "shape": [2, 4, 3], "dtype": "<f8"}',
+        '{"format": "kflow-layers", "version": 1, "shape": [3, 4, 3], "dtype": "<f8"}',
+        '{"format": "kflow-layers", "version": 1, "shape": [2, 4], "dtype": "<f8"}',
+        '{"format": "kflow-layers", "version": 1, "shape": [2, 4, 3], "dtype": "|O"}',
+        '{"format": "kflow-layers", "version": 1, "shape": [2, 4, 3], "dtype": "nonsense"}',
+    ],
+)
+def test_foreign_folder(header, tmp_path):
+    (tmp_path / "layers.json").write_text(header)
+    (tmp_path / "layers.bin").write_bytes(bytes(192))
+    with pytest.raises(ModelFileError, match="does not hold the layers of a flow"):
+        DiskLayers.open(tmp_path)
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(ModelFileError, match="does not hold the layers of a flow"):
+        DiskLayers.open(tmp_path)
+    with pytest.raises(ModelFileError, match="does not hold the layers of a flow"):
+        DiskLayers.open(tmp_path / "nowhere")
+
+
+# ---- flows that keep them ---------------------------------------------------------------------
+
+
+def test_every_place_gives_the_same_flow(rng, tmp_path):
+    state = rng.bit_generator.state
+    flows = []
+    for where in ("memory", "none", tmp_path / "layers"):
+        rng.bit_generator.state = state
+        flow, X = make_flow(rng, where)
+        flows.append(flow)
+    for flow in flows[1:]:
+        np.testing.assert_array_equal(flow.points_, flows[0].points_)
+    np.testing.assert_array_equal(flows[2].transform(X), flows[0].transform(X))
+    with pytest.raises(ValueError, match="layers='none'"):
+        flows[1].transform(X)
+    flows[1].run(2)
+    assert flows[1].n_layers_ == 5
+
+
+def test_layers_that_exceed_the_memory(rng, monkeypatch):
+    monkeypatch.setattr(layers, "_available_memory", lambda: 10**6)
+    layer = 2 * 8 * 2 * 4
+    with pytest.raises(StorageError, match=r"layers=<folder>.*layers='none'"):
+        make_flow(rng, "memory", n_layers=800_000 // layer + 1)
+    flow, _ = make_flow(rng, "memory", n_layers=3)
+    with pytest.raises(StorageError, match=r"0\.0008 GB can be used"):
+        flow.run(10**6)
+    assert flow.n_layers_ == 3
+    flow.run(1)
+    assert flow.n_layers_ == 4
+    flow, _ = make_flow(rng, "none", n_layers=3)
+    assert issubclass(StorageError, MemoryError)
+
+
+def test_available_memory_is_plausible():
+    assert 0 <= layers._available_memory() <= 2**63
+
+
+def test_layers_that_exceed_the_disk(rng, monkeypatch, tmp_path):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(StorageError, match=r"layers need 0\.00128 GB.*has 1e-06 GB free"):
+        make_flow(rng, tmp_path / "layers", n_layers=10_000)
+    # Fewer layers fit, and the folder is as good as before.
+    flow, _ = make_flow(rng, tmp_path / "layers", n_layers=3)
+    assert flow.n_layers_ == 3
+
+
+def test_a_second_fit_into_the_same_folder_is_refused(rng, tmp_path):
+    flow, X = make_flow(rng, tmp_path)
+    before = flow.points_
+    with pytest.raises(FileExistsError):
+        flow.fit(X, X[:, 0] > 0)
+    np.testing.assert_array_equal(flow.points_, before)
+    np.testing.assert_allclose(flow.transform(X), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("after_bytes", [0, 10, 100])
+def test_a_write_that_fails_midway_leaves_a_usable_flow(rng, tmp_path, monkeypatch, after_bytes):
+    flow, X = make_flow(rng, tmp_path / "layers", n_layers=2)
+    twin = kflow.KernelFlow(KERNEL, n_layers=2, batch_size=8, random_state=0).fit(X, X[:, 0] > 0)
+    before = flow.points_
+
+    class FullDisk:
+        """layers.bin on a disk with room for a few more bytes."""
+
+        def open(self, mode):
+            assert mode == "r+b"
+            self.file = data.open(mode)
+            self.room = after_bytes
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.file.close()
+
+        def seek(self, position):
+            self.file.seek(position)
+
+        def write(self, block):
+            block = bytes(block)
+            self.file.write(block[: self.room])
+            if len(block) > self.room:
+                raise OSError(28, "No space left on device")
+            self.room -= len(block)
+
+    data = flow._store._data
+    monkeypatch.setattr(flow._store, "_data", FullDisk())
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"layer 2 could not be written.*No space left"):
+            flow.run(1)
+        assert flow.n_layers_ == 2
+        assert {len(values) for values in flow.history_.values()} == {2}
+        np.testing.assert_array_equal(flow.points_, before)
+    monkeypatch.setattr(flow._store, "_data", data)
+    np.testing.assert_allclose(flow.transform(X), before, atol=1e-5)
+    # Once there is room again it goes on as if nothing had happened.
+    flow.run(3)
+    twin.run(3)
+    np.testing.assert_array_equal(flow.points_, twin.points_)
+    np.testing.assert_array_equal(flow.transform(X), twin.transform(X))
+
+
+def test_a_truncated_folder_is_noticed_by_transform(rng, tmp_path):
+    flow, X = make_flow(rng, tmp_path)
+    with (tmp_path / "layers.bin").open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(ModelFileError, match="cut short after 1 layers"):
+        flow.transform(X)
