@@ -255,12 +255,12 @@ def fit(
     if not no_save:
         _check_output(output, _model_bytes(estimator, points))
 
-    note(
-        f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
-        f"{points.X_train.shape[1]} dimensions"
-    )
     failure = None
     with stop:
+        note(
+            f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
+            f"{points.X_train.shape[1]} dimensions"
+        )
         start = time.perf_counter()
         try:
             estimator.fit(points.X_train, points.y_train, follow={"test": points.X_test})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray
 from kflow.errors import SingularKernelError
 from kflow.interpolant import Interpolant, balanced_subset
@@ -228,21 +229,27 @@ class ErrorCurve:
             return
         points, test_points = flow.points_, flow.follow_["test"]
         self.layers.append(flow.n_layers_)
-        for size, errors in self.errors.items():
-            try:
-                (row,) = interpolation_errors(
-                    points,
-                    self._labels,
-                    test_points,
-                    self._test_labels,
-                    kernel=flow.kernel_,
-                    nugget=self._nugget,
-                    rng=self._rng,
-                    n_interpolation=(size,),
-                    n_draws=self._n_draws,
-                    n_threads=flow.n_threads,
-                )
-            except SingularKernelError:  # a picture is no reason to end a run
-                errors.append(math.nan)
-            else:
-                errors.append(row.average)
+        # On matrices this small the threads of BLAS only fight with those of the engine.
+        with single_threaded_blas:
+            for size, errors in self.errors.items():
+                errors.append(self._average(flow, size, points, test_points))
+
+    def _average(
+        self, flow: KernelFlow, size: int, points: FloatArray, test_points: FloatArray
+    ) -> float:
+        try:
+            (row,) = interpolation_errors(
+                points,
+                self._labels,
+                test_points,
+                self._test_labels,
+                kernel=flow.kernel_,
+                nugget=self._nugget,
+                rng=self._rng,
+                n_interpolation=(size,),
+                n_draws=self._n_draws,
+                n_threads=flow.n_threads,
+            )
+        except SingularKernelError:  # a picture is no reason to end a run
+            return math.nan
+        return row.average

@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import kflow
+from kflow.cli import main
+from kflow.presets import PRESETS
+
+
+@pytest.fixture
+def run():
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def clouds(tmp_path, rng):
+    """A .npz file: three clouds of text-labelled points, 120 for training and 30 for the test."""
+    names = np.array(["ant", "bee", "cow"])
+
+    def draw(n):
+        labels = np.arange(n) % 3
+        return rng.normal(size=(n, 4)) + 2 * np.eye(3, 4)[labels], names[labels]
+
+    (X, y), (X_test, y_test) = draw(120), draw(30)
+    path = tmp_path / "clouds.npz"
+    np.savez(path, X=X, y=y, X_test=X_test, y_test=y_test)
+    return path
+
+
+@pytest.fixture
+def wave(tmp_path, rng):
+    """A .csv file with numbers to predict."""
+    X = rng.uniform(-2, 2, (100, 2))
+    path = tmp_path / "wave.csv"
+    table = np.column_stack([np.sin(X[:, 0]) + X[:, 1], X])
+    np.savetxt(path, table, delimiter=",", header="height,a,b", comments="")
+    return path
+
+
+SMALL = ("--layers", 6, "--batch-size", 30, "--draws", 2)
+
+
+@pytest.fixture
+def fitted(run, clouds, tmp_path):
+    """The folder that fit wrote for the clouds."""
+    run("fit", "--data", clouds, *SMALL, "--output", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_version_and_help(run):
+    assert kflow.__version__ in run("--version").stdout
+    assert all(command in run("--help").stdout for command in ("fit", "predict", "info"))
+    for command in ("fit", "predict", "info"):
+        assert "Usage" in run(command, "--help").stdout
+
+
+def test_help_imports_nothing_heavy(run_python):
+    done = run_python(
+        """
+        import sys
+        from kflow.cli import main
+        main(["fit", "--help"], standalone_mode=False)
+        heavy = {"matplotlib", "pandas", "rich", "scipy", "sklearn"} & set(sys.modules)
+        sys.exit(f"imported: {heavy}" if heavy else 0)
+        """
+    )
+    assert "--dataset" in done.stdout
+
+
+# ---- fit ------------------------------------------------------------------------------------------
+
+
+def test_fit_writes_a_model_results_and_pictures(run, tmp_path):
+    out = tmp_path / "new" / "out"
+    result = run("fit", "--dataset", "digits", *SMALL, "--output", out)
+    assert "digits: test error" in result.stdout
+    assert "6 layers in" in result.stdout
+    assert "1352 training and 445 test points" in result.stderr
+    assert "rho" in result.stderr
+    pictures = {"class-distance-ratio.png", "errors.png", "rho.png"}
+    assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json", *pictures}
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    results = json.loads((out / "results.json").read_text())
+    assert results["status"] == "complete"
+    assert [row["n_interpolation"] for row in results["errors"]] == [600, 60, 10]
+    assert results["errors"][0]["average"] < results["errors"][2]["average"] < 0.8
+    assert results["curve"]["layers"] == [1, 2, 3, 4, 5, 6]
+    assert len(results["curve"]["errors"]["60"]) == 6
+    estimator = kflow.load(out / "model.kflow")
+    assert estimator.flow_.n_layers_ == 6
+    assert list(estimator.classes_) == list(range(10))
+
+
+def test_json_is_all_that_stdout_gets(run, clouds):
+    result = run("fit", "--data", clouds, *SMALL, "--no-save", "--json")
+    results = json.loads(result.stdout)
+    assert (results["n_train"], results["n_test"]) == (120, 30)
+    assert results["model"]["settings"]["batch_size"] == 30
+    assert 0 < results["class_distance_ratio"] < 2
+
+
+def test_quiet_prints_the_table_only(run, clouds, tmp_path):
+    result = run("fit", "--data", clouds, *SMALL, "--quiet", "--output", tmp_path / "out")
+    assert result.stderr == ""
+    assert "interpolation points" in result.stdout
+
+
+def test_no_save_writes_nothing(run, clouds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("fit", "--data", clouds, *SMALL, "--no-save")
+    assert [path.name for path in tmp_path.iterdir()] == [clouds.name]
+
+
+def test_the_seed_decides_everything(run, clouds):
+    def errors(seed):
+        arguments = ("--data", clouds, *SMALL, "--no-save", "--json", "--seed", seed)
+        results = json.loads(run("fit", *arguments).stdout)
+        return results["errors"], results["curve"]
+
+    assert errors(1) == errors(1)
+    assert errors(1) != errors(2)
+
+
+def test_options_reach_the_flow(run, clouds):
+    options = {
+        "--nugget": "0:0.5, 4:1.0",
+        "--step": "0:relative,4:rms",
+        "--step-size": 0.03,
+        "--n-halves": 3,
+        "--rank": 2,
+        "--scaling": "unit",
+        "--kernel": "matern32",
+        "--length-scale": 1.5,
+        "--dtype": "float64",
+        "--threads": 1,
+    }
+    arguments = [item for pair in options.items() for item in pair]
+    result = run("fit", "--data", clouds, *SMALL, *arguments, "--no-save", "--json")
+    model = json.loads(result.stdout)["model"]
+    assert model["kernel"] == {"kernel": "matern32", "length_scale": 1.5}
+    assert model["n_dimensions"] == 2
+    settings = model["settings"]
+    assert settings["nugget"] == {"0": 0.5, "4": 1.0}
+    assert settings["step"] == {"0": "relative", "4": "rms"}
+    assert (settings["step_size"], settings["n_halves"], settings["dtype"]) == (0.03, 3, "float64")
+    assert (settings["scaling"], settings["rank"]) == ("unit", 2)
+
+
+def test_none_and_zero_turn_scaling_and_projection_off(run, monkeypatch):
+    monkeypatch.setitem(PRESETS, "digits", {"scaling": "unit", "rank": 3})
+    result = run("fit", *SMALL, "--scaling", "none", "--rank", 0, "--no-save", "--json")
+    settings = json.loads(result.stdout)["model"]["settings"]
+    assert (settings["scaling"], settings["rank"]) == (None, None)
+
+
+def test_no_layers_evaluate_the_kernel_itself(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, "--layers", 0, "--output", out, "--json")
+    assert json.loads(result.stdout)["model"]["rho"] is None
+    assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json"}
+
+
+def test_regression(run, wave, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--data", wave, "--target", "height", *SMALL, "--output", out)
+    assert "RMSE" in run("fit", *arguments).stdout
+    results = json.loads((out / "results.json").read_text())
+    assert results["task"] == "regression"
+    assert results["errors"]["r2"] > 0.8
+    assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json", "rho.png"}
+    lines = run("predict", out / "model.kflow", wave, "--target", "height").stdout.splitlines()
+    truth = np.loadtxt(wave, delimiter=",", skiprows=1)[:, 0]
+    assert np.corrcoef(np.array(lines, float), truth)[0, 1] > 0.9
+
+
+def test_without_matplotlib_the_pictures_are_missing(run, clouds, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run("fit", "--data", clouds, *SMALL, "--output", tmp_path / "out")
+    assert "No pictures" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.kflow", "results.json"}
+
+
+# ---- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "mnist"], "pass data_dir (--data-dir)"),
+        (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere/train-images-idx3-ubyte.gz"),
+        (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
+        (["--rank", "65"], "rank must lie between 1 and the 64 features"),
+        (["--step", "huge"], "step must be one of"),
+        (["--nugget", "4:1.0"], "nugget as a schedule must have a value for layer 0"),
+        (["--length-scale", "-1"], "length_scale must be positive"),
+        (["--layers", "1000000000000"], "need"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", *arguments, "--quiet", code=1)
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nugget", "0:0.1,x"], "'0:0.1,x' is neither a value nor a schedule"),
+        (["--data", "a.npz", "--dataset", "digits"], "--data excludes --dataset"),
+        (["--target", "y"], "belong to --data"),
+        (["--kernel", "laplacian"], "needs --length-scale"),
+    ],
+)
+def test_a_malformed_command_line_ends_with_2(arguments, message, run):
+    assert message in run("fit", *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_output_that_cannot_be_written_is_found_before_the_run(kind, run, clouds, tmp_path):
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("")
+    else:
+        (out / "model.kflow").mkdir(parents=True)
+    result = run("fit", "--data", clouds, *SMALL, "--output", out, code=1)
+    assert "Error: " in result.stderr
+    assert str(out) in result.stderr
+    assert "training" not in result.stderr
+
+
+def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeypatch):
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)  # noqa: ARG005
+    result = run("fit", "--data", clouds, *SMALL, "--output", tmp_path / "out", code=1)
+    assert "Error: the model needs" in result.stderr
+    assert "training" not in result.stderr
+
+
+def test_a_full_disk_leaves_the_table_and_what_still_fits(run, clouds, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kflow.estimators.write_model", full)
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, *SMALL, "--output", out, code=1)
+    assert "interpolation points" in result.stdout
+    assert f"not everything could be written to {out}: No space left on device" in result.stderr
+    assert "results.json" in {path.name for path in out.iterdir()}
+    assert "model.kflow" not in {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("data", ["clouds", "wave"])
+def test_a_diverging_flow_keeps_the_last_good_layer(data, run, tmp_path, request):
+    path = request.getfixturevalue(data)
+    out = tmp_path / "out"
+    steps = ("--step", "fixed", "--step-size", "0:0.01,3:1e30")
+    result = run("fit", "--data", path, *SMALL, *steps, "--output", out, "--json", code=1)
+    assert "Error: the flow diverged in layer 3" in result.stderr
+    results = json.loads(result.stdout)
+    assert results["status"] == "diverged"
+    assert results["model"]["n_layers"] == 3
+    assert kflow.load(out / "model.kflow").flow_.n_layers_ == 3
+    run("predict", out / "model.kflow", path)
+
+
+def test_a_flow_that_diverges_at_once_leaves_nothing(run, clouds, tmp_path):
+    steps = ("--step", "fixed", "--step-size", "1e30")
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, *SMALL, *steps, "--output", out, code=1)
+    assert "Error: the flow diverged in layer 0" in result.stderr
+    assert list(out.iterdir()) == []
+
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(clouds, tmp_path):
+    """Start a long fit in a process of its own; it has handled its arguments on return."""
+    # The handler that Python installs unless the tests run in the background.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from kflow.cli import main; main()"
+    )
+    processes = []
+
+    def start(*arguments):
+        command = ["fit", "--data", clouds, "--layers", 100000, "--batch-size", 12, *arguments]
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        processes.append(process)
+        wait_for(process, "training")
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process, word):
+    for line in process.stderr:
+        if word in line:
+            return
+    raise AssertionError(f"{word!r} was not printed; exit status {process.wait()}")
+
+
+def test_ctrl_c_ends_the_flow_and_keeps_it(start, tmp_path):
+    process = start("--json")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    results = json.loads(stdout)
+    assert results["status"] == "interrupted"
+    n_layers = results["model"]["n_layers"]
+    assert 1 <= n_layers < 100000
+    assert f"Stopped after layer {n_layers} of 100000" in stderr
+    assert kflow.load(tmp_path / "kflow-output" / "model.kflow").flow_.n_layers_ == n_layers
+
+
+def test_a_second_ctrl_c_aborts(start, tmp_path):
+    process = start("--draws", 10**9)
+    process.send_signal(signal.SIGINT)
+    wait_for(process, "Stopped")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "Aborted\n"
+    assert stdout == ""
+    assert list((tmp_path / "kflow-output").iterdir()) == []
+
+
+# ---- predict and info -----------------------------------------------------------------------------
+
+
+def test_predictions_go_to_stdout_or_a_file(run, fitted, clouds, tmp_path):
+    model = fitted / "model.kflow"
+    with np.load(clouds) as data:
+        X, y = data["X"], data["y"]
+    expected = kflow.load(model).predict(X)
+    assert (expected == y).mean() > 0.8
+    assert run("predict", model, clouds).stdout.split() == list(expected)
+    assert run("predict", model, clouds, "--output", tmp_path / "p.csv").stdout == ""
+    assert (tmp_path / "p.csv").read_text().split() == list(expected)
+    run("predict", model, clouds, "--output", tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as predicted:
+        np.testing.assert_array_equal(predicted["y"], expected)
+
+
+def test_predict_takes_tables_without_a_target(run, fitted, tmp_path):
+    table = tmp_path / "points.csv"
+    table.write_text("a,b,c,d\n2,0,0,0\n0,0,2,0\n")
+    assert run("predict", fitted / "model.kflow", table).stdout.split() == ["ant", "cow"]
+
+
+def test_predict_explains_what_it_cannot_do(run, fitted, clouds, tmp_path):
+    model = fitted / "model.kflow"
+    assert "is not a kflow model" in run("predict", clouds, clouds, code=1).stderr
+    assert "no.kflow: No such file" in run("predict", "no.kflow", clouds, code=1).stderr
+    assert "must end in .csv" in run("predict", model, clouds, "--output", "x.txt", code=2).stderr
+    np.savez(tmp_path / "wide.npz", X=np.ones((2, 5)))
+    assert "X must have 4 columns" in run("predict", model, tmp_path / "wide.npz", code=1).stderr
+
+
+def test_info_of_an_estimator(run, fitted):
+    model = fitted / "model.kflow"
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert facts["kind"] == "KernelFlowClassifier"
+    assert facts["kernel"]["kernel"] == "gaussian"
+    assert (facts["n_layers"], facts["n_points"], facts["n_features"]) == (6, 120, 4)
+    assert 0 < facts["rho"]["last"] < 1
+    assert facts["bytes"] == model.stat().st_size
+    text = run("info", model).stdout
+    assert "KernelFlowClassifier" in text
+    assert "gaussian" in text
+
+
+def test_info_of_a_flow(run, tmp_path, rng, clouds):
+    X = rng.normal(size=(20, 3))
+    flow = kflow.KernelFlow(
+        kflow.kernels.Gaussian(2.0), n_layers=3, batch_size=10, nugget=lambda layer: 1 / (layer + 1)
+    )
+    flow.fit(X, X[:, 0]).save(tmp_path / "flow.kflow")
+    facts = json.loads(run("info", tmp_path / "flow.kflow", "--json").stdout)
+    assert facts["kind"] == "KernelFlow"
+    assert facts["settings"]["nugget"] is None
+    result = run("predict", tmp_path / "flow.kflow", clouds, code=1)
+    assert "holds a KernelFlow, which predicts nothing" in result.stderr
