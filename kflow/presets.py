@@ -22,6 +22,7 @@ def _images(switch: int, n_layers: int, **parameters: Any) -> dict[str, Any]:
         "step": {0: "relative", switch: "rms"},
         "step_size": {0: 0.1, switch: 0.02},
         "n_halves": 2,
+        "interpolation_nugget": 0.01,
         "batch_size": 600,
         "scaling": "unit",
         **parameters,
