@@ -59,6 +59,13 @@ def _check_step(value: Any) -> str:
     return str(value)
 
 
+def _new_generator(random_state: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"random_state: {error}") from None
+
+
 def _labels_of(targets: FloatArray) -> npt.NDArray[np.intc] | None:
     """Return class labels if the targets look like classes: one-hot rows or few distinct numbers."""
     if targets.shape[1] == 1:
@@ -196,9 +203,9 @@ class KernelFlow:
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self.layers = layers
-        self.callbacks = tuple(callbacks)
-        if not all(callable(callback) for callback in self.callbacks):
-            raise TypeError("callbacks must be functions of the flow")
+        self.callbacks = () if callable(callbacks) else tuple(callbacks)
+        if callable(callbacks) or not all(callable(callback) for callback in self.callbacks):
+            raise TypeError("callbacks must be a list of functions of the flow")
         self.progress = bool(progress)
         self._fitted = False
 
@@ -258,10 +265,15 @@ class KernelFlow:
                 "Y has one class or value only, from which nothing can be learned: pass rows of at "
                 "least two classes"
             )
+        if follow is not None and not isinstance(follow, Mapping):
+            raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
         followed = {
             str(name): as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
             for name, value in (follow or {}).items()
         }
+        if "" in followed:
+            raise ValueError("follow: '' is the name of the training points, pass another")
+        rng = _new_generator(self.random_state)
         kernel = self.kernel or default_kernel(points)
         store = open_layers(self.layers, self.batch_size, d, dtype, self.n_layers)
         self._begin(
@@ -269,7 +281,7 @@ class KernelFlow:
             {"": points.copy(), **{name: value.copy() for name, value in followed.items()}},
             targets,
             store,
-            np.random.default_rng(self.random_state),
+            rng,
             {name: [] for name in HISTORY},
         )
         return self.run(self.n_layers)
