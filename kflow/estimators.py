@@ -164,7 +164,9 @@ class _KernelFlowEstimator(
     ) -> np.random.Generator:
         """Scale, project, and run the flow. Returns the generator that made its seed."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        flow_rng, rest_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+        flow_rng, rest_rng = (
+            np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2)
+        )
         self._preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
         flow = KernelFlow(
             self.kernel,
@@ -212,7 +214,7 @@ class _KernelFlowEstimator(
 
     @property
     def _n_features_out(self) -> int:
-        return self.flow_.n_features_in_
+        return int(self.flow_.n_features_in_)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: `transform` has the flow's dtype, whatever X has."""
@@ -509,7 +511,9 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
         self._target_scale = np.where(spread > 0.0, spread, 1.0)
         targets = (targets - self._target_mean) / self._target_scale
         n = len(points)
-        wanted = min(n, _MAX_INTERPOLATION) if self.n_interpolation is None else self.n_interpolation
+        wanted = (
+            min(n, _MAX_INTERPOLATION) if self.n_interpolation is None else self.n_interpolation
+        )
         if not 1 <= wanted <= n:
             raise ValueError(f"n_interpolation={wanted} must lie between 1 and the {n} rows of X")
         rng = self._flow(points, targets, follow)
@@ -520,7 +524,7 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the interpolant's values, (n,) or (n, q)."""
         check_is_fitted(self)
-        values = self._scores(X) * self._target_scale + self._target_mean
+        values: npt.NDArray[np.float64] = self._scores(X) * self._target_scale + self._target_mean
         return values[:, 0] if self._one_dimensional else values
 
     def __sklearn_tags__(self) -> Any:

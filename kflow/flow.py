@@ -352,9 +352,9 @@ class KernelFlow:
                 self._run_layer(*schedules)
                 if report is not None:
                     report(self)
-                if any([bool(callback(self)) for callback in self.callbacks]):
-                    break
-                if interrupt.requested:
+                # A list: every callback sees every layer, whatever the others say.
+                stops = [callback(self) for callback in self.callbacks]
+                if any(stops) or interrupt.requested:
                     break
         return self
 
@@ -540,9 +540,10 @@ class KernelFlow:
     @classmethod
     def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
         try:
-            options = {
-                name: 1.0 if settings[name] is None else settings[name]
-                for name in ("nugget", "step_size")
+            # A schedule that was a function is missing: using it is an error that says so.
+            schedules = {
+                name: _MissingSchedule(name) if settings[name] is None else settings[name]
+                for name in ("nugget", "step", "step_size")
             }
             kernel = from_dict(settings["kernel"])
             flow = cls(
@@ -550,15 +551,12 @@ class KernelFlow:
                 n_layers=settings["n_layers"],
                 batch_size=settings["batch_size"],
                 coarse_fraction=settings["coarse_fraction"],
-                step="fixed" if settings["step"] is None else settings["step"],
+                nugget=schedules["nugget"],
+                step=schedules["step"],
+                step_size=schedules["step_size"],
                 n_halves=settings["n_halves"],
                 dtype=settings["dtype"],
-                **options,
             )
-            # A schedule that was a function is missing: using it is an error that says so.
-            for name in ("nugget", "step", "step_size"):
-                if settings[name] is None:
-                    setattr(flow, name, _MissingSchedule(name))
             generator = _generator(settings["random_state"])
             names = [str(name) for name in settings["follow"]]
             n_stored = int(settings["n_stored"])
@@ -616,7 +614,7 @@ class _MissingSchedule:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, layer: int) -> Any:
+    def __call__(self, _layer: int) -> Any:
         raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
 
 
