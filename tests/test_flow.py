@@ -178,14 +178,32 @@ def test_relative_step_moves_no_point_by_more_than_its_share(rng):
     assert share.max() == pytest.approx(0.1, rel=1e-9)
 
 
-def test_rho_falls_and_classes_gather(rng):
-    X = np.concatenate([rng.normal(-1, 1, (100, 2)), rng.normal(1, 1, (100, 2))])
+def test_a_small_step_lowers_rho(kernel, rng):
+    X, Y, _ = make_data(rng)
+    flow = make_flow(kernel, n_layers=1, batch_size=60, step="absolute", step_size=1e-3).fit(X, Y)
+    batch, subsets = reference.draw(np.random.default_rng(3), 60, 60, 0.5, 1)
+    before, after = (
+        kflow.rho(points, Y, batch[subsets[0]], kernel=kernel, nugget=0.01)
+        for points in (X, flow.points_)
+    )
+    assert before == pytest.approx(flow.history_["rho"][0], rel=1e-12)
+    assert after < before
+
+
+def test_rho_falls_along_the_flow(rng):
+    angle = np.pi * rng.uniform(0.5, 3, 200)
+    sign = np.repeat([-1.0, 1.0], 100)
+    X = (sign * angle * [np.cos(angle), np.sin(angle)]).T / 3
     flow = make_flow(
-        None, n_layers=100, batch_size=100, nugget=0.1, step="rms", step_size=0.05
-    ).fit(X, np.repeat([-1.0, 1.0], 100))
-    for name in ("rho", "class_distance_ratio"):
-        values = flow.history_[name]
-        assert values[-20:].mean() < 0.7 * values[:20].mean()
+        kernels.Gaussian(1.0),
+        n_layers=100,
+        batch_size=100,
+        nugget=0.1,
+        step="rms",
+        step_size=0.05,
+    ).fit(X, sign)
+    rho = flow.history_["rho"]
+    assert rho[-20:].mean() < 0.9 * rho[:20].mean()
 
 
 # ---- edges ------------------------------------------------------------------------------------
