@@ -19,7 +19,7 @@ class DeferredInterrupt:
         self.requested = False
         self._installed = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, *_: int | FrameType | None) -> None:
         self.requested = True
 
     def __enter__(self) -> DeferredInterrupt:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,20 @@ _PARAMETERS = """
     feature_names_in_ : ndarray of str
         Names of the features, when X has them.
 """
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def _with_parameters(balanced: str) -> Callable[[_Class], _Class]:
+    """Return a decorator that puts the common parameters into a class's docstring."""
+
+    def decorate(cls: _Class) -> _Class:
+        if cls.__doc__ is not None:  # None under python -OO
+            parameters = _PARAMETERS.format(balanced=balanced).strip()
+            cls.__doc__ = cls.__doc__.replace("{parameters}", parameters)
+        return cls
+
+    return decorate
 
 
 def _json_parameter(name: str, value: Any) -> Any:
@@ -339,9 +353,9 @@ def _onto_simplex(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(nearest / nearest.sum(axis=1, keepdims=True))
 
 
+@_with_parameters(balanced=", the same number of each class")
 class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: ignore[misc]
-    __doc__ = (
-        """Classifier by a kernel flow and an interpolant of one-hot labels.
+    """Classifier by a kernel flow and an interpolant of one-hot labels.
 
     The defaults were chosen by five-fold cross-validation on small data sets of several kinds (iris,
     wine, breast cancer, moons, circles, a noisy exclusive-or), the regressor's with the same values:
@@ -349,9 +363,9 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
     where a plain kernel does well (``bench/defaults.py`` prints the comparison). Many points per
     class and structure at small scales, as in images, want larger batches, more layers and a
     smaller nugget first: see ``kflow.presets``.
-"""
-        + _PARAMETERS.format(balanced=", the same number of each class")
-        + """    classes_ : ndarray, shape (n_classes,)
+
+    {parameters}
+    classes_ : ndarray, shape (n_classes,)
         Labels.
 
     Examples
@@ -362,7 +376,6 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
     >>> bool(kflow.KernelFlowClassifier(random_state=0).fit(X, y).score(X, y) > 0.95)
     True
     """
-    )
 
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
@@ -449,17 +462,17 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
             raise ModelFileError("the model's classes do not fit its interpolant")
 
 
+@_with_parameters(balanced=", drawn at random")
 class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore[misc]
-    __doc__ = (
-        """Regressor by a kernel flow and an interpolant of standardised targets.
+    """Regressor by a kernel flow and an interpolant of standardised targets.
 
     The defaults are those of `KernelFlowClassifier`, confirmed by five-fold cross-validation on
     diabetes and Friedman 1 to 3 (``bench/defaults.py`` prints the comparison): they help where the
     targets have structure that a plain kernel misses, and cost a little on noise, where
     ``n_layers=0``, the plain interpolant, is best.
-"""
-        + _PARAMETERS.format(balanced=", drawn at random")
-        + """
+
+    {parameters}
+
     Examples
     --------
     >>> from sklearn.datasets import make_friedman1
@@ -468,7 +481,6 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
     >>> bool(kflow.KernelFlowRegressor(random_state=0).fit(X, y).score(X, y) > 0.8)
     True
     """
-    )
 
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
