@@ -92,11 +92,13 @@ class ModelReader:
         self._path = Path(path)
         if self._path.is_dir():
             raise ModelFileError(f"{self._path} is a folder, not a kflow model file")
+        with self._path.open("rb"):
+            pass  # what keeps it from being read is an OSError; from here on it is the content
         try:
             self._archive = zipfile.ZipFile(self._path)
-        except zipfile.BadZipFile:
+        except Exception as error:  # zipfile raises nearly anything for a damaged directory
             raise ModelFileError(
-                f"{self._path} is not a kflow model file, or it was cut short"
+                f"{self._path} is not a kflow model file, or it was cut short: {error}"
             ) from None
         try:
             header = json.loads(self._read("model.json"))
@@ -126,7 +128,7 @@ class ModelReader:
     def _read(self, member: str) -> bytes:
         try:
             return self._archive.read(member)
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        except Exception as error:  # among them zlib.error, RuntimeError and NotImplementedError
             raise ModelFileError(f"{self._path} is damaged or foreign: {error}") from None
 
     def __contains__(self, name: str) -> bool:
@@ -141,7 +143,7 @@ class ModelReader:
                 array = np.lib.format.read_array(member, allow_pickle=False)
                 if member.read(1):
                     raise ValueError("more data than its header says")
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError, ValueError, MemoryError) as error:
+        except Exception as error:  # as above, and what read_array makes of a bad header
             raise ModelFileError(f"{self._path} is damaged: {name}: {error}") from None
         if ndim is not None and array.ndim != ndim:
             raise ModelFileError(f"{self._path} is damaged: {name} has {array.ndim} dimensions")
