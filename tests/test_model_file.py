@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+import kflow
+from kflow import KernelFlow, ModelFileError, kernels, model_file
+from kflow.model_file import ModelReader, write_model
+
+KERNEL = kernels.RationalQuadratic(1.5, alpha=0.7)
+
+
+def make_flow(rng, **options):
+    X = rng.normal(size=(30, 3))
+    settings = {"n_layers": 4, "batch_size": 12, "random_state": 5, "dtype": "float64"}
+    flow = KernelFlow(KERNEL, **{**settings, **options})
+    return flow.fit(X, X[:, 0] > 0, follow={"test": X[:5] + 1}), X
+
+
+@pytest.fixture
+def saved(rng, tmp_path):
+    flow, _ = make_flow(rng, n_layers=1)
+    path = tmp_path / "model.kflow"
+    flow.save(path)
+    return path
+
+
+def assert_same(first, second, X):
+    np.testing.assert_array_equal(first.points_, second.points_)
+    np.testing.assert_array_equal(first.targets_, second.targets_)
+    np.testing.assert_array_equal(first.follow_["test"], second.follow_["test"])
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+    for name, values in first.history_.items():
+        if name != "seconds":
+            np.testing.assert_array_equal(values, second.history_[name])
+
+
+# ---- there and back ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("look", [False, True])
+@pytest.mark.parametrize("folder", [False, True])
+def test_round_trip(rng, dtype, tmp_path, look, folder):
+    where = tmp_path / "layers" if folder else "memory"
+    options = {"dtype": dtype, "nugget": {0: 0.1, 6: 0.5}, "step": "rms", "n_halves": 3}
+    flow, X = make_flow(rng, layers=where, coarse_fraction=0.4, step_size=0.03, **options)
+    if look:
+        _ = flow.points_
+    path = tmp_path / "model.kflow"
+    flow.save(path)
+    loaded = kflow.load(path)
+    assert type(loaded) is KernelFlow
+    assert_same(loaded, flow, X)
+    assert loaded.points_.dtype == dtype
+    assert loaded.kernel_ == KERNEL
+    np.testing.assert_array_equal(loaded.history_["seconds"], flow.history_["seconds"])
+    assert loaded.n_layers_ == 4
+    assert loaded.n_features_in_ == 3
+    for name in ("n_layers", "batch_size", "coarse_fraction", "step", "step_size", "n_halves"):
+        assert getattr(loaded, name) == getattr(flow, name)
+    # The random state continues: layer 7 uses the nugget that the mapping says.
+    assert_same(loaded.run(4), flow.run(4), X)
+    assert loaded.history_["nugget"][-1] == 0.5
+
+
+@pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_every_bit_generator_continues(rng, tmp_path, bits):
+    flow, X = make_flow(rng, random_state=np.random.Generator(getattr(np.random, bits)(3)))
+    flow.save(tmp_path / "model")
+    assert_same(kflow.load(tmp_path / "model").run(2), flow.run(2), X)
+
+
+def test_round_trip_without_layers(rng, tmp_path):
+    flow, X = make_flow(rng, layers="none")
+    flow.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.points_, flow.points_)
+    with pytest.raises(ValueError, match="were not kept"):
+        loaded.transform(X)
+    np.testing.assert_array_equal(loaded.run(1).points_, flow.run(1).points_)
+
+
+def test_round_trip_of_a_flow_that_has_not_run(rng, tmp_path):
+    flow, X = make_flow(rng, n_layers=0)
+    flow.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert_same(loaded.run(2), flow.run(2), X)
+
+
+def test_saving_twice_replaces_the_file(rng, tmp_path):
+    flow, X = make_flow(rng)
+    path = tmp_path / "model.kflow"
+    flow.save(path)
+    flow.run(1)
+    flow.save(str(path))
+    assert_same(kflow.load(path), flow, X)
+    loaded = kflow.load(path)
+    loaded.save(path)
+    assert_same(kflow.load(path), flow, X)
+    assert os.listdir(tmp_path) == ["model.kflow"]
+
+
+def test_functions_as_schedules_must_be_set_again(rng, tmp_path):
+    def size(layer):
+        return 0.1 / (1 + layer)
+
+    flow, X = make_flow(rng, step_size=size, step=lambda _: "rms", nugget=lambda _: 0.2)
+    flow.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert_same(loaded, flow, X)
+    for name, value in (("nugget", 0.2), ("step", "rms"), ("step_size", size)):
+        with pytest.raises(ValueError, match=rf"{name} at layer 4: .*set flow\.{name}"):
+            loaded.run(1)
+        assert loaded.n_layers_ == 4
+        setattr(loaded, name, value)
+    assert_same(loaded.run(2), flow.run(2), X)
+
+
+def test_numpy_numbers_as_settings(rng, tmp_path):
+    flow, X = make_flow(
+        rng,
+        n_layers=np.int64(4),
+        batch_size=np.int32(12),
+        nugget=np.float32(0.5),
+        step_size={np.int64(0): np.float64(0.1)},
+        coarse_fraction=np.float64(0.5),
+    )
+    flow.save(tmp_path / "model")
+    assert_same(kflow.load(tmp_path / "model").run(1), flow.run(1), X)
+
+
+def test_a_file_is_readable_with_numpy_alone(rng, tmp_path):
+    flow, _ = make_flow(rng)
+    flow.save(tmp_path / "model.zip")
+    with np.load(tmp_path / "model.zip") as arrays:
+        np.testing.assert_array_equal(arrays["points"], flow.points_)
+        np.testing.assert_array_equal(arrays["layer000003"][0], list(flow._store)[3][0])
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        assert archive.testzip() is None
+        header = json.loads(archive.read("model.json"))
+    assert header["format"] == "kflow-model"
+    assert header["settings"]["kernel"] == KERNEL.to_dict()
+
+
+def test_permissions_follow_the_umask(rng, tmp_path):
+    flow, _ = make_flow(rng)
+    before = os.umask(0o027)
+    try:
+        flow.save(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o640
+
+
+# ---- damaged and foreign files ----------------------------------------------------------------
+
+
+def test_truncated_at_every_length(saved, tmp_path):
+    whole = saved.read_bytes()
+    cut = tmp_path / "cut"
+    for length in [0, 1, 4, 30, *range(50, len(whole), 97), len(whole) - 22, len(whole) - 1]:
+        cut.write_bytes(whole[:length])
+        with pytest.raises(ModelFileError, match="cut"):
+            kflow.load(cut)
+
+
+def test_flipped_bits(saved, tmp_path, rng):
+    whole = saved.read_bytes()
+    original = kflow.load(saved)
+    flipped = tmp_path / "flipped"
+    # Everywhere now and then, and each byte of ZIP's own records, whose meaning varies.
+    directory = whole.index(b"PK\x01\x02")
+    with zipfile.ZipFile(saved) as archive:
+        starts = [info.header_offset for info in archive.infolist()]
+    records = [at for start in starts[:1] for at in range(start, start + 30)]
+    places = {*range(0, directory, 131), *records, *range(directory, directory + 60)}
+    places |= set(range(len(whole) - 22, len(whole)))
+    for place in sorted(places):
+        for bit in range(8) if place in records or place >= directory else [rng.integers(8)]:
+            raw = bytearray(whole)
+            raw[place] ^= 1 << int(bit)
+            flipped.write_bytes(raw)
+            try:
+                loaded = kflow.load(flipped)
+            except ModelFileError:
+                continue
+            # What carries no meaning, such as a date, may change; the numbers may not.
+            np.testing.assert_array_equal(loaded.points_, original.points_)
+            np.testing.assert_array_equal(
+                loaded.transform(np.eye(3)), original.transform(np.eye(3))
+            )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK", b"not a model", bytes(1000), b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x93NUMPY"],
+    ids=repr,
+)
+def test_foreign_files(content, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ModelFileError, match="file is not a kflow model file"):
+        kflow.load(tmp_path / "file")
+
+
+def test_pickles_are_foreign_files(tmp_path):
+    (tmp_path / "file").write_bytes(pickle.dumps({"format": "kflow-model"}))
+    with pytest.raises(ModelFileError, match="is not a kflow model file"):
+        kflow.load(tmp_path / "file")
+
+
+def test_other_archives(tmp_path):
+    np.savez(tmp_path / "arrays.npz", points=np.ones(3))
+    with pytest.raises(ModelFileError, match="foreign"):
+        kflow.load(tmp_path / "arrays.npz")
+    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+        archive.writestr("model.json", b"\xff{}")
+    with pytest.raises(ModelFileError, match="is not a kflow model file"):
+        kflow.load(tmp_path / "zip")
+
+
+def test_folders_and_missing_files(tmp_path):
+    with pytest.raises(ModelFileError, match="is a folder"):
+        kflow.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        kflow.load(tmp_path / "nowhere")
+
+
+def rewrite(path, header=None, arrays=None):
+    """Change parts of a model file and keep it a sound ZIP."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if header is not None:
+        content = json.loads(members["model.json"])
+        header(content)
+        members["model.json"] = json.dumps(content).encode()
+    for name, value in (arrays or {}).items():
+        if value is None:
+            del members[f"{name}.npy"]
+        else:
+            members[f"{name}.npy"] = value
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def npy(array, tmp_path):
+    np.save(tmp_path / "one.npy", array, allow_pickle=True)
+    return (tmp_path / "one.npy").read_bytes()
+
+
+class Executed:
+    """A pickle that leaves a trace when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["points", "targets", "follow0", "history_rho", "layer000000"])
+def test_pickled_objects_are_refused_and_run_nothing(saved, tmp_path, name):
+    trace = tmp_path / "executed"
+    objects = np.array([[Executed(trace)]], dtype=object)
+    rewrite(saved, arrays={name: npy(objects, tmp_path)})
+    with pytest.raises(ModelFileError, match=name):
+        kflow.load(saved)
+    assert not trace.exists()
+
+
+def test_objects_are_not_written(tmp_path):
+    with pytest.raises(TypeError, match="thing holds Python objects"):
+        write_model(tmp_path / "model", "KernelFlow", {}, [("thing", np.array([None]))])
+    assert os.listdir(tmp_path) == []
+
+
+def test_future_version(saved):
+    rewrite(saved, header=lambda header: header.update(version=2))
+    with pytest.raises(ModelFileError, match="newer kflow: upgrade"):
+        kflow.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"format": None},
+        {"version": "one"},
+        {"version": None},
+        {"settings": 3},
+        {"settings": None},
+        {"kind": "Pickle"},
+    ],
+    ids=str,
+)
+def test_damaged_header(saved, change):
+    rewrite(saved, header=lambda header: header.update(change))
+    with pytest.raises(ModelFileError):
+        kflow.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel": {"kernel": "os.system"}},
+        {"kernel": 3},
+        {"kernel": None},
+        {"n_stored": 7},
+        {"n_stored": None},
+        {"batch_size": "12"},
+        {"batch_size": 5},
+        {"dtype": "object"},
+        {"dtype": "float32"},
+        {"nugget": -1},
+        {"step": "newton"},
+        {"follow": ["one", "two"]},
+        {"follow": 3},
+        {"random_state": {}},
+        {"random_state": {"bit_generator": "default_rng"}},
+        {"random_state": {"bit_generator": "PCG64", "state": 3}},
+        {"random_state": {"bit_generator": ["PCG64"]}},
+        {"random_state": None},
+    ],
+    ids=str,
+)
+def test_damaged_settings(saved, change):
+    rewrite(saved, header=lambda header: header["settings"].update(change))
+    with pytest.raises(ModelFileError):
+        kflow.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("points", None),
+        ("points", np.ones(3)),
+        ("points", np.ones((5, 3))),
+        ("points", np.full((30, 3), "a")),
+        ("points", np.full((30, 3), 1j)),
+        ("points", np.ones((30, 2))),
+        ("targets", np.ones((29, 1))),
+        ("targets", np.full((30, 1), "a")),
+        ("history_rho", None),
+        ("history_step", np.ones(7)),
+        ("history_rho", np.array(["a"])),
+        ("layer000000", None),
+        ("layer000000", np.ones((2, 12, 4))),
+        ("layer000000", np.ones((2, 12, 3), np.float32)),
+        ("follow0", None),
+        ("follow0", np.ones((5, 4))),
+        ("follow0", np.full((5, 3), "a")),
+    ],
+    ids=lambda value: "missing" if value is None else str(getattr(value, "shape", value)),
+)
+def test_damaged_arrays(saved, tmp_path, name, value):
+    rewrite(saved, arrays={name: None if value is None else npy(value, tmp_path)})
+    with pytest.raises(ModelFileError):
+        kflow.load(saved)
+
+
+def test_an_array_that_claims_to_be_huge(saved):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000, 1000), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    rewrite(saved, arrays={"points": content})
+    with pytest.raises(ModelFileError, match="points"):
+        kflow.load(saved)
+
+
+def test_trailing_data_in_an_array(saved, tmp_path):
+    rewrite(saved, arrays={"targets": npy(np.ones((30, 1)), tmp_path) + b"more"})
+    with pytest.raises(ModelFileError, match="more data"):
+        kflow.load(saved)
+
+
+# ---- disks that fill up -----------------------------------------------------------------------
+
+
+def failing(error, after):
+    """np.lib.format.write_array that raises in the call after so many."""
+    write_array = np.lib.format.write_array
+    calls = []
+
+    def write(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > after:
+            raise error
+        return write_array(*args, **kwargs)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError(), KeyboardInterrupt()], ids=repr
+)
+@pytest.mark.parametrize("after", [0, 4])
+def test_a_failed_save_leaves_the_earlier_file(rng, tmp_path, monkeypatch, error, after):
+    flow, X = make_flow(rng)
+    twin, _ = make_flow(np.random.default_rng(20181119))
+    path = tmp_path / "model.kflow"
+    flow.save(path)
+    before = path.read_bytes()
+    flow.run(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(np.lib.format, "write_array", failing(error, after))
+        with pytest.raises(type(error)):
+            flow.save(path)
+        with pytest.raises(type(error)):
+            flow.save(tmp_path / "other")
+    assert os.listdir(tmp_path) == ["model.kflow"]
+    assert path.read_bytes() == before
+    # The flow itself is as good as before.
+    assert_same(flow.run(1), twin.run(2), X)
+
+
+def test_a_full_disk_at_the_last_moment(rng, tmp_path, monkeypatch):
+    flow, _ = make_flow(rng)
+    path = tmp_path / "model.kflow"
+    path.write_text("earlier")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_file.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        flow.save(path)
+    assert os.listdir(tmp_path) == ["model.kflow"]
+    assert path.read_text() == "earlier"
+
+
+def test_a_folder_that_does_not_exist(rng, tmp_path):
+    flow, _ = make_flow(rng)
+    with pytest.raises(OSError, match="nowhere"):
+        flow.save(tmp_path / "nowhere" / "model")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        flow.save(tmp_path / "folder")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_saving_needs_the_layers(rng, tmp_path):
+    flow, _ = make_flow(rng, layers=tmp_path / "layers")
+    shutil.rmtree(tmp_path / "layers")
+    with pytest.raises((OSError, ModelFileError)):
+        flow.save(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+# ---- the reader -------------------------------------------------------------------------------
+
+
+def test_reader(tmp_path):
+    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.float32([1.5])}
+    write_model(tmp_path / "model", "Thing", {"x": [1, None]}, arrays.items())
+    with ModelReader(tmp_path / "model") as reader:
+        assert reader.kind == "Thing"
+        assert reader.settings == {"x": [1, None]}
+        assert "a" in reader
+        assert "c" not in reader
+        for name, value in arrays.items():
+            got = reader.array(name, ndim=value.ndim)
+            np.testing.assert_array_equal(got, value)
+            assert got.dtype == value.dtype
+        with pytest.raises(ModelFileError, match="a has 2 dimensions"):
+            reader.array("a", ndim=1)
+        with pytest.raises(ModelFileError, match="c"):
+            reader.array("c")
+    with pytest.raises(ModelFileError, match="holds a 'Thing', which this kflow does not know"):
+        kflow.load(tmp_path / "model")
