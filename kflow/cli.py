@@ -253,7 +253,7 @@ def fit(
         estimator = KernelFlowRegressor(**settings)
         estimator.callbacks = (stop,)
     if not no_save:
-        _check_output(output, _model_bytes(estimator, points))
+        _check_output(output, _output_bytes(estimator, points))
 
     failure = None
     with stop:
@@ -317,12 +317,16 @@ def _kernel_setting(kernel: str | None, length_scale: float | None) -> dict[str,
     return {}
 
 
-def _model_bytes(estimator: Estimator, points: Dataset) -> int:
-    """Return about how large the model's file will be."""
+def _output_bytes(estimator: Estimator, points: Dataset) -> int:
+    """Return about how large the output will be, rather too much than too little."""
     n, d = points.X_train.shape
     d = estimator.rank or d
+    n_targets = len(set(points.y_train.tolist())) if points.task == "classification" else 1
     layers = 2 * estimator.n_layers * min(estimator.batch_size, n) * d
-    return int(1.05 * (layers + (n + len(points.X_test)) * d) * int(estimator.dtype[-2:]) // 8)
+    # Training points, their targets and the interpolant, which may hold as many; pictures.
+    others = 2 * n * (d + 2 * n_targets) + len(points.X_test) * d
+    itemsize = 4 if estimator.dtype == "float32" else 8
+    return int((layers + others) * itemsize) + 2**20
 
 
 def _check_output(folder: Path, n_bytes: int) -> None:
@@ -335,7 +339,7 @@ def _check_output(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise StorageError(
-            f"the model needs {n_bytes / 1e9:.3g} GB, where {folder} has {free / 1e9:.3g} GB free: "
+            f"the output needs {n_bytes / 1e9:.3g} GB, where {folder} has {free / 1e9:.3g} GB free: "
             "pass another --output, or --no-save"
         )
 

@@ -248,7 +248,7 @@ def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeyp
     usage = type("usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)  # noqa: ARG005
     result = run("fit", "--data", clouds, *SMALL, "--output", tmp_path / "out", code=1)
-    assert "Error: the model needs" in result.stderr
+    assert "Error: the output needs" in result.stderr
     assert "training" not in result.stderr
 
 
