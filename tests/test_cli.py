@@ -87,7 +87,7 @@ def test_fit_writes_a_model_results_and_pictures(run, tmp_path):
     out = tmp_path / "new" / "out"
     result = run("fit", "--dataset", "digits", *SMALL, "--output", out)
     assert "digits: test error" in result.stdout
-    assert "6 layers in" in result.stdout
+    assert "6 layers, " in result.stdout
     assert "1352 training and 445 test points" in result.stderr
     assert "rho" in result.stderr
     pictures = {"class-distance-ratio.png", "errors.png", "rho.png"}
