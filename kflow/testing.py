@@ -118,7 +118,8 @@ def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         return np.asarray((1 + h + h**2 / 3) * np.exp(-h))
     if isinstance(kernel, RationalQuadratic):
         alpha = squares.dtype.type(kernel.alpha)
-        return np.asarray((1 + squares / (2 * alpha * length**2)) ** -alpha)
+        # (1 + x)^-alpha, where 1 + x would round to 1 for a large alpha.
+        return np.asarray(np.exp(-alpha * np.log1p(squares / (2 * alpha * length**2))))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(1 / np.sqrt(1 + squares / length**2))
     raise TypeError(f"no reference for {kernel!r}")
@@ -157,7 +158,7 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
     if isinstance(kernel, RationalQuadratic):
         alpha = squares.dtype.type(kernel.alpha)
         base = 1 + squares / (2 * alpha * length**2)
-        return np.asarray(-(base ** (-alpha - 1)) / (2 * length**2))
+        return np.asarray(-value / base / (2 * length**2))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(-(value**3) / (2 * length**2))
     raise TypeError(f"no reference for {kernel!r}")

@@ -103,6 +103,25 @@ def test_kernel_matrices_are_positive_definite(kernel, rng):
     assert np.linalg.eigvalsh(matrix).min() > 0
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("alpha", [1e-3, 0.5, 1e2, 1e4, 1e8, 1e15])
+@pytest.mark.parametrize("d", [3, 9])
+def test_rational_quadratic_with_any_alpha(alpha, d, dtype, rng):
+    # 1 + r^2 / (2 alpha l^2) rounds to 1 long before the kernel is a Gaussian.
+    X = rng.normal(size=(40, d)).astype(dtype)
+    kernel = kernels.RationalQuadratic(1.5 * np.sqrt(d), alpha=alpha)
+    expected = reference.gram(X.astype(np.longdouble), kernel=kernel)
+    np.testing.assert_allclose(
+        kflow.gram(X, kernel=kernel), expected, rtol=0, atol=20 * np.finfo(dtype).eps
+    )
+    loss, gradient = kflow.rho_gradient(X, X[:, 0], np.arange(20), kernel=kernel, nugget=0.1)
+    want = reference.rho_gradient(
+        X.astype(np.longdouble), X[:, 0], np.arange(20), kernel=kernel, nugget=0.1
+    )
+    assert loss == pytest.approx(float(want[0]), rel=1e-10)
+    np.testing.assert_allclose(gradient, want[1], rtol=0, atol=1e-10 * float(np.abs(want[1]).max()))
+
+
 def test_rational_quadratic_tends_to_the_gaussian(rng):
     x = rng.normal(size=(20, 3))
     np.testing.assert_allclose(

@@ -75,12 +75,19 @@ struct RationalQuadraticProfile {
         : rate(static_cast<T>(0.5 / (k.alpha * k.length_scale * k.length_scale))),
           alpha(static_cast<T>(k.alpha)),
           slope(static_cast<T>(-0.5 / (k.length_scale * k.length_scale))) {}
+    // log(1 + x): what 1 + x loses of a small x comes back to first order, since alpha, which
+    // multiplies the logarithm, is large where x is small.
+    static Vec<T> log_of_one_plus(Vec<T> x, Vec<T> base) {
+        return log_of_at_least_one(base) + (x - (base - T(1))) / base;
+    }
     Vec<T> value(Vec<T> r2) const {
-        return exp_nonpositive(log_of_at_least_one(r2 * rate + T(1)) * -alpha);
+        const Vec<T> x = r2 * rate;
+        return exp_nonpositive(log_of_one_plus(x, x + T(1)) * -alpha);
     }
     ValueAndSlope<T> both(Vec<T> r2) const {
-        const Vec<T> base = r2 * rate + T(1);
-        const Vec<T> k = exp_nonpositive(log_of_at_least_one(base) * -alpha);
+        const Vec<T> x = r2 * rate;
+        const Vec<T> base = x + T(1);
+        const Vec<T> k = exp_nonpositive(log_of_one_plus(x, base) * -alpha);
         return {k, k * slope / base};
     }
 };
