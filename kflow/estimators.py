@@ -167,20 +167,16 @@ class _KernelFlowEstimator(
         self.callbacks = callbacks
         self.progress = progress
 
-    def _validated(self, X: Any, y: Any) -> tuple[FloatArray, npt.NDArray[Any]]:
-        raise NotImplementedError
-
-    def _flow(
+    def _fit(
         self,
         X: FloatArray,
         targets: FloatArray,
         follow: Mapping[str, npt.ArrayLike] | None,
-    ) -> np.random.Generator:
-        """Scale, project, and run the flow. Returns the generator that made its seed."""
+        choose_rows: Callable[[np.random.Generator], npt.NDArray[np.intp]],
+    ) -> None:
+        """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        flow_rng, rest_rng = (
-            np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2)
-        )
+        flow_seed, rows_seed = np.random.SeedSequence(seed).spawn(2)
         self._preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
         flow = KernelFlow(
             self.kernel,
@@ -192,7 +188,7 @@ class _KernelFlowEstimator(
             step_size=self.step_size,
             n_halves=self.n_halves,
             dtype=self.dtype,
-            random_state=flow_rng,
+            random_state=flow_seed,
             n_threads=self.n_threads,
             layers=self.layers,
             callbacks=self.callbacks,
@@ -202,23 +198,24 @@ class _KernelFlowEstimator(
             name: self._preprocessing(self._validated_like_fit(points))
             for name, points in (follow or {}).items()
         }
-        # Set first: a flow that diverges is still there, at its last good layer.
         self.flow_ = flow
-        flow.fit(self._preprocessing(X), targets, follow=followed)
-        return rest_rng
+        try:
+            flow.fit(self._preprocessing(X), targets, follow=followed)
+        finally:
+            # A flow that stopped early is at its last good layer: what it learnt is kept.
+            if flow.is_fitted:
+                rows = choose_rows(np.random.default_rng(rows_seed))
+                self.interpolant_ = Interpolant(
+                    flow.points_[rows],
+                    targets[rows],
+                    kernel=flow.kernel_,
+                    nugget=self.interpolation_nugget,
+                    n_threads=self.n_threads,
+                )
 
     def _validated_like_fit(self, X: Any) -> FloatArray:
         array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return array
-
-    def _interpolate(self, rows: npt.NDArray[np.intp], targets: FloatArray) -> None:
-        self.interpolant_ = Interpolant(
-            self.flow_.points_[rows],
-            targets[rows],
-            kernel=self.flow_.kernel_,
-            nugget=self.interpolation_nugget,
-            n_threads=self.n_threads,
-        )
 
     @property
     def energy_dropped_(self) -> float:
@@ -400,7 +397,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         Raises
         ------
         DivergenceError
-            If a layer diverges; `flow_` stays at the last good layer.
+            If a layer diverges. The estimator is then fitted with the last good layer.
         StorageError
             If the layers will not fit where they are to be kept: found before the first layer.
         TypeError, ValueError
@@ -418,8 +415,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         targets = np.eye(len(self.classes_))[codes]
         if self.n_interpolation is not None:  # fails before the flow, not after it
             balanced_subset(labels, self.n_interpolation, np.random.default_rng(0))
-        rng = self._flow(points, targets, follow)
-        self._interpolate(self._interpolation_rows(codes, rng), targets)
+        self._fit(points, targets, follow, lambda rng: self._interpolation_rows(codes, rng))
         return self
 
     def _interpolation_rows(
@@ -528,9 +524,9 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
         )
         if not 1 <= wanted <= n:
             raise ValueError(f"n_interpolation={wanted} must lie between 1 and the {n} rows of X")
-        rng = self._flow(points, targets, follow)
-        rows = np.sort(rng.choice(n, wanted, replace=False)).astype(np.intp)
-        self._interpolate(rows, targets)
+        self._fit(
+            points, targets, follow, lambda rng: np.sort(rng.choice(n, wanted, replace=False))
+        )
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:

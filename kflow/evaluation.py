@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray
 from kflow.errors import SingularKernelError
 from kflow.interpolant import Interpolant, balanced_subset
@@ -229,10 +228,8 @@ class ErrorCurve:
             return
         points, test_points = flow.points_, flow.follow_["test"]
         self.layers.append(flow.n_layers_)
-        # On matrices this small the threads of BLAS only fight with those of the engine.
-        with single_threaded_blas:
-            for size, errors in self.errors.items():
-                errors.append(self._average(flow, size, points, test_points))
+        for size, errors in self.errors.items():
+            errors.append(self._average(flow, size, points, test_points))
 
     def _average(
         self, flow: KernelFlow, size: int, points: FloatArray, test_points: FloatArray

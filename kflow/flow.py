@@ -309,6 +309,11 @@ class KernelFlow:
         self.n_features_in_ = self._sets[""].shape[1]
         self._fitted = True
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fit` got as far as placing the points."""
+        return self._fitted
+
     def _require_fit(self) -> None:
         if not self._fitted:
             raise ValueError("this flow has no points yet: call fit first")

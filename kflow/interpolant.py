@@ -118,14 +118,18 @@ class Interpolant:
         matrix = gram(self.centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
         np.fill_diagonal(matrix, 1.0 + self.nugget)
         try:
-            factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+            # On one thread the result is the same on every machine, and BLAS's own threads do not
+            # fight with those of the engine that have just finished.
+            with single_threaded_blas:
+                factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+                coefficients = cho_solve(factor, values)
         except np.linalg.LinAlgError:
             raise SingularKernelError(
                 f"the kernel matrix of {len(values)} interpolation points with "
                 f"nugget={self.nugget:g} is numerically singular: pass a larger nugget or remove "
                 "duplicates"
             ) from None
-        self.coefficients = np.ascontiguousarray(cho_solve(factor, values), dtype=dtype)
+        self.coefficients = np.ascontiguousarray(coefficients, dtype=dtype)
 
     @classmethod
     def from_coefficients(
