@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -195,12 +196,20 @@ class DiskLayers:
 
     def append(self, z: FloatArray, c: FloatArray) -> None:
         """Keep one more layer; on failure the layers before it stay readable."""
+        end = self._count * self._layer_bytes
         try:
             with self._data.open("r+b") as file:
-                file.seek(self._count * self._layer_bytes)
+                if file.seek(0, os.SEEK_END) >= end + self._layer_bytes:
+                    raise StorageError(
+                        f"{self._folder} holds more than this flow's {self._count} layers: a copy "
+                        "of the flow has gone on in the same folder, so that this one cannot"
+                    )
+                file.seek(end)
                 for array in (z, c):
                     file.write(np.ascontiguousarray(array, self._dtype).data)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self._data, end)
             raise StorageError(
                 f"layer {self._count} could not be written to {self._folder} ({error}): free space "
                 "there, then call run() again"
