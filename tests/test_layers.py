@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 
@@ -227,6 +228,9 @@ def test_a_write_that_fails_midway_leaves_a_usable_flow(rng, tmp_path, monkeypat
     class FullDisk:
         """layers.bin on a disk with room for a few more bytes."""
 
+        def __fspath__(self):
+            return str(data)
+
         def open(self, mode):
             assert mode == "r+b"
             self.file = data.open(mode)
@@ -239,8 +243,8 @@ def test_a_write_that_fails_midway_leaves_a_usable_flow(rng, tmp_path, monkeypat
         def __exit__(self, *error):
             self.file.close()
 
-        def seek(self, position):
-            self.file.seek(position)
+        def seek(self, *where):
+            return self.file.seek(*where)
 
         def write(self, block):
             block = bytes(block)
@@ -264,6 +268,22 @@ def test_a_write_that_fails_midway_leaves_a_usable_flow(rng, tmp_path, monkeypat
     twin.run(3)
     np.testing.assert_array_equal(flow.points_, twin.points_)
     np.testing.assert_array_equal(flow.transform(X), twin.transform(X))
+
+
+def test_copies_of_a_flow_do_not_overwrite_each_others_layers(rng, tmp_path):
+    flow, X = make_flow(rng, tmp_path)
+    duplicate = copy.deepcopy(flow)
+    flow.run(1)
+    moved = flow.transform(X)
+    before = duplicate.points_
+    with pytest.raises(StorageError, match="a copy of the flow has gone on in the same folder"):
+        duplicate.run(1)
+    # Both still are what they were.
+    np.testing.assert_array_equal(flow.transform(X), moved)
+    np.testing.assert_array_equal(duplicate.points_, before)
+    np.testing.assert_allclose(duplicate.transform(X), before, atol=1e-5)
+    flow.run(1)
+    np.testing.assert_allclose(flow.transform(X), flow.points_, atol=1e-5)
 
 
 def test_a_truncated_folder_is_noticed_by_transform(rng, tmp_path):
