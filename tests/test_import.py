@@ -114,12 +114,14 @@ def test_bad_simd_level_is_reported_at_import(run_python):
 
 
 def test_set_simd_level(simd_level):
+    before = _core.simd_level()
     for level in _core.simd_levels():
         simd_level(level)
         assert _core.simd_level() == level
     with pytest.raises(ValueError, match="'altivec' is not available"):
         simd_level("altivec")
     assert _core.simd_level() == _core.simd_levels()[-1]
+    simd_level(before)
 
 
 def test_without_scipys_blas(run_python):
