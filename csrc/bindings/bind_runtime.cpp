@@ -19,6 +19,8 @@ void bind_runtime(py::module_& m) {
     m.def("set_simd_level", &set_simd_level, py::arg("name"));
     m.def("parallel_backend", &parallel_backend);
     m.def("max_team_size", &max_team_size);
+    m.def("team_threshold", &team_threshold);
+    m.def("set_team_threshold", &set_team_threshold, py::arg("multiply_adds"));
     m.def("forked_after_team", &forked_after_team);
     m.def("install_blas", &install_blas, py::arg("blas_capi"), py::arg("lapack_capi"));
     m.def("remove_blas", [] { set_blas(BlasTable{}); });

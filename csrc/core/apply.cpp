@@ -20,7 +20,9 @@ void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
     const Index q = out.cols;
     const auto& routines = detail::simd().get<T>();
     std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
-    detail::parallel_for(n_tiles, n_threads, [&](Index t, int worker) {
+    const double work = static_cast<double>(x.rows * z.rows) *
+                        (static_cast<double>(x.cols + q) + detail::kProfileWork);
+    detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int worker) {
         const Index first = t * tile;
         const Index rows = std::min(tile, x.rows - first);
         std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];

@@ -16,16 +16,11 @@ constexpr Index kRowTile = 64;      // rows of the batch's matrices that one tas
 constexpr Index kColumnBlock = 64;  // columns of an (n, q) right-hand side that one task solves
 constexpr Index kDirectDimension = 6;
 
-// Under so many multiply-adds a team costs more than it saves.
-constexpr double kSerialWork = 2e6;
-
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
 Index count(Index n, Index block) { return (n + block - 1) / block; }
 
 double square(double x) { return x * x; }
-
-int threads_for(double work, int n_threads) { return work < kSerialWork ? 1 : n_threads; }
 
 }  // namespace
 
@@ -64,8 +59,8 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
         double within = 0.0, between = 0.0, n_within = 0.0, n_between = 0.0;
     };
     std::vector<Sums> sums(size(n_tiles));
-    const int team =
-        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + 16), n_threads);
+    const int team = detail::team_for(
+        static_cast<double>(n_ * n_) * (static_cast<double>(d_) + detail::kProfileWork), n_threads);
     const MatrixView<double> k = matrix(), s = slope();
     detail::parallel_for(n_tiles, team, [&](Index tile, int) {
         const Index first = tile * kRowTile;
@@ -253,7 +248,7 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
     }
     const MatrixView<double> x = points(), w = slope();
     const int team =
-        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_), n_threads);
+        detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_), n_threads);
     // d rho / dx_i = -(2/D) sum_j W_ij (x_i - x_j), W = M o 2 dk/d(r^2). The scale and the sum over
     // j of the first term go into W, so that one product gives the gradient.
     const double scale = 4.0 / norm_;
@@ -288,7 +283,7 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
 void Batch::solve(MatrixView<double> b, int n_threads) const {
     const MatrixView<const double> l(matrix_.data(), n_, n_);
     const int team =
-        threads_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols), n_threads);
+        detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols), n_threads);
     detail::parallel_for(count(b.cols, kColumnBlock), team, [&](Index block, int) {
         const Index first = block * kColumnBlock;
         const MatrixView<double> part(b.data + first, n_, std::min(kColumnBlock, b.cols - first),

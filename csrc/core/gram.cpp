@@ -17,7 +17,9 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
     const Index n_tiles = (x.rows + tile - 1) / tile;
     std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     const bool same = x.data == z.data && x.rows == z.rows;
-    detail::parallel_for(n_tiles, n_threads, [&](Index t, int worker) {
+    const double work =
+        static_cast<double>(x.rows * z.rows) * (static_cast<double>(x.cols) + detail::kProfileWork);
+    detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int worker) {
         const Index first = t * tile;
         const Index rows = std::min(tile, x.rows - first);
         std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];

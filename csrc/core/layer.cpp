@@ -108,7 +108,9 @@ void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index
 template <class T>
 void settle(MovingPoints<T> set, double pending, int n_threads) {
     const Index n_tiles = (set.points.rows + kSettleTile - 1) / kSettleTile;
-    detail::parallel_for(n_tiles, n_threads, [&](Index t, int) {
+    // A pass through memory: each element costs as much as several multiply-adds.
+    const double work = 8.0 * static_cast<double>(set.points.rows * set.points.cols);
+    detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int) {
         const Index first = t * kSettleTile;
         settle_rows(set, first, std::min(kSettleTile, set.points.rows - first), pending);
     });
@@ -159,7 +161,14 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     const Index scratch_size = op.scratch_size(op.tile_rows());
     std::vector<T> scratch(static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
     std::vector<Extent> extents(tiles.size());
-    detail::parallel_for(static_cast<Index>(tiles.size()), n_threads, [&](Index t, int worker) {
+    Index n_points = 0;
+    for (const MovingPoints<T>& set : sets) {
+        n_points += set.points.rows;
+    }
+    const double work = static_cast<double>(n_points * n_batch) *
+                        (2.0 * static_cast<double>(d) + detail::kProfileWork);
+    const int team = detail::team_for(work, n_threads);
+    detail::parallel_for(static_cast<Index>(tiles.size()), team, [&](Index t, int worker) {
         const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
         const MovingPoints<T>& set = *tile.set;
         settle_rows(set, tile.first, tile.rows, pending);

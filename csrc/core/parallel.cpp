@@ -19,6 +19,7 @@ long process_id() { return static_cast<long>(getpid()); }
 #endif
 
 std::atomic<long> team_process{0};
+std::atomic<double> threshold{2e7};
 
 }  // namespace
 
@@ -28,6 +29,11 @@ void note_team() { team_process.store(process_id(), std::memory_order_relaxed); 
 bool may_start_team() { return !forked_after_team(); }
 
 }  // namespace detail
+
+double team_threshold() { return detail::threshold.load(std::memory_order_relaxed); }
+void set_team_threshold(double multiply_adds) {
+    detail::threshold.store(multiply_adds, std::memory_order_relaxed);
+}
 
 bool forked_after_team() {
     const long process = detail::team_process.load(std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "kflow/matrix_view.hpp"
+#include "kflow/runtime.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -16,6 +17,14 @@ namespace kflow::detail {
 /// Remembers that this process has run a team; see kflow::forked_after_team().
 void note_team();
 bool may_start_team();
+
+/// What one kernel value costs, in multiply-adds.
+constexpr double kProfileWork = 16.0;
+
+/// Threads worth starting for so many multiply-adds; see kflow::set_team_threshold().
+inline int team_for(double multiply_adds, int n_threads) {
+    return multiply_adds < team_threshold() ? 1 : n_threads;
+}
 
 /// Calls body(task, worker) for every task in [0, n_tasks), worker in [0, n_threads).
 /// Tasks must be independent of each other: their distribution over workers is not fixed.

@@ -21,6 +21,12 @@ const char* parallel_backend();
 /// Upper bound that the OpenMP runtime puts on a team started by the calling thread.
 int max_team_size();
 
+/// Work, in multiply-adds, under which a loop runs on one thread: about a third of a millisecond. A
+/// team costs microseconds, but on a busy machine it waits for its slowest member, and short calls
+/// should not. Results do not depend on it; tests set it to 0 to have teams everywhere.
+double team_threshold();
+void set_team_threshold(double multiply_adds);
+
 /// True in a child forked after the parent ran a team: such a child computes on one thread,
 /// because the parent's OpenMP pool does not exist in it.
 bool forked_after_team();
