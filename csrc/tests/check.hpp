@@ -49,8 +49,10 @@ inline int result() {
     return state().checks > 0 && state().failures == 0 ? 0 : 1;
 }
 
+/// Runs the body at every SIMD level, with teams for the smallest work.
 template <class Body>
 void for_each_level(Body&& body) {
+    set_team_threshold(0.0);
     for (const std::string& level : simd_levels()) {
         const Scope scope(level);
         set_simd_level(level);
