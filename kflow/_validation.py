@@ -55,6 +55,8 @@ def as_matrix(
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute those rows")
     try:
         array = np.asarray(value)
     except ValueError as error:

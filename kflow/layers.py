@@ -246,7 +246,7 @@ def open_layers(
         memory = MemoryLayers(batch_size, dimension, dtype)
         memory.reserve(n_layers)
         return memory
-    if not isinstance(where, (str, os.PathLike)):
+    if not isinstance(where, (str, os.PathLike)) or where == "":
         raise TypeError(f"layers must be 'memory', 'none' or a folder, got {where!r}")
     store = DiskLayers(where, batch_size, dimension, dtype)
     store.create(n_layers)

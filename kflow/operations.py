@@ -80,6 +80,8 @@ def one_hot(labels: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> FloatAr
     array = np.asarray(labels)
     if array.ndim != 1:
         raise ValueError(f"labels must have one dimension, got shape {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("labels contain NaN or infinity: remove those rows")
     classes, codes = np.unique(array, return_inverse=True)
     return np.eye(len(classes), dtype=dtype)[codes]
 

@@ -605,3 +605,25 @@ def test_one_hot():
     np.testing.assert_array_equal(one_hot([True, False]), [[0, 1], [1, 0]])
     with pytest.raises(ValueError, match="labels must have one dimension"):
         one_hot([[1, 2]])
+
+
+def test_masked_entries_and_labels_that_are_no_numbers_are_refused():
+    masked = np.ma.masked_greater(np.eye(3), 0.5)
+    with pytest.raises(ValueError, match="X has masked entries"):
+        kflow.gram(masked, kernel=kernels.Gaussian())
+    np.testing.assert_array_equal(
+        kflow.gram(np.ma.array(np.eye(3)), kernel=kernels.Gaussian()),
+        kflow.gram(np.eye(3), kernel=kernels.Gaussian()),
+    )
+    with pytest.raises(ValueError, match="labels contain NaN"):
+        kflow.one_hot([0.0, np.nan])
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_rho_does_not_change_with_the_scale_of_the_targets(rng, scale):
+    X, Y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    options = {"kernel": kernels.Gaussian(), "nugget": 0.01}
+    loss, gradient = rho_gradient(X, Y * scale, np.arange(10), **options)
+    expected, expected_gradient = rho_gradient(X, Y, np.arange(10), **options)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9)

@@ -62,6 +62,14 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture(autouse=True)
+def teams_for_the_smallest_work():
+    before = _core.team_threshold()
+    _core.set_team_threshold(0.0)
+    yield
+    _core.set_team_threshold(before)
+
+
 # ---- the result does not depend on the threads ------------------------------------------------
 
 
@@ -266,6 +274,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # about fork in a process w
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(900, 9)), rng.normal(size=900)
 kernel = kflow.kernels.Gaussian(3.0)
+kflow._core.set_team_threshold(0.0)
 
 def work(n_threads):
     flow = kflow.KernelFlow(kernel, n_layers=3, batch_size=300, random_state=0,

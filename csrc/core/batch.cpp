@@ -169,6 +169,18 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
     right_.assign(size(n_ * rank_), 0.0);
     const MatrixView<double> left(left_.data(), n_, rank_), right(right_.data(), n_, rank_);
 
+    // rho does not change with the scale of the targets, but their squares overflow. A power of two
+    // is exact.
+    double largest = 0.0;
+    for (Index i = 0; i < n_ * m_; ++i) {
+        largest = std::max(largest, std::abs(v.data[i]));
+    }
+    int exponent = 0;
+    std::frexp(largest, &exponent);
+    for (Index i = 0; i < n_ * m_; ++i) {
+        v.data[i] = std::ldexp(v.data[i], -exponent);
+    }
+
     // The targets of the further subsets, before they are overwritten.
     std::vector<double> subsets(size((n_halves - 1) * n_coarse * m_));
     for (Index i = 0; i < (n_halves - 1) * n_coarse; ++i) {
