@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/kernel_operator.hpp"
 #include "core/linalg.hpp"
 #include "core/parallel.hpp"
 #include "core/simd_table.hpp"
@@ -14,7 +15,6 @@ namespace {
 
 constexpr Index kRowTile = 64;      // rows of the batch's matrices that one task assembles
 constexpr Index kColumnBlock = 64;  // columns of an (n, q) right-hand side that one task solves
-constexpr Index kDirectDimension = 6;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
@@ -65,7 +65,7 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
     detail::parallel_for(n_tiles, team, [&](Index tile, int) {
         const Index first = tile * kRowTile;
         const Index last = std::min(first + kRowTile, n_);
-        if (d_ > kDirectDimension) {
+        if (d_ > detail::kDirectDimension) {
             detail::gemm_nt<double>({x.row(first), last - first, d_, d_}, {x.data, last, d_},
                                     {s.row(first), last - first, last, n_});
         }
@@ -78,7 +78,7 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
                 }
                 return sum;
             };
-            if (d_ > kDirectDimension) {
+            if (d_ > detail::kDirectDimension) {
                 constexpr double kClose = 1e-6;
                 if (routines.distances_of_products(r2, norms_[size(i)], norms_.data(), kClose, i)) {
                     for (Index j = 0; j < i; ++j) {

@@ -10,9 +10,6 @@
 namespace kflow::detail {
 namespace {
 
-// Below this dimension summing differences beats a gemm with its short inner loops.
-constexpr Index kDirectDimension = 6;
-
 // Kernel values per tile: half of a common second-level cache of 1 MiB, in single precision.
 constexpr Index kTileElements = 128 * 1024;
 

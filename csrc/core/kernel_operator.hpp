@@ -8,6 +8,9 @@
 
 namespace kflow::detail {
 
+/// Up to this dimension summing differences beats a gemm with its short inner loops.
+constexpr Index kDirectDimension = 6;
+
 /// The map x -> K(x, z) c for fixed centres z (m, d) and coefficients c (m, q), prepared once and
 /// applied tile by tile from many threads.
 ///
