@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kflow import _core
+
 __all__ = ["FloatArray", "as_matrix", "check_out", "common_dtype", "float_dtype"]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -43,6 +45,7 @@ def as_matrix(
     n_rows: int | None = None,
     column_if_1d: bool = False,
     allow_no_rows: bool = True,
+    n_threads: int = 1,
 ) -> FloatArray:
     """Return `value` as a C-contiguous (n, d) array, without a copy if it is one already.
 
@@ -84,7 +87,7 @@ def as_matrix(
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     with np.errstate(over="ignore"):  # an overflow in the cast is reported below
         result = np.ascontiguousarray(array, dtype=dtype)
-    if not np.isfinite(result).all():
+    if not _core.all_finite(result, n_threads):
         raise ValueError(
             f"{name} contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
             "remove or impute those rows"

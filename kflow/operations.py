@@ -131,14 +131,14 @@ def gram(
            [0.6065, 1.    ]])
     """
     core = check_kernel(kernel)._to_core()
+    threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z)
-    x = as_matrix(X, "X", dtype=dtype)
+    x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
     z = x if Z is None else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     shape = (x.shape[0], z.shape[0])
     result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
     if np.may_share_memory(result, x) or np.may_share_memory(result, z):
         raise ValueError("out must not overlap X or Z: pass a separate array")
-    threads = resolve_n_threads(n_threads)
     with single_threaded_blas:
         _core.gram(x, z, core, result, threads)
     return result
@@ -324,8 +324,9 @@ def move(
     4 n m d flops and n m evaluations of the profile, tile by tile: K(X, Z) never exists as a whole.
     """
     core = check_kernel(kernel)._to_core()
+    threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z, C)
-    x = as_matrix(X, "X", dtype=dtype)
+    x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
     z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
     factor = _check_step(step)
@@ -337,7 +338,6 @@ def move(
     same = result.ctypes.data == x.ctypes.data
     if not same and np.may_share_memory(result, x):
         raise ValueError("out overlaps X without being X: pass out=X or a separate array")
-    threads = resolve_n_threads(n_threads)
     with single_threaded_blas:
         _core.apply(x, z, c, core, factor, x, result, threads)
     return result

@@ -6,6 +6,7 @@
 
 #include "bindings/array.hpp"
 #include "kflow/apply.hpp"
+#include "kflow/finite.hpp"
 #include "kflow/gram.hpp"
 #include "kflow/kernel.hpp"
 
@@ -30,6 +31,29 @@ Kernel make_kernel(const std::string& family, double length_scale, double alpha)
 
 template <class T>
 void bind_precision(py::module_& m) {
+    m.def(
+        "all_finite",
+        [](const Array<T>& x, int n_threads) {
+            const T* data = x.data();
+            const Index n = x.size();
+            const py::gil_scoped_release unlocked;
+            return all_finite<T>(data, n, n_threads);
+        },
+        py::arg("X").noconvert(), py::arg("n_threads"));
+
+    m.def(
+        "profile",
+        [](Array<T>& r2, const Kernel& kernel, int repeats) {
+            T* data = r2.mutable_data();
+            const Index n = r2.size();
+            const py::gil_scoped_release unlocked;
+            for (int i = 0; i < repeats; ++i) {
+                profile<T>(kernel, data, n);
+            }
+        },
+        "r2 <- k(r2) in place, on one thread; repeated for benchmarks", py::arg("r2").noconvert(),
+        py::arg("kernel"), py::arg("repeats") = 1);
+
     m.def(
         "gram",
         [](const Array<T>& x, const Array<T>& z, const Kernel& kernel, Array<T> result,

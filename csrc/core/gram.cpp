@@ -34,6 +34,13 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
     });
 }
 
+template <class T>
+void profile(const Kernel& kernel, T* r2, Index n) {
+    detail::simd().get<T>().profile(kernel, r2, n);
+}
+
+template void profile(const Kernel&, float*, Index);
+template void profile(const Kernel&, double*, Index);
 template void gram(MatrixView<const float>, MatrixView<const float>, const Kernel&,
                    MatrixView<float>, int);
 template void gram(MatrixView<const double>, MatrixView<const double>, const Kernel&,

@@ -48,6 +48,9 @@ struct SimdRoutines {
 
     /// sum x[i] y[i]
     T (*dot)(const T* x, const T* y, Index n);
+
+    /// No x[i] is NaN or infinite.
+    bool (*all_finite)(const T* x, Index n);
 };
 
 struct SimdTable {

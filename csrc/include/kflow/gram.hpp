@@ -12,4 +12,8 @@ template <class T>
 void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
           int n_threads);
 
+/// r2[j] <- k(r2[j]), the squared distances' kernel values, on the calling thread.
+template <class T>
+void profile(const Kernel& kernel, T* r2, Index n);
+
 }  // namespace kflow
