@@ -52,10 +52,18 @@ def rho(
     gradient: _Floats | None,
     n_threads: int,
 ) -> float: ...
-def settle(points: _Floats, displacement: _Floats, pending: float, n_threads: int) -> None: ...
+def settle(
+    sets: list[tuple[_Floats, _Floats]],
+    pending: float,
+    settled: _Rows,
+    layer: int,
+    n_threads: int,
+) -> None: ...
 def flow_layer(
     sets: list[tuple[_Floats, _Floats]],
     pending: float,
+    settled: _Rows,
+    layer: int,
     Y: _Floats,
     labels: npt.NDArray[np.intc] | None,
     batch: _Rows,

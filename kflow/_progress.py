@@ -31,6 +31,6 @@ def flow_progress(n_layers: int) -> Iterator[Callable[[KernelFlow], None]]:
 
         def report(flow: KernelFlow) -> None:
             speed = bar.tasks[task].speed or 0.0
-            bar.update(task, advance=1, rho=flow._history["rho"][-1], rate=speed)
+            bar.update(task, advance=1, rho=flow._records[-1][0], rate=speed)
 
         yield report

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,9 @@ HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
 _WIDTH = 1.5
+
+# What is known of one layer, in the order of HISTORY.
+Record = tuple[float, ...]
 
 Callback = Callable[["KernelFlow"], "bool | None"]
 
@@ -282,7 +287,7 @@ class KernelFlow:
             targets,
             store,
             rng,
-            {name: [] for name in HISTORY},
+            [],
         )
         return self.run(self.n_layers)
 
@@ -293,18 +298,20 @@ class KernelFlow:
         targets: FloatArray,
         store: LayerStore,
         rng: np.random.Generator,
-        history: dict[str, list[float]],
+        records: list[Record],
     ) -> None:
         self.kernel_ = kernel
+        # One record for each layer: appending it is the one act that makes a layer count.
+        self._records = records
         self._sets = sets
-        # The true position of a point is its entry in _sets + _pending * its entry here.
+        # _sets hold the points after _settled layers, all of them or all but the last one; that one
+        # adds its step times the displacement. The core changes _settled together with the points.
         self._displacements = {name: np.zeros_like(points) for name, points in sets.items()}
-        self._pending = 0.0
+        self._settled = np.array([len(records)], dtype=np.intp)
         self._targets = targets.copy()
         self._labels = _labels_of(self._targets)
         self._store = store
         self._rng = rng
-        self._history = history
         self._workspace = _core.Batch()
         self.n_features_in_ = self._sets[""].shape[1]
         self._fitted = True
@@ -346,6 +353,7 @@ class KernelFlow:
         n = _check_count(n, "n", 0)
         self._store.reserve(n)
         schedules = self._schedules()
+        n_threads = resolve_n_threads(self.n_threads)
         with ExitStack() as stack:
             report: Callable[[KernelFlow], None] | None = None
             if self.progress and n > 0:
@@ -354,7 +362,7 @@ class KernelFlow:
                 report = stack.enter_context(flow_progress(n))
             interrupt = stack.enter_context(DeferredInterrupt())
             for _ in range(n):
-                self._run_layer(*schedules)
+                self._run_layer(*schedules, n_threads)
                 if report is not None:
                     report(self)
                 # A list: every callback sees every layer, whatever the others say.
@@ -364,20 +372,26 @@ class KernelFlow:
         return self
 
     def _run_layer(
-        self, nugget_of: Schedule[float], step_of: Schedule[str], size_of: Schedule[float]
+        self,
+        nugget_of: Schedule[float],
+        step_of: Schedule[str],
+        size_of: Schedule[float],
+        n_threads: int,
     ) -> None:
         start = time.perf_counter()
         layer = self.n_layers_
         nugget, rule, size = nugget_of(layer), step_of(layer), size_of(layer)
         random_state = self._rng.bit_generator.state
-        batch, halves, n_coarse = self._draw()
-        shape = (self.batch_size, self.n_features_in_)
-        z, c = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
         try:
+            batch, halves, n_coarse = self._draw()
+            shape = (self.batch_size, self.n_features_in_)
+            z, c = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
             with single_threaded_blas:
                 rho, step, ratio = _core.flow_layer(
-                    [(points, self._displacements[name]) for name, points in self._sets.items()],
+                    self._moving_sets(),
                     self._pending,
+                    self._settled,
+                    layer,
                     self._targets,
                     self._labels,
                     batch,
@@ -390,60 +404,61 @@ class KernelFlow:
                     z,
                     c,
                     self._workspace,
-                    resolve_n_threads(self.n_threads),
+                    n_threads,
                 )
-        except _core.NotPositiveDefinite as error:
+            self._store.put(layer, z, c * c.dtype.type(step))
+        except BaseException as error:
+            # The layer did not happen: its batch is drawn again.
             self._rng.bit_generator.state = random_state
-            raise singular_kernel_error(error, nugget, batch) from None
-        except _core.Diverged as error:
-            self._pending = 0.0
-            self._rng.bit_generator.state = random_state
-            raise DivergenceError(
-                f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
-                f"({layer} layers); pass a smaller step_size or a larger nugget"
-            ) from None
-        self._pending = 0.0
-        try:
-            self._store.append(z, c * c.dtype.type(step))
-        except BaseException:
-            self._rng.bit_generator.state = random_state
+            if isinstance(error, _core.NotPositiveDefinite):
+                raise singular_kernel_error(error, nugget, batch) from None
+            if isinstance(error, _core.Diverged):
+                raise DivergenceError(
+                    f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
+                    f"({layer} layers); pass a smaller step_size or a larger nugget"
+                ) from None
             raise
-        self._pending = step
-        values = (rho, step, time.perf_counter() - start, ratio, nugget)
-        for name, value in zip(HISTORY, values, strict=True):
-            self._history[name].append(value)
+        self._records.append((rho, step, time.perf_counter() - start, ratio, nugget))
 
     # ---- results ------------------------------------------------------------------------------
 
-    def _settled(self, name: str) -> FloatArray:
-        if self._pending != 0.0:
-            for key, points in self._sets.items():
-                _core.settle(
-                    points,
-                    self._displacements[key],
-                    self._pending,
-                    resolve_n_threads(self.n_threads),
-                )
-            self._pending = 0.0
+    def _moving_sets(self) -> list[tuple[FloatArray, FloatArray]]:
+        return [(points, self._displacements[name]) for name, points in self._sets.items()]
+
+    @property
+    def _pending(self) -> float:
+        """Step of the last layer if its displacement is not yet in the points, else 0."""
+        layers = len(self._records)
+        return self._records[-1][HISTORY.index("step")] if self._settled[0] < layers else 0.0
+
+    def _positions(self, name: str) -> FloatArray:
+        if self._settled[0] < len(self._records):
+            _core.settle(
+                self._moving_sets(),
+                self._pending,
+                self._settled,
+                len(self._records),
+                resolve_n_threads(self.n_threads),
+            )
         return self._sets[name]
 
     @property
     def n_layers_(self) -> int:
         """Layers run so far."""
         self._require_fit()
-        return len(self._history["rho"])
+        return len(self._records)
 
     @property
     def points_(self) -> FloatArray:
         """F_n of the training points, (N, d): a copy."""
         self._require_fit()
-        return self._settled("").copy()
+        return self._positions("").copy()
 
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
         self._require_fit()
-        return {name: self._settled(name).copy() for name in self._sets if name}
+        return {name: self._positions(name).copy() for name in self._sets if name}
 
     @property
     def targets_(self) -> FloatArray:
@@ -455,7 +470,8 @@ class KernelFlow:
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
         """Arrays of one entry per layer: rho, step, seconds, class_distance_ratio, nugget."""
         self._require_fit()
-        return {name: np.array(values, dtype=np.float64) for name, values in self._history.items()}
+        columns = np.array(self._records, dtype=np.float64).reshape(-1, len(HISTORY)).T
+        return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
         """Return F_n of any points by replay of the stored layers.
@@ -481,7 +497,7 @@ class KernelFlow:
         """
         self._require_fit()
         points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
-        if len(self._store) != self.n_layers_:
+        if len(self._store) < self.n_layers_:
             raise ValueError(
                 "the layers of this flow were not kept (layers='none'), so that it cannot "
                 "transform other points: fit it with layers='memory' or a folder, or pass the "
@@ -492,7 +508,7 @@ class KernelFlow:
         core = self.kernel_._to_core()
         threads = resolve_n_threads(self.n_threads)
         with single_threaded_blas:
-            for z, c in self._store:
+            for z, c in islice(self._store, self.n_layers_):
                 _core.apply(points, z, c, core, 1.0, points, points, threads)
         return points
 
@@ -513,6 +529,10 @@ class KernelFlow:
         settings, arrays = self._export()
         write_model(path, "KernelFlow", settings, arrays)
 
+    @property
+    def _n_stored(self) -> int:
+        return min(len(self._store), self.n_layers_)
+
     def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
         names = [name for name in self._sets if name]
         settings = {
@@ -526,18 +546,18 @@ class KernelFlow:
             "dtype": self.dtype,
             "kernel": self.kernel_.to_dict(),
             "follow": names,
-            "n_stored": len(self._store),
+            "n_stored": self._n_stored,
             "random_state": _plain(self._rng.bit_generator.state),
         }
 
         def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-            yield "points", self._settled("")
+            yield "points", self._positions("")
             yield "targets", self._targets
             for number, name in enumerate(names):
-                yield f"follow{number}", self._settled(name)
-            for name, values in self._history.items():
-                yield f"history_{name}", np.array(values, dtype=np.float64)
-            for number, layer in enumerate(self._store):
+                yield f"follow{number}", self._positions(name)
+            for name, values in self.history_.items():
+                yield f"history_{name}", values
+            for number, layer in enumerate(islice(self._store, self._n_stored)):
                 yield f"layer{number:06d}", np.stack(layer)
 
         return settings, arrays()
@@ -576,19 +596,19 @@ class KernelFlow:
 
         points = numbers("points", flow.dtype)
         targets = numbers("targets", "float64")
-        history = {name: numbers(f"history_{name}", "float64", 1).tolist() for name in HISTORY}
+        history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
         shape = (2, flow.batch_size, points.shape[1])
-        n_layers = len(history["rho"])
-        uneven = any(len(values) != n_layers for values in history.values())
+        n_layers = len(history[0])
+        uneven = any(len(values) != n_layers for values in history)
         if len(targets) != len(points) or n_stored not in (0, n_layers) or uneven:
             raise ModelFileError("the model's arrays do not fit together")
         store: LayerStore = NoLayers()
         if n_stored:
             store = MemoryLayers(flow.batch_size, points.shape[1], np.dtype(flow.dtype))
-            for layer in reader.layers("layer", n_stored):
+            for number, layer in enumerate(reader.layers("layer", n_stored)):
                 if layer.shape != shape or layer.dtype != np.dtype(flow.dtype):
                     raise ModelFileError("the model's layers do not fit its points")
-                store.append(layer[0], layer[1])
+                store.put(number, layer[0], layer[1])
         else:
             flow.layers = "none" if n_layers else "memory"
             store = open_layers(flow.layers, *shape[1:], np.dtype(flow.dtype))
@@ -597,15 +617,19 @@ class KernelFlow:
             sets[name] = numbers(f"follow{number}", flow.dtype)
             if sets[name].shape[1] != points.shape[1]:
                 raise ModelFileError("the model's arrays do not fit together")
-        flow._begin(kernel, sets, targets, store, generator, history)
+        records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
+        flow._begin(kernel, sets, targets, store, generator, records)
         return flow
+
+    def __copy__(self) -> KernelFlow:
+        """Return a deep copy: two flows that shared points would ruin each other."""
+        return deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep: everything but scratch memory."""
         state = self.__dict__.copy()
         if self._fitted:
-            self._settled("")
-            state["_pending"] = 0.0
+            self._positions("")
             for name in ("_workspace", "_displacements"):
                 del state[name]
         return state

@@ -21,13 +21,13 @@ Layer = tuple[FloatArray, FloatArray]
 
 
 class LayerStore(Protocol):
-    """A sequence of layers that only grows."""
+    """The layers of a flow, in order."""
 
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers will not fit."""
 
-    def append(self, z: FloatArray, c: FloatArray) -> None:
-        """Keep one more layer. The arrays are the store's from then on."""
+    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+        """Keep layer `number`, and none beyond it. The arrays are the store's from then on."""
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
@@ -67,7 +67,7 @@ class NoLayers:
     def reserve(self, n_layers: int) -> None:
         """Accept any number."""
 
-    def append(self, z: FloatArray, c: FloatArray) -> None:
+    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
         """Forget the layer."""
 
     def __len__(self) -> int:
@@ -100,9 +100,9 @@ class MemoryLayers:
                 "transform of new points later), or reduce n_layers, batch_size or the dimension"
             )
 
-    def append(self, z: FloatArray, c: FloatArray) -> None:
-        """Keep one more layer."""
-        self._layers.append((z, c))
+    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+        """Keep layer `number`, and none beyond it."""
+        self._layers[number:] = [(z, c)]
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
@@ -147,7 +147,7 @@ class DiskLayers:
             If they exceed the free disk space: no file is made.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        if self._data.exists():
+        if self._data.exists() and self._data.stat().st_size > 0:
             raise FileExistsError(
                 f"layers: {self._folder} already holds the layers of a flow; pass another folder "
                 "or remove it"
@@ -194,12 +194,12 @@ class DiskLayers:
                 "transform of new points later), or reduce n_layers, batch_size or the dimension"
             )
 
-    def append(self, z: FloatArray, c: FloatArray) -> None:
-        """Keep one more layer; on failure the layers before it stay readable."""
-        end = self._count * self._layer_bytes
+    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+        """Keep layer `number`, and none beyond it; on failure the ones before it stay readable."""
+        end = number * self._layer_bytes
         try:
             with self._data.open("r+b") as file:
-                if file.seek(0, os.SEEK_END) >= end + self._layer_bytes:
+                if file.seek(0, os.SEEK_END) >= (self._count + 1) * self._layer_bytes:
                     raise StorageError(
                         f"{self._folder} holds more than this flow's {self._count} layers: a copy "
                         "of the flow has gone on in the same folder, so that this one cannot"
@@ -207,14 +207,15 @@ class DiskLayers:
                 file.seek(end)
                 for array in (z, c):
                     file.write(np.ascontiguousarray(array, self._dtype).data)
+                file.truncate()
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(self._data, end)
             raise StorageError(
-                f"layer {self._count} could not be written to {self._folder} ({error}): free space "
+                f"layer {number} could not be written to {self._folder} ({error}): free space "
                 "there, then call run() again"
             ) from error
-        self._count += 1
+        self._count = number + 1
 
     def __len__(self) -> int:
         """Return the number of layers kept."""

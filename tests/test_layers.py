@@ -47,8 +47,8 @@ def test_memory(rng, dtype):
     store = open_layers("memory", 4, 3, dtype)
     assert isinstance(store, MemoryLayers)
     expected = some_layers(rng, 3, dtype)
-    for layer in expected:
-        store.append(*layer)
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
     assert_holds(store, expected)
     assert_holds(store, expected)  # more than once
 
@@ -57,7 +57,7 @@ def test_none(rng):
     store = open_layers("none", 4, 3, FLOAT32)
     assert isinstance(store, NoLayers)
     store.reserve(10**15)
-    store.append(*some_layers(rng, 1)[0])
+    store.put(0, *some_layers(rng, 1)[0])
     assert len(store) == 0
     assert list(store) == []
 
@@ -69,8 +69,8 @@ def test_folder(rng, dtype, tmp_path):
     assert store.folder == folder
     assert list(store) == []
     expected = some_layers(rng, 3, dtype)
-    for layer in expected:
-        store.append(*layer)
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
     assert_holds(store, expected)
     assert_holds(DiskLayers.open(folder), expected)
     assert_holds(DiskLayers.open(str(folder), count=2), expected[:2])
@@ -80,17 +80,17 @@ def test_folder(rng, dtype, tmp_path):
 def test_the_file_is_what_the_documentation_says(rng, tmp_path):
     store = open_layers(tmp_path, 4, 3, FLOAT32)
     expected = some_layers(rng, 2, np.float32)
-    for layer in expected:
-        store.append(*layer)
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
     header = json.loads((tmp_path / "layers.json").read_text())
     raw = np.fromfile(tmp_path / "layers.bin", header["dtype"]).reshape(-1, *header["shape"])
     np.testing.assert_array_equal(raw, [np.stack(layer) for layer in expected])
 
 
-def test_append_takes_any_layout(rng, tmp_path):
+def test_put_takes_any_layout(rng, tmp_path):
     store = open_layers(tmp_path, 4, 3, FLOAT64)
     z, c = some_layers(rng, 1)[0]
-    store.append(np.asfortranarray(z), c[::-1][::-1])
+    store.put(0, np.asfortranarray(z), c[::-1][::-1])
     assert_holds(store, [(z, c)])
 
 
@@ -103,7 +103,7 @@ def test_where_must_be_known(where, tmp_path, monkeypatch):
 
 def test_folder_that_is_in_use_is_refused(rng, tmp_path):
     expected = some_layers(rng, 1)
-    open_layers(tmp_path, 4, 3, FLOAT64).append(*expected[0])
+    open_layers(tmp_path, 4, 3, FLOAT64).put(0, *expected[0])
     with pytest.raises(FileExistsError, match=r"layers: .* already holds the layers of a flow"):
         open_layers(tmp_path, 4, 3, FLOAT64)
     assert_holds(DiskLayers.open(tmp_path), expected)
@@ -118,8 +118,8 @@ def test_folder_cannot_be_a_file(tmp_path):
 def test_truncated_file(rng, tmp_path):
     store = open_layers(tmp_path, 4, 3, FLOAT64)
     expected = some_layers(rng, 3)
-    for layer in expected:
-        store.append(*layer)
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
     data = tmp_path / "layers.bin"
     for lost in (1, 100, 2 * 4 * 3 * 8):
         with data.open("r+b") as file:
@@ -130,7 +130,7 @@ def test_truncated_file(rng, tmp_path):
             DiskLayers.open(tmp_path, count=3)
         with pytest.raises(ModelFileError, match="cut short after 2 layers"):
             list(store)
-    again.append(*expected[2])
+    again.put(2, *expected[2])
     assert_holds(DiskLayers.open(tmp_path), expected)
 
 
@@ -292,3 +292,20 @@ def test_a_truncated_folder_is_noticed_by_transform(rng, tmp_path):
         file.truncate(200)
     with pytest.raises(ModelFileError, match="cut short after 1 layers"):
         flow.transform(X)
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_a_layer_can_be_replaced_with_all_after_it(where, rng, tmp_path):
+    store = open_layers(tmp_path if where == "folder" else where, 4, 3, FLOAT64)
+    layers = some_layers(rng, 4)
+    for number, layer in enumerate(layers[:3]):
+        store.put(number, *layer)
+    store.put(1, *layers[3])
+    assert_holds(store, [layers[0], layers[3]])
+    store.put(2, *layers[1])
+    assert_holds(store, [layers[0], layers[3], layers[1]])
+
+
+def test_a_folder_without_a_layer_can_be_used_again(tmp_path):
+    open_layers(tmp_path, 4, 3, FLOAT64)
+    open_layers(tmp_path, 4, 3, FLOAT64)

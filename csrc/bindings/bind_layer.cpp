@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/array.hpp"
+#include "kflow/error.hpp"
 #include "kflow/layer.hpp"
 
 namespace kflow::python {
@@ -42,6 +43,16 @@ std::vector<MovingPoints<T>> views_of(Sets<T>& sets) {
     return views;
 }
 
+// Holds how many layers the points themselves contain; the last layer may still pend. It is changed
+// here, together with the points, because between this call's end and Python's next line anything
+// can happen: a signal's handler may raise.
+Index& counter(Array<Index>& settled) {
+    if (settled.ndim() != 1 || settled.shape(0) != 1) {
+        refuse("settled", "(1,)");
+    }
+    return *settled.mutable_data();
+}
+
 void check_rows(const Index* rows, Index n, Index end, const char* name) {
     if (std::any_of(rows, rows + n, [&](Index i) { return i < 0 || i >= end; })) {
         throw std::out_of_range(std::string(name) + " holds a row that does not exist");
@@ -52,18 +63,21 @@ template <class T>
 void bind_precision(py::module_& m) {
     m.def(
         "settle",
-        [](Array<T> points, Array<T> displacement, double pending, int n_threads) {
-            Sets<T> sets{{std::move(points), std::move(displacement)}};
+        [](Sets<T> sets, double pending, Array<Index> settled, Index layer, int n_threads) {
             const auto views = views_of<T>(sets);
+            Index& mark = counter(settled);
             const py::gil_scoped_release unlocked;
-            settle<T>(views[0], pending, n_threads);
+            for (const MovingPoints<T>& view : views) {
+                settle<T>(view, pending, n_threads);
+            }
+            mark = layer;
         },
-        py::arg("points").noconvert(), py::arg("displacement").noconvert(), py::arg("pending"),
-        py::arg("n_threads"));
+        py::arg("sets").noconvert(), py::arg("pending"), py::arg("settled").noconvert(),
+        py::arg("layer"), py::arg("n_threads"));
 
     m.def(
         "flow_layer",
-        [](Sets<T> sets, double pending, const Array<double>& y,
+        [](Sets<T> sets, double pending, Array<Index> settled, Index layer, const Array<double>& y,
            const std::optional<Array<int>>& labels, const Array<Index>& batch,
            const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
            const std::string& step, double step_size, Array<T> z, Array<T> c, Batch& workspace,
@@ -88,20 +102,26 @@ void bind_precision(py::module_& m) {
             const auto cs = out(c, "c", n_batch, d);
             const LayerOptions options{kernel,    nugget,   step_rule(step),
                                        step_size, n_coarse, 1 + halves.rows};
+            Index& mark = counter(settled);
             LayerReport report;
-            {
+            try {
                 const py::gil_scoped_release unlocked;
                 report = flow_layer<T>(views, pending, ys, labels ? labels->data() : nullptr,
                                        batch.data(), n_batch, halves.data, options, zs, cs,
                                        workspace, n_threads);
+            } catch (const Diverged&) {
+                mark = layer;
+                throw;
             }
+            mark = layer;
             return py::make_tuple(report.rho, report.step, report.class_distance_ratio);
         },
-        py::arg("sets").noconvert(), py::arg("pending"), py::arg("Y").noconvert(),
-        py::arg("labels").noconvert(), py::arg("batch").noconvert(),
-        py::arg("further_halves").noconvert(), py::arg("n_coarse"), py::arg("kernel"),
-        py::arg("nugget"), py::arg("step"), py::arg("step_size"), py::arg("z").noconvert(),
-        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
+        py::arg("sets").noconvert(), py::arg("pending"), py::arg("settled").noconvert(),
+        py::arg("layer"), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
+        py::arg("batch").noconvert(), py::arg("further_halves").noconvert(), py::arg("n_coarse"),
+        py::arg("kernel"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),
+        py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("workspace"),
+        py::arg("n_threads"));
 }
 
 }  // namespace
