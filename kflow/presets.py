@@ -32,6 +32,6 @@ def _images(switch: int, n_layers: int, **parameters: Any) -> dict[str, Any]:
 PRESETS: dict[str, dict[str, Any]] = {
     # A batch of most of the training points would learn them by heart.
     "digits": _images(switch=200, n_layers=400, batch_size=200),
-    "mnist": _images(switch=800, n_layers=1200, rank=150),
+    "mnist": _images(switch=800, n_layers=1000, rank=150),
     "fashion-mnist": _images(switch=1200, n_layers=1600, rank=150, nugget={0: 0.03, 1200: 1.0}),
 }
