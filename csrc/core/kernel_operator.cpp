@@ -13,7 +13,7 @@ namespace {
 // Kernel values per tile: half of a common second-level cache of 1 MiB, in single precision.
 constexpr Index kTileElements = 128 * 1024;
 
-// Relative size of r^2 under which the Laplacian's sqrt would amplify the gemm's rounding.
+// Size of r^2, relative to |x|^2 + |z|^2, under which a pair counts as close.
 template <class T>
 T close_pair_tolerance() {
     return static_cast<T>(std::pow(static_cast<double>(std::numeric_limits<T>::epsilon()), 0.4));
@@ -46,9 +46,11 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
         }
         z_.resize(size(m_ * d_));
         norms_.resize(size(m_));
+        largest_norm_ = 0;
         for (Index j = 0; j < m_; ++j) {
             norms_[size(j)] =
                 simd().get<T>().centre(z.row(j), shift_.data(), z_.data() + j * d_, d_);
+            largest_norm_ = std::max(largest_norm_, norms_[size(j)]);
         }
     }
     if (direct_ || own_gemm) {
@@ -88,6 +90,15 @@ Index KernelOperator<T>::scratch_size(Index rows) const {
 }
 
 template <class T>
+bool KernelOperator<T>::cancellation_matters(T x_norm) const {
+    // In units of the squared length scale; k changes by less than the error of r^2.
+    constexpr double kHarmless = 1e-5;
+    const double error = std::numeric_limits<T>::epsilon() * (x_norm + largest_norm_) /
+                         (kernel_.length_scale * kernel_.length_scale);
+    return kernel_.family == Family::laplacian || error > kHarmless;
+}
+
+template <class T>
 void KernelOperator<T>::sum_close_pairs_directly(const T* x, T x_norm, T* r2) const {
     const T tolerance = close_pair_tolerance<T>();
     for (Index j = 0; j < m_; ++j) {
@@ -117,7 +128,7 @@ void KernelOperator<T>::tile_by_gemm(MatrixView<const T> x, MatrixView<T> k, T* 
         routines.gemm(centred, {zt_.data(), d_, m_, padded(m_)}, k);
     }
     for (Index i = 0; i < x.rows; ++i) {
-        if (kernel_.family == Family::laplacian) {
+        if (cancellation_matters(x_norms[i])) {
             if (routines.distances_of_products(k.row(i), x_norms[i], norms_.data(),
                                                close_pair_tolerance<T>(), m_)) {
                 sum_close_pairs_directly(centred.row(i), x_norms[i], k.row(i));

@@ -16,9 +16,10 @@ constexpr Index kDirectDimension = 6;
 ///
 /// In low dimension distances are summed directly, and profile and accumulation follow in
 /// registers. Otherwise r^2 = |x|^2 + |z|^2 - 2 x.z by gemm, on points translated to the centres'
-/// mean: that changes no distance and keeps the digits of data that lie far from the origin. What
-/// cancellation then leaves is an error of r^2 relative to |x|^2 + |z|^2, harmless to a profile
-/// that is smooth in r^2; for the Laplacian, which is not, close pairs are summed directly.
+/// mean: that changes no distance and keeps the digits of data that lie far from the origin.
+/// Cancellation then leaves an error of r^2 of about eps (|x|^2 + |z|^2). Where that matters, close
+/// pairs are summed directly: for points that lie many length scales apart, and for the Laplacian,
+/// whose profile is not smooth in r^2.
 template <class T>
 class KernelOperator {
    public:
@@ -40,6 +41,7 @@ class KernelOperator {
 
    private:
     void tile_by_gemm(MatrixView<const T> x, MatrixView<T> k, T* scratch) const;
+    bool cancellation_matters(T x_norm) const;
     void sum_close_pairs_directly(const T* x, T x_norm, T* r2) const;
 
     Kernel kernel_;
@@ -51,6 +53,7 @@ class KernelOperator {
     std::vector<T> ct_;     // (q, padded m) for direct_apply, or (m, padded q) for the own gemm
     std::vector<T> shift_;  // (d)
     std::vector<T> norms_;  // |z_j|^2
+    T largest_norm_ = 0;    // of norms_
 };
 
 }  // namespace kflow::detail

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 // GCC: intrinsics read an undefined vector on purpose (GCC bug 105593), and vectors wider than the

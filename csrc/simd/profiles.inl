@@ -7,11 +7,25 @@ struct ValueAndSlope {
     Vec<T> value, slope;
 };
 
+// A rate as large as T allows: infinity times a distance of 0 would be NaN, where k is 1.
+template <class T>
+T finite(double rate) {
+    constexpr double largest = static_cast<double>(std::numeric_limits<T>::max());
+    return static_cast<T>(rate < largest ? rate : largest);
+}
+
+// Arguments beyond `limit` count as `limit`: where k has long been 0, infinity would make it NaN.
+template <class T>
+inline Vec<T> at_most(T limit, Vec<T> x) {
+    const Vec<T> limits = splat(limit);
+    return where_less(limits, x, limits, x);
+}
+
 template <class T>
 struct GaussianProfile {
     T rate;  // 1 / 2 l^2
     explicit GaussianProfile(const Kernel& k)
-        : rate(static_cast<T>(0.5 / (k.length_scale * k.length_scale))) {}
+        : rate(finite<T>(0.5 / (k.length_scale * k.length_scale))) {}
     Vec<T> value(Vec<T> r2) const { return exp_nonpositive(r2 * -rate); }
     ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> k = value(r2);
@@ -22,7 +36,7 @@ struct GaussianProfile {
 template <class T>
 struct LaplacianProfile {
     T rate;  // 1 / l
-    explicit LaplacianProfile(const Kernel& k) : rate(static_cast<T>(1.0 / k.length_scale)) {}
+    explicit LaplacianProfile(const Kernel& k) : rate(finite<T>(1.0 / k.length_scale)) {}
     Vec<T> value(Vec<T> r2) const { return exp_nonpositive(sqrt(r2) * -rate); }
     ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> r = sqrt(r2);
@@ -36,13 +50,13 @@ template <class T>
 struct Matern32Profile {
     T rate;  // 3 / l^2: h^2 = rate r^2
     explicit Matern32Profile(const Kernel& k)
-        : rate(static_cast<T>(3.0 / (k.length_scale * k.length_scale))) {}
+        : rate(finite<T>(3.0 / (k.length_scale * k.length_scale))) {}
     Vec<T> value(Vec<T> r2) const {
-        const Vec<T> h = sqrt(r2 * rate);
+        const Vec<T> h = at_most(T(1e4), sqrt(r2 * rate));
         return (h + T(1)) * exp_nonpositive(-h);
     }
     ValueAndSlope<T> both(Vec<T> r2) const {
-        const Vec<T> h = sqrt(r2 * rate);
+        const Vec<T> h = at_most(T(1e4), sqrt(r2 * rate));
         const Vec<T> e = exp_nonpositive(-h);
         return {(h + T(1)) * e, e * (T(-0.5) * rate)};
     }
@@ -52,14 +66,14 @@ template <class T>
 struct Matern52Profile {
     T rate;  // 5 / l^2: h^2 = rate r^2
     explicit Matern52Profile(const Kernel& k)
-        : rate(static_cast<T>(5.0 / (k.length_scale * k.length_scale))) {}
+        : rate(finite<T>(5.0 / (k.length_scale * k.length_scale))) {}
     Vec<T> value(Vec<T> r2) const {
-        const Vec<T> h2 = r2 * rate;
+        const Vec<T> h2 = at_most(T(1e8), r2 * rate);
         const Vec<T> h = sqrt(h2);
         return (h2 * T(1.0 / 3.0) + h + T(1)) * exp_nonpositive(-h);
     }
     ValueAndSlope<T> both(Vec<T> r2) const {
-        const Vec<T> h2 = r2 * rate;
+        const Vec<T> h2 = at_most(T(1e8), r2 * rate);
         const Vec<T> h = sqrt(h2);
         const Vec<T> e = exp_nonpositive(-h);
         return {(h2 * T(1.0 / 3.0) + h + T(1)) * e, (h + T(1)) * e * (T(-1.0 / 6.0) * rate)};
@@ -72,20 +86,20 @@ struct RationalQuadraticProfile {
     T alpha;
     T slope;  // -1 / 2 l^2
     explicit RationalQuadraticProfile(const Kernel& k)
-        : rate(static_cast<T>(0.5 / (k.alpha * k.length_scale * k.length_scale))),
-          alpha(static_cast<T>(k.alpha)),
-          slope(static_cast<T>(-0.5 / (k.length_scale * k.length_scale))) {}
+        : rate(finite<T>(0.5 / (k.alpha * k.length_scale * k.length_scale))),
+          alpha(finite<T>(k.alpha)),
+          slope(-finite<T>(0.5 / (k.length_scale * k.length_scale))) {}
     // log(1 + x): what 1 + x loses of a small x comes back to first order, since alpha, which
     // multiplies the logarithm, is large where x is small.
     static Vec<T> log_of_one_plus(Vec<T> x, Vec<T> base) {
         return log_of_at_least_one(base) + (x - (base - T(1))) / base;
     }
     Vec<T> value(Vec<T> r2) const {
-        const Vec<T> x = r2 * rate;
+        const Vec<T> x = at_most(T(1e30), r2 * rate);
         return exp_nonpositive(log_of_one_plus(x, x + T(1)) * -alpha);
     }
     ValueAndSlope<T> both(Vec<T> r2) const {
-        const Vec<T> x = r2 * rate;
+        const Vec<T> x = at_most(T(1e30), r2 * rate);
         const Vec<T> base = x + T(1);
         const Vec<T> k = exp_nonpositive(log_of_one_plus(x, base) * -alpha);
         return {k, k * slope / base};
@@ -96,7 +110,7 @@ template <class T>
 struct InverseMultiquadricProfile {
     T rate;  // 1 / l^2
     explicit InverseMultiquadricProfile(const Kernel& k)
-        : rate(static_cast<T>(1.0 / (k.length_scale * k.length_scale))) {}
+        : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
     Vec<T> value(Vec<T> r2) const { return T(1) / sqrt(r2 * rate + T(1)); }
     ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> base = r2 * rate + T(1);
