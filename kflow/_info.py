@@ -22,7 +22,8 @@ def build_config() -> dict[str, Any]:
     dict
         version, compiler, simd_level (in use), simd_levels (available), parallel ("openmp" or
         "serial"), n_threads (default), blas ("scipy" or "own"), python, numpy, platform, and the
-        environment variables that were read: KFLOW_NUM_THREADS, KFLOW_SIMD_LEVEL, KFLOW_BLAS.
+        environment variables that were read: KFLOW_NUM_THREADS, KFLOW_SIMD_LEVEL, KFLOW_BLAS and
+        OMP_NUM_THREADS.
     """
     with single_threaded_blas:
         blas = "scipy" if _core.has_blas() else "own"
@@ -39,7 +40,7 @@ def build_config() -> dict[str, Any]:
         "platform": platform.platform(),
         "environment": {
             name: os.environ[name]
-            for name in ("KFLOW_NUM_THREADS", "KFLOW_SIMD_LEVEL", "KFLOW_BLAS")
+            for name in ("KFLOW_NUM_THREADS", "KFLOW_SIMD_LEVEL", "KFLOW_BLAS", "OMP_NUM_THREADS")
             if name in os.environ
         },
     }

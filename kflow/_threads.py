@@ -7,6 +7,7 @@ call enters and given back when the last one leaves.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -43,12 +44,17 @@ def _cgroup_quota() -> int | None:
         return None
 
 
-def _physical_cores() -> int:
-    """Count the physical cores in this process's affinity mask, within its cgroup quota."""
+def _allowed_cpus() -> frozenset[int]:
+    """Return this process's affinity mask."""
     try:
-        cpus = os.sched_getaffinity(0)
+        return frozenset(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        cpus = set(range(os.cpu_count() or 1))
+        return frozenset(range(os.cpu_count() or 1))
+
+
+@functools.cache
+def _physical_cores(cpus: frozenset[int]) -> int:
+    """Count the physical cores among some processors, within the cgroup's quota."""
     cores = set()
     for cpu in cpus:
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -93,7 +99,7 @@ def get_num_threads() -> int:
             # What OpenMP made of its variable, threadpoolctl may have lowered since.
             limit = _core.max_team_size() if name == "OMP_NUM_THREADS" else _MAX_THREADS
             return min(_positive(value, name), limit)
-    return min(_physical_cores(), _core.max_team_size(), _MAX_THREADS)
+    return min(_physical_cores(_allowed_cpus()), _core.max_team_size(), _MAX_THREADS)
 
 
 def resolve_n_threads(n_threads: int | None) -> int:

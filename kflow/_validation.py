@@ -1,7 +1,9 @@
-"""Array-likes become C-contiguous arrays of a known dtype, or an error that names the argument."""
+"""Arguments become numbers and C-contiguous arrays of a known dtype, or an error that names them."""
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,11 +11,64 @@ import numpy.typing as npt
 
 from kflow import _core
 
-__all__ = ["FloatArray", "as_matrix", "check_out", "common_dtype", "float_dtype"]
+__all__ = [
+    "FloatArray",
+    "as_count",
+    "as_matrix",
+    "as_nugget",
+    "as_number",
+    "as_positive",
+    "check_out",
+    "common_dtype",
+    "float_dtype",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _as_float(value: Any, name: str) -> float:
+    try:
+        if isinstance(value, (bool, str)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def as_number(value: Any, name: str) -> float:
+    """Return `value` as a finite float."""
+    number = _as_float(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def as_positive(value: Any, name: str) -> float:
+    """Return `value` as a positive, finite float."""
+    number = _as_float(value, name)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return number
+
+
+def as_nugget(value: Any) -> float:
+    """Return a nugget as a float."""
+    number = _as_float(value, "nugget")
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"nugget must be finite and not negative, got {value!r}")
+    return number
+
+
+def as_count(value: Any, name: str, lowest: int) -> int:
+    """Return `value` as a whole number that is at least `lowest`."""
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    count = operator.index(value)
+    if count < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {count}")
+    return count
 
 
 def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
@@ -86,7 +141,7 @@ def as_matrix(
     if array.shape[1] == 0 or (array.shape[0] == 0 and not allow_no_rows):
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     with np.errstate(over="ignore"):  # an overflow in the cast is reported below
-        result = np.ascontiguousarray(array, dtype=dtype)
+        result = np.require(array, dtype, ["C", "A"])
     if not _core.all_finite(result, n_threads):
         raise ValueError(
             f"{name} contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
@@ -103,7 +158,7 @@ def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> FloatAr
         raise ValueError(
             f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
         )
-    if not out.flags.c_contiguous:
+    if not (out.flags.c_contiguous and out.flags.aligned):
         raise ValueError("out must be C-contiguous: pass np.ascontiguousarray(out) and copy back")
     if not out.flags.writeable:
         raise ValueError("out is read-only: pass a writeable array")

@@ -17,12 +17,19 @@ import numpy.typing as npt
 from kflow import _core
 from kflow._interrupt import DeferredInterrupt
 from kflow._threads import resolve_n_threads, single_threaded_blas
-from kflow._validation import FloatArray, as_matrix, float_dtype
+from kflow._validation import (
+    FloatArray,
+    as_count,
+    as_matrix,
+    as_nugget,
+    as_positive,
+    float_dtype,
+)
 from kflow.errors import DivergenceError, ModelFileError
-from kflow.kernels import Gaussian, Kernel, from_dict
+from kflow.kernels import Gaussian, Kernel, check_kernel, from_dict
 from kflow.layers import LayerStore, MemoryLayers, NoLayers, open_layers
 from kflow.model_file import ModelReader, write_model
-from kflow.operations import check_kernel, check_nugget, singular_kernel_error
+from kflow.operations import singular_kernel_error
 from kflow.schedules import Schedule
 
 __all__ = ["KernelFlow"]
@@ -37,25 +44,6 @@ _WIDTH = 1.5
 Record = tuple[float, ...]
 
 Callback = Callable[["KernelFlow"], "bool | None"]
-
-
-def _check_count(value: Any, name: str, lowest: int) -> int:
-    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    count = int(value)
-    if count < lowest:
-        raise ValueError(f"{name} must be at least {lowest}, got {count}")
-    return count
-
-
-def _check_positive(value: Any, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return number
 
 
 def _check_step(value: Any) -> str:
@@ -193,16 +181,16 @@ class KernelFlow:
         progress: bool = False,
     ) -> None:
         self.kernel = None if kernel is None else check_kernel(kernel)
-        self.n_layers = _check_count(n_layers, "n_layers", 0)
-        self.batch_size = _check_count(batch_size, "batch_size", 4)
-        self.coarse_fraction = _check_positive(coarse_fraction, "coarse_fraction")
+        self.n_layers = as_count(n_layers, "n_layers", 0)
+        self.batch_size = as_count(batch_size, "batch_size", 4)
+        self.coarse_fraction = as_positive(coarse_fraction, "coarse_fraction")
         if self.coarse_fraction >= 1:
             raise ValueError(f"coarse_fraction must be below 1, got {coarse_fraction!r}")
         self.nugget = nugget
         self.step = step
         self.step_size = step_size
         self._schedules()
-        self.n_halves = _check_count(n_halves, "n_halves", 1)
+        self.n_halves = as_count(n_halves, "n_halves", 1)
         self.dtype = float_dtype(dtype).name
         self.random_state = random_state
         self.n_threads = n_threads
@@ -216,11 +204,9 @@ class KernelFlow:
 
     def _schedules(self) -> tuple[Schedule[float], Schedule[str], Schedule[float]]:
         return (
-            Schedule(self.nugget, "nugget", check_nugget),
+            Schedule(self.nugget, "nugget", as_nugget),
             Schedule(self.step, "step", _check_step),
-            Schedule(
-                self.step_size, "step_size", lambda value: _check_positive(value, "step_size")
-            ),
+            Schedule(self.step_size, "step_size", lambda value: as_positive(value, "step_size")),
         )
 
     # ---- running ------------------------------------------------------------------------------
@@ -350,7 +336,7 @@ class KernelFlow:
             As for `fit`.
         """
         self._require_fit()
-        n = _check_count(n, "n", 0)
+        n = as_count(n, "n", 0)
         self._store.reserve(n)
         schedules = self._schedules()
         n_threads = resolve_n_threads(self.n_threads)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._threads import resolve_n_threads, single_threaded_blas
-from kflow._validation import FloatArray, as_matrix, common_dtype
+from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
 from kflow.errors import SingularKernelError
-from kflow.kernels import Kernel
-from kflow.operations import check_kernel, check_nugget, gram
+from kflow.kernels import Kernel, check_kernel
+from kflow.operations import gram
 
 __all__ = ["Interpolant", "balanced_subset"]
 
@@ -109,7 +109,7 @@ class Interpolant:
         from scipy.linalg import cho_factor, cho_solve
 
         self.kernel = check_kernel(kernel)
-        self.nugget = check_nugget(nugget)
+        self.nugget = as_nugget(nugget)
         self._n_threads = n_threads
         dtype = common_dtype(Z)
         # A copy: what the caller does to Z later must not change the interpolant.
@@ -122,6 +122,10 @@ class Interpolant:
             # fight with those of the engine that have just finished.
             with single_threaded_blas:
                 factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+                # Pivots this small are rounding errors: no digit of the solution would be right.
+                noise = len(values) * np.finfo(np.float64).eps * (1.0 + self.nugget)
+                if np.diagonal(factor[0]).min() ** 2 <= noise:
+                    raise np.linalg.LinAlgError
                 coefficients = cho_solve(factor, values)
         except np.linalg.LinAlgError:
             raise SingularKernelError(
@@ -144,7 +148,7 @@ class Interpolant:
         """Return the interpolant K(x, centres) coefficients, solved before."""
         self = cls.__new__(cls)
         self.kernel = check_kernel(kernel)
-        self.nugget = check_nugget(nugget)
+        self.nugget = as_nugget(nugget)
         self._n_threads = n_threads
         dtype = common_dtype(centres)
         self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)

@@ -7,11 +7,11 @@ Gaussian Processes for Machine Learning (2006), chapter 4; Fasshauer, Meshfree A
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from kflow import _core
+from kflow._validation import as_positive
 
 __all__ = [
     "Gaussian",
@@ -21,16 +21,9 @@ __all__ = [
     "Matern32",
     "Matern52",
     "RationalQuadratic",
+    "check_kernel",
     "from_dict",
 ]
-
-
-def _check_positive(name: str, value: float) -> None:
-    number = isinstance(value, (int, float)) or hasattr(value, "__float__")
-    if not number or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,7 @@ class Kernel:
         if not self._family:
             raise TypeError("Kernel is abstract: use kflow.kernels.Gaussian or a sibling")
         for name, value in asdict(self).items():
-            _check_positive(name, value)
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, as_positive(value, name))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the kernel as plain data for JSON; `from_dict` is its inverse."""
@@ -121,6 +113,19 @@ _KERNELS: dict[str, type[Kernel]] = {
         InverseMultiquadric,
     )
 }
+
+
+def check_kernel(kernel: Any) -> Kernel:
+    """Return `kernel` if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel must be one of kflow.kernels, such as Gaussian(), got {kernel!r}")
+    return kernel
 
 
 def from_dict(data: dict[str, Any]) -> Kernel:

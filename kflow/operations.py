@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
 from kflow._threads import resolve_n_threads, single_threaded_blas
-from kflow._validation import FloatArray, as_matrix, check_out, common_dtype
+from kflow._validation import (
+    FloatArray,
+    as_matrix,
+    as_nugget,
+    as_number,
+    check_out,
+    common_dtype,
+)
 from kflow.errors import SingularKernelError
-from kflow.kernels import Kernel
+from kflow.kernels import Kernel, check_kernel
 
-__all__ = ["check_kernel", "check_nugget", "gram", "move", "one_hot", "rho", "rho_gradient"]
-
-
-def check_kernel(kernel: Any) -> Kernel:
-    """Return `kernel` if it is one."""
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel must be one of kflow.kernels, such as Gaussian(), got {kernel!r}")
-    return kernel
-
-
-def check_nugget(nugget: Any) -> float:
-    """Return the nugget as a float."""
-    try:
-        value = float(nugget)
-    except (TypeError, ValueError):
-        raise TypeError(f"nugget must be a number, got {nugget!r}") from None
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"nugget must be finite and not negative, got {nugget!r}")
-    return value
-
-
-def _check_step(step: Any) -> float:
-    try:
-        value = float(step)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"step must be a number, got {step!r}") from None
-    if not np.isfinite(value):
-        raise ValueError(f"step must be finite, got {step!r}")
-    return value
+__all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_error"]
 
 
 def singular_kernel_error(
@@ -172,7 +149,7 @@ def _rho(
     n_threads: int | None,
 ) -> tuple[float, FloatArray | None]:
     core = check_kernel(kernel)._to_core()
-    value = check_nugget(nugget)
+    value = as_nugget(nugget)
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
     order, n_coarse = _coarse_first(coarse, len(x))
@@ -329,7 +306,7 @@ def move(
     x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
     z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
-    factor = _check_step(step)
+    factor = as_number(step, "step")
     result = np.empty_like(x) if out is None else check_out(out, x.shape, dtype)
     if np.may_share_memory(result, c):
         c = c.copy()

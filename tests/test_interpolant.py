@@ -107,3 +107,11 @@ def test_balanced_subset_errors(rng):
         balanced_subset(labels, 10, rng)
     with pytest.raises(ValueError, match="less than one point for each of 2 classes"):
         balanced_subset(labels, 1, rng)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_duplicate_without_a_nugget_is_singular_for_every_kernel(kernel, seed):
+    Z = np.random.default_rng(seed).normal(size=(50, 3))
+    Z[7] = Z[31]
+    with pytest.raises(kflow.SingularKernelError, match="numerically singular"):
+        Interpolant(Z, np.arange(50.0), kernel=kernel, nugget=0.0)

@@ -627,3 +627,24 @@ def test_rho_does_not_change_with_the_scale_of_the_targets(rng, scale):
     expected, expected_gradient = rho_gradient(X, Y, np.arange(10), **options)
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("scale", [1.0, 100.0, 3000.0])
+def test_points_many_length_scales_apart_keep_their_digits_in_float32(rng, scale):
+    X = rng.normal(size=(40, 10)) * 0.3
+    X[:20, 0] += scale
+    X[20:, 0] -= scale
+    X = X.astype(np.float32)
+    expected = gram(X.astype(np.float64), kernel=kernels.Gaussian())
+    np.testing.assert_allclose(gram(X, kernel=kernels.Gaussian()), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("length_scale", [1e-40, 1e-20, 1e20])
+@pytest.mark.parametrize("d", [2, 9])
+def test_extreme_length_scales_stay_finite(kernel, length_scale, d, dtype):
+    X = np.vstack([np.eye(3, d), np.eye(3, d)]).astype(dtype)
+    K = gram(X, kernel=dataclasses.replace(kernel, length_scale=length_scale))
+    assert np.isfinite(K).all()
+    np.testing.assert_array_equal(np.diagonal(K, 3), np.ones(3, dtype))

@@ -123,7 +123,7 @@ def test_callers_may_share_their_inputs(rng):
 class TestNumber:
     def test_default(self, monkeypatch):
         assert 1 <= kflow.get_num_threads() <= 64
-        monkeypatch.setattr(_threads, "_physical_cores", lambda: 1)
+        monkeypatch.setattr(_threads, "_physical_cores", lambda _cpus: 1)
         assert kflow.get_num_threads() == 1
 
     def test_set_and_return_to_the_default(self):
@@ -157,7 +157,7 @@ class TestNumber:
     def test_limit_of_threadpoolctl(self, monkeypatch):
         if _core.parallel_backend() != "openmp":
             pytest.skip("a build without OpenMP")
-        monkeypatch.setattr(_threads, "_physical_cores", lambda: 8)
+        monkeypatch.setattr(_threads, "_physical_cores", lambda _cpus: 8)
         with threadpool_limits(3, user_api="openmp"):
             assert kflow.get_num_threads() == 3
         with threadpool_limits(1):
