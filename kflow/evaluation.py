@@ -44,10 +44,15 @@ class InterpolationError:
 
 
 def _sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
-    """Return the sizes for which every class has points enough; none below one for each class."""
+    """Return the sizes for which every class has points enough; none below one for each class.
+
+    If none fits, the largest that does stands for them.
+    """
     counts = np.unique(labels, return_counts=True)[1]
+    largest = len(counts) * int(counts.min())
     raised = {max(size, len(counts)) for size in sizes}
-    return sorted((s for s in raised if -(-s // len(counts)) <= counts.min()), reverse=True)
+    fitting = [size for size in raised if size <= largest]
+    return sorted(fitting, reverse=True) or [largest]
 
 
 def interpolation_errors(
@@ -80,8 +85,9 @@ def interpolation_errors(
     rng : numpy.random.Generator
         Draws the interpolation points, as many of each class as of the others.
     n_interpolation : iterable of int
-        How many. Numbers for which a class has too few points are left out; numbers below one point
-        for each class are raised to that.
+        How many. Numbers for which a class has too few points are left out, or replaced by the
+        largest that fits if that leaves none; numbers below one point for each class are raised to
+        that.
     n_draws : int
         Interpolants for each number.
     n_threads : int, optional
@@ -227,9 +233,11 @@ class ErrorCurve:
         if flow.n_layers_ != 1 and flow.n_layers_ % self._every != 0:
             return
         points, test_points = flow.points_, flow.follow_["test"]
+        averages = [self._average(flow, size, points, test_points) for size in self.errors]
+        # All or nothing, so that the lists have one length whatever happened before.
         self.layers.append(flow.n_layers_)
-        for size, errors in self.errors.items():
-            errors.append(self._average(flow, size, points, test_points))
+        for errors, average in zip(self.errors.values(), averages, strict=True):
+            errors.append(average)
 
     def _average(
         self, flow: KernelFlow, size: int, points: FloatArray, test_points: FloatArray

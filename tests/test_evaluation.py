@@ -66,6 +66,16 @@ def test_sizes_that_do_not_fit_are_left_out(clouds):
     assert [row.n_interpolation for row in rows] == [12, 3]  # never below one for each class
 
 
+@pytest.mark.parametrize(("counts", "size"), [((3, 3), 6), ((2, 40, 50), 6), ((1, 30), 2)])
+def test_if_no_size_fits_the_largest_that_does_is_taken(counts, size, rng):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    points = rng.normal(size=(len(labels), 2))
+    (row,) = evaluate((points, labels, points, labels), n_interpolation=(6000, 10))
+    assert row.n_interpolation == size
+    curve = ErrorCurve(labels, labels, nugget=0.1, every=1, rng=rng)
+    assert list(curve.errors) == [size]
+
+
 def test_separate_classes_have_no_error(rng):
     labels = np.arange(60) % 3
     points = np.eye(3)[labels] + rng.normal(size=(60, 3)) * 1e-3
@@ -118,6 +128,23 @@ def test_the_curve_follows_a_flow(clouds):
     assert curve.layers == [1, 3, 6]
     assert {size: len(errors) for size, errors in curve.errors.items()} == {90: 3, 3: 3}
     assert all(0 < error < 1 for errors in curve.errors.values() for error in errors)
+
+
+def test_the_curve_stays_whole_when_memory_runs_out(clouds, monkeypatch):
+    points, labels, test_points, test_labels = clouds
+    curve = ErrorCurve(labels, test_labels, nugget=0.1, every=1, rng=np.random.default_rng(0))
+
+    def fail_late(flow, size, *_, average=curve._average):
+        if flow.n_layers_ == 3 and size == 10:
+            raise MemoryError
+        return average(flow, size, *_)
+
+    monkeypatch.setattr(curve, "_average", fail_late)
+    flow = kflow.KernelFlow(None, n_layers=7, batch_size=30, nugget=0.1, callbacks=[curve])
+    with pytest.raises(MemoryError):
+        flow.fit(points, kflow.one_hot(labels), follow={"test": test_points})
+    assert curve.layers == [1, 2]
+    assert {size: len(errors) for size, errors in curve.errors.items()} == {60: 2, 10: 2}
 
 
 def test_the_curve_survives_a_singular_matrix(clouds):
