@@ -1,6 +1,6 @@
 # Compiler flags, in one place.
 
-# Warnings are errors. Floating point: errno and traps are given up, contraction is allowed;
+# Floating point: errno and traps are given up, contraction is allowed;
 # re-association is not (it breaks the rounding trick of exp, and reproducibility).
 function(kflow_flags target)
   target_compile_features(${target} PUBLIC cxx_std_17)
@@ -10,7 +10,7 @@ function(kflow_flags target)
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON)
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Wshadow -Werror
+    -Wall -Wextra -Wshadow $<$<BOOL:${KFLOW_WERROR}>:-Werror>
     -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 endfunction()
 

@@ -16,7 +16,7 @@ void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
     op.prepare(z, c, kernel);
     const Index tile = op.tile_rows();
     const Index n_tiles = (x.rows + tile - 1) / tile;
-    const Index scratch_size = op.scratch_size(tile);
+    const Index scratch_size = op.apply_scratch(tile);
     const Index q = out.cols;
     const auto& routines = detail::simd().get<T>();
     std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));

@@ -23,7 +23,7 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
         const Index first = t * tile;
         const Index rows = std::min(tile, x.rows - first);
         std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];
-        mine.resize(static_cast<std::size_t>(op.scratch_size(tile)));
+        mine.resize(static_cast<std::size_t>(op.gram_scratch(tile)));
         op.gram({x.row(first), rows, x.cols, x.stride},
                 {out.row(first), rows, out.cols, out.stride}, mine.data());
         if (same) {

@@ -85,11 +85,6 @@ Index KernelOperator<T>::tile_rows() const {
 }
 
 template <class T>
-Index KernelOperator<T>::scratch_size(Index rows) const {
-    return direct_ ? padded(m_) : rows * (d_ + 1 + m_);
-}
-
-template <class T>
 bool KernelOperator<T>::cancellation_matters(T x_norm) const {
     // In units of the squared length scale; k changes by less than the error of r^2.
     constexpr double kHarmless = 1e-5;
@@ -147,7 +142,7 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
         routines.direct_apply(kernel_, x, zt_.data(), ct_.data(), padded(m_), q_, out, scratch);
         return;
     }
-    const MatrixView<T> k(scratch + x.rows * (d_ + 1), x.rows, m_);
+    const MatrixView<T> k(scratch + gram_scratch(x.rows), x.rows, m_);
     tile_by_gemm(x, k, scratch);
     if (blas().complete()) {
         gemm_nn<T>(k, c_, out);

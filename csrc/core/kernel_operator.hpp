@@ -30,8 +30,9 @@ class KernelOperator {
     /// Rows that one call of apply() should be given: a tile that stays in the second-level cache.
     Index tile_rows() const;
 
-    /// Elements of scratch that a call with so many rows needs.
-    Index scratch_size(Index rows) const;
+    /// Elements of scratch that apply() and gram() need for so many rows.
+    Index apply_scratch(Index rows) const { return gram_scratch(rows) + (direct_ ? 0 : rows * m_); }
+    Index gram_scratch(Index rows) const { return direct_ ? padded(m_) : rows * (d_ + 1); }
 
     /// out (rows, q) = K(x, z) c; x (rows, d) and out may be the same memory.
     void apply(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
