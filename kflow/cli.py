@@ -22,6 +22,7 @@ from kflow import __version__
 from kflow.errors import DivergenceError, SingularKernelError, StorageError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from rich.table import Table
 
     from kflow.datasets import Dataset
@@ -271,6 +272,8 @@ def fit(
                 raise
             failure = _one_line(error)
         seconds = time.perf_counter() - start
+        if points.feature_names is not None:  # so that the model finds its columns in any table
+            estimator.feature_names_in_ = np.array(points.feature_names, dtype=object)
         n_layers = estimator.flow_.n_layers_
         status = "diverged" if failure else "complete"
         if stop.requested and n_layers < estimator.n_layers:
@@ -351,7 +354,7 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     from kflow.evaluation import class_distance_ratio, interpolation_errors, regression_errors
 
     if points.task == "regression":
-        return {"errors": regression_errors(points.y_test, estimator.predict(points.X_test))}
+        return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
     train = flow.points_
     errors = interpolation_errors(
@@ -369,6 +372,16 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
         "errors": [asdict(row) for row in errors],
         "class_distance_ratio": class_distance_ratio(train, points.y_train),
     }
+
+
+def _predict(estimator: Estimator, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Predict for columns in the model's order, without scikit-learn's warning of missing names."""
+    names = estimator.__dict__.pop("feature_names_in_", None)
+    try:
+        return estimator.predict(X)
+    finally:
+        if names is not None:
+            estimator.feature_names_in_ = names
 
 
 def _results_table(results: Mapping[str, Any]) -> Table:
@@ -455,14 +468,20 @@ def _draw(
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--target", help="Column of DATA to leave out.  [default: the last, if one too many]")
+@click.option(
+    "--target",
+    help="Column of DATA to leave out, if MODEL knows no names.  [default: the last, if one too many]",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="FILE.csv, one prediction in a line, or FILE.npz, array y.  [default: standard output]",
 )
 def predict(model: Path, data: Path, target: str | None, output: Path | None) -> None:
-    """Predict with MODEL for the points in DATA, a .npz file (array X) or a .csv file."""
+    """Predict with MODEL for the points in DATA, a .npz file (array X) or a .csv file.
+
+    A model that was fitted to a table finds its columns by their names and ignores others.
+    """
     if output is not None and output.suffix.lower() not in (".csv", ".npz"):
         raise click.UsageError("--output must end in .csv or .npz")
 
@@ -474,7 +493,11 @@ def predict(model: Path, data: Path, target: str | None, output: Path | None) ->
     estimator = load(model)
     if not hasattr(estimator, "predict"):
         raise ValueError(f"{model} holds a {type(estimator).__name__}, which predicts nothing")
-    predicted = estimator.predict(load_points(data, estimator.n_features_in_, target))
+    names = getattr(estimator, "feature_names_in_", None)
+    points = load_points(
+        data, estimator.n_features_in_, target, None if names is None else names.tolist()
+    )
+    predicted = _predict(estimator, points)
     if output is not None and output.suffix.lower() == ".npz":
         np.savez(output, y=predicted)
         return

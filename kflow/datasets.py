@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -44,6 +44,8 @@ class Dataset:
         What `y_train` asks for.
     image_shape : tuple of int, optional
         Rows and columns, if the points are images.
+    feature_names : tuple of str, optional
+        Names of the columns of the points, if they have names and no two the same.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Dataset:
     y_test: npt.NDArray[Any]
     task: Task
     image_shape: tuple[int, int] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -131,8 +134,12 @@ def load_file(
     if _kind(path) == "csv":
         header, rows = _read_csv(path)
         column = _target_column(path, header, target)
-        X, cells = _columns(path, header, rows, column)
-        return _hold_out(path.name, X, *_targets(path, np.array(cells), task))
+        features = [number for number in range(len(header)) if number != column]
+        X = _columns(path, header, rows, features)
+        y, task = _targets(path, np.array([row[column].strip() for row in rows]), task)
+        names = tuple(header[number] for number in features)
+        unique = names if len(set(names)) == len(names) else None
+        return _hold_out(path.name, X, y, task, feature_names=unique)
 
     name = target or "y"
     arrays = _read_npz(path, ("X", name), ("X_test", f"{name}_test"))
@@ -146,19 +153,25 @@ def load_file(
 
 
 def load_points(
-    path: str | os.PathLike[str], n_features: int, target: str | None = None
+    path: str | os.PathLike[str],
+    n_features: int,
+    target: str | None = None,
+    feature_names: Sequence[str] | None = None,
 ) -> FloatArray:
     """Return the points of a .npz or .csv file, for prediction.
 
     Parameters
     ----------
     path : path
-        .npz: the array ``X``. .csv: a header and `n_features` columns of numbers; a target column
-        may be there too and is left out.
+        .npz: the array ``X``. .csv: a header and columns of numbers.
     n_features : int
         Columns that the model knows.
     target : str, optional
-        Name of that column; the last one if not given.
+        .csv without `feature_names`: column that is left out; the last one, if there is one too
+        many, if not given.
+    feature_names : sequence of str, optional
+        .csv: the model's columns, in its order. Others are ignored. Without names the columns are
+        taken as they come.
 
     Returns
     -------
@@ -175,13 +188,16 @@ def load_points(
     if _kind(path) == "npz":
         return _points(path, _read_npz(path, ("X",)), "X", n_columns=n_features)
     header, rows = _read_csv(path)
+    if feature_names is not None:
+        features = [_column(path, header, name) for name in feature_names]
+        return _columns(path, header, rows, features)
     column = None
     if len(header) == n_features + 1 or target in header:
         column = _target_column(path, header, target)
     found = len(header) - (column is not None)
     if found != n_features:
         raise ValueError(f"{path}: {found} feature columns, where the model has {n_features}")
-    return _columns(path, header, rows, column)[0]
+    return _columns(path, header, rows, [n for n in range(len(header)) if n != column])
 
 
 # ---- IDX ------------------------------------------------------------------------------------------
@@ -321,37 +337,34 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _target_column(path: Path, header: list[str], target: str | None) -> int:
-    if target is None:
-        return len(header) - 1
-    if header.count(target) != 1:
-        problem = "more than one column" if target in header else "no column"
-        raise ValueError(f"{path} has {problem} {target!r}; its columns are {', '.join(header)}")
-    return header.index(target)
+    return len(header) - 1 if target is None else _column(path, header, target)
+
+
+def _column(path: Path, header: list[str], name: str) -> int:
+    if header.count(name) != 1:
+        problem = "more than one column" if name in header else "no column"
+        raise ValueError(f"{path} has {problem} {name!r}; its columns are {', '.join(header)}")
+    return header.index(name)
 
 
 def _columns(
-    path: Path, header: list[str], rows: list[list[str]], target: int | None
-) -> tuple[FloatArray, list[str]]:
-    """Return all columns but the target's as numbers, and the target's as text."""
-    names = [name for number, name in enumerate(header) if number != target]
-    if not names:
+    path: Path, header: list[str], rows: list[list[str]], columns: list[int]
+) -> FloatArray:
+    """Return these columns as numbers."""
+    if not columns:
         raise ValueError(f"{path} has no feature columns")
     flat = array("d")  # not a list: a Python float takes four times the memory
-    cells = []
     for number, row in enumerate(rows, start=1):
-        if target is not None:
-            cells.append(row.pop(target).strip())
         try:
-            flat.extend(map(float, row))
+            flat.extend([float(row[column]) for column in columns])
         except ValueError:
-            name, cell = next(
-                pair for pair in zip(names, row, strict=True) if not _is_number(pair[1])
-            )
+            bad = next(column for column in columns if not _is_number(row[column]))
             raise ValueError(
-                f"{path}: row {number}, column {name!r}: {cell!r} is not a number; encode or remove it"
+                f"{path}: row {number}, column {header[bad]!r}: {row[bad]!r} is not a number; encode "
+                "or remove it"
             ) from None
-    X = np.frombuffer(flat, np.float64).reshape(len(rows), len(names))
-    return _points(path, {"the table": X}, "the table"), cells
+    X = np.frombuffer(flat, np.float64).reshape(len(rows), len(columns))
+    return _points(path, {"the table": X}, "the table")
 
 
 def _is_number(cell: str) -> bool:
@@ -403,6 +416,7 @@ def _hold_out(
     y: npt.NDArray[Any],
     task: Task,
     image_shape: tuple[int, int] | None = None,
+    feature_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Hold out every fourth row of each class, in a random order that is always the same."""
     order = np.random.default_rng(0).permutation(len(y))
@@ -416,4 +430,4 @@ def _hold_out(
             f"{name}: too few rows ({len(y)}) to hold any out for the test: add rows, or X_test and "
             "y_test to a .npz file"
         )
-    return Dataset(name, X[~held], y[~held], X[held], y[held], task, image_shape)
+    return Dataset(name, X[~held], y[~held], X[held], y[held], task, image_shape, feature_names)

@@ -374,6 +374,50 @@ def test_predict_takes_tables_without_a_target(run, fitted, tmp_path):
     assert run("predict", fitted / "model.kflow", table).stdout.split() == ["ant", "cow"]
 
 
+@pytest.fixture
+def table_model(run, tmp_path, rng):
+    """A model of a table whose first column is the target, the table, and its predictions."""
+    X = rng.normal(size=(120, 3))
+    path = tmp_path / "table.csv"
+    lines = [f"{int(a > b)},{a},{b},{c}" for a, b, c in X]
+    path.write_text("\n".join(["kind,a,b,c", *lines]))
+    run("fit", "--data", path, "--target", "kind", *SMALL, "--output", tmp_path / "out")
+    model = kflow.load(tmp_path / "out" / "model.kflow")
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    del model.feature_names_in_  # or scikit-learn would warn that an array has none
+    return tmp_path / "out" / "model.kflow", X, model.predict(X).tolist()
+
+
+@pytest.mark.parametrize("header", ["kind,a,b,c", "c,a,b", "a,b,c", "b,id,c,a,kind"])
+def test_predict_finds_columns_by_name(header, run, table_model, tmp_path):
+    model, X, expected = table_model
+    columns = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}
+    other = np.full(len(X), "text")
+    cells = [columns.get(name, other).tolist() for name in header.split(",")]
+    path = tmp_path / "other.csv"
+    path.write_text(
+        "\n".join([header, *(",".join(map(str, row)) for row in zip(*cells, strict=True))])
+    )
+    result = run("predict", model, path)
+    assert list(map(int, result.stdout.split())) == expected
+    assert result.stderr == ""
+
+
+def test_predict_names_a_missing_column(run, table_model, tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("a,b,d\n1,2,3\n")
+    result = run("predict", table_model[0], path, code=1)
+    assert "has no column 'c'; its columns are a, b, d" in result.stderr
+
+
+def test_predict_takes_arrays_in_the_order_of_the_names(run, table_model, tmp_path):
+    model, X, expected = table_model
+    np.savez(tmp_path / "points.npz", X=X)
+    result = run("predict", model, tmp_path / "points.npz")
+    assert list(map(int, result.stdout.split())) == expected
+    assert result.stderr == ""
+
+
 def test_predict_explains_what_it_cannot_do(run, fitted, clouds, tmp_path):
     model = fitted / "model.kflow"
     assert "is not a kflow model" in run("predict", clouds, clouds, code=1).stderr

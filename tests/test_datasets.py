@@ -266,6 +266,13 @@ def test_csv_target_by_name_with_windows_line_ends_and_byte_order_mark(table):
     np.testing.assert_array_equal(data.y_train, data.X_train[:, 0] - 0.5)
 
 
+def test_csv_columns_keep_their_names_if_these_tell_them_apart(table):
+    data = load_file(table(rows("b, a ,kind,c", "1,2,cat,3", "4,5,dog,6")), target="kind")
+    assert data.feature_names == ("b", "a", "c")
+    assert load_file(table(rows("a,a,kind", "1,2,cat"))).feature_names is None
+    assert load_dataset("digits").feature_names is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -352,3 +359,27 @@ def test_points_must_have_the_models_columns(table, npz):
     with pytest.raises(ValueError, match="X must have 4 columns"):
         load_points(npz(X=np.zeros((3, 2))), 4)
     np.testing.assert_array_equal(load_points(npz(X=np.ones((3, 2))), 2), np.ones((3, 2)))
+
+
+def test_points_are_found_by_name(table, npz):
+    names = ("a", "b")
+    expected = np.tile([[1.0, 2.0]], (4, 1))
+    for text in ("a,b\n1,2", "b,a\n2,1", "kind,b,id,a,id\ncat,2,x,1,y"):
+        path = table(rows(*text.split("\n")))
+        np.testing.assert_array_equal(load_points(path, 2, feature_names=names), expected)
+        np.testing.assert_array_equal(load_points(path, 2, "kind", names), expected)
+    path = npz(X=expected)  # which has no names
+    np.testing.assert_array_equal(load_points(path, 2, feature_names=names), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,c\n1,2", "has no column 'b'; its columns are a, c"),
+        ("a,b,b\n1,2,3", "has more than one column 'b'"),
+        ("c,b,a\n1,2,x", "row 1, column 'a': 'x' is not a number"),
+    ],
+)
+def test_points_that_cannot_be_found_by_name_are_explained(text, message, table):
+    with pytest.raises(ValueError, match=message):
+        load_points(table(rows(*text.split("\n"))), 2, feature_names=("a", "b"))
