@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray
 from kflow.errors import ModelFileError
 
-__all__ = ["Preprocessing"]
+__all__ = ["Preprocessing", "standardisation"]
 
 _SCALINGS = ("standard", "unit", None)
+
+# What is computed in float64 is computed for so many rows at a time: no float64 copy of all the data
+# is made.
+_CHUNK = 1024
+
+
+def _chunks(n_rows: int) -> Iterator[slice]:
+    for start in range(0, n_rows, _CHUNK):
+        yield slice(start, start + _CHUNK)
 
 
 def _unit_rows(X: FloatArray) -> FloatArray:
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(norms > 0.0, norms, 1.0)
+
+
+def standardisation(
+    X: FloatArray,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return mean and standard deviation of each column.
+
+    The deviation of a column that is constant, but for rounding errors, is given as 1.
+    """
+    # From the first row, the differences of a constant column are exactly zero.
+    origin = X[0].astype(np.float64)
+    sums = sum((X[rows] - origin).sum(axis=0) for rows in _chunks(len(X)))
+    mean = origin + sums / len(X)
+    squares = sum(np.square(X[rows] - mean).sum(axis=0) for rows in _chunks(len(X)))
+    spread = np.sqrt(squares / len(X))
+    noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
+    return mean, np.where(spread > noise, spread, 1.0)
 
 
 @dataclass(frozen=True)
@@ -60,18 +88,15 @@ class Preprocessing:
 
         Notes
         -----
-        The projection takes the leading eigenvectors of X'X in float64: 2 N d^2 + 10 d^3 flops.
+        The projection takes the leading eigenvectors of X'X in float64: 2 N d^2 + 10 d^3 flops, on
+        one thread, so that it does not depend on how many BLAS has.
         """
         if scaling not in _SCALINGS:
             raise ValueError(f"scaling must be one of {_SCALINGS}, got {scaling!r}")
         d = X.shape[1]
         mean = scale = None
         if scaling == "standard":
-            mean = X.mean(axis=0, dtype=np.float64)
-            spread = X.std(axis=0, dtype=np.float64)
-            # A feature whose spread is rounding error is constant.
-            noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
-            scale = np.where(spread > noise, spread, 1.0)
+            mean, scale = standardisation(X)
         scaled = cls(unit=scaling == "unit", mean=mean, scale=scale)
         if rank is None:
             return scaled
@@ -79,24 +104,33 @@ class Preprocessing:
             raise TypeError(f"rank must be a whole number or None, got {rank!r}")
         if not 1 <= int(rank) <= d:
             raise ValueError(f"rank must lie between 1 and the {d} features of X, got {rank}")
-        points = scaled(X)
-        moments = (points.T @ points).astype(np.float64)
-        energies, vectors = np.linalg.eigh(moments)
+        moments = np.zeros((d, d))
+        with single_threaded_blas:
+            for rows in _chunks(len(X)):
+                points = scaled(X[rows]).astype(np.float64, copy=False)
+                moments += points.T @ points
+            energies, vectors = np.linalg.eigh(moments)
         basis = np.ascontiguousarray(vectors[:, ::-1][:, : int(rank)])
         dropped = max(0.0, float(energies[: d - int(rank)].sum()))
         total = float(energies.sum())
         return cls(scaled.unit, mean, scale, basis, dropped / total if total > 0.0 else 0.0)
 
     def __call__(self, X: FloatArray) -> FloatArray:
-        """Map points (n, d) to (n, d) or (n, rank)."""
-        points = X
-        if self.mean is not None and self.scale is not None:
-            points = ((points - self.mean) / self.scale).astype(X.dtype, copy=False)
-        if self.unit:
-            points = _unit_rows(points)
-        if self.basis is not None:
-            points = points @ self.basis.astype(X.dtype, copy=False)
-        return points
+        """Map points (n, d) to (n, d) or (n, rank), in the dtype of X."""
+        if self.mean is None and self.basis is None and not self.unit:
+            return X
+        n_columns = X.shape[1] if self.basis is None else self.basis.shape[1]
+        out = np.empty((len(X), n_columns), X.dtype)
+        basis = None if self.basis is None else self.basis.astype(X.dtype, copy=False)
+        with single_threaded_blas:
+            for rows in _chunks(len(X)):
+                points = X[rows]
+                if self.mean is not None and self.scale is not None:
+                    points = ((points - self.mean) / self.scale).astype(X.dtype, copy=False)
+                if self.unit:
+                    points = _unit_rows(points)
+                out[rows] = points if basis is None else points @ basis
+        return out
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the map as named arrays; `from_arrays` is its inverse."""
