@@ -58,5 +58,12 @@ class Schedule(Generic[T]):
     def to_json(value: Any) -> Any:
         """Return the user's setting as JSON data; None for a function, which no file can hold."""
         if isinstance(value, Mapping):
-            return {str(layer): piece for layer, piece in value.items()}
-        return None if callable(value) else value
+            return {str(int(layer)): _plain(piece) for layer, piece in value.items()}
+        return None if callable(value) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int)):
+        return value
+    # NumPy's numbers, and whatever else was taken for a number.
+    return value.item() if hasattr(value, "item") else float(value)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from kflow.schedules import Schedule
@@ -49,6 +51,20 @@ def test_function():
 def test_to_json_keeps_constants():
     assert Schedule.to_json(0.5) == 0.5
     assert Schedule.to_json("rms") == "rms"
+    assert Schedule.to_json(None) is None
+
+
+@pytest.mark.parametrize(
+    "value", [np.int64(3), np.float32(3), np.float64(3), np.array(3.0), Fraction(3), 3], ids=repr
+)
+def test_to_json_makes_plain_numbers(value):
+    for setting in (value, {0: value}, {np.int64(0): value, 5.0: value}):
+        again = json.loads(json.dumps(Schedule.to_json(setting)))
+        assert Schedule(again, "p", positive)(7) == 3.0
+
+
+def test_to_json_makes_plain_text():
+    assert json.dumps(Schedule.to_json({0: np.str_("rms")})) == '{"0": "rms"}'
 
 
 @pytest.mark.parametrize("value", [{}, {1: 1.0}, {-1: 1.0, 0: 1.0}])
