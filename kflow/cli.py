@@ -12,14 +12,17 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kflow import __version__
+from kflow.datasets import DATASETS
 from kflow.errors import DivergenceError, SingularKernelError, StorageError
+from kflow.kernels import _KERNELS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,14 +35,6 @@ if TYPE_CHECKING:
 
     Estimator = KernelFlowClassifier | KernelFlowRegressor
 
-_KERNELS = (
-    "gaussian",
-    "laplacian",
-    "matern32",
-    "matern52",
-    "rational_quadratic",
-    "inverse_multiquadric",
-)
 _MODEL = "model.kflow"
 _SCHEDULE = "VALUE|0:VALUE,N:VALUE"
 
@@ -133,7 +128,7 @@ def main() -> None:
 @main.command()
 @click.option(
     "--dataset",
-    type=click.Choice(["digits", "mnist", "fashion-mnist"]),
+    type=click.Choice(DATASETS),
     help="A known data set.  [default: digits]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of its IDX files.")
@@ -158,7 +153,7 @@ def main() -> None:
 @click.option("--n-halves", type=int, help="Halves of a batch over which rho is averaged.")
 @click.option("--rank", type=int, help="Directions of the data to keep; 0: all.")
 @click.option("--scaling", type=click.Choice(["standard", "unit", "none"]), help="Of the data.")
-@click.option("--kernel", type=click.Choice(_KERNELS), help="K_1.  [default: gaussian]")
+@click.option("--kernel", type=click.Choice(list(_KERNELS)), help="K_1.  [default: gaussian]")
 @click.option("--length-scale", type=float, help="Of the kernel, in units of the scaled data.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Precision of the points.")
 @click.option(
@@ -256,7 +251,8 @@ def fit(
     if not no_save:
         _check_output(output, _output_bytes(estimator, points))
 
-    failure = None
+    failures = _Failures()
+    status = None
     with stop:
         note(
             f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
@@ -267,21 +263,32 @@ def fit(
             # Prediction replays the layers anyway; only the errors along the way need the test.
             follow = {"test": points.X_test} if classify else None
             estimator.fit(points.X_train, points.y_train, follow=follow)
-        except (DivergenceError, SingularKernelError) as error:
-            if not hasattr(estimator, "flow_") or estimator.flow_.n_layers_ == 0:
+        except (Exception, SystemExit) as error:  # Rich exits if nobody reads its progress bar
+            if not hasattr(estimator, "interpolant_") or estimator.flow_.n_layers_ == 0:
                 raise
-            failure = _one_line(error)
+            failures.add(error)
+            status = _status(error)
         seconds = time.perf_counter() - start
-        if points.feature_names is not None:  # so that the model finds its columns in any table
-            estimator.feature_names_in_ = np.array(points.feature_names, dtype=object)
         n_layers = estimator.flow_.n_layers_
-        status = "diverged" if failure else "complete"
-        if stop.requested and n_layers < estimator.n_layers:
+        if n_layers == estimator.n_layers:
+            status = "complete"
+        elif status is None:
             status = "interrupted"
             note(
                 f"Stopped after layer {n_layers} of {estimator.n_layers}: what was learnt so far is "
-                "evaluated" + ("" if no_save else " and saved") + " (Ctrl-C again aborts)"
+                + ("evaluated" if no_save else "saved and evaluated")
+                + " (Ctrl-C again aborts)"
             )
+        if points.feature_names is not None:  # so that the model finds its columns in any table
+            estimator.feature_names_in_ = np.array(points.feature_names, dtype=object)
+        unwritten = f"not everything could be written to {output}"
+        if not no_save:  # first of all, whatever happens to the rest
+            with failures.kept(unwritten):
+                estimator.save(output / _MODEL)
+                note(f"The model is in {output / _MODEL}")
+        evaluation: dict[str, Any] = {}
+        with failures.kept("the model could not be evaluated"):
+            evaluation = _evaluate(estimator, points, draws, np.random.default_rng([seed, 2]))
         results = {
             "kflow": __version__,
             "dataset": points.name,
@@ -290,21 +297,57 @@ def fit(
             "n_test": len(points.X_test),
             "status": status,
             "seconds": seconds,
-            **_evaluate(estimator, points, draws, np.random.default_rng([seed, 2])),
+            **evaluation,
             "model": _describe(estimator),
         }
         if curve is not None:
             results["curve"] = {"layers": curve.layers, "errors": curve.errors}
-        _print(results, as_json, _results_table)
         if not no_save:
-            _save(output, estimator, results, curve, note)
-            note(f"Model, results and pictures are in {output}")
-    if failure is not None:
-        raise click.ClickException(failure)
+            with failures.kept(unwritten):
+                (output / "results.json").write_text(_json(results) + "\n")
+                note(f"The results are in {output / 'results.json'}")
+            with failures.kept(unwritten):
+                _draw(output, estimator.flow_, curve, note)
+        try:  # last, because standard output may be closed
+            if evaluation:
+                _print(results, as_json, _results_table)
+        finally:
+            failures.tell()
+
+
+class _Failures:
+    """What went wrong in a run that goes on: told in one line at its end."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, error: BaseException, what: str = "") -> None:
+        known = isinstance(error, _FAILURES)
+        line = _one_line(error) if known else f"{type(error).__name__}: {_one_line(error)}"
+        self._lines.append(f"{what}: {line}" if what else line)
+
+    @contextmanager
+    def kept(self, what: str) -> Iterator[None]:
+        """Keep an exception for later."""
+        try:
+            yield
+        except Exception as error:
+            self.add(error, what)
+
+    def tell(self) -> None:
+        if self._lines:
+            raise click.ClickException("; ".join(dict.fromkeys(self._lines)))
+
+
+def _status(error: BaseException) -> str:
+    if isinstance(error, DivergenceError):
+        return "diverged"
+    return "singular" if isinstance(error, SingularKernelError) else "failed"
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    with suppress(OSError):  # nobody listens
+        click.echo(text, err=True)
 
 
 def _silent(text: str) -> None:
@@ -356,11 +399,12 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train = flow.points_
+    train, test = flow.points_, flow.follow_["test"]
+    predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
         train,
         points.y_train,
-        flow.follow_["test"],
+        test,
         points.y_test,
         kernel=flow.kernel_,
         nugget=estimator.interpolation_nugget,
@@ -370,6 +414,7 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     )
     return {
         "errors": [asdict(row) for row in errors],
+        "model_error": float((predicted != points.y_test).mean()),
         "class_distance_ratio": class_distance_ratio(train, points.y_train),
     }
 
@@ -407,31 +452,8 @@ def _results_table(results: Mapping[str, Any]) -> Table:
     for row in errors:
         shares = (row[name] for name in ("average", "min", "max", "std"))
         table.add_row(str(row["n_interpolation"]), *(f"{100 * share:.2f} %" for share in shares))
+    table.add_row(f"model: {model['n_interpolation']}", f"{100 * results['model_error']:.2f} %")
     return table
-
-
-def _save(
-    folder: Path,
-    estimator: Estimator,
-    results: Mapping[str, Any],
-    curve: ErrorCurve | None,
-    note: Callable[[str], None],
-) -> None:
-    """Write what can be written, then raise the first failure."""
-    writers = (
-        lambda: estimator.save(folder / _MODEL),
-        lambda: (folder / "results.json").write_text(_json(results) + "\n"),
-        lambda: _draw(folder, estimator.flow_, curve, note),
-    )
-    failure = None
-    for write in writers:
-        try:
-            write()
-        except OSError as error:
-            failure = failure or error
-    if failure is not None:
-        reason = failure.strerror or str(failure)
-        raise click.ClickException(f"not everything could be written to {folder}: {reason}")
 
 
 def _draw(
@@ -537,6 +559,7 @@ def _describe(model: Any) -> dict[str, Any]:
         "layers_per_second": flow.n_layers_ / seconds if seconds > 0.0 else None,
         "rho": {"first": rho[0], "last": rho[-1]} if len(rho) else None,
         "n_points": len(flow.points_),
+        **({} if model is flow else {"n_interpolation": len(model.interpolant_.centres)}),
         "n_features": int(model.n_features_in_),
         "n_dimensions": flow.n_features_in_,
         "settings": {

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +104,18 @@ def test_fit_writes_a_model_results_and_pictures(run, tmp_path):
     estimator = kflow.load(out / "model.kflow")
     assert estimator.flow_.n_layers_ == 6
     assert list(estimator.classes_) == list(range(10))
+
+
+def test_the_error_of_the_model_itself_is_told(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    table = run("fit", "--data", clouds, *SMALL, "--output", out).stdout
+    results = json.loads((out / "results.json").read_text())
+    with np.load(clouds) as data:
+        wrong = kflow.load(out / "model.kflow").predict(data["X_test"]) != data["y_test"]
+    assert results["model_error"] == pytest.approx(wrong.mean(), abs=1e-12)
+    assert results["model"]["n_interpolation"] == 120
+    (line,) = [line for line in table.splitlines() if "model: 120" in line]
+    assert f"{100 * wrong.mean():.2f} %" in line
 
 
 def test_json_is_all_that_stdout_gets(run, clouds):
@@ -252,17 +266,111 @@ def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeyp
     assert "training" not in result.stderr
 
 
-def test_a_full_disk_leaves_the_table_and_what_still_fits(run, clouds, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), ValueError("bad"), TypeError("worse")],
+    ids=repr,
+)
+@pytest.mark.parametrize("place", ["estimators.write_model", "plotting.plot_rho", "cli._json"])
+def test_what_cannot_be_written_leaves_the_table_and_the_rest(
+    error, place, run, clouds, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(f"kflow.{place}", fail)
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, *SMALL, "--output", out, code=1)
+    assert "interpolation points" in result.stdout
+    reason = getattr(error, "strerror", None) or str(error)
+    assert f"Error: not everything could be written to {out}: {reason}\n" in result.stderr
+    missing = {"estimators.write_model": "model.kflow", "cli._json": "results.json"}
+    written = {path.name for path in out.iterdir()}
+    assert {"model.kflow", "results.json"} - written == {missing.get(place)} - {None}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("kind", ["full", "closed"])
+def test_whoever_reads_the_output_the_files_are_written(
+    kind, stream, clouds, tmp_path, clean_environment
+):
+    if kind == "full":
+        place = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, place = os.pipe()
+        os.close(reader)
+    out = tmp_path / "out"
+    command = ("fit", "--data", clouds, *SMALL, "--threads", 1, "--output", out)
+    done = subprocess.run(
+        [sys.executable, "-c", "from kflow.cli import main; main()", *map(str, command)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: place},
+        timeout=120,
+        text=True,
+        env=clean_environment,
+    )
+    os.close(place)
+    assert done.returncode == 1
+    if stream == "stdout":
+        assert "Traceback" not in done.stderr
+    assert kflow.load(out / "model.kflow").flow_.n_layers_ == 6
+    assert json.loads((out / "results.json").read_text())["status"] == "complete"
+    assert (out / "errors.png").exists()
+
+
+def test_a_failed_evaluation_leaves_the_model(run, clouds, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("kflow.evaluation.class_distance_ratio", fail)
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, *SMALL, "--output", out, code=1)
+    assert result.stdout == ""
+    assert "Error: the model could not be evaluated: MemoryError\n" in result.stderr
+    assert kflow.load(out / "model.kflow").flow_.n_layers_ == 6
+    assert json.loads((out / "results.json").read_text())["curve"]["layers"] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (MemoryError(), "failed", "MemoryError"),
+        (RuntimeError("no threads"), "failed", "RuntimeError: no threads"),
+        (kflow.SingularKernelError("singular"), "singular", "singular"),
+        (kflow.DivergenceError("diverged"), "diverged", "diverged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_was_learnt_before_a_failure_is_kept(
+    error, status, line, run, clouds, tmp_path, monkeypatch
+):
+    def fail_late(flow, *arguments, run_layer=kflow.KernelFlow._run_layer):
+        if flow.n_layers_ == 4:
+            raise error
+        run_layer(flow, *arguments)
+
+    monkeypatch.setattr(kflow.KernelFlow, "_run_layer", fail_late)
+    out = tmp_path / "out"
+    result = run("fit", "--data", clouds, *SMALL, "--output", out, "--json", code=1)
+    assert result.stderr.endswith(f"Error: {line}\n")
+    results = json.loads(result.stdout)
+    assert results["status"] == status
+    assert 0 <= results["model_error"] < 0.5
+    assert results == json.loads((out / "results.json").read_text())
+    assert kflow.load(out / "model.kflow").flow_.n_layers_ == 4
+
+
+def test_every_failure_is_told(run, clouds, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("kflow.estimators.write_model", full)
-    out = tmp_path / "out"
-    result = run("fit", "--data", clouds, *SMALL, "--output", out, code=1)
-    assert "interpolation points" in result.stdout
-    assert f"not everything could be written to {out}: No space left on device" in result.stderr
-    assert "results.json" in {path.name for path in out.iterdir()}
-    assert "model.kflow" not in {path.name for path in out.iterdir()}
+    monkeypatch.setattr("kflow.cli._draw", full)
+    steps = ("--step", "fixed", "--step-size", "0:0.01,3:1e30")
+    result = run("fit", "--data", clouds, *SMALL, *steps, "--output", tmp_path / "out", code=1)
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: the flow diverged in layer 3")
+    assert last.count("No space left on device") == 1
 
 
 @pytest.mark.parametrize("data", ["clouds", "wave"])
@@ -342,13 +450,13 @@ def test_ctrl_c_ends_the_flow_and_keeps_it(start, tmp_path):
 def test_a_second_ctrl_c_aborts(start, tmp_path):
     process = start("--draws", 10**9)
     process.send_signal(signal.SIGINT)
-    wait_for(process, "Stopped")
+    wait_for(process, "The model is in")
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == "Aborted\n"
     assert stdout == ""
-    assert list((tmp_path / "kflow-output").iterdir()) == []
+    assert [path.name for path in (tmp_path / "kflow-output").iterdir()] == ["model.kflow"]
 
 
 # ---- predict and info -----------------------------------------------------------------------------
