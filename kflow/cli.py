@@ -5,8 +5,10 @@ Exit status: 0; 1 with one line ``Error: ...``; 2 for a malformed command line; 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 import signal
 import sys
@@ -391,6 +393,17 @@ def _check_output(folder: Path, n_bytes: int) -> None:
         )
 
 
+def _check_file(path: Path) -> None:
+    """Find out before the work whether its result can be written."""
+    place = path if path.exists() else path.parent
+    if not place.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+
 def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -506,6 +519,8 @@ def predict(model: Path, data: Path, target: str | None, output: Path | None) ->
     """
     if output is not None and output.suffix.lower() not in (".csv", ".npz"):
         raise click.UsageError("--output must end in .csv or .npz")
+    if output is not None:
+        _check_file(output)
 
     import numpy as np
 

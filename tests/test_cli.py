@@ -69,6 +69,18 @@ def test_version_and_help(run):
         assert "Usage" in run(command, "--help").stdout
 
 
+def test_the_package_runs_as_a_module(clean_environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "kflow", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"kflow, version {kflow.__version__}\n"
+
+
 def test_help_imports_nothing_heavy(run_python):
     done = run_python(
         """
@@ -533,6 +545,30 @@ def test_predict_explains_what_it_cannot_do(run, fitted, clouds, tmp_path):
     assert "must end in .csv" in run("predict", model, clouds, "--output", "x.txt", code=2).stderr
     np.savez(tmp_path / "wide.npz", X=np.ones((2, 5)))
     assert "X must have 4 columns" in run("predict", model, tmp_path / "wide.npz", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("nowhere/p.csv", "nowhere: No such file or directory"),
+        ("folder.npz", "folder.npz: Is a directory"),
+        ("locked.csv", "locked.csv: Permission denied"),
+    ],
+)
+def test_predict_finds_out_first_where_it_cannot_write(
+    output, message, run, clouds, tmp_path, monkeypatch
+):
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "locked.csv").write_text("kept")
+
+    def access(path, mode, may=os.access):  # root may write anywhere
+        return not ("locked" in str(path) and mode == os.W_OK) and may(path, mode)
+
+    monkeypatch.setattr(os, "access", access)
+    # There is no model either, which would be found next.
+    result = run("predict", "no.kflow", clouds, "--output", tmp_path / output, code=1)
+    assert result.stderr == f"Error: {tmp_path}/{message}\n"
+    assert (tmp_path / "locked.csv").read_text() == "kept"
 
 
 def test_info_of_an_estimator(run, fitted):
