@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,13 +20,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kflow._validation import FloatArray
+from kflow._validation import FloatArray, as_count, as_number, float_dtype
 from kflow.errors import ModelFileError
 from kflow.flow import Callback, KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
 from kflow.kernels import Kernel, from_dict
-from kflow.model_file import ModelReader, write_model
-from kflow.preprocessing import Preprocessing
+from kflow.model_file import ModelReader, damaged, write_model
+from kflow.operations import one_hot
+from kflow.preprocessing import Preprocessing, standardisation
 from kflow.schedules import Schedule
 
 __all__ = ["KernelFlowClassifier", "KernelFlowRegressor"]
@@ -70,7 +72,10 @@ _PARAMETERS = """
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
     layers : "memory", "none" or path
-        Where the flow keeps its layers. With "none" only the points of `fit` can be used.
+        Where the flow keeps its layers. With "none" the estimator can neither transform nor
+        predict: only ``flow_.points_`` and ``flow_.follow_`` are of use. A folder that holds
+        layers already is refused, so that every refit needs a fresh one and cross-validation,
+        which fits several times, needs "memory".
     callbacks : iterable of callable
         Called with the flow after every layer; a true result ends the flow.
     progress : bool
@@ -105,15 +110,17 @@ def _with_parameters(balanced: str) -> Callable[[_Class], _Class]:
     return decorate
 
 
+# What belongs to the run or the machine, not to the model, is not stored.
+_NOT_STORED = ("n_threads", "layers", "callbacks", "progress")
+
+
 def _json_parameter(name: str, value: Any) -> Any:
     if isinstance(value, Kernel):
         return value.to_dict()
     if name in ("nugget", "step", "step_size"):
         return Schedule.to_json(value)
-    if name == "layers":
-        return "memory"
-    if name in ("callbacks", "progress"):
-        return None
+    if name == "dtype":
+        return float_dtype(value).name
     if isinstance(value, np.generic):
         return value.item()
     return value if isinstance(value, (str, int, float, bool, type(None))) else None
@@ -175,13 +182,21 @@ class _KernelFlowEstimator(
         choose_rows: Callable[[np.random.Generator], npt.NDArray[np.intp]],
     ) -> None:
         """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
+        # What concerns the interpolant only must not fail after the flow.
+        if self.dtype is None:  # NumPy would take it for float64
+            raise ValueError("dtype must be 'float32' or 'float64', got None")
+        nugget = as_number(self.interpolation_nugget, "interpolation_nugget")
+        if nugget < 0.0:
+            raise ValueError(f"interpolation_nugget must not be negative, got {nugget!r}")
+        if follow is not None and not isinstance(follow, Mapping):
+            raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         flow_seed, rows_seed = np.random.SeedSequence(seed).spawn(2)
-        self._preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
+        preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
         flow = KernelFlow(
             self.kernel,
             n_layers=self.n_layers,
-            batch_size=min(self.batch_size, len(X)),
+            batch_size=min(as_count(self.batch_size, "batch_size", 4), len(X)),
             coarse_fraction=self.coarse_fraction,
             nugget=self.nugget,
             step=self.step,
@@ -195,23 +210,44 @@ class _KernelFlowEstimator(
             progress=self.progress,
         )
         followed = {
-            name: self._preprocessing(self._validated_like_fit(points))
-            for name, points in (follow or {}).items()
+            name: preprocessing(self._validated_like_fit(points))
+            for name, points in ({} if follow is None else follow).items()
         }
-        self.flow_ = flow
+
+        def keep() -> None:
+            self.__dict__.pop("interpolant_", None)
+            self._preprocessing = preprocessing
+            self.flow_ = flow
+            rows = choose_rows(np.random.default_rng(rows_seed))
+            self.interpolant_ = Interpolant(
+                flow.points_[rows],
+                targets[rows],
+                kernel=flow.kernel_,
+                nugget=nugget,
+                n_threads=self.n_threads,
+            )
+
         try:
-            flow.fit(self._preprocessing(X), targets, follow=followed)
-        finally:
-            # A flow that stopped early is at its last good layer: what it learnt is kept.
+            flow.fit(preprocessing(X), targets, follow=followed)
+        except BaseException:
+            # A flow that stopped early is at its last good layer: what it learnt is kept. If no
+            # interpolant can be made of it, the flow's own error says more about the reason.
             if flow.is_fitted:
-                rows = choose_rows(np.random.default_rng(rows_seed))
-                self.interpolant_ = Interpolant(
-                    flow.points_[rows],
-                    targets[rows],
-                    kernel=flow.kernel_,
-                    nugget=self.interpolation_nugget,
-                    n_threads=self.n_threads,
-                )
+                with suppress(Exception):
+                    keep()
+            raise
+        keep()
+
+    @contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """Bring back the earlier fit, whole, if what is inside fails before a flow has points."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            if self.__dict__.get("flow_") is before.get("flow_"):
+                self.__dict__ = before
+            raise
 
     def _validated_like_fit(self, X: Any) -> FloatArray:
         array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -258,8 +294,9 @@ class _KernelFlowEstimator(
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
-        Functions given as schedules, callbacks, and a `random_state` that is not an int are not
-        stored.
+        Functions given as schedules, a `random_state` that is not an int, `callbacks`, `progress`,
+        `n_threads` and the place of the layers are not stored: the last four are those of a new
+        estimator after `kflow.load`.
 
         Raises
         ------
@@ -272,6 +309,7 @@ class _KernelFlowEstimator(
             "parameters": {
                 name: _json_parameter(name, value)
                 for name, value in self.get_params(deep=False).items()
+                if name not in _NOT_STORED
             },
             "flow": flow_settings,
             "n_features_in": int(self.n_features_in_),
@@ -297,42 +335,46 @@ class _KernelFlowEstimator(
     def _own_arrays(self) -> dict[str, npt.NDArray[Any]]:
         raise NotImplementedError
 
-    def _set_own_arrays(self, reader: ModelReader) -> None:
+    def _set_own_arrays(self, reader: ModelReader, n_outputs: int) -> None:
         raise NotImplementedError
 
     @classmethod
     def _import(cls, reader: ModelReader) -> _KernelFlowEstimator:
-        try:
+        with damaged("settings"):
             parameters = dict(reader.settings["parameters"])
             if parameters.get("kernel") is not None:
                 parameters["kernel"] = from_dict(parameters["kernel"])
-            parameters["callbacks"] = ()
-            parameters["progress"] = False
             estimator = cls(**parameters)
             flow_settings = reader.settings["flow"]
-            estimator.n_features_in_ = int(reader.settings["n_features_in"])
+            n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
             interpolant = reader.settings["interpolant"]
-            kernel, nugget = from_dict(interpolant["kernel"]), float(interpolant["nugget"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the model's settings are damaged: {error}") from None
+            kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
+        estimator.n_features_in_ = n_features
         estimator.flow_ = KernelFlow._import(reader, flow_settings)
-        estimator.interpolant_ = Interpolant.from_coefficients(
-            reader.array("interpolant_centres", ndim=2),
-            reader.array("interpolant_coefficients", ndim=2),
-            kernel=kernel,
-            nugget=nugget,
-        )
+        dimension = estimator.flow_.n_features_in_
         estimator._preprocessing = Preprocessing.from_arrays(
             {
                 name: reader.array(f"preprocessing_{name}")
                 for name in Preprocessing.ARRAYS
                 if f"preprocessing_{name}" in reader
-            }
+            },
+            n_features,
+            dimension,
         )
+        centres = reader.array("interpolant_centres", ndim=2)
+        coefficients = reader.array("interpolant_coefficients", ndim=2)
+        if centres.shape[1] != dimension:
+            raise ModelFileError("the model's interpolant does not fit its flow")
+        with damaged("interpolant"):
+            estimator.interpolant_ = Interpolant.from_coefficients(
+                centres, coefficients, kernel=kernel, nugget=nugget
+            )
         if "feature_names" in reader:
             names = reader.array("feature_names", ndim=1)
+            if len(names) != n_features or names.dtype.kind != "U":
+                raise ModelFileError("the model's feature names do not fit its features")
             estimator.feature_names_in_ = names.astype(object)
-        estimator._set_own_arrays(reader)
+        estimator._set_own_arrays(reader, coefficients.shape[1])
         return estimator
 
 
@@ -398,24 +440,40 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         ------
         DivergenceError
             If a layer diverges. The estimator is then fitted with the last good layer.
+        FileExistsError
+            If `layers` is a folder that holds layers already.
+        SingularKernelError
+            If a batch's kernel matrix is numerically singular: as for DivergenceError. If that of
+            the interpolant is: ``flow_`` is the new flow, but there is no interpolant.
         StorageError
             If the layers will not fit where they are to be kept: found before the first layer.
         TypeError, ValueError
             For arguments of the wrong kind, shape or values, naming them.
+
+        Notes
+        -----
+        A fit that fails before the flow has points, as for wrong arguments, leaves an earlier fit as
+        it was.
         """
-        points, labels = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=4
-        )
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y has one class only ({self.classes_[0]!r}), a classifier needs at least two"
+        with self._replacing():
+            points, labels = validate_data(
+                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=4
             )
-        targets = np.eye(len(self.classes_))[codes]
-        if self.n_interpolation is not None:  # fails before the flow, not after it
-            balanced_subset(labels, self.n_interpolation, np.random.default_rng(0))
-        self._fit(points, targets, follow, lambda rng: self._interpolation_rows(codes, rng))
+            check_classification_targets(labels)
+            self.classes_, codes = np.unique(labels, return_inverse=True)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"y has one class only ({self.classes_[0]!r}), a classifier needs at least two"
+                )
+            if self.n_interpolation is not None:  # fails before the flow, not after it
+                wanted = as_count(self.n_interpolation, "n_interpolation", 1)
+                try:
+                    balanced_subset(labels, wanted, np.random.default_rng(0))
+                except ValueError as error:
+                    raise ValueError(f"n_interpolation: {error}") from None
+            self._fit(
+                points, one_hot(codes), follow, lambda rng: self._interpolation_rows(codes, rng)
+            )
         return self
 
     def _interpolation_rows(
@@ -452,9 +510,9 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
             classes = classes.astype(np.str_)
         return {"classes": classes}
 
-    def _set_own_arrays(self, reader: ModelReader) -> None:
+    def _set_own_arrays(self, reader: ModelReader, n_outputs: int) -> None:
         self.classes_ = reader.array("own_classes", ndim=1)
-        if len(self.classes_) != self.interpolant_.coefficients.shape[1]:
+        if len(self.classes_) != n_outputs:
             raise ModelFileError("the model's classes do not fit its interpolant")
 
 
@@ -499,34 +557,33 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
 
         Raises
         ------
-        DivergenceError, StorageError, TypeError, ValueError
+        DivergenceError, FileExistsError, SingularKernelError, StorageError, TypeError, ValueError
             As for `KernelFlowClassifier.fit`.
         """
-        points, values = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=4,
-            multi_output=True,
-            y_numeric=True,
-        )
-        values = np.asarray(values, dtype=np.float64)
-        self._one_dimensional = values.ndim == 1
-        targets = values.reshape(len(values), -1)
-        self._target_mean = targets.mean(axis=0)
-        spread = targets.std(axis=0)
-        self._target_scale = np.where(spread > 0.0, spread, 1.0)
-        targets = (targets - self._target_mean) / self._target_scale
-        n = len(points)
-        wanted = (
-            min(n, _MAX_INTERPOLATION) if self.n_interpolation is None else self.n_interpolation
-        )
-        if not 1 <= wanted <= n:
-            raise ValueError(f"n_interpolation={wanted} must lie between 1 and the {n} rows of X")
-        self._fit(
-            points, targets, follow, lambda rng: np.sort(rng.choice(n, wanted, replace=False))
-        )
+        with self._replacing():
+            points, values = validate_data(
+                self,
+                X,
+                y,
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=4,
+                multi_output=True,
+                y_numeric=True,
+            )
+            values = np.asarray(values, dtype=np.float64)
+            self._one_dimensional = values.ndim == 1
+            targets = values.reshape(len(values), -1)
+            self._target_mean, self._target_scale = standardisation(targets, "y")
+            targets = (targets - self._target_mean) / self._target_scale
+            n = len(points)
+            wanted = min(n, _MAX_INTERPOLATION)
+            if self.n_interpolation is not None:
+                wanted = as_count(self.n_interpolation, "n_interpolation", 1)
+            if wanted > n:
+                raise ValueError(f"n_interpolation={wanted} exceeds the {n} rows of X")
+            self._fit(
+                points, targets, follow, lambda rng: np.sort(rng.choice(n, wanted, replace=False))
+            )
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -548,7 +605,14 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
             "one_dimensional": np.array([self._one_dimensional]),
         }
 
-    def _set_own_arrays(self, reader: ModelReader) -> None:
-        self._target_mean = reader.array("own_target_mean", ndim=1)
-        self._target_scale = reader.array("own_target_scale", ndim=1)
-        self._one_dimensional = bool(reader.array("own_one_dimensional", ndim=1)[0])
+    def _set_own_arrays(self, reader: ModelReader, n_outputs: int) -> None:
+        mean = reader.array("own_target_mean", ndim=1)
+        scale = reader.array("own_target_scale", ndim=1)
+        one_dimensional = reader.array("own_one_dimensional", ndim=1)
+        for array, length in ((mean, n_outputs), (scale, n_outputs), (one_dimensional, 1)):
+            if len(array) != length or array.dtype.kind not in "fb" or not np.isfinite(array).all():
+                raise ModelFileError("the model's targets do not fit its interpolant")
+        self._target_mean, self._target_scale = mean, scale
+        self._one_dimensional = bool(one_dimensional[0])
+        if self._one_dimensional and n_outputs != 1:
+            raise ModelFileError("the model's targets do not fit its interpolant")

@@ -28,7 +28,7 @@ from kflow._validation import (
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Kernel, check_kernel, from_dict
 from kflow.layers import LayerStore, MemoryLayers, NoLayers, open_layers
-from kflow.model_file import ModelReader, write_model
+from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.schedules import Schedule
 
@@ -108,8 +108,10 @@ class KernelFlow:
     step_size : float, mapping or callable
         p, positive. May be a schedule.
     n_halves : int
-        Coarse subsets of one batch over which rho and its gradient are averaged. They come in
-        complementary pairs; each further one costs a factorisation of a coarse matrix.
+        Coarse subsets of one batch over which rho and its gradient are averaged. They come in pairs
+        from the two ends of one order of the batch: complementary for ``coarse_fraction=0.5`` and an
+        even `batch_size`, else they overlap or leave points out. Each further one costs a
+        factorisation of a coarse matrix.
     dtype : {"float32", "float64"}
         Precision of the points. The algebra on the batch is always in float64.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
@@ -117,8 +119,9 @@ class KernelFlow:
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
     layers : "memory", "none" or path
-        Where layers are kept for `transform`: 2 batch_size d numbers for each. A path is a folder
-        for `kflow.layers.DiskLayers`.
+        Where layers are kept for `transform`: 2 batch_size d numbers for each. With "none" only
+        `points_` and `follow_` are of use. A path is a folder for `kflow.layers.DiskLayers`, which
+        must not hold layers yet: every `fit` needs a fresh one.
     callbacks : iterable of callable
         Each is called with the flow after every layer; a true result ends the run.
     progress : bool
@@ -234,6 +237,8 @@ class KernelFlow:
         ------
         DivergenceError
             If a layer diverges; the flow stays at the last good layer.
+        FileExistsError
+            If `layers` is a folder that holds layers already.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
@@ -550,7 +555,7 @@ class KernelFlow:
 
     @classmethod
     def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
-        try:
+        with damaged("settings"):
             # A schedule that was a function is missing: using it is an error that says so.
             schedules = {
                 name: _MissingSchedule(name) if settings[name] is None else settings[name]
@@ -566,13 +571,13 @@ class KernelFlow:
                 step=schedules["step"],
                 step_size=schedules["step_size"],
                 n_halves=settings["n_halves"],
-                dtype=settings["dtype"],
+                dtype=str(settings["dtype"]),
             )
             generator = _generator(settings["random_state"])
             names = [str(name) for name in settings["follow"]]
+            if "" in names or len(set(names)) < len(names):
+                raise ValueError(f"follow: {names}")
             n_stored = int(settings["n_stored"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the model's settings are damaged: {error}") from None
 
         def numbers(name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
             array = reader.array(name, ndim=ndim)
@@ -580,28 +585,34 @@ class KernelFlow:
                 raise ModelFileError(f"the model's {name} are damaged: dtype {array.dtype}")
             return np.ascontiguousarray(array, dtype)
 
-        points = numbers("points", flow.dtype)
-        targets = numbers("targets", "float64")
+        with damaged("points and targets"):
+            points = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
+            n, d = points.shape
+            if n < flow.batch_size:
+                raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
+            targets = as_matrix(numbers("targets", "float64"), "targets", dtype="float64", n_rows=n)
         history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
-        shape = (2, flow.batch_size, points.shape[1])
+        shape = (2, flow.batch_size, d)
         n_layers = len(history[0])
         uneven = any(len(values) != n_layers for values in history)
-        if len(targets) != len(points) or n_stored not in (0, n_layers) or uneven:
+        if n_stored not in (0, n_layers) or uneven:
             raise ModelFileError("the model's arrays do not fit together")
         store: LayerStore = NoLayers()
         if n_stored:
-            store = MemoryLayers(flow.batch_size, points.shape[1], np.dtype(flow.dtype))
+            store = MemoryLayers(flow.batch_size, d, np.dtype(flow.dtype))
             for number, layer in enumerate(reader.layers("layer", n_stored)):
                 if layer.shape != shape or layer.dtype != np.dtype(flow.dtype):
                     raise ModelFileError("the model's layers do not fit its points")
-                store.put(number, layer[0], layer[1])
+                with damaged("layers"):
+                    layer = as_matrix(layer.reshape(-1, d), "layers", dtype=flow.dtype)
+                store.put(number, *layer.reshape(shape))
         else:
             flow.layers = "none" if n_layers else "memory"
             store = open_layers(flow.layers, *shape[1:], np.dtype(flow.dtype))
         sets = {"": points}
         for number, name in enumerate(names):
             sets[name] = numbers(f"follow{number}", flow.dtype)
-            if sets[name].shape[1] != points.shape[1]:
+            if sets[name].shape[1] != d:
                 raise ModelFileError("the model's arrays do not fit together")
         records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
         flow._begin(kernel, sets, targets, store, generator, records)
@@ -661,4 +672,8 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
         raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = _unplain(state)
+    # NumPy does not check where in its buffer a generator is, and would read beyond it.
+    inner = bits.state["state"]
+    if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
+        raise ValueError("the bit generator's position is outside its buffer")
     return np.random.Generator(bits)

@@ -12,6 +12,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,21 @@ import numpy.typing as npt
 
 from kflow.errors import ModelFileError
 
-__all__ = ["ModelReader", "write_model"]
+__all__ = ["ModelReader", "damaged", "write_model"]
 
 _FORMAT = "kflow-model"
 _VERSION = 1
+
+
+@contextmanager
+def damaged(part: str) -> Iterator[None]:
+    """Raise ModelFileError, naming a part of the model, for whatever damaged data raises inside."""
+    try:
+        yield
+    except (MemoryError, ModelFileError):
+        raise
+    except Exception as error:  # RNG states alone raise five kinds
+        raise ModelFileError(f"the model's {part} cannot be used: {error}") from None
 
 
 def write_model(
@@ -107,12 +119,9 @@ class ModelReader:
             version = int(header["version"])
             self.kind: str = str(header["kind"])
             self.settings: dict[str, Any] = dict(header["settings"])
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # among them RecursionError and OverflowError
             self._archive.close()
             raise ModelFileError(f"{self._path} is not a kflow model file: {error}") from None
-        except ModelFileError:
-            self._archive.close()
-            raise
         if version > _VERSION:
             self._archive.close()
             raise ModelFileError(f"{self._path} was written by a newer kflow: upgrade to read it")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray
-from kflow.errors import ModelFileError
+from kflow.model_file import damaged
 
 __all__ = ["Preprocessing", "standardisation"]
 
@@ -33,18 +33,26 @@ def _unit_rows(X: FloatArray) -> FloatArray:
 
 
 def standardisation(
-    X: FloatArray,
+    X: FloatArray, name: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return mean and standard deviation of each column.
 
     The deviation of a column that is constant, but for rounding errors, is given as 1.
+
+    Raises
+    ------
+    ValueError
+        If the squares overflow.
     """
-    # From the first row, the differences of a constant column are exactly zero.
-    origin = X[0].astype(np.float64)
-    sums = sum((X[rows] - origin).sum(axis=0) for rows in _chunks(len(X)))
-    mean = origin + sums / len(X)
-    squares = sum(np.square(X[rows] - mean).sum(axis=0) for rows in _chunks(len(X)))
-    spread = np.sqrt(squares / len(X))
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From the first row, the differences of a constant column are exactly zero.
+        origin = X[0].astype(np.float64)
+        sums = sum((X[rows] - origin).sum(axis=0) for rows in _chunks(len(X)))
+        mean = origin + sums / len(X)
+        squares = sum(np.square(X[rows] - mean).sum(axis=0) for rows in _chunks(len(X)))
+        spread = np.sqrt(squares / len(X))
+    if not np.isfinite(spread).all():
+        raise ValueError(f"{name} has values too large to be scaled")
     noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
     return mean, np.where(spread > noise, spread, 1.0)
 
@@ -96,7 +104,7 @@ class Preprocessing:
         d = X.shape[1]
         mean = scale = None
         if scaling == "standard":
-            mean, scale = standardisation(X)
+            mean, scale = standardisation(X, "X")
         scaled = cls(unit=scaling == "unit", mean=mean, scale=scale)
         if rank is None:
             return scaled
@@ -138,9 +146,35 @@ class Preprocessing:
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Preprocessing:
-        """Return the map that `to_arrays` described."""
-        try:
+    def from_arrays(
+        cls, arrays: dict[str, npt.NDArray[Any]], n_features: int, dimension: int
+    ) -> Preprocessing:
+        """Return the map that `to_arrays` described, from so many features to that dimension.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no such map.
+        """
+        with damaged("preprocessing"):
+            shapes = {
+                "unit": (),
+                "mean": (n_features,),
+                "scale": (n_features,),
+                "basis": (n_features, dimension),
+                "energy_dropped": (),
+            }
+            for name, array in arrays.items():
+                if array.shape != shapes[name] or array.dtype.kind not in "fb":
+                    raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} is not finite")
+            if ("mean" in arrays) != ("scale" in arrays):
+                raise ValueError("mean and scale belong together")
+            if "scale" in arrays and not (arrays["scale"] > 0.0).all():
+                raise ValueError("scale is not positive")
+            if "basis" not in arrays and n_features != dimension:
+                raise ValueError(f"{n_features} features do not become {dimension} without a basis")
             return cls(
                 bool(arrays["unit"]),
                 arrays.get("mean"),
@@ -148,5 +182,3 @@ class Preprocessing:
                 arrays.get("basis"),
                 float(arrays["energy_dropped"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the model's preprocessing is damaged: {error}") from None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import pytest
 
 import kflow
 from kflow import KernelFlow, ModelFileError, kernels, model_file
+from kflow import flow as flow_module
 from kflow.model_file import ModelReader, write_model
 
 KERNEL = kernels.RationalQuadratic(1.5, alpha=0.7)
@@ -318,10 +320,16 @@ def test_damaged_header(saved, change):
         {"batch_size": 5},
         {"dtype": "object"},
         {"dtype": "float32"},
+        {"dtype": None},
+        {"n_layers": float("inf")},
+        {"n_stored": float("inf")},
+        {"n_stored": float("nan")},
         {"nugget": -1},
         {"step": "newton"},
         {"follow": ["one", "two"]},
         {"follow": 3},
+        {"follow": [""]},
+        {"random_state": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}}},
         {"random_state": {}},
         {"random_state": {"bit_generator": "default_rng"}},
         {"random_state": {"bit_generator": "PCG64", "state": 3}},
@@ -345,14 +353,19 @@ def test_damaged_settings(saved, change):
         ("points", np.full((30, 3), "a")),
         ("points", np.full((30, 3), 1j)),
         ("points", np.ones((30, 2))),
+        ("points", np.full((30, 3), np.nan)),
+        ("points", np.ones((30, 0))),
         ("targets", np.ones((29, 1))),
         ("targets", np.full((30, 1), "a")),
+        ("targets", np.full((30, 1), np.inf)),
+        ("targets", np.ones((30, 0))),
         ("history_rho", None),
         ("history_step", np.ones(7)),
         ("history_rho", np.array(["a"])),
         ("layer000000", None),
         ("layer000000", np.ones((2, 12, 4))),
         ("layer000000", np.ones((2, 12, 3), np.float32)),
+        ("layer000000", np.full((2, 12, 3), np.nan)),
         ("follow0", None),
         ("follow0", np.ones((5, 4))),
         ("follow0", np.full((5, 3), "a")),
@@ -363,6 +376,53 @@ def test_damaged_arrays(saved, tmp_path, name, value):
     rewrite(saved, arrays={name: None if value is None else npy(value, tmp_path)})
     with pytest.raises(ModelFileError):
         kflow.load(saved)
+
+
+@pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_damaged_random_states(rng, tmp_path, bits):
+    flow, _ = make_flow(rng, random_state=np.random.Generator(getattr(np.random, bits)(3)))
+    path = tmp_path / "model"
+    flow.save(path)
+    good = kflow.load(path)._rng.bit_generator.state
+
+    def spoil(state, value):
+        """Put a value in place of each part of the state in turn."""
+        for key, part in state.items():
+            if key not in ("array", "dtype"):
+                yield {**state, key: value}
+            if isinstance(part, dict):
+                yield from ({**state, key: spoilt} for spoilt in spoil(part, value))
+
+    for value in (-1, 10**6, 2**200, None, "a", [1], {}, 1e300, {"array": [-1], "dtype": "<u8"}):
+        for state in spoil(flow_module._plain(good), value):
+            rewrite(path, header=lambda header, s=state: header["settings"].update(random_state=s))
+            # What the generator takes is a state like any other.
+            with contextlib.suppress(ModelFileError):
+                kflow.load(path).run(1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"format": "kflow-model", "version": 1e999, "kind": "KernelFlow"}', "1e999"],
+    ids=["deep", "infinite version", "infinite"],
+)
+def test_headers_that_are_no_header(saved, text):
+    with zipfile.ZipFile(saved, "w") as archive:
+        archive.writestr("model.json", text)
+    with pytest.raises(ModelFileError, match="is not a kflow model file"):
+        kflow.load(saved)
+
+
+def test_arrays_of_any_order(saved, tmp_path):
+    before = kflow.load(saved)
+    with np.load(saved) as arrays:
+        spoilt = {
+            name: npy(np.asfortranarray(arrays[name]), tmp_path)
+            for name in ("points", "targets", "follow0", "layer000000")
+        }
+    rewrite(saved, arrays=spoilt)
+    X = np.ones((2, 3))
+    assert_same(kflow.load(saved).run(1), before.run(1), X)
 
 
 def test_an_array_that_claims_to_be_huge(saved):
@@ -378,6 +438,81 @@ def test_trailing_data_in_an_array(saved, tmp_path):
     rewrite(saved, arrays={"targets": npy(np.ones((30, 1)), tmp_path) + b"more"})
     with pytest.raises(ModelFileError, match="more data"):
         kflow.load(saved)
+
+
+# ---- damaged estimators -----------------------------------------------------------------------
+
+
+@pytest.fixture(params=["classifier", "regressor"])
+def estimator(request, rng):
+    X = rng.normal(size=(20, 4))
+    settings = {"n_layers": 2, "batch_size": 8, "random_state": 0, "rank": 3}
+    if request.param == "regressor":
+        return kflow.KernelFlowRegressor(**settings).fit(X, X[:, :2])
+    return kflow.KernelFlowClassifier(**settings).fit(X, X[:, 0] > 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": None},
+        {"parameters": {"unknown": 1}},
+        {"parameters": {"kernel": "gaussian"}},
+        {"flow": None},
+        {"flow": {}},
+        {"n_features_in": 3},
+        {"n_features_in": "four"},
+        {"n_features_in": float("inf")},
+        {"interpolant": None},
+        {"interpolant": {"kernel": {"kernel": "gaussian", "length_scale": 1.0}, "nugget": -1}},
+        {"interpolant": {"kernel": {"kernel": "gaussian", "length_scale": -1.0}, "nugget": 1}},
+    ],
+    ids=str,
+)
+def test_damaged_settings_of_an_estimator(estimator, tmp_path, change):
+    estimator.save(tmp_path / "model")
+    rewrite(tmp_path / "model", header=lambda header: header["settings"].update(change))
+    with pytest.raises(ModelFileError):
+        kflow.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("interpolant_centres", None),
+        ("interpolant_centres", np.ones((20, 4))),
+        ("interpolant_centres", np.ones((19, 3))),
+        ("interpolant_centres", np.full((20, 3), np.nan)),
+        ("interpolant_centres", np.full((20, 3), "a")),
+        ("interpolant_coefficients", None),
+        ("interpolant_coefficients", np.ones((20, 3))),
+        ("interpolant_coefficients", np.ones((20, 0))),
+        ("interpolant_coefficients", np.full((20, 2), np.inf)),
+        ("preprocessing_unit", None),
+        ("preprocessing_mean", np.zeros(3)),
+        ("preprocessing_scale", np.ones(5)),
+        ("preprocessing_basis", np.ones((3, 3))),
+        ("preprocessing_basis", np.ones((4, 2))),
+        ("preprocessing_basis", None),
+        ("feature_names", np.array(["a", "b"])),
+        ("feature_names", np.arange(4)),
+        ("own_classes", np.arange(3)),
+        ("own_target_mean", np.zeros(1)),
+        ("own_target_scale", np.full(2, np.nan)),
+        ("own_one_dimensional", np.zeros(0, bool)),
+        ("own_one_dimensional", np.ones(1, bool)),
+    ],
+    ids=lambda value: "missing" if value is None else str(getattr(value, "shape", value)),
+)
+def test_damaged_arrays_of_an_estimator(estimator, tmp_path, name, value):
+    estimator.save(tmp_path / "model")
+    classifier = isinstance(estimator, kflow.KernelFlowClassifier)
+    if name.startswith("own_") and classifier != (name == "own_classes"):
+        return
+    content = None if value is None else npy(value, tmp_path)
+    rewrite(tmp_path / "model", arrays={name: content})
+    with pytest.raises(ModelFileError):
+        kflow.load(tmp_path / "model")
 
 
 # ---- disks that fill up -----------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from kflow import _core
+from kflow.errors import ModelFileError
 from kflow.preprocessing import Preprocessing, standardisation
 
 # More than one chunk of rows, and a last one that is not full.
@@ -41,7 +42,7 @@ def test_nothing_is_no_copy(X):
 @pytest.mark.parametrize("value", [0.1, 1e8 / 3, -7.0, 0.0])
 def test_constant_columns_keep_their_scale(X, value):
     X[:, 2] = value
-    mean, scale = standardisation(X)
+    mean, scale = standardisation(X, "X")
     assert mean[2] == X[0, 2]
     assert scale[2] == 1.0
     scaled = Preprocessing.fit(X, scaling="standard", rank=None)(X)
@@ -51,7 +52,15 @@ def test_constant_columns_keep_their_scale(X, value):
 def test_columns_that_vary_by_rounding_errors_keep_their_scale(X, rng):
     X[:, 2] = np.asarray(0.1, X.dtype) * (1 + np.finfo(X.dtype).eps * rng.integers(-1, 2, N))
     assert len(np.unique(X[:, 2])) > 1
-    assert standardisation(X)[1][2] == 1.0
+    assert standardisation(X, "X")[1][2] == 1.0
+
+
+def test_values_too_large_to_be_squared():
+    X = np.array([[1.0, 1e200], [2.0, 0.0], [3.0, -1e200]])
+    with pytest.raises(ValueError, match="X has values too large to be scaled"):
+        Preprocessing.fit(X, scaling="standard", rank=None)
+    with pytest.raises(ValueError, match="y has values"):
+        standardisation(X * 1e108, "y")
 
 
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
@@ -144,3 +153,47 @@ def test_rank_must_be_whole(X, rank):
 def test_rank_must_lie_within_the_features(X, rank):
     with pytest.raises(ValueError, match="rank must lie between 1 and the 6 features"):
         Preprocessing.fit(X, scaling=None, rank=rank)
+
+
+# ---- as arrays --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+@pytest.mark.parametrize("rank", [None, 3])
+def test_arrays_there_and_back(X, scaling, rank):
+    preprocessing = Preprocessing.fit(X, scaling=scaling, rank=rank)
+    again = Preprocessing.from_arrays(preprocessing.to_arrays(), 6, rank or 6)
+    np.testing.assert_array_equal(again(X), preprocessing(X))
+    assert again.energy_dropped == preprocessing.energy_dropped
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("unit", None),
+        ("unit", np.array([True])),
+        ("mean", None),
+        ("mean", np.zeros(5)),
+        ("mean", np.full(6, np.nan)),
+        ("mean", np.full(6, "a")),
+        ("scale", None),
+        ("scale", np.ones((6, 1))),
+        ("scale", np.zeros(6)),
+        ("basis", None),
+        ("basis", np.ones((5, 3))),
+        ("basis", np.ones((6, 4))),
+        ("basis", np.full((6, 3), np.inf)),
+        ("basis", np.full((6, 3), 1j)),
+        ("energy_dropped", None),
+        ("energy_dropped", np.ones(2)),
+    ],
+    ids=lambda value: "missing" if value is None else str(getattr(value, "shape", value)),
+)
+def test_damaged_arrays(X, name, value):
+    arrays = Preprocessing.fit(X, scaling="standard", rank=3).to_arrays()
+    if value is None:
+        del arrays[name]
+    else:
+        arrays[name] = value
+    with pytest.raises(ModelFileError, match="preprocessing"):
+        Preprocessing.from_arrays(arrays, 6, 3)
