@@ -141,8 +141,6 @@ class _SingleThreadedBlas:
             from scipy.linalg import cython_blas, cython_lapack
 
             _core.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
-        if not _core.has_blas():
-            return []
         return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
     def __enter__(self) -> None:

@@ -74,7 +74,7 @@ def as_count(value: Any, name: str, lowest: int) -> int:
 def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
     """Return float32 or float64."""
     try:
-        resolved = np.dtype(dtype)
+        resolved = np.dtype(object if dtype is None else dtype)  # None would be float64
     except TypeError:
         resolved = np.dtype(object)
     if resolved not in _DTYPES:
