@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the rows and the machine here")
     args = parser.parse_args()
     print(
-        "     N   N_f    d   dtype    gemm s  GFLOP/s  exp ns   move s  GFLOP/s  ns/pair  fraction"
+        "     N   N_f    d   dtype  gemm GF/s  exp ns   move s  GFLOP/s  ns/pair fraction products"
     )
     rows = []
     for n in args.n:
