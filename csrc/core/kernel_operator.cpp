@@ -32,7 +32,7 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
     q_ = c.cols;
     c_ = c;
     direct_ = d_ <= kDirectDimension && q_ <= kDirectDimension;
-    const bool own_gemm = !direct_ && !blas().complete();
+    own_gemm_ = simd().own_gemm_is_faster || !blas().complete();
     const Index m_padded = padded(m_);
 
     shift_.assign(size(d_), T(0));
@@ -53,35 +53,27 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
             largest_norm_ = std::max(largest_norm_, norms_[size(j)]);
         }
     }
-    if (direct_ || own_gemm) {
-        const MatrixView<const T> source = direct_ ? z : MatrixView<const T>(z_.data(), m_, d_);
-        zt_.assign(size(d_ * m_padded), T(0));
-        for (Index j = 0; j < m_; ++j) {
-            for (Index k = 0; k < d_; ++k) {
-                zt_[size(k * m_padded + j)] = source(j, k);
-            }
-        }
-    }
     if (direct_) {
+        zt_.assign(size(d_ * m_padded), T(0));
         ct_.assign(size(q_ * m_padded), T(0));
         for (Index j = 0; j < m_; ++j) {
+            for (Index k = 0; k < d_; ++k) {
+                zt_[size(k * m_padded + j)] = z(j, k);
+            }
             for (Index p = 0; p < q_; ++p) {
                 ct_[size(p * m_padded + j)] = c(j, p);
             }
         }
-    } else if (own_gemm) {
-        const Index q_padded = padded(q_);
-        ct_.assign(size(m_ * q_padded), T(0));
-        for (Index j = 0; j < m_; ++j) {
-            std::copy(c.row(j), c.row(j) + q_, ct_.data() + j * q_padded);
-        }
+    } else if (own_gemm_) {
+        z_panels_.pack_transposed({z_.data(), m_, d_});
+        c_panels_.pack({c.data, q_ > 0 ? m_ : 0, q_, c.stride});
     }
 }
 
 template <class T>
 Index KernelOperator<T>::tile_rows() const {
     const Index rows = kTileElements / std::max<Index>(m_, 1);
-    return std::clamp<Index>(rows / 16 * 16, 32, 512);
+    return std::clamp<Index>(rows / 48 * 48, 48, 480);  // whole blocks of the gemm
 }
 
 template <class T>
@@ -117,10 +109,10 @@ void KernelOperator<T>::tile_by_gemm(MatrixView<const T> x, MatrixView<T> k, T* 
     for (Index i = 0; i < x.rows; ++i) {
         x_norms[i] = routines.centre(x.row(i), shift_.data(), centred.row(i), d_);
     }
-    if (blas().complete()) {
-        gemm_nt<T>(centred, MatrixView<const T>(z_.data(), m_, d_), k);
+    if (own_gemm_) {
+        routines.gemm(centred, z_panels_.data(), k);
     } else {
-        routines.gemm(centred, {zt_.data(), d_, m_, padded(m_)}, k);
+        gemm_nt<T>(centred, MatrixView<const T>(z_.data(), m_, d_), k);
     }
     for (Index i = 0; i < x.rows; ++i) {
         if (cancellation_matters(x_norms[i])) {
@@ -144,10 +136,10 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
     }
     const MatrixView<T> k(scratch + gram_scratch(x.rows), x.rows, m_);
     tile_by_gemm(x, k, scratch);
-    if (blas().complete()) {
-        gemm_nn<T>(k, c_, out);
+    if (own_gemm_) {
+        routines.gemm(k, c_panels_.data(), out);
     } else {
-        routines.gemm(k, {ct_.data(), m_, q_, padded(q_)}, out);
+        gemm_nn<T>(k, c_, out);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "core/panels.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
@@ -23,8 +24,7 @@ constexpr Index kDirectDimension = 6;
 template <class T>
 class KernelOperator {
    public:
-    /// `c` may be a null view when only gram() is wanted. Keeps no reference to z or c unless
-    /// gemm-sized, in which case they must outlive the use.
+    /// `c` may be a null view when only gram() is wanted. It must outlive the use.
     void prepare(MatrixView<const T> z, MatrixView<const T> c, const Kernel& kernel);
 
     /// Rows that one call of apply() should be given: a tile that stays in the second-level cache.
@@ -47,11 +47,14 @@ class KernelOperator {
 
     Kernel kernel_;
     bool direct_ = false;
+    bool own_gemm_ = false;
     Index m_ = 0, d_ = 0, q_ = 0;
     MatrixView<const T> c_;
     std::vector<T> z_;      // (m, d) centred, for the gemm
-    std::vector<T> zt_;     // (d, padded m), where the engine's own kernels read it
-    std::vector<T> ct_;     // (q, padded m) for direct_apply, or (m, padded q) for the own gemm
+    std::vector<T> zt_;     // (d, padded m), for the direct sums
+    std::vector<T> ct_;     // (q, padded m), for the direct sums
+    Panels<T> z_panels_;    // z_ transposed, for the own gemm
+    Panels<T> c_panels_;    // c, for the own gemm
     std::vector<T> shift_;  // (d)
     std::vector<T> norms_;  // |z_j|^2
     T largest_norm_ = 0;    // of norms_

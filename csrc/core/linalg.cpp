@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/panels.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/blas.hpp"
 
@@ -51,30 +52,6 @@ void blas_gemm(char* op_b, Index rows, Index cols, Index inner, MatrixView<const
               &ldb, &zero, c.data, &ldc);
 }
 
-template <class T>
-std::vector<T> pad_rows(MatrixView<const T> b) {
-    const Index stride = padded(b.cols);
-    std::vector<T> out(static_cast<std::size_t>(b.rows * stride), T(0));
-    for (Index i = 0; i < b.rows; ++i) {
-        for (Index j = 0; j < b.cols; ++j) {
-            out[static_cast<std::size_t>(i * stride + j)] = b(i, j);
-        }
-    }
-    return out;
-}
-
-template <class T>
-std::vector<T> pad_transposed(MatrixView<const T> b) {
-    const Index stride = padded(b.rows);
-    std::vector<T> out(static_cast<std::size_t>(b.cols * stride), T(0));
-    for (Index i = 0; i < b.rows; ++i) {
-        for (Index j = 0; j < b.cols; ++j) {
-            out[static_cast<std::size_t>(j * stride + i)] = b(i, j);
-        }
-    }
-    return out;
-}
-
 }  // namespace
 
 template <class T>
@@ -86,8 +63,9 @@ void gemm_nt(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
         blas_gemm<T>(&kYes, c.rows, c.cols, a.cols, a, b, c);
         return;
     }
-    const std::vector<T> bt = pad_transposed(b);
-    simd().get<T>().gemm(a, {bt.data(), b.cols, b.rows, padded(b.rows)}, c);
+    Panels<T> panels;
+    panels.pack_transposed(b);
+    simd().get<T>().gemm(a, panels.data(), c);
 }
 
 template <class T>
@@ -99,8 +77,9 @@ void gemm_nn(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
         blas_gemm<T>(&kNo, c.rows, c.cols, a.cols, a, b, c);
         return;
     }
-    const std::vector<T> bp = pad_rows(b);
-    simd().get<T>().gemm(a, {bp.data(), b.rows, b.cols, padded(b.cols)}, c);
+    Panels<T> panels;
+    panels.pack(b);
+    simd().get<T>().gemm(a, panels.data(), c);
 }
 
 template void gemm_nt(MatrixView<const float>, MatrixView<const float>, MatrixView<float>);

@@ -37,8 +37,8 @@ struct SimdRoutines {
     void (*direct_apply)(const Kernel& kernel, MatrixView<const T> x, const T* zt, const T* ct,
                          Index m, Index q, MatrixView<T> out, T* scratch);
 
-    /// c (rows, cols) = a (rows, inner) b (inner, cols); b's rows are padded, c's need not be.
-    void (*gemm)(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c);
+    /// c (rows, cols) = a (rows, inner) b (inner, cols), with b as panels (core/panels.hpp).
+    void (*gemm)(MatrixView<const T> a, const T* b, MatrixView<T> c);
 
     /// out[i] = x[i] + step * g[i]; out may be x.
     void (*add_scaled)(const T* x, const T* g, T step, T* out, Index n);
@@ -55,6 +55,9 @@ struct SimdRoutines {
 
 struct SimdTable {
     const char* name;
+    /// Whether the move uses the gemm above even where BLAS is there: with packed centres it needs
+    /// two thirds of the time of OpenBLAS on tiles (bench/limit.py). Not measured elsewhere.
+    bool own_gemm_is_faster;
     SimdRoutines<float> f32;
     SimdRoutines<double> f64;
 

@@ -164,15 +164,14 @@ void direct_apply(const Kernel& kernel, MatrixView<const T> x, const T* zt, cons
     }
 }
 
-// R rows times two vectors of columns, the whole inner dimension in registers.
+// R rows times two vectors of columns, with the sums in registers. `b` points at those columns of
+// the first row of their panel.
 template <class T, int R>
-inline void gemm_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, Index i,
-                       Index j) {
-    constexpr Index width = 2 * kLanes<T>;
+inline void gemm_block(MatrixView<const T> a, const T* b, MatrixView<T> c, Index i, Index j) {
     Vec<T> sums[R][2] = {};
-    for (Index k = 0; k < b.rows; ++k) {
-        const Vec<T> b0 = load(b.row(k) + j);
-        const Vec<T> b1 = load(b.row(k) + j + kLanes<T>);
+    for (Index k = 0; k < a.cols; ++k) {
+        const Vec<T> b0 = load(b + k * kPadding);
+        const Vec<T> b1 = load(b + k * kPadding + kLanes<T>);
         for (int r = 0; r < R; ++r) {
             const T factor = a(i + r, k);
             sums[r][0] += factor * b0;
@@ -182,7 +181,7 @@ inline void gemm_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<
     const Index n = c.cols - j;
     for (int r = 0; r < R; ++r) {
         T* out = c.row(i + r) + j;
-        if (n >= width) {
+        if (n >= 2 * kLanes<T>) {
             store(out, sums[r][0]);
             store(out + kLanes<T>, sums[r][1]);
         } else if (n > kLanes<T>) {
@@ -195,15 +194,29 @@ inline void gemm_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<
 }
 
 template <class T>
-void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
-    constexpr Index width = 2 * kLanes<T>;
-    for (Index j = 0; j < c.cols; j += width) {
+void gemm(MatrixView<const T> a, const T* b, MatrixView<T> c) {
+    for (Index j = 0; j < c.cols; j += 2 * kLanes<T>) {
+        const T* columns = b + j / kPadding * a.cols * kPadding + j % kPadding;
         Index i = 0;
         for (; i + 6 <= c.rows; i += 6) {
-            gemm_block<T, 6>(a, b, c, i, j);
+            gemm_block<T, 6>(a, columns, c, i, j);
         }
-        for (; i < c.rows; ++i) {
-            gemm_block<T, 1>(a, b, c, i, j);
+        switch (c.rows - i) {
+            case 5:
+                gemm_block<T, 5>(a, columns, c, i, j);
+                break;
+            case 4:
+                gemm_block<T, 4>(a, columns, c, i, j);
+                break;
+            case 3:
+                gemm_block<T, 3>(a, columns, c, i, j);
+                break;
+            case 2:
+                gemm_block<T, 2>(a, columns, c, i, j);
+                break;
+            case 1:
+                gemm_block<T, 1>(a, columns, c, i, j);
+                break;
         }
     }
 }
