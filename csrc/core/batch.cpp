@@ -7,6 +7,7 @@
 #include "core/kernel_operator.hpp"
 #include "core/linalg.hpp"
 #include "core/parallel.hpp"
+#include "core/right_factor.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/error.hpp"
 
@@ -14,7 +15,8 @@ namespace kflow {
 namespace {
 
 constexpr Index kRowTile = 64;      // rows of the batch's matrices that one task assembles
-constexpr Index kColumnBlock = 64;  // columns of an (n, q) right-hand side that one task solves
+constexpr Index kColumnBlock = 64;  // columns of an (n, q) matrix that one task computes
+static_assert(kColumnBlock % detail::kPadding == 0, "blocks of whole panels");
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
@@ -62,12 +64,16 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
     const int team = detail::team_for(
         static_cast<double>(n_ * n_) * (static_cast<double>(d_) + detail::kProfileWork), n_threads);
     const MatrixView<double> k = matrix(), s = slope();
+    detail::RightFactor<double> points_transposed;
+    if (d_ > detail::kDirectDimension) {
+        points_transposed.set_transposed(x);
+    }
     detail::parallel_for(n_tiles, team, [&](Index tile, int) {
         const Index first = tile * kRowTile;
         const Index last = std::min(first + kRowTile, n_);
         if (d_ > detail::kDirectDimension) {
-            detail::gemm_nt<double>({x.row(first), last - first, d_, d_}, {x.data, last, d_},
-                                    {s.row(first), last - first, last, n_});
+            points_transposed.multiply({x.row(first), last - first, d_, d_},
+                                       {s.row(first), last - first, last, n_});
         }
         for (Index i = first; i < last; ++i) {
             double* r2 = s.row(i);
@@ -265,14 +271,15 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
     // j of the first term go into W, so that one product gives the gradient.
     const double scale = 4.0 / norm_;
     const Index n_tiles = count(n_, kRowTile);
+    detail::RightFactor<double> right;
+    right.set_transposed({right_.data(), n_, rank_});
     std::vector<std::vector<double>> products(size(std::max(team, 1)));
     detail::parallel_for(n_tiles, team, [&](Index tile, int worker) {
         const Index first = tile * kRowTile;
         const Index rows = std::min(kRowTile, n_ - first);
         std::vector<double>& product = products[size(worker)];
         product.resize(size(kRowTile * n_));
-        detail::gemm_nt<double>({left_.data() + first * rank_, rows, rank_},
-                                {right_.data(), n_, rank_}, {product.data(), rows, n_});
+        right.multiply({left_.data() + first * rank_, rows, rank_}, {product.data(), rows, n_});
         for (Index i = 0; i < rows; ++i) {
             double* row = w.row(first + i);
             double sum = 0.0;
@@ -283,12 +290,13 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
             row[first + i] -= sum;
         }
     });
+    detail::RightFactor<double> all_points;
+    all_points.set(x);
     const Index n_blocks = count(d_, kColumnBlock);
     detail::parallel_for(n_blocks, team, [&](Index block, int) {
         const Index first = block * kColumnBlock;
         const Index cols = std::min(kColumnBlock, d_ - first);
-        detail::gemm_nn<double>(w, {x.data + first, n_, cols, d_},
-                                {out.data + first, n_, cols, out.stride});
+        all_points.multiply(w, {out.data + first, n_, cols, out.stride}, first);
     });
 }
 

@@ -4,9 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "core/linalg.hpp"
-#include "kflow/blas.hpp"
-
 namespace kflow::detail {
 namespace {
 
@@ -30,9 +27,7 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
     m_ = z.rows;
     d_ = z.cols;
     q_ = c.cols;
-    c_ = c;
     direct_ = d_ <= kDirectDimension && q_ <= kDirectDimension;
-    own_gemm_ = simd().own_gemm_is_faster || !blas().complete();
     const Index m_padded = padded(m_);
 
     shift_.assign(size(d_), T(0));
@@ -64,9 +59,9 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
                 ct_[size(p * m_padded + j)] = c(j, p);
             }
         }
-    } else if (own_gemm_) {
-        z_panels_.pack_transposed({z_.data(), m_, d_});
-        c_panels_.pack({c.data, q_ > 0 ? m_ : 0, q_, c.stride});
+    } else {
+        z_factor_.set_transposed({z_.data(), m_, d_});
+        c_factor_.set(c);
     }
 }
 
@@ -109,11 +104,7 @@ void KernelOperator<T>::tile_by_gemm(MatrixView<const T> x, MatrixView<T> k, T* 
     for (Index i = 0; i < x.rows; ++i) {
         x_norms[i] = routines.centre(x.row(i), shift_.data(), centred.row(i), d_);
     }
-    if (own_gemm_) {
-        routines.gemm(centred, z_panels_.data(), k);
-    } else {
-        gemm_nt<T>(centred, MatrixView<const T>(z_.data(), m_, d_), k);
-    }
+    z_factor_.multiply(centred, k);
     for (Index i = 0; i < x.rows; ++i) {
         if (cancellation_matters(x_norms[i])) {
             if (routines.distances_of_products(k.row(i), x_norms[i], norms_.data(),
@@ -136,11 +127,7 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
     }
     const MatrixView<T> k(scratch + gram_scratch(x.rows), x.rows, m_);
     tile_by_gemm(x, k, scratch);
-    if (own_gemm_) {
-        routines.gemm(k, c_panels_.data(), out);
-    } else {
-        gemm_nn<T>(k, c_, out);
-    }
+    c_factor_.multiply(k, out);
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "core/panels.hpp"
+#include "core/right_factor.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
@@ -47,17 +47,15 @@ class KernelOperator {
 
     Kernel kernel_;
     bool direct_ = false;
-    bool own_gemm_ = false;
     Index m_ = 0, d_ = 0, q_ = 0;
-    MatrixView<const T> c_;
-    std::vector<T> z_;      // (m, d) centred, for the gemm
-    std::vector<T> zt_;     // (d, padded m), for the direct sums
-    std::vector<T> ct_;     // (q, padded m), for the direct sums
-    Panels<T> z_panels_;    // z_ transposed, for the own gemm
-    Panels<T> c_panels_;    // c, for the own gemm
-    std::vector<T> shift_;  // (d)
-    std::vector<T> norms_;  // |z_j|^2
-    T largest_norm_ = 0;    // of norms_
+    std::vector<T> z_;         // (m, d) centred, for the gemm
+    std::vector<T> zt_;        // (d, padded m), for the direct sums
+    std::vector<T> ct_;        // (q, padded m), for the direct sums
+    RightFactor<T> z_factor_;  // z_ transposed
+    RightFactor<T> c_factor_;  // c
+    std::vector<T> shift_;     // (d)
+    std::vector<T> norms_;     // |z_j|^2
+    T largest_norm_ = 0;       // of norms_
 };
 
 }  // namespace kflow::detail

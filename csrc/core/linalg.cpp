@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
-#include "core/panels.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/blas.hpp"
 
@@ -41,51 +39,21 @@ void gemm_call(char* ta, char* tb, int* m, int* n, int* k, double* alpha, double
 // BLAS refuses a leading dimension of 0, which an empty matrix has.
 int leading(Index stride) { return static_cast<int>(std::max<Index>(stride, 1)); }
 
-// A row-major matrix is the transpose of a column-major one: c = a b becomes c' = b' a'.
-template <class T>
-void blas_gemm(char* op_b, Index rows, Index cols, Index inner, MatrixView<const T> a,
-               MatrixView<const T> b, MatrixView<T> c) {
-    int m = static_cast<int>(cols), n = static_cast<int>(rows), k = static_cast<int>(inner);
-    int lda = leading(b.stride), ldb = leading(a.stride), ldc = leading(c.stride);
-    T one = 1, zero = 0;
-    gemm_call(op_b, &kNo, &m, &n, &k, &one, const_cast<T*>(b.data), &lda, const_cast<T*>(a.data),
-              &ldb, &zero, c.data, &ldc);
-}
-
 }  // namespace
 
+// A row-major matrix is the transpose of a column-major one: c = a b becomes c' = b' a'.
 template <class T>
-void gemm_nt(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
-    if (c.rows == 0 || c.cols == 0) {
-        return;
-    }
-    if (blas().complete()) {
-        blas_gemm<T>(&kYes, c.rows, c.cols, a.cols, a, b, c);
-        return;
-    }
-    Panels<T> panels;
-    panels.pack_transposed(b);
-    simd().get<T>().gemm(a, panels.data(), c);
+void blas_gemm(bool b_transposed, MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
+    int m = static_cast<int>(c.cols), n = static_cast<int>(c.rows), k = static_cast<int>(a.cols);
+    int lda = leading(b.stride), ldb = leading(a.stride), ldc = leading(c.stride);
+    T one = 1, zero = 0;
+    gemm_call(b_transposed ? &kYes : &kNo, &kNo, &m, &n, &k, &one, const_cast<T*>(b.data), &lda,
+              const_cast<T*>(a.data), &ldb, &zero, c.data, &ldc);
 }
 
-template <class T>
-void gemm_nn(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c) {
-    if (c.rows == 0 || c.cols == 0) {
-        return;
-    }
-    if (blas().complete()) {
-        blas_gemm<T>(&kNo, c.rows, c.cols, a.cols, a, b, c);
-        return;
-    }
-    Panels<T> panels;
-    panels.pack(b);
-    simd().get<T>().gemm(a, panels.data(), c);
-}
-
-template void gemm_nt(MatrixView<const float>, MatrixView<const float>, MatrixView<float>);
-template void gemm_nt(MatrixView<const double>, MatrixView<const double>, MatrixView<double>);
-template void gemm_nn(MatrixView<const float>, MatrixView<const float>, MatrixView<float>);
-template void gemm_nn(MatrixView<const double>, MatrixView<const double>, MatrixView<double>);
+template void blas_gemm(bool, MatrixView<const float>, MatrixView<const float>, MatrixView<float>);
+template void blas_gemm(bool, MatrixView<const double>, MatrixView<const double>,
+                        MatrixView<double>);
 
 bool cholesky(MatrixView<double> a) {
     if (blas().complete()) {

@@ -1,19 +1,16 @@
 #pragma once
 
-// Row-major matrix algebra on one thread: BLAS and LAPACK where a table is installed, the engine's
-// own loops otherwise.
+// Row-major matrix algebra on one thread: LAPACK where a table is installed, the engine's own loops
+// otherwise.
 
 #include "kflow/matrix_view.hpp"
 
 namespace kflow::detail {
 
-/// c = a b' , a (n, k), b (m, k), c (n, m)
+/// c = a b, or c = a b' where b is given transposed, by BLAS, which must be there.
+/// a (n, k), b (k, m) or (m, k), c (n, m)
 template <class T>
-void gemm_nt(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c);
-
-/// c = a b, a (n, k), b (k, m), c (n, m)
-template <class T>
-void gemm_nn(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c);
+void blas_gemm(bool b_transposed, MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c);
 
 /// a (n, n): the lower triangle becomes L with a = L L'; the upper one is not read or written.
 /// False when a pivot is not positive.

@@ -37,7 +37,8 @@ struct SimdRoutines {
     void (*direct_apply)(const Kernel& kernel, MatrixView<const T> x, const T* zt, const T* ct,
                          Index m, Index q, MatrixView<T> out, T* scratch);
 
-    /// c (rows, cols) = a (rows, inner) b (inner, cols), with b as panels (core/panels.hpp).
+    /// c (rows, cols) = a (rows, inner) b (inner, cols), with b packed as core/right_factor.hpp
+    /// says.
     void (*gemm)(MatrixView<const T> a, const T* b, MatrixView<T> c);
 
     /// out[i] = x[i] + step * g[i]; out may be x.
@@ -55,8 +56,8 @@ struct SimdRoutines {
 
 struct SimdTable {
     const char* name;
-    /// Whether the move uses the gemm above even where BLAS is there: with packed centres it needs
-    /// two thirds of the time of OpenBLAS on tiles (bench/limit.py). Not measured elsewhere.
+    /// Whether the gemm above is used even where BLAS is there: prepared once for all tiles, it is
+    /// nearly twice as fast as OpenBLAS (bench/limit.py). Measured with AVX2 and AVX-512 only.
     bool own_gemm_is_faster;
     SimdRoutines<float> f32;
     SimdRoutines<double> f64;
