@@ -183,8 +183,6 @@ class _KernelFlowEstimator(
     ) -> None:
         """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
         # What concerns the interpolant only must not fail after the flow.
-        if self.dtype is None:  # NumPy would take it for float64
-            raise ValueError("dtype must be 'float32' or 'float64', got None")
         nugget = as_number(self.interpolation_nugget, "interpolation_nugget")
         if nugget < 0.0:
             raise ValueError(f"interpolation_nugget must not be negative, got {nugget!r}")
