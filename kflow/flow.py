@@ -133,6 +133,10 @@ class KernelFlow:
         F_n of the training points (a copy).
     follow_ : dict of ndarray
         F_n of the arrays given as `follow` (copies).
+    targets_ : ndarray, shape (N, m)
+        Targets of the training points, in float64 (a copy).
+    is_fitted : bool
+        Whether `fit` got as far as placing the points.
     history_ : dict of ndarray, each of shape (n_layers_,)
         ``rho``, ``step``, ``seconds``, ``nugget`` of each layer, and ``class_distance_ratio``: mean
         squared distance between batch points of one class over that between classes, before the

@@ -1,6 +1,6 @@
 """Estimator parameters for the known data sets: what `kflow fit` uses unless told otherwise.
 
-Chosen on a part of the training images that was held out, never on the test images.
+Chosen on a part of the training images that was held out.
 """
 
 from __future__ import annotations

@@ -56,8 +56,9 @@ struct SimdRoutines {
 
 struct SimdTable {
     const char* name;
-    /// Whether the gemm above is used even where BLAS is there: prepared once for all tiles, it is
-    /// nearly twice as fast as OpenBLAS (bench/limit.py). Measured with AVX2 and AVX-512 only.
+    /// Whether the gemm above is used even where BLAS is there. Prepared once for all tiles, it is
+    /// as fast as OpenBLAS's kernels for the same instruction set or faster (bench/limit.py, with
+    /// OPENBLAS_CORETYPE). Measured with AVX2 and AVX-512 only.
     bool own_gemm_is_faster;
     SimdRoutines<float> f32;
     SimdRoutines<double> f64;
