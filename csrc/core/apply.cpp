@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/aligned.hpp"
 #include "core/kernel_operator.hpp"
 #include "core/parallel.hpp"
 
@@ -16,16 +17,16 @@ void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
     op.prepare(z, c, kernel);
     const Index tile = op.tile_rows();
     const Index n_tiles = (x.rows + tile - 1) / tile;
-    const Index scratch_size = op.apply_scratch(tile);
+    const Index scratch_size = op.scratch(tile);
     const Index q = out.cols;
     const auto& routines = detail::simd().get<T>();
-    std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
+    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     const double work = static_cast<double>(x.rows * z.rows) *
                         (static_cast<double>(x.cols + q) + detail::kProfileWork);
     detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int worker) {
         const Index first = t * tile;
         const Index rows = std::min(tile, x.rows - first);
-        std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];
+        detail::AlignedVector<T>& mine = scratch[static_cast<std::size_t>(worker)];
         mine.resize(static_cast<std::size_t>(scratch_size + tile * q));
         // The product goes to scratch first because `out` may be `x` or `base`.
         const MatrixView<T> product(mine.data() + scratch_size, rows, q);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/aligned.hpp"
 #include "core/kernel_operator.hpp"
 #include "core/parallel.hpp"
 
@@ -15,15 +16,15 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
     op.prepare(z, {}, kernel);
     const Index tile = op.tile_rows();
     const Index n_tiles = (x.rows + tile - 1) / tile;
-    std::vector<std::vector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
+    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     const bool same = x.data == z.data && x.rows == z.rows;
     const double work =
         static_cast<double>(x.rows * z.rows) * (static_cast<double>(x.cols) + detail::kProfileWork);
     detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int worker) {
         const Index first = t * tile;
         const Index rows = std::min(tile, x.rows - first);
-        std::vector<T>& mine = scratch[static_cast<std::size_t>(worker)];
-        mine.resize(static_cast<std::size_t>(op.gram_scratch(tile)));
+        detail::AlignedVector<T>& mine = scratch[static_cast<std::size_t>(worker)];
+        mine.resize(static_cast<std::size_t>(op.scratch(tile)));
         op.gram({x.row(first), rows, x.cols, x.stride},
                 {out.row(first), rows, out.cols, out.stride}, mine.data());
         if (same) {

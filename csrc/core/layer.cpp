@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "core/aligned.hpp"
 #include "core/kernel_operator.hpp"
 #include "core/parallel.hpp"
 #include "core/simd_table.hpp"
@@ -158,8 +159,9 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     detail::KernelOperator<T> op;
     op.prepare(z, c, options.kernel);
     const std::vector<Tile<T>> tiles = cut(sets, op.tile_rows());
-    const Index scratch_size = op.apply_scratch(op.tile_rows());
-    std::vector<T> scratch(static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
+    const Index scratch_size = op.scratch(op.tile_rows());
+    detail::AlignedVector<T> scratch(
+        static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
     std::vector<Extent> extents(tiles.size());
     Index n_points = 0;
     for (const MovingPoints<T>& set : sets) {

@@ -11,6 +11,33 @@ constexpr Index kPadding = 32;
 
 constexpr Index padded(Index n) { return (n + kPadding - 1) / kPadding * kPadding; }
 
+/// Calls body(first, rows) for the groups of almost the same size, at most `largest`, into which n
+/// rows are divided. Inlined: the files of core/ and simd/ must not share a copy.
+template <class Body>
+[[gnu::always_inline]] inline void for_each_group(Index n, Index largest, Body&& body) {
+    const Index n_groups = (n + largest - 1) / largest;
+    Index first = 0;
+    for (Index g = 0; g < n_groups; ++g) {
+        const Index rows = n / n_groups + (g < n % n_groups ? 1 : 0);
+        body(first, rows);
+        first += rows;
+    }
+}
+
+/// Up to this dimension a kernel operator with d = q needs no stored tile.
+constexpr Index kFusedDimension = 3;
+
+/// Centres z (n, d) of a kernel, prepared.
+template <class T>
+struct Centres {
+    const T* groups;  ///< z as row groups
+    const T* norms;   ///< |z_j|^2
+    Index n, d;
+    bool direct;       ///< r^2 by sums of differences, else by |x|^2 + |z|^2 - 2 x.z
+    T careful_beyond;  ///< for points with a larger |x|^2, results below close * (|x|^2 + |z|^2),
+    T close;           ///< whose digits cancellation has eaten, are replaced by such sums
+};
+
 /// The routines that one instruction set provides for one precision.
 template <class T>
 struct SimdRoutines {
@@ -25,17 +52,28 @@ struct SimdRoutines {
     /// tolerance * (|x|^2 + |z_j|^2), where cancellation has eaten its digits.
     bool (*distances_of_products)(T* s, T x_norm, const T* z_norms, T tolerance, Index n);
 
-    /// s[j] <- k(max(0, |x|^2 + |z_j|^2 - 2 s[j])), in one pass.
-    void (*profile_of_products)(const Kernel& kernel, T* s, T x_norm, const T* z_norms, Index n);
+    /// Points side by side in one panel, and the most rows in one group (see RowGroups).
+    Index panel, group;
 
-    /// r2[j] = sum_k (x[k] - zt[k, j])^2, zt (d, m) with padded rows; m is padded.
-    void (*direct_distances)(const T* x, Index d, const T* zt, Index m, T* r2);
+    /// Panels of x (n, d), centred: panels[p, k, lane] = x[p panel + lane, k] - shift[k], with
+    /// anything in lanes that belong to no row; norms[p, lane] = sum_k of its square.
+    void (*pack)(MatrixView<const T> x, const T* shift, T* panels, T* norms);
 
-    /// out (rows, q) = K(x, z) c for small d: distances, profile and accumulation without a stored
-    /// tile. zt (d, m), ct (q, m): transposed, with m padded and ct zero in the padding;
-    /// `scratch` holds m elements.
-    void (*direct_apply)(const Kernel& kernel, MatrixView<const T> x, const T* zt, const T* ct,
-                         Index m, Index q, MatrixView<T> out, T* scratch);
+    /// out (n, q) from panels (q, panel).
+    void (*unpack)(const T* panels, MatrixView<T> out);
+
+    /// out[p] (rows, panel) = a (rows, inner) panels[p] (inner, panel), a as row groups.
+    void (*multiply_panels)(const T* a, Index rows, Index inner, const T* panels, Index n_panels,
+                            T* out);
+
+    /// out[p] (z.n, panel) = k(|z_j - x|^2) for the points of each panel.
+    void (*kernel_panels)(const Kernel& kernel, const Centres<T>& z, const T* panels,
+                          const T* norms, Index n_panels, T* out);
+
+    /// out[p] (d, panel) = sum_j k(|z_j - x|^2) c_j for d <= kFusedDimension, without a stored
+    /// tile; centres (m, 2 d) holds z_j, then c_j.
+    void (*fused)(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
+                  Index n_panels, T* out);
 
     /// c (rows, cols) = a (rows, inner) b (inner, cols), with b packed as core/right_factor.hpp
     /// says.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 // GCC: intrinsics read an undefined vector on purpose (GCC bug 105593), and vectors wider than the
 // baseline's registers never cross into another file, so that their calling convention is moot.
@@ -23,11 +24,14 @@
 
 namespace kflow::detail {
 
+// Each uses those before it.
+// clang-format off
 #include "simd/vec.inl"
-// The order matters: each uses the one before.
 #include "simd/exp_log.inl"
 #include "simd/profiles.inl"
+#include "simd/panels.inl"
 #include "simd/routines.inl"
+// clang-format on
 
 extern const SimdTable KFLOW_TABLE;
 const SimdTable KFLOW_TABLE = {KFLOW_LEVEL_NAME, KFLOW_OWN_GEMM, routines<float>(),

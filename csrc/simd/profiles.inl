@@ -1,4 +1,6 @@
-// The radial profiles k(r^2) of kflow/kernel.hpp and their slopes dk/d(r^2).
+// The radial profiles k(r^2) of kflow/kernel.hpp and their slopes dk/d(r^2). value() takes one
+// register or several side by side. Arguments where k has long been 0 are held back before infinity
+// would make it NaN.
 
 namespace {
 
@@ -14,20 +16,18 @@ T finite(double rate) {
     return static_cast<T>(rate < largest ? rate : largest);
 }
 
-// Arguments beyond `limit` count as `limit`: where k has long been 0, infinity would make it NaN.
-template <class T>
-inline Vec<T> at_most(T limit, Vec<T> x) {
-    const Vec<T> limits = splat(limit);
-    return where_less(limits, x, limits, x);
-}
-
 template <class T>
 struct GaussianProfile {
-    T rate;  // 1 / 2 l^2
+    T rate;    // 1 / 2 l^2
+    T powers;  // rate / ln 2: k = 2^(-powers r^2)
     explicit GaussianProfile(const Kernel& k)
-        : rate(finite<T>(0.5 / (k.length_scale * k.length_scale))) {}
-    Vec<T> value(Vec<T> r2) const { return exp_nonpositive(r2 * -rate); }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+        : rate(finite<T>(0.5 / (k.length_scale * k.length_scale))),
+          powers(finite<T>(1.44269504088896340736 * 0.5 / (k.length_scale * k.length_scale))) {}
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        return exp2_nonpositive(r2 * -powers);
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> k = value(r2);
         return {k, k * -rate};
     }
@@ -37,8 +37,11 @@ template <class T>
 struct LaplacianProfile {
     T rate;  // 1 / l
     explicit LaplacianProfile(const Kernel& k) : rate(finite<T>(1.0 / k.length_scale)) {}
-    Vec<T> value(Vec<T> r2) const { return exp_nonpositive(sqrt(r2) * -rate); }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        return exp_nonpositive(sqrt(r2) * -rate);
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> r = sqrt(r2);
         const Vec<T> k = exp_nonpositive(r * -rate);
         const Vec<T> slope = k * (T(-0.5) * rate) / r;
@@ -51,11 +54,12 @@ struct Matern32Profile {
     T rate;  // 3 / l^2: h^2 = rate r^2
     explicit Matern32Profile(const Kernel& k)
         : rate(finite<T>(3.0 / (k.length_scale * k.length_scale))) {}
-    Vec<T> value(Vec<T> r2) const {
-        const Vec<T> h = at_most(T(1e4), sqrt(r2 * rate));
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        const V h = at_most(T(1e4), sqrt(r2 * rate));
         return (h + T(1)) * exp_nonpositive(-h);
     }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> h = at_most(T(1e4), sqrt(r2 * rate));
         const Vec<T> e = exp_nonpositive(-h);
         return {(h + T(1)) * e, e * (T(-0.5) * rate)};
@@ -67,12 +71,13 @@ struct Matern52Profile {
     T rate;  // 5 / l^2: h^2 = rate r^2
     explicit Matern52Profile(const Kernel& k)
         : rate(finite<T>(5.0 / (k.length_scale * k.length_scale))) {}
-    Vec<T> value(Vec<T> r2) const {
-        const Vec<T> h2 = at_most(T(1e8), r2 * rate);
-        const Vec<T> h = sqrt(h2);
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        const V h2 = at_most(T(1e8), r2 * rate);
+        const V h = sqrt(h2);
         return (h2 * T(1.0 / 3.0) + h + T(1)) * exp_nonpositive(-h);
     }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> h2 = at_most(T(1e8), r2 * rate);
         const Vec<T> h = sqrt(h2);
         const Vec<T> e = exp_nonpositive(-h);
@@ -91,14 +96,16 @@ struct RationalQuadraticProfile {
           slope(-finite<T>(0.5 / (k.length_scale * k.length_scale))) {}
     // log(1 + x): what 1 + x loses of a small x comes back to first order, since alpha, which
     // multiplies the logarithm, is large where x is small.
-    static Vec<T> log_of_one_plus(Vec<T> x, Vec<T> base) {
+    template <class V>
+    [[gnu::always_inline]] static V log_of_one_plus(const V& x, const V& base) {
         return log_of_at_least_one(base) + (x - (base - T(1))) / base;
     }
-    Vec<T> value(Vec<T> r2) const {
-        const Vec<T> x = at_most(T(1e30), r2 * rate);
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        const V x = at_most(T(1e30), r2 * rate);
         return exp_nonpositive(log_of_one_plus(x, x + T(1)) * -alpha);
     }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> x = at_most(T(1e30), r2 * rate);
         const Vec<T> base = x + T(1);
         const Vec<T> k = exp_nonpositive(log_of_one_plus(x, base) * -alpha);
@@ -111,8 +118,11 @@ struct InverseMultiquadricProfile {
     T rate;  // 1 / l^2
     explicit InverseMultiquadricProfile(const Kernel& k)
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
-    Vec<T> value(Vec<T> r2) const { return T(1) / sqrt(r2 * rate + T(1)); }
-    ValueAndSlope<T> both(Vec<T> r2) const {
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        return T(1) / sqrt(r2 * rate + T(1));
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> base = r2 * rate + T(1);
         const Vec<T> k = T(1) / sqrt(base);
         return {k, k / base * (T(-0.5) * rate)};
@@ -121,7 +131,7 @@ struct InverseMultiquadricProfile {
 
 // Calls body(profile) with the kernel's profile, so that the choice is made outside the loops.
 template <class T, class Body>
-inline void with_profile(const Kernel& kernel, Body&& body) {
+KFLOW_INLINE void with_profile(const Kernel& kernel, Body&& body) {
     switch (kernel.family) {
         case Family::gaussian:
             return body(GaussianProfile<T>(kernel));

@@ -6,6 +6,9 @@ template <class T>
 void profile(const Kernel& kernel, T* r2, Index n) {
     with_profile<T>(kernel, [=](auto k) {
         Index j = 0;
+        for (; j + 2 * kLanes<T> <= n; j += 2 * kLanes<T>) {
+            store_wide(r2 + j, k.value(load_wide<2>(r2 + j)));
+        }
         for (; j + kLanes<T> <= n; j += kLanes<T>) {
             store(r2 + j, k.value(load(r2 + j)));
         }
@@ -33,17 +36,11 @@ void profile_and_slope(const Kernel& kernel, const T* r2, T* value, T* slope, In
 }
 
 template <class T>
-inline Vec<T> distance_of_product(Vec<T> s, Vec<T> norms) {
-    const Vec<T> r2 = norms - (s + s);
-    return where_less(r2, Vec<T>{}, Vec<T>{}, r2);
-}
-
-template <class T>
 bool distances_of_products(T* s, T x_norm, const T* z_norms, T tolerance, Index n) {
     Vec<T> margin = splat(T(1));
     const auto step = [&](Vec<T> products, Vec<T> z) {
         const Vec<T> norms = z + x_norm;
-        const Vec<T> r2 = distance_of_product<T>(products, norms);
+        const Vec<T> r2 = at_least(T(0), norms - (products + products));
         margin = where_less(r2, norms * tolerance, splat(T(-1)), margin);
         return r2;
     };
@@ -62,112 +59,10 @@ bool distances_of_products(T* s, T x_norm, const T* z_norms, T tolerance, Index 
     return false;
 }
 
-template <class T>
-void profile_of_products(const Kernel& kernel, T* s, T x_norm, const T* z_norms, Index n) {
-    with_profile<T>(kernel, [=](auto k) {
-        Index j = 0;
-        for (; j + kLanes<T> <= n; j += kLanes<T>) {
-            store(s + j, k.value(distance_of_product<T>(load(s + j), load(z_norms + j) + x_norm)));
-        }
-        if (j < n) {
-            const Vec<T> norms = load_part(z_norms + j, n - j) + x_norm;
-            store_part(s + j, k.value(distance_of_product<T>(load_part(s + j, n - j), norms)),
-                       n - j);
-        }
-    });
-}
-
-template <class T>
-void direct_distances(const T* x, Index d, const T* zt, Index m, T* r2) {
-    for (Index j = 0; j < m; j += kLanes<T>) {
-        Vec<T> sum = {};
-        for (Index k = 0; k < d; ++k) {
-            const Vec<T> difference = x[k] - load(zt + k * m + j);
-            sum += difference * difference;
-        }
-        store(r2 + j, sum);
-    }
-}
-
-// d = q = D known: two rows at a time, everything in registers.
-template <class T, int D, class Profile>
-void direct_apply_unrolled(const Profile& profile, MatrixView<const T> x, const T* zt, const T* ct,
-                           Index m, MatrixView<T> out) {
-    const auto rows = [&](const T* const* xs, T* const* outs, auto n_rows) {
-        constexpr int R = decltype(n_rows)::value;
-        Vec<T> sums[R][D] = {};
-        for (Index j = 0; j < m; j += kLanes<T>) {
-            Vec<T> r2[R] = {};
-            for (int k = 0; k < D; ++k) {
-                const Vec<T> z = load(zt + k * m + j);
-                for (int r = 0; r < R; ++r) {
-                    const Vec<T> difference = xs[r][k] - z;
-                    r2[r] += difference * difference;
-                }
-            }
-            for (int r = 0; r < R; ++r) {
-                r2[r] = profile.value(r2[r]);
-            }
-            for (int q = 0; q < D; ++q) {
-                const Vec<T> c = load(ct + q * m + j);
-                for (int r = 0; r < R; ++r) {
-                    sums[r][q] += r2[r] * c;
-                }
-            }
-        }
-        for (int r = 0; r < R; ++r) {
-            for (int q = 0; q < D; ++q) {
-                outs[r][q] = horizontal_sum<T>(sums[r][q]);
-            }
-        }
-    };
-    Index i = 0;
-    for (; i + 2 <= x.rows; i += 2) {
-        const T* xs[2] = {x.row(i), x.row(i + 1)};
-        T* outs[2] = {out.row(i), out.row(i + 1)};
-        rows(xs, outs, std::integral_constant<int, 2>());
-    }
-    if (i < x.rows) {
-        const T* xs[1] = {x.row(i)};
-        T* outs[1] = {out.row(i)};
-        rows(xs, outs, std::integral_constant<int, 1>());
-    }
-}
-
-template <class T>
-void direct_apply(const Kernel& kernel, MatrixView<const T> x, const T* zt, const T* ct, Index m,
-                  Index q, MatrixView<T> out, T* scratch) {
-    const Index d = x.cols;
-    if (d == q && d >= 1 && d <= 3) {
-        with_profile<T>(kernel, [&](auto k) {
-            switch (d) {
-                case 1:
-                    return direct_apply_unrolled<T, 1>(k, x, zt, ct, m, out);
-                case 2:
-                    return direct_apply_unrolled<T, 2>(k, x, zt, ct, m, out);
-                default:
-                    return direct_apply_unrolled<T, 3>(k, x, zt, ct, m, out);
-            }
-        });
-        return;
-    }
-    for (Index i = 0; i < x.rows; ++i) {
-        direct_distances(x.row(i), d, zt, m, scratch);
-        profile(kernel, scratch, m);
-        for (Index p = 0; p < q; ++p) {
-            Vec<T> sum = {};
-            for (Index j = 0; j < m; j += kLanes<T>) {
-                sum += load(scratch + j) * load(ct + p * m + j);
-            }
-            out(i, p) = horizontal_sum<T>(sum);
-        }
-    }
-}
-
 // R rows times two vectors of columns, with the sums in registers. `b` points at those columns of
 // the first row of their panel.
 template <class T, int R>
-inline void gemm_block(MatrixView<const T> a, const T* b, MatrixView<T> c, Index i, Index j) {
+KFLOW_INLINE void gemm_block(MatrixView<const T> a, const T* b, MatrixView<T> c, Index i, Index j) {
     Vec<T> sums[R][2] = {};
     for (Index k = 0; k < a.cols; ++k) {
         const Vec<T> b0 = load(b + k * kPadding);
@@ -286,9 +181,13 @@ constexpr SimdRoutines<T> routines() {
     return {profile<T>,
             profile_and_slope<T>,
             distances_of_products<T>,
-            profile_of_products<T>,
-            direct_distances<T>,
-            direct_apply<T>,
+            kPanel<T>,
+            kGroup,
+            pack<T>,
+            unpack<T>,
+            multiply_panels<T>,
+            kernel_panels<T>,
+            fused<T>,
             gemm<T>,
             add_scaled<T>,
             centre<T>,

@@ -74,21 +74,44 @@ void reference_slopes() {
     }
 }
 
-// With l = 1 the Gaussian's argument is exact, so that this is the accuracy of exp itself.
+// With l = 1 and r a number of few bits the Laplacian's argument is exact, so that this is the
+// accuracy of exp itself.
 template <class T>
 void exponential() {
+    const Kernel kernel{Family::laplacian, 1.0, 1.0};
+    std::vector<T> r2, r;
+    const double largest = -std::log(static_cast<double>(std::numeric_limits<T>::min()));
+    for (double s = 0.0; s < std::min(largest, 100.0); s += 1.0 / 16.0) {
+        r.push_back(static_cast<T>(s));
+        r2.push_back(static_cast<T>(s * s));
+    }
+    std::vector<T> k = r2;
+    detail::simd().get<T>().profile(kernel, k.data(), static_cast<Index>(k.size()));
+    long double worst = 0;
+    for (std::size_t j = 0; j < r2.size(); ++j) {
+        const long double expected = std::exp(-static_cast<long double>(r[j]));
+        worst = std::max(worst, std::fabs(static_cast<long double>(k[j]) - expected) / expected);
+    }
+    CHECK(worst <= kAccuracy<T>);
+}
+
+// The Gaussian is a power of 2, whose exponent is rounded once.
+template <class T>
+void power_of_two() {
     const Kernel kernel{Family::gaussian, 1.0, 1.0};
     std::vector<T> r2;
-    const double lowest = -2.0 * std::log(static_cast<double>(std::numeric_limits<T>::min()));
-    for (double s = 0.0; s < lowest; s += lowest / 20011.0) {
+    const double largest = -2.0 * std::log(static_cast<double>(std::numeric_limits<T>::min()));
+    for (double s = 0.0; s < largest; s += largest / 20011.0) {
         r2.push_back(static_cast<T>(s));
     }
     std::vector<T> k = r2;
     detail::simd().get<T>().profile(kernel, k.data(), static_cast<Index>(k.size()));
     long double worst = 0;
     for (std::size_t j = 0; j < r2.size(); ++j) {
-        const long double expected = std::exp(-static_cast<long double>(r2[j]) / 2);
-        worst = std::max(worst, std::fabs(static_cast<long double>(k[j]) - expected) / expected);
+        const long double x = static_cast<long double>(r2[j]) / 2, expected = std::exp(-x);
+        const long double rounding = x * std::numeric_limits<T>::epsilon();
+        const long double error = std::fabs(static_cast<long double>(k[j]) - expected) / expected;
+        worst = std::max(worst, error - rounding);
     }
     CHECK(worst <= kAccuracy<T>);
 }
@@ -154,6 +177,7 @@ int main() {
             using T = decltype(zero);
             values_and_slopes<T>();
             exponential<T>();
+            power_of_two<T>();
             logarithm<T>();
             special_values<T>();
             lengths<T>();
