@@ -194,7 +194,8 @@ class Table:
         for name, form in columns.items():
             align, width = "<" if form[0] == "<" else ">", re.findall(r"\d+", form)[0]
             self._blanks.append(f"{align}{max(int(width), len(name))}")
-        print(" ".join(f"{n:{b}}" for n, b in zip(columns, self._blanks, strict=True)), flush=True)
+        names = (f"{name:{blank}}" for name, blank in zip(columns, self._blanks, strict=True))
+        print(" ".join(names).rstrip(), flush=True)
 
     def row(self, *values: Any, note: str = "") -> None:
         """Print a line; None is a dash, and missing values are left to the note."""
@@ -202,7 +203,7 @@ class Table:
             f"{'-' if value is None else format(value, form):{blank}}"
             for value, form, blank in zip(values, self._formats, self._blanks, strict=False)
         ]
-        print(" ".join([*cells, note] if note else cells), flush=True)
+        print(" ".join([*cells, note]).rstrip(), flush=True)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
