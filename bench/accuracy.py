@@ -22,11 +22,11 @@ from typing import Any
 from measuring import Table, parser, write_json
 
 
-def run(command: list[str]) -> tuple[str, float, float]:
-    """Return the standard output of a command, its seconds, and its peak memory in bytes."""
+def run(command: list[str], folder: str) -> tuple[str, float, float]:
+    """Run a command in a folder; return its output, its seconds, and its peak memory in bytes."""
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output)
+        process = subprocess.Popen(command, stdout=output, cwd=folder)
         # Not process.wait(), which keeps what the child used to itself.
         _, status, used = os.wait4(process.pid, 0)
         elapsed = time.perf_counter() - start
@@ -41,11 +41,11 @@ def run(command: list[str]) -> tuple[str, float, float]:
 def fit(dataset: str, data_dir: Path | None, layers: int | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "kflow", "fit", "--dataset", dataset, "--json", "--quiet"]
     if data_dir is not None and dataset != "digits":
-        command += ["--data-dir", str(data_dir / dataset)]
+        command += ["--data-dir", str(data_dir.resolve() / dataset)]
     if layers is not None:
         command += ["--layers", str(layers)]
     with tempfile.TemporaryDirectory() as folder:
-        output, elapsed, peak = run([*command, "--output", folder])
+        output, elapsed, peak = run(command, folder)
     results = json.loads(output)
     assert results["status"] == "complete", results["status"]
     n, d = results["n_train"] + results["n_test"], results["model"]["n_features"]

@@ -42,6 +42,9 @@ from kflow import testing
 # Layers that are faster are measured several at a time.
 SHORTEST = 0.05
 
+# In few dimensions the coefficients are large and of both signs: digits of the float32 sums cancel.
+TOLERANCE = 2e-3
+
 
 def environment(n_threads: int) -> dict[str, str]:
     """The number of threads, for all, and what JAX reads when it is imported."""
@@ -81,7 +84,7 @@ def check(kind: type[Peer], n_halves: int) -> None:
         peer = kind(X, Y, settings, **choice)
         peer.layer()
         peer.layer()
-        check_close(peer.points() - X, expected.points - X, X.dtype)
+        check_close(peer.points() - X, expected.points - X, TOLERANCE)
         assert abs(peer.rho - expected.rho[-1]) < 1e-5, f"{kind.name}: wrong rho"
 
 
@@ -110,7 +113,7 @@ def compare(
         moved = peer.points() - X
         if peer is runners[0]:
             expected = moved
-        differences.append(check_close(moved, expected, X.dtype))
+        differences.append(check_close(moved, expected, TOLERANCE))
         losses.append(peer.rho)
         assert abs(peer.rho - losses[0]) < 1e-5, f"{peer.name} differs in rho: {losses}"
     counts = [math.ceil(SHORTEST / timed(peer.layer)) for peer in runners]
