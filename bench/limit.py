@@ -77,8 +77,8 @@ PRESETS: dict[str, dict[str, list[Any]]] = {
 # In the full preset the kernels other than the first stop at this many points.
 OTHER_KERNELS_N = 60_000
 
-# How many of the last measurements of a rate count.
-WINDOW = 8
+# How many of the last measurements of a rate count; two or three are new in each case.
+WINDOW = 16
 # Of the memory that is available.
 SHARE = 0.6
 
@@ -101,7 +101,7 @@ class Rates:
             self._matrices[dtype] = [A, A.copy(), A.copy()]
         A, B, out = self._matrices[dtype]
         times = self._gemm[dtype]
-        for _ in range(1 if times else WINDOW):
+        for _ in range(2 if times else WINDOW):
             times.append(timed(lambda: np.matmul(A, B, out=out)))
         time.sleep(REST)
         return 2.0 * self._side**3 / min(times)
