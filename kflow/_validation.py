@@ -53,11 +53,11 @@ def as_positive(value: Any, name: str) -> float:
     return number
 
 
-def as_nugget(value: Any) -> float:
+def as_nugget(value: Any, name: str = "nugget") -> float:
     """Return a nugget as a float."""
-    number = _as_float(value, "nugget")
+    number = _as_float(value, name)
     if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"nugget must be finite and not negative, got {value!r}")
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
     return number
 
 

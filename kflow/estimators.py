@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kflow._validation import FloatArray, as_count, as_number, float_dtype
+from kflow._validation import FloatArray, as_count, as_nugget, float_dtype
 from kflow.errors import ModelFileError
 from kflow.flow import Callback, KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
@@ -183,9 +183,7 @@ class _KernelFlowEstimator(
     ) -> None:
         """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
         # What concerns the interpolant only must not fail after the flow.
-        nugget = as_number(self.interpolation_nugget, "interpolation_nugget")
-        if nugget < 0.0:
-            raise ValueError(f"interpolation_nugget must not be negative, got {nugget!r}")
+        nugget = as_nugget(self.interpolation_nugget, "interpolation_nugget")
         if follow is not None and not isinstance(follow, Mapping):
             raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
         seed = check_random_state(self.random_state).randint(2**31 - 1)

@@ -131,7 +131,11 @@ def test_rank_loses_nothing_of_data_in_a_subspace(rng, X, labels):
         ({"n_interpolation": 81}, ValueError, "n_interpolation"),
         ({"n_interpolation": 0}, ValueError, "n_interpolation must be at least 1"),
         ({"n_interpolation": 9.0}, TypeError, "n_interpolation must be a whole number"),
-        ({"interpolation_nugget": -1}, ValueError, "interpolation_nugget must not be negative"),
+        (
+            {"interpolation_nugget": -1},
+            ValueError,
+            "interpolation_nugget must be finite and not negative",
+        ),
         ({"interpolation_nugget": "1"}, TypeError, "interpolation_nugget must be a number"),
     ],
     ids=str,
