@@ -14,6 +14,7 @@ from kflow import _core
 __all__ = [
     "FloatArray",
     "as_count",
+    "as_flag",
     "as_matrix",
     "as_nugget",
     "as_number",
@@ -59,6 +60,13 @@ def as_nugget(value: Any, name: str = "nugget") -> float:
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {value!r}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, which it must be."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def as_count(value: Any, name: str, lowest: int) -> int:
