@@ -14,6 +14,7 @@ from kflow import _core
 __all__ = [
     "FloatArray",
     "as_count",
+    "as_flag",
     "as_matrix",
     "as_nugget",
     "as_number",
@@ -53,12 +54,19 @@ def as_positive(value: Any, name: str) -> float:
     return number
 
 
-def as_nugget(value: Any) -> float:
+def as_nugget(value: Any, name: str = "nugget") -> float:
     """Return a nugget as a float."""
-    number = _as_float(value, "nugget")
+    number = _as_float(value, name)
     if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"nugget must be finite and not negative, got {value!r}")
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, which it must be."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def as_count(value: Any, name: str, lowest: int) -> int:

@@ -163,6 +163,16 @@ def main() -> None:
 )
 @click.option("--threads", "n_threads", type=int, help="Threads.  [default: physical cores]")
 @click.option(
+    "--early-stopping",
+    is_flag=True,
+    help="Stop before --layers when one interpolation point per class does as well as 2000.",
+)
+@click.option(
+    "--validation-fraction",
+    type=float,
+    help="Part of the training points held out for --early-stopping.  [default: 0.1]",
+)
+@click.option(
     "--draws",
     type=click.IntRange(1),
     default=5,
@@ -190,6 +200,8 @@ def fit(
     rank: int | None,
     scaling: str | None,
     seed: int,
+    early_stopping: bool,
+    validation_fraction: float | None,
     draws: int,
     output: Path,
     no_save: bool,
@@ -208,6 +220,8 @@ def fit(
         raise click.UsageError("--data excludes --dataset and --data-dir")
     if data is None and (target or task):
         raise click.UsageError("--target and --task belong to --data")
+    if validation_fraction is not None and not early_stopping:
+        raise click.UsageError("--validation-fraction belongs to --early-stopping")
 
     import numpy as np
 
@@ -222,12 +236,18 @@ def fit(
     else:
         points = load_file(data, target, task)
     classify = points.task == "classification"
+    if early_stopping and not classify:
+        raise click.UsageError("--early-stopping belongs to classification")
 
     settings = dict(PRESETS.get(points.name, {}) if data is None else {}, random_state=seed)
     settings.update((name, value) for name, value in parameters.items() if value is not None)
     settings.update(_kernel_setting(kernel, length_scale))
     if rank is not None:
         settings["rank"] = rank or None
+    if early_stopping:
+        settings["early_stopping"] = True
+    if validation_fraction is not None:
+        settings["validation_fraction"] = validation_fraction
     if scaling is not None:
         settings["scaling"] = None if scaling == "none" else scaling
     # Layers serve prediction only: without them a big flow takes half the memory.
@@ -235,18 +255,24 @@ def fit(
     settings["progress"] = not quiet
     stop = _Stop()
     estimator: Estimator
-    curve = None
+    curve: ErrorCurve | None = None
+
+    def note_errors(flow: KernelFlow) -> None:
+        nonlocal curve
+        if curve is None:  # until the flow runs nobody knows which rows were held out of it
+            curve = ErrorCurve(
+                _labels(estimator, flow),
+                points.y_test,
+                nugget=estimator.interpolation_nugget,
+                every=max(1, estimator.n_layers // 20),
+                rng=np.random.default_rng([seed, 1]),
+                n_draws=min(draws, 3),
+            )
+        curve(flow)
+
     if classify:
         estimator = KernelFlowClassifier(**settings)
-        curve = ErrorCurve(
-            points.y_train,
-            points.y_test,
-            nugget=estimator.interpolation_nugget,
-            every=max(1, estimator.n_layers // 20),
-            rng=np.random.default_rng([seed, 1]),
-            n_draws=min(draws, 3),
-        )
-        estimator.callbacks = (stop, curve)
+        estimator.callbacks = (stop, note_errors)
     else:
         estimator = KernelFlowRegressor(**settings)
         estimator.callbacks = (stop,)
@@ -272,8 +298,12 @@ def fit(
             status = _status(error)
         seconds = time.perf_counter() - start
         n_layers = estimator.flow_.n_layers_
+        stopping = estimator.stopping_ if early_stopping else None
         if n_layers == estimator.n_layers:
             status = "complete"
+        elif status is None and stopping is not None and stopping.stopped_at == n_layers:
+            status = "complete"
+            note(f"Done after layer {n_layers} of {estimator.n_layers}: the classes have collapsed")
         elif status is None:
             status = "interrupted"
             note(
@@ -304,6 +334,12 @@ def fit(
         }
         if curve is not None:
             results["curve"] = {"layers": curve.layers, "errors": curve.errors}
+        if stopping is not None:
+            results["early_stopping"] = {
+                "layers": stopping.layers,
+                "errors": stopping.errors,
+                "stopped_at": stopping.stopped_at,
+            }
         if not no_save:
             with failures.kept(unwritten):
                 (output / "results.json").write_text(_json(results) + "\n")
@@ -404,6 +440,12 @@ def _check_file(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
+def _labels(estimator: Estimator, flow: KernelFlow) -> npt.NDArray[Any]:
+    """Return the classes of a flow's points, which need not be all of the training points."""
+    labels: npt.NDArray[Any] = estimator.classes_[flow.targets_.argmax(axis=1)]
+    return labels
+
+
 def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -412,11 +454,11 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train, test = flow.points_, flow.follow_["test"]
+    train, labels, test = flow.points_, _labels(estimator, flow), flow.follow_["test"]
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
         train,
-        points.y_train,
+        labels,
         test,
         points.y_test,
         kernel=flow.kernel_,
@@ -428,7 +470,7 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     return {
         "errors": [asdict(row) for row in errors],
         "model_error": float((predicted != points.y_test).mean()),
-        "class_distance_ratio": class_distance_ratio(train, points.y_train),
+        "class_distance_ratio": class_distance_ratio(train, labels),
     }
 
 

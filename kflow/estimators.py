@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kflow._validation import FloatArray, as_count, as_number, float_dtype
+from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
 from kflow.errors import ModelFileError
 from kflow.flow import Callback, KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
@@ -29,11 +29,18 @@ from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import one_hot
 from kflow.preprocessing import Preprocessing, standardisation
 from kflow.schedules import Schedule
+from kflow.stopping import CollapseStopping, hold_out
 
 __all__ = ["KernelFlowClassifier", "KernelFlowRegressor"]
 
 # Interpolation points when n_interpolation is None: more cost time and gain next to nothing.
 _MAX_INTERPOLATION = 2000
+
+# Layers between two evaluations of early stopping: each costs about as much as a few layers.
+_MAX_EVERY = 50
+
+# Under which name the flow follows the rows held out.
+_VALIDATION = "validation"
 
 _PARAMETERS = """
     Parameters
@@ -79,7 +86,7 @@ _PARAMETERS = """
     callbacks : iterable of callable
         Called with the flow after every layer; a true result ends the flow.
     progress : bool
-        Show a progress bar.
+        Show a progress bar.{own}
 
     Attributes
     ----------
@@ -95,15 +102,27 @@ _PARAMETERS = """
         Names of the features, when X has them.
 """
 
+_EARLY_STOPPING = """
+    early_stopping : bool
+        Whether to hold out a part of the training rows, and to end the flow before `n_layers` when
+        they are classified as well from one point per class as from 2000, twice in succession:
+        `kflow.stopping.CollapseStopping`, every ``n_layers // 20`` layers, 50 at most. The rows held
+        out, ``flow_.follow_["validation"]``, neither scale the data nor take part in the flow and
+        the interpolant.
+    validation_fraction : float
+        Part of each class that `early_stopping` holds out, in (0, 1), one row at least; two rows of
+        each class must be left.
+"""
+
 _Class = TypeVar("_Class", bound=type)
 
 
-def _with_parameters(balanced: str) -> Callable[[_Class], _Class]:
+def _with_parameters(balanced: str, own: str = "") -> Callable[[_Class], _Class]:
     """Return a decorator that puts the common parameters into a class's docstring."""
 
     def decorate(cls: _Class) -> _Class:
         if cls.__doc__ is not None:  # None under python -OO
-            parameters = _PARAMETERS.format(balanced=balanced).strip()
+            parameters = _PARAMETERS.format(balanced=balanced, own=own.rstrip()).strip()
             cls.__doc__ = cls.__doc__.replace("{parameters}", parameters)
         return cls
 
@@ -180,16 +199,23 @@ class _KernelFlowEstimator(
         targets: FloatArray,
         follow: Mapping[str, npt.ArrayLike] | None,
         choose_rows: Callable[[np.random.Generator], npt.NDArray[np.intp]],
+        seeds: Iterable[np.random.SeedSequence],
+        stopping: tuple[CollapseStopping, FloatArray] | None = None,
     ) -> None:
-        """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
+        """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws.
+
+        `stopping` is what may end the flow, and the points held out for it.
+        """
         # What concerns the interpolant only must not fail after the flow.
-        nugget = as_number(self.interpolation_nugget, "interpolation_nugget")
-        if nugget < 0.0:
-            raise ValueError(f"interpolation_nugget must not be negative, got {nugget!r}")
+        nugget = as_nugget(self.interpolation_nugget, "interpolation_nugget")
         if follow is not None and not isinstance(follow, Mapping):
             raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        flow_seed, rows_seed = np.random.SeedSequence(seed).spawn(2)
+        if stopping is not None and _VALIDATION in (follow or {}):
+            raise ValueError(
+                f"follow: {_VALIDATION!r} is the name of the rows held out by early_stopping, pass "
+                "another"
+            )
+        flow_seed, rows_seed, _ = seeds
         preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
         flow = KernelFlow(
             self.kernel,
@@ -211,6 +237,10 @@ class _KernelFlowEstimator(
             name: preprocessing(self._validated_like_fit(points))
             for name, points in ({} if follow is None else follow).items()
         }
+        if stopping is not None:
+            callback, held = stopping
+            flow.callbacks += (callback,)
+            followed[_VALIDATION] = preprocessing(held)
 
         def keep() -> None:
             self.__dict__.pop("interpolant_", None)
@@ -235,6 +265,11 @@ class _KernelFlowEstimator(
                     keep()
             raise
         keep()
+
+    def _seeds(self) -> list[np.random.SeedSequence]:
+        """Return the sources of the batches, of the interpolation points and of the hold-out."""
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return np.random.SeedSequence(seed).spawn(3)
 
     @contextmanager
     def _replacing(self) -> Iterator[None]:
@@ -390,7 +425,7 @@ def _onto_simplex(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(nearest / nearest.sum(axis=1, keepdims=True))
 
 
-@_with_parameters(balanced=", the same number of each class")
+@_with_parameters(balanced=", the same number of each class", own=_EARLY_STOPPING)
 class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: ignore[misc]
     """Classifier by a kernel flow and an interpolant of one-hot labels.
 
@@ -404,6 +439,9 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
     {parameters}
     classes_ : ndarray, shape (n_classes,)
         Labels.
+    stopping_ : kflow.stopping.CollapseStopping or None
+        The errors on the rows held out, and where they ended the flow; None without
+        `early_stopping`, and after `kflow.load`.
 
     Examples
     --------
@@ -413,6 +451,54 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
     >>> bool(kflow.KernelFlowClassifier(random_state=0).fit(X, y).score(X, y) > 0.95)
     True
     """
+
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        *,
+        n_layers: int = 100,
+        batch_size: int = 100,
+        coarse_fraction: float = 0.5,
+        nugget: Any = 3.0,
+        step: Any = "rms",
+        step_size: Any = 0.01,
+        n_halves: int = 2,
+        n_interpolation: int | None = None,
+        interpolation_nugget: float = 1.0,
+        scaling: str | None = "standard",
+        rank: int | None = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        n_threads: int | None = None,
+        layers: str | os.PathLike[str] = "memory",
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+    ) -> None:
+        # Spelled out, because scikit-learn reads the parameters off the signature.
+        super().__init__(
+            kernel,
+            n_layers=n_layers,
+            batch_size=batch_size,
+            coarse_fraction=coarse_fraction,
+            nugget=nugget,
+            step=step,
+            step_size=step_size,
+            n_halves=n_halves,
+            n_interpolation=n_interpolation,
+            interpolation_nugget=interpolation_nugget,
+            scaling=scaling,
+            rank=rank,
+            dtype=dtype,
+            random_state=random_state,
+            n_threads=n_threads,
+            layers=layers,
+            callbacks=callbacks,
+            progress=progress,
+        )
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
 
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
@@ -463,6 +549,13 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
                 raise ValueError(
                     f"y has one class only ({self.classes_[0]!r}), a classifier needs at least two"
                 )
+            seeds = self._seeds()
+            stopping = None
+            if as_flag(self.early_stopping, "early_stopping"):
+                kept, held, callback = self._early_stopping(labels, np.random.default_rng(seeds[2]))
+                stopping = callback, points[held]
+                points, labels, codes = points[kept], labels[kept], codes[kept]
+            self.stopping_ = stopping[0] if stopping is not None else None
             if self.n_interpolation is not None:  # fails before the flow, not after it
                 wanted = as_count(self.n_interpolation, "n_interpolation", 1)
                 try:
@@ -470,9 +563,31 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
                 except ValueError as error:
                     raise ValueError(f"n_interpolation: {error}") from None
             self._fit(
-                points, one_hot(codes), follow, lambda rng: self._interpolation_rows(codes, rng)
+                points,
+                one_hot(codes),
+                follow,
+                lambda rng: self._interpolation_rows(codes, rng),
+                seeds,
+                stopping,
             )
         return self
+
+    def _early_stopping(
+        self, labels: npt.NDArray[Any], rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], CollapseStopping]:
+        """Return the rows for the flow, those held out, and what may end the flow by them."""
+        kept, held = hold_out(labels, self.validation_fraction, rng)
+        n_layers = as_count(self.n_layers, "n_layers", 0)
+        callback = CollapseStopping(
+            labels[kept],
+            labels[held],
+            nugget=as_nugget(self.interpolation_nugget, "interpolation_nugget"),
+            every=min(max(1, n_layers // 20), _MAX_EVERY),
+            rng=rng,
+            n_interpolation=max(_MAX_INTERPOLATION, 2 * len(self.classes_)),
+            follow=_VALIDATION,
+        )
+        return kept, held, callback
 
     def _interpolation_rows(
         self, codes: npt.NDArray[Any], rng: np.random.Generator
@@ -509,6 +624,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         return {"classes": classes}
 
     def _set_own_arrays(self, reader: ModelReader, n_outputs: int) -> None:
+        self.stopping_ = None  # it belongs to the run, not to the model
         self.classes_ = reader.array("own_classes", ndim=1)
         if len(self.classes_) != n_outputs:
             raise ModelFileError("the model's classes do not fit its interpolant")
@@ -580,7 +696,11 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
             if wanted > n:
                 raise ValueError(f"n_interpolation={wanted} exceeds the {n} rows of X")
             self._fit(
-                points, targets, follow, lambda rng: np.sort(rng.choice(n, wanted, replace=False))
+                points,
+                targets,
+                follow,
+                lambda rng: np.sort(rng.choice(n, wanted, replace=False)),
+                self._seeds(),
             )
         return self
 

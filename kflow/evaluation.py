@@ -23,6 +23,7 @@ __all__ = [
     "N_INTERPOLATION",
     "ErrorCurve",
     "InterpolationError",
+    "average_error",
     "class_distance_ratio",
     "interpolation_errors",
     "regression_errors",
@@ -124,6 +125,41 @@ def interpolation_errors(
             )
         )
     return rows
+
+
+def average_error(
+    flow: KernelFlow,
+    points: FloatArray,
+    labels: npt.NDArray[Any],
+    test_points: FloatArray,
+    test_labels: npt.NDArray[Any],
+    *,
+    nugget: float,
+    rng: np.random.Generator,
+    n_interpolation: int,
+    n_draws: int,
+) -> float:
+    """Return the average error of interpolants of a flow that goes on whatever comes out.
+
+    As `interpolation_errors`, for one number of points that fits, with the flow's kernel and
+    threads; NaN if the kernel matrix is singular.
+    """
+    try:
+        (row,) = interpolation_errors(
+            points,
+            labels,
+            test_points,
+            test_labels,
+            kernel=flow.kernel_,
+            nugget=nugget,
+            rng=rng,
+            n_interpolation=(n_interpolation,),
+            n_draws=n_draws,
+            n_threads=flow.n_threads,
+        )
+    except SingularKernelError:  # no reason to end a run
+        return math.nan
+    return row.average
 
 
 def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
@@ -242,19 +278,14 @@ class ErrorCurve:
     def _average(
         self, flow: KernelFlow, size: int, points: FloatArray, test_points: FloatArray
     ) -> float:
-        try:
-            (row,) = interpolation_errors(
-                points,
-                self._labels,
-                test_points,
-                self._test_labels,
-                kernel=flow.kernel_,
-                nugget=self._nugget,
-                rng=self._rng,
-                n_interpolation=(size,),
-                n_draws=self._n_draws,
-                n_threads=flow.n_threads,
-            )
-        except SingularKernelError:  # a picture is no reason to end a run
-            return math.nan
-        return row.average
+        return average_error(
+            flow,
+            points,
+            self._labels,
+            test_points,
+            self._test_labels,
+            nugget=self._nugget,
+            rng=self._rng,
+            n_interpolation=size,
+            n_draws=self._n_draws,
+        )

@@ -219,6 +219,73 @@ def test_without_matplotlib_the_pictures_are_missing(run, clouds, tmp_path, monk
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.kflow", "results.json"}
 
 
+@pytest.fixture
+def apart(tmp_path, rng):
+    """A .npz file: three clouds that collapse in a few layers."""
+    labels = np.arange(150) % 3
+    path = tmp_path / "apart.npz"
+    np.savez(path, X=rng.normal(size=(150, 4)) + 6 * np.eye(3, 4)[labels], y=labels)
+    return path
+
+
+EARLY = ("--layers", 100, "--batch-size", 30, "--early-stopping")
+
+
+def test_early_stopping_completes_the_flow(run, apart, tmp_path):
+    out = tmp_path / "out"
+    result = run("fit", "--data", apart, *EARLY, "--validation-fraction", 0.2, "--output", out)
+    results = json.loads((out / "results.json").read_text())
+    stopping, n = results["early_stopping"], results["model"]["n_layers"]
+    assert results["status"] == "complete"
+    assert f"Done after layer {n} of 100: the classes have collapsed" in result.stderr
+    assert "Stopped" not in result.stderr
+    assert 5 <= n < 100
+    assert stopping["stopped_at"] == n == stopping["layers"][-1]
+    n_kept = results["model"]["n_points"]
+    largest, smallest = stopping["errors"]
+    assert n_kept == pytest.approx(0.8 * results["n_train"], abs=3)
+    assert smallest == "3"
+    assert n_kept - 6 <= int(largest) <= n_kept
+    assert len(stopping["errors"]["3"]) == len(stopping["layers"])
+    assert len(results["curve"]["layers"]) == n // 5 + 1
+    assert all(row["average"] < 0.1 for row in results["errors"])
+    assert results["class_distance_ratio"] < 0.2
+    assert kflow.load(out / "model.kflow").validation_fraction == 0.2
+
+
+def test_the_test_points_do_not_stop_the_flow(run, apart, tmp_path):
+    with np.load(apart) as data:
+        X, y = data["X"], data["y"]
+    models = []
+    for number, y_test in enumerate((y[100:], np.roll(y[100:], 1))):
+        path, out = tmp_path / f"{number}.npz", tmp_path / f"out{number}"
+        np.savez(path, X=X[:100], y=y[:100], X_test=X[100:], y_test=y_test)
+        run("fit", "--data", path, *EARLY, "--quiet", "--output", out)
+        results = json.loads((out / "results.json").read_text())
+        models.append((results["model"]["rho"], results["early_stopping"]))
+    assert models[0] == models[1]
+    alone = kflow.KernelFlowClassifier(
+        n_layers=100, batch_size=30, early_stopping=True, random_state=0
+    ).fit(X[:100], y[:100])
+    assert alone.stopping_.stopped_at == models[0][1]["stopped_at"]
+
+
+def test_early_stopping_that_never_happens(run, clouds):
+    steps = ("--step", "fixed", "--step-size", 1e-9)
+    arguments = ("--data", clouds, *SMALL, *steps, "--early-stopping", "--no-save", "--json")
+    results = json.loads(run("fit", *arguments).stdout)
+    assert (results["status"], results["early_stopping"]["stopped_at"]) == ("complete", None)
+    assert results["early_stopping"]["layers"] == [1, 2, 3, 4, 5, 6]
+    assert results["model"]["n_layers"] == 6
+    results = json.loads(run("fit", "--data", clouds, *SMALL, "--no-save", "--json").stdout)
+    assert "early_stopping" not in results
+
+
+def test_early_stopping_is_of_classes(run, wave):
+    result = run("fit", "--data", wave, "--target", "height", "--early-stopping", code=2)
+    assert "--early-stopping belongs to classification" in result.stderr
+
+
 # ---- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -233,6 +300,10 @@ def test_without_matplotlib_the_pictures_are_missing(run, clouds, tmp_path, monk
         (["--nugget", "4:1.0"], "nugget as a schedule must have a value for layer 0"),
         (["--length-scale", "-1"], "length_scale must be positive"),
         (["--layers", "1000000000000"], "need"),
+        (
+            ["--early-stopping", "--validation-fraction", "1"],
+            "validation_fraction must lie between",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, run, tmp_path, monkeypatch):
@@ -250,6 +321,7 @@ def test_bad_input_is_one_line(arguments, message, run, tmp_path, monkeypatch):
         (["--nugget", "0:0.1,x"], "'0:0.1,x' is neither a value nor a schedule"),
         (["--data", "a.npz", "--dataset", "digits"], "--data excludes --dataset"),
         (["--target", "y"], "belong to --data"),
+        (["--validation-fraction", "0.2"], "belongs to --early-stopping"),
         (["--kernel", "laplacian"], "needs --length-scale"),
     ],
 )

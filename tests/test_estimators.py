@@ -31,6 +31,7 @@ SETTINGS = {"n_layers": 5, "batch_size": 20, "random_state": 0}
 @parametrize_with_checks(
     [
         KernelFlowClassifier(n_layers=30, random_state=0),
+        KernelFlowClassifier(n_layers=30, random_state=0, early_stopping=True),
         KernelFlowRegressor(n_layers=30, random_state=0),
     ]
 )
@@ -131,7 +132,11 @@ def test_rank_loses_nothing_of_data_in_a_subspace(rng, X, labels):
         ({"n_interpolation": 81}, ValueError, "n_interpolation"),
         ({"n_interpolation": 0}, ValueError, "n_interpolation must be at least 1"),
         ({"n_interpolation": 9.0}, TypeError, "n_interpolation must be a whole number"),
-        ({"interpolation_nugget": -1}, ValueError, "interpolation_nugget must not be negative"),
+        (
+            {"interpolation_nugget": -1},
+            ValueError,
+            "interpolation_nugget must be finite and not negative",
+        ),
         ({"interpolation_nugget": "1"}, TypeError, "interpolation_nugget must be a number"),
     ],
     ids=str,
@@ -338,6 +343,129 @@ def test_layers_in_a_folder(make, X, y, tmp_path):
     loaded = kflow.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(X), before)
     assert loaded.layers == "memory"
+
+
+# ---- early stopping ---------------------------------------------------------------------------
+
+EARLY = {**SETTINGS, "n_layers": 200, "early_stopping": True, "validation_fraction": 0.2}
+
+
+@pytest.fixture
+def apart(X):
+    """Rows of three classes that can be told apart."""
+    return X + np.repeat([[0, 0, 0, 0], [4, 0, 0, 0], [0, 8, 0, 0]], [40, 20, 20], axis=0)
+
+
+def kept_rows(model, X):
+    """Return the rows for the flow and those held out, which no layers leave where they were."""
+    start = clone(model).set_params(n_layers=0, scaling=None, dtype="float64").fit(X[0], X[1])
+    place = {row.tobytes(): number for number, row in enumerate(X[0])}
+    return [
+        np.array([place[row.tobytes()] for row in points])
+        for points in (start.flow_.points_, start.flow_.follow_["validation"])
+    ]
+
+
+def test_early_stopping_is_the_shorter_flow_of_the_rows_kept(apart, labels):
+    model = KernelFlowClassifier(**EARLY).fit(apart, labels)
+    n = model.flow_.n_layers_
+    assert n == model.stopping_.stopped_at == model.stopping_.layers[-1]
+    assert 10 <= n < 200
+    assert list(model.stopping_.errors) == [48, 3]
+    kept, held = kept_rows(model, (apart, labels))
+    assert sorted([*kept, *held]) == list(range(80))
+    assert np.unique(labels[held], return_counts=True)[1].tolist() == [4, 8, 4]
+    # What is held out has no influence, not even on the scaling.
+    whole = KernelFlowClassifier(**{**SETTINGS, "n_layers": n}).fit(apart[kept], labels[kept])
+    assert_same(model, whole, apart)
+    np.testing.assert_array_equal(model.interpolant_.centres, model.flow_.points_)
+    np.testing.assert_allclose(
+        model.flow_.follow_["validation"], model.transform(apart[held]), rtol=1e-4, atol=1e-5
+    )
+    assert whole.stopping_ is None
+
+
+def test_early_stopping_follows_from_the_seed(apart, labels):
+    def fit(seed):
+        options = {**EARLY, "random_state": seed, "n_layers": 40}
+        return KernelFlowClassifier(**options).fit(apart, labels)
+
+    first, again, other = fit(0), fit(0), fit(1)
+    assert_same(first, again, apart)
+    assert first.stopping_.errors == again.stopping_.errors
+    assert not np.array_equal(first.flow_.points_, other.flow_.points_)
+    state = fit(np.random.RandomState(5))
+    assert_same(state, fit(np.random.RandomState(5)), apart)
+
+
+def test_classes_that_do_not_collapse_run_through(X, labels):
+    model = KernelFlowClassifier(**{**EARLY, "step": "fixed", "step_size": 1e-9, "n_layers": 60})
+    model.fit(X, labels)
+    assert model.flow_.n_layers_ == 60
+    assert model.stopping_.stopped_at is None
+    assert model.stopping_.layers == [1, *range(3, 61, 3)]
+
+
+def test_early_stopping_beside_other_callbacks_and_follow(apart, labels):
+    seen = []
+    frame = pd.DataFrame(apart, columns=list("abcd"))
+    model = KernelFlowClassifier(**EARLY, callbacks=[lambda flow: seen.append(flow.n_layers_)])
+    model.fit(frame, labels, follow={"test": frame[:3]})
+    assert len(seen) == model.stopping_.stopped_at
+    assert set(model.flow_.follow_) == {"test", "validation"}
+    with pytest.raises(ValueError, match="follow: 'validation' is the name of the rows held out"):
+        model.fit(frame, labels, follow={"validation": frame})
+    model.set_params(early_stopping=False, n_layers=3)
+    model.fit(frame, labels, follow={"validation": frame})
+    assert len(model.flow_.follow_["validation"]) == 80
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        ({"early_stopping": "yes"}, TypeError, "early_stopping must be True or False"),
+        ({"early_stopping": None}, TypeError, "early_stopping must be True or False"),
+        ({"validation_fraction": 0.0}, ValueError, "validation_fraction must lie between 0 and 1"),
+        ({"validation_fraction": 1.0}, ValueError, "validation_fraction must lie between 0 and 1"),
+        ({"validation_fraction": "0.1"}, TypeError, "validation_fraction must be a number"),
+        ({"validation_fraction": 0.99}, ValueError, "a smaller validation_fraction"),
+        ({"n_interpolation": 60}, ValueError, "n_interpolation: class .* pass at most 48"),
+        ({"interpolation_nugget": -1}, ValueError, "interpolation_nugget must be finite"),
+        ({"n_layers": -1}, ValueError, "n_layers must be at least 0"),
+    ],
+    ids=str,
+)
+def test_bad_parameters_of_early_stopping(X, labels, option, error, message):
+    layers = []
+    with pytest.raises(error, match=message):
+        KernelFlowClassifier(**{**EARLY, "callbacks": [layers.append], **option}).fit(X, labels)
+    assert layers == []
+
+
+def test_early_stopping_needs_rows_of_every_class(X, labels):
+    model = KernelFlowClassifier(**EARLY)
+    for n in (1, 2):
+        with pytest.raises(ValueError, match=rf"early_stopping .* {n} rows of class .*second"):
+            model.fit(X[: 60 + n], labels[: 60 + n])
+    assert not hasattr(model, "stopping_")
+
+
+def test_early_stopping_is_saved_as_a_parameter(apart, labels, tmp_path):
+    model = KernelFlowClassifier(**EARLY).fit(apart, labels)
+    assert_same(pickle.loads(pickle.dumps(model)), model, apart)
+    model.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert (loaded.early_stopping, loaded.validation_fraction) == (True, 0.2)
+    assert loaded.stopping_ is None
+    assert_same(loaded, model, apart)
+    assert_same(loaded.fit(apart, labels), model, apart)
+    assert loaded.stopping_.errors == model.stopping_.errors
+
+
+def test_the_classifier_adds_early_stopping_to_the_common_parameters():
+    own = {"early_stopping": False, "validation_fraction": 0.1}
+    common = KernelFlowRegressor().get_params()
+    assert KernelFlowClassifier().get_params() == {**common, **own}
 
 
 # ---- failures ---------------------------------------------------------------------------------

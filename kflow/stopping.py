@@ -1,0 +1,215 @@
+"""When a flow of classes is done: rows held out of it, and the callback that ends it by them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray, as_count, as_nugget, as_number
+from kflow.evaluation import N_INTERPOLATION, average_error
+
+if TYPE_CHECKING:
+    from kflow.flow import KernelFlow
+
+__all__ = ["CollapseStopping", "hold_out"]
+
+# The most that one point per class may cost, whatever the hold-out: a small one, whose standard
+# error is large, must not take its own coarseness for a collapse.
+_MAX_TOLERANCE = 0.01
+
+
+def hold_out(
+    labels: npt.NDArray[Any], validation_fraction: float, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Divide rows into those for the flow and those held out, the same part of every class.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N,)
+        Class labels.
+    validation_fraction : float
+        Part of each class that is held out, in (0, 1); at least one row of each.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    kept, held : ndarray of int
+        Ascending rows.
+
+    Raises
+    ------
+    TypeError
+        If `validation_fraction` is not a number.
+    ValueError
+        If it is outside (0, 1), or a class would keep fewer than two rows: with one, the most
+        interpolation points are also the fewest.
+    """
+    fraction = as_number(validation_fraction, "validation_fraction")
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(
+            f"validation_fraction must lie between 0 and 1, both excluded, got {fraction!r}"
+        )
+    held = []
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        n_held = max(1, round(fraction * int(count)))
+        if count - n_held < 2:
+            raise ValueError(
+                f"early_stopping with validation_fraction={fraction:g} holds out {n_held} of the "
+                f"{count} rows of class {label!r}, and the flow needs at least two: pass more rows "
+                "of that class, a smaller validation_fraction, or early_stopping=False"
+            )
+        held.append(rng.choice(np.flatnonzero(labels == label), n_held, replace=False))
+    is_held = np.zeros(len(labels), dtype=bool)
+    is_held[np.concatenate(held)] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+class CollapseStopping:
+    """Callback that ends a flow when one interpolation point per class does as well as thousands.
+
+    The classes have then collapsed, and further layers move points that lie together. It is for
+    one flow, which it ends once: `kflow.KernelFlow.run` may add layers later.
+
+    Parameters
+    ----------
+    labels, validation_labels : ndarray
+        Classes of the training points, at least two points of each, and of those that the flow
+        follows as `follow`.
+    nugget : float
+        Nugget of the interpolants.
+    every : int
+        Layers from one evaluation to the next; the first layer is evaluated too.
+    rng : numpy.random.Generator
+        Draws the interpolation points.
+    tolerance : float, optional
+        How much larger the mean error from one point per class may be, as a part of the points
+        followed. None: one binomial standard error of the error e from the most points, below
+        which n followed points tell no two errors apart, but at most 0.01:
+        sqrt(p (1 - p) / n), p = (n e + 1) / (n + 2), so that no wrong point is not taken for
+        certainty (Laplace's rule of succession).
+    n_interpolation : int
+        The most interpolation points; the largest number that the classes have, if they have
+        fewer. m points cost m^3 / 3 flops in an evaluation.
+    n_draws : int
+        Interpolants from one point per class. From the most points there is one: its error depends
+        little on the draw.
+    confirmations : int
+        Evaluations in succession that must agree.
+    follow : str
+        Name of the followed points.
+
+    Attributes
+    ----------
+    layers : list of int
+        Where the errors were evaluated.
+    errors : dict of list of float
+        The largest and the smallest number of points to the mean error at each of `layers`; NaN
+        where the kernel matrix was singular.
+    stopped_at : int or None
+        Number of layers at which it ended the flow.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind or values, naming them.
+
+    Notes
+    -----
+    Two errors that are equally bad tell nothing of the classes. So the error from the most points
+    must also be lower than that of a guess, 1 - 1 / n_classes, by two standard errors: one row for
+    each of two classes, for instance, never ends a flow, nor does a singular kernel matrix.
+
+    The error itself may still fall a little after the classes have collapsed.
+    """
+
+    def __init__(
+        self,
+        labels: npt.NDArray[Any],
+        validation_labels: npt.NDArray[Any],
+        *,
+        nugget: float,
+        every: int,
+        rng: np.random.Generator,
+        tolerance: float | None = None,
+        n_interpolation: int = N_INTERPOLATION[0],
+        n_draws: int = 5,
+        confirmations: int = 2,
+        follow: str = "validation",
+    ) -> None:
+        self._labels = np.asarray(labels)
+        self._validation_labels = np.asarray(validation_labels)
+        counts = np.unique(self._labels, return_counts=True)[1]
+        if len(counts) < 2 or counts.min() < 2:
+            raise ValueError("labels must hold two classes or more, with at least two points each")
+        if len(self._validation_labels) == 0:
+            raise ValueError("validation_labels is empty: hold out at least one point")
+        self._smallest = len(counts)
+        most = as_count(n_interpolation, "n_interpolation", 2 * self._smallest)
+        self._largest = min(most, self._smallest * int(counts.min()))
+        self._nugget = as_nugget(nugget)
+        self._every = as_count(every, "every", 1)
+        self._rng = rng
+        self._tolerance = None if tolerance is None else as_number(tolerance, "tolerance")
+        self._n_draws = as_count(n_draws, "n_draws", 1)
+        self._confirmations = as_count(confirmations, "confirmations", 1)
+        self._follow = follow
+        self._n_agreed = 0
+        self.layers: list[int] = []
+        self.errors: dict[int, list[float]] = {self._largest: [], self._smallest: []}
+        self.stopped_at: int | None = None
+
+    def __call__(self, flow: KernelFlow) -> bool:
+        """Evaluate, if it is time to, and return whether the flow should end."""
+        n_layers = flow.n_layers_
+        if self.stopped_at is not None or (n_layers != 1 and n_layers % self._every != 0):
+            return False
+        points, followed = self._positions(flow)
+        largest, smallest = (
+            average_error(
+                flow,
+                points,
+                self._labels,
+                followed,
+                self._validation_labels,
+                nugget=self._nugget,
+                rng=self._rng,
+                n_interpolation=size,
+                n_draws=n_draws,
+            )
+            for size, n_draws in ((self._largest, 1), (self._smallest, self._n_draws))
+        )
+        self.layers.append(n_layers)
+        self.errors[self._largest].append(largest)
+        self.errors[self._smallest].append(smallest)
+        self._n_agreed = self._n_agreed + 1 if self._have_met(largest, smallest) else 0
+        if self._n_agreed < self._confirmations:
+            return False
+        self.stopped_at = n_layers
+        return True
+
+    def _positions(self, flow: KernelFlow) -> tuple[FloatArray, FloatArray]:
+        """Return the training points and those held out, where the flow has them now."""
+        points, followed = flow.points_, flow.follow_.get(self._follow)
+        if followed is None or len(followed) != len(self._validation_labels):
+            raise ValueError(
+                f"the flow must follow the {len(self._validation_labels)} points of "
+                f"validation_labels: pass fit(..., follow={{{self._follow!r}: ...}})"
+            )
+        if len(points) != len(self._labels):
+            raise ValueError(f"labels has {len(self._labels)} rows, the flow {len(points)} points")
+        return points, followed
+
+    def _have_met(self, largest: float, smallest: float) -> bool:
+        """Return whether two errors are one, and better than a guess; not if one is NaN."""
+        n = len(self._validation_labels)
+        p = (n * largest + 1.0) / (n + 2.0)
+        standard_error = math.sqrt(p * (1.0 - p) / n)
+        tolerance = self._tolerance
+        if tolerance is None:
+            tolerance = min(standard_error, _MAX_TOLERANCE)
+        guess = 1.0 - 1.0 / self._smallest
+        return smallest <= largest + tolerance and largest + 2.0 * standard_error < guess
