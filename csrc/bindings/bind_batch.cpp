@@ -36,7 +36,7 @@ double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& o
         std::copy(ys.row(rows[i]), ys.row(rows[i]) + ys.cols, batch.targets().row(i));
     }
     batch.factor(kernel, nugget, nullptr, n_threads);
-    const double loss = batch.rho(n_coarse, nullptr, 1);
+    const double loss = batch.rho(n_coarse, nullptr, 1, n_threads);
     if (gradient) {
         std::vector<double> ordered(static_cast<std::size_t>(xs.rows * xs.cols));
         batch.gradient({ordered.data(), xs.rows, xs.cols}, n_threads);

@@ -3,28 +3,85 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
+#include "core/cholesky.hpp"
 #include "core/kernel_operator.hpp"
-#include "core/linalg.hpp"
 #include "core/parallel.hpp"
-#include "core/right_factor.hpp"
+#include "core/row_groups.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/error.hpp"
 
 namespace kflow {
-namespace {
 
-constexpr Index kRowTile = 64;      // rows of the batch's matrices that one task assembles
-constexpr Index kColumnBlock = 64;  // columns of an (n, q) matrix that one task computes
-static_assert(kColumnBlock % detail::kPadding == 0, "blocks of whole panels");
+// All n x n matrices lie in panels of columns, like the factor.
+struct Batch::Workspace {
+    detail::Cholesky factor;                // of A
+    detail::Cholesky coarse;                // of A_cc for one further coarse subset
+    detail::AlignedVector<double> kernel;   // K
+    detail::AlignedVector<double> slope;    // dk/d(r^2), then M o 2 dk/d(r^2), scaled
+    detail::AlignedVector<double> points;   // panels of points
+    detail::AlignedVector<double> norms;    // |x_i|^2
+    detail::AlignedVector<double> targets;  // panels of Y's columns, then V = U'^-1 Y
+    detail::AlignedVector<double> rhs;      // panels of the columns of a solve's b
+    detail::RowGroups<double> rows;         // points
+};
+
+namespace {
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-Index count(Index n, Index block) { return (n + block - 1) / block; }
-
 double square(double x) { return x * x; }
 
+// Mean squared distance between points of one label over that between different ones. With n_c
+// points of a label, mean m_c and scatter V_c = sum |x - m_c|^2, n points in all and the origin at
+// their mean, the sums of |x - x'|^2 over ordered pairs are sum_c 2 n_c V_c within labels and sum_c
+// 2 ((n - n_c) V_c + n n_c |m_c|^2) between them.
+double label_distance_ratio(MatrixView<const double> x, const int* labels) {
+    struct Class {
+        double count = 0.0, scatter = 0.0;
+        std::vector<double> mean;
+    };
+    std::map<int, Class> classes;
+    const Index d = x.cols;
+    for (Index i = 0; i < x.rows; ++i) {
+        Class& mine = classes[labels[i]];
+        mine.mean.resize(size(d));
+        mine.count += 1.0;
+        for (Index k = 0; k < d; ++k) {
+            mine.mean[size(k)] += x(i, k);
+        }
+    }
+    for (auto& [label, mine] : classes) {
+        for (double& value : mine.mean) {
+            value /= mine.count;
+        }
+    }
+    for (Index i = 0; i < x.rows; ++i) {
+        Class& mine = classes[labels[i]];
+        for (Index k = 0; k < d; ++k) {
+            mine.scatter += square(x(i, k) - mine.mean[size(k)]);
+        }
+    }
+    const auto n = static_cast<double>(x.rows);
+    double within = 0.0, between = 0.0, n_within = 0.0, n_between = 0.0;
+    for (const auto& [label, mine] : classes) {
+        double mean_square = 0.0;
+        for (double value : mine.mean) {
+            mean_square += square(value);
+        }
+        within += mine.count * mine.scatter;
+        between += (n - mine.count) * mine.scatter + n * mine.count * mean_square;
+        n_within += mine.count * (mine.count - 1.0);
+        n_between += mine.count * (n - mine.count);
+    }
+    return (within / n_within) / (between / n_between);
+}
+
 }  // namespace
+
+Batch::Batch() : w_(std::make_unique<Workspace>()) {}
+Batch::~Batch() = default;
 
 void Batch::resize(Index n, Index d, Index m) {
     n_ = n;
@@ -32,9 +89,12 @@ void Batch::resize(Index n, Index d, Index m) {
     m_ = m;
     points_.resize(size(n * d));
     targets_.resize(size(n * m));
-    matrix_.resize(size(n * n));
-    slope_.resize(size(n * n));
-    norms_.resize(size(n));
+    w_->factor.resize(n);
+    const Index elements = w_->factor.elements_of(n);
+    w_->kernel.resize(size(elements));
+    w_->slope.resize(size(elements));
+    w_->norms.resize(size(w_->factor.panels_of(n) * w_->factor.width()));
+    w_->points.resize(w_->norms.size() * size(d));
 }
 
 double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int n_threads) {
@@ -52,103 +112,53 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
         value /= static_cast<double>(n_);
     }
     for (Index i = 0; i < n_; ++i) {
-        norms_[size(i)] = routines.centre(x.row(i), mean.data(), x.row(i), d_);
+        routines.centre(x.row(i), mean.data(), x.row(i), d_);
     }
+    std::fill(mean.begin(), mean.end(), 0.0);
+    routines.pack(x, mean.data(), w_->points.data(), w_->norms.data());
+    w_->rows.set(x);
 
-    // Rows of the lower triangle: r^2 in slope_, then k in matrix_ and dk/d(r^2) in slope_.
-    const Index n_tiles = count(n_, kRowTile);
-    struct Sums {
-        double within = 0.0, between = 0.0, n_within = 0.0, n_between = 0.0;
-    };
-    std::vector<Sums> sums(size(n_tiles));
+    constexpr double close = 1e-6;
+    const detail::Centres<double> centres{
+        w_->rows.data(), w_->norms.data(), n_, d_, d_ <= detail::kDirectDimension, -1.0, close};
+    const Index width = w_->factor.width(), panel_size = n_ * width;
     const int team = detail::team_for(
         static_cast<double>(n_ * n_) * (static_cast<double>(d_) + detail::kProfileWork), n_threads);
-    const MatrixView<double> k = matrix(), s = slope();
-    detail::RightFactor<double> points_transposed;
-    if (d_ > detail::kDirectDimension) {
-        points_transposed.set_transposed(x);
-    }
-    detail::parallel_for(n_tiles, team, [&](Index tile, int) {
-        const Index first = tile * kRowTile;
-        const Index last = std::min(first + kRowTile, n_);
-        if (d_ > detail::kDirectDimension) {
-            points_transposed.multiply({x.row(first), last - first, d_, d_},
-                                       {s.row(first), last - first, last, n_});
+    detail::parallel_for(w_->factor.panels_of(n_), team, [&](Index p, int) {
+        double* k = w_->kernel.data() + p * panel_size;
+        double* slope = w_->slope.data() + p * panel_size;
+        const Index columns = std::min(width, n_ - p * width);
+        routines.distance_panels(centres, w_->points.data() + p * width * d_,
+                                 w_->norms.data() + p * width, 1, slope);
+        routines.profile_and_slope(kernel, slope, k, slope, panel_size);
+        for (Index lane = 0; lane < columns; ++lane) {
+            const Index diagonal = (p * width + lane) * width + lane;
+            k[diagonal] = diagonal_;
+            slope[diagonal] = 0.0;
         }
-        for (Index i = first; i < last; ++i) {
-            double* r2 = s.row(i);
-            const auto direct = [&](Index j) {
-                double sum = 0.0;
-                for (Index c = 0; c < d_; ++c) {
-                    sum += square(x(i, c) - x(j, c));
-                }
-                return sum;
-            };
-            if (d_ > detail::kDirectDimension) {
-                constexpr double kClose = 1e-6;
-                if (routines.distances_of_products(r2, norms_[size(i)], norms_.data(), kClose, i)) {
-                    for (Index j = 0; j < i; ++j) {
-                        if (r2[j] < kClose * (norms_[size(i)] + norms_[size(j)])) {
-                            r2[j] = direct(j);
-                        }
-                    }
-                }
-            } else {
-                for (Index j = 0; j < i; ++j) {
-                    r2[j] = direct(j);
-                }
-            }
-            if (labels != nullptr) {
-                Sums& mine = sums[size(tile)];
-                for (Index j = 0; j < i; ++j) {
-                    if (labels[i] == labels[j]) {
-                        mine.within += r2[j];
-                        mine.n_within += 1.0;
-                    } else {
-                        mine.between += r2[j];
-                        mine.n_between += 1.0;
-                    }
-                }
-            }
-            routines.profile_and_slope(kernel, r2, k.row(i), r2, i);
-            k(i, i) = diagonal_;
-            s(i, i) = 0.0;
-        }
-    });
-    // The upper triangle keeps K when the factor overwrites the lower one.
-    detail::parallel_for(n_tiles, team, [&](Index tile, int) {
-        const Index first = tile * kRowTile;
-        const Index last = std::min(first + kRowTile, n_);
-        for (Index block = first; block < n_; block += kRowTile) {
-            const Index end = std::min(block + kRowTile, n_);
-            for (Index i = first; i < last; ++i) {
-                for (Index j = std::max(block, i + 1); j < end; ++j) {
-                    k(i, j) = k(j, i);
-                    s(i, j) = s(j, i);
-                }
+        double* a = w_->factor.panel(p);
+        if (columns == width) {
+            std::copy(k, k + panel_size, a);
+        } else {
+            for (Index j = 0; j < n_; ++j) {
+                std::copy(k + j * width, k + j * width + columns, a + j * width);
             }
         }
     });
 
-    const bool factored = detail::cholesky(k);
+    detail::Cholesky& u = w_->factor;
+    const bool factored = u.factor(n_threads);
     double smallest = factored ? std::numeric_limits<double>::infinity() : 0.0;
     for (Index i = 0; factored && i < n_; ++i) {
-        smallest = std::min(smallest, k(i, i));
+        smallest = std::min(smallest, u(i, i));
     }
     // Pivots this small are rounding errors: a factor exists, but none of its digits is right.
     const double noise = static_cast<double>(n_) * std::numeric_limits<double>::epsilon();
     if (!(square(smallest) > noise * diagonal_)) {
         throw_not_positive_definite();
     }
-
-    Sums total;
-    for (const Sums& part : sums) {
-        total.within += part.within;
-        total.between += part.between;
-        total.n_within += part.n_within;
-        total.n_between += part.n_between;
-    }
-    return (total.within / total.n_within) / (total.between / total.n_between);
+    return labels != nullptr ? label_distance_ratio(x, labels)
+                             : std::numeric_limits<double>::quiet_NaN();
 }
 
 // Looks for the pair that explains the failure, so that the caller can name it.
@@ -159,7 +169,7 @@ void Batch::throw_not_positive_definite() const {
             for (Index c = 0; c < d_; ++c) {
                 sum += square(points_[size(i * d_ + c)] - points_[size(j * d_ + c)]);
             }
-            if (sum <= 1e-24 * (norms_[size(i)] + norms_[size(j)])) {
+            if (sum <= 1e-24 * (w_->norms[size(i)] + w_->norms[size(j)])) {
                 throw NotPositiveDefinite(j, i);
             }
         }
@@ -167,8 +177,8 @@ void Batch::throw_not_positive_definite() const {
     throw NotPositiveDefinite(-1, -1);
 }
 
-double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
-    const MatrixView<double> l = matrix(), v = targets();
+double Batch::rho(Index n_coarse, const Index* further, Index n_halves, int n_threads) {
+    const MatrixView<double> v = targets();
     const double share = 1.0 / static_cast<double>(n_halves);
     rank_ = m_ * (n_halves + 1);
     left_.assign(size(n_ * rank_), 0.0);
@@ -187,13 +197,14 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
         v.data[i] = std::ldexp(v.data[i], -exponent);
     }
 
-    // The targets of the further subsets, before they are overwritten.
-    std::vector<double> subsets(size((n_halves - 1) * n_coarse * m_));
-    for (Index i = 0; i < (n_halves - 1) * n_coarse; ++i) {
-        std::copy(v.row(further[i]), v.row(further[i]) + m_, subsets.data() + i * m_);
-    }
-
-    detail::solve_lower(l, v);
+    const detail::Cholesky& u = w_->factor;
+    const Index width = u.width(), n_panels = u.panels_of(m_);
+    auto& panels = w_->targets;
+    panels.resize(size(u.elements_of(m_)));
+    const std::vector<double> y(v.data, v.data + n_ * m_);
+    detail::to_panels(v, width, panels.data());
+    u.forward(panels.data(), n_panels);
+    detail::from_panels(panels.data(), width, v);
     double coarse_norm = 0.0, fine_norm = 0.0;
     for (Index i = 0; i < n_; ++i) {
         double& sum = i < n_coarse ? coarse_norm : fine_norm;
@@ -208,8 +219,9 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
     double loss = share * fine_norm / norm_;
 
     // z of the first subset: V_c solved against the leading block.
-    std::vector<double> z(v.data, v.row(n_coarse));
-    detail::solve_lower_transposed({l.data, n_coarse, n_coarse, n_}, {z.data(), n_coarse, m_});
+    std::vector<double> z(size(n_ * m_));
+    u.backward(panels.data(), n_panels, n_coarse);
+    detail::from_panels(panels.data(), width, {z.data(), n_, m_});
     for (Index i = 0; i < n_coarse; ++i) {
         for (Index q = 0; q < m_; ++q) {
             left(i, m_ + q) = -share * z[size(i * m_ + q)];
@@ -217,37 +229,49 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
         }
     }
 
-    // Further subsets are factored on their own, from the copy of K above the diagonal.
-    std::vector<double> block(size(n_halves > 1 ? n_coarse * n_coarse : 0));
+    // Further subsets are factored on their own.
     for (Index h = 1; h < n_halves; ++h) {
         const Index* rows = further + (h - 1) * n_coarse;
-        const MatrixView<double> a(block.data(), n_coarse, n_coarse);
-        for (Index i = 0; i < n_coarse; ++i) {
-            for (Index j = 0; j < i; ++j) {
-                a(i, j) = l(std::min(rows[i], rows[j]), std::max(rows[i], rows[j]));
+        detail::Cholesky& a = w_->coarse;
+        a.resize(n_coarse);
+        for (Index j = 0; j < n_coarse; ++j) {
+            const double* column =
+                w_->kernel.data() + rows[j] / width * n_ * width + rows[j] % width;
+            for (Index i = 0; i <= j; ++i) {
+                a(i, j) = column[rows[i] * width];
             }
-            a(i, i) = diagonal_;
         }
-        if (!detail::cholesky(a)) {
+        if (!a.factor(n_threads)) {
             throw_not_positive_definite();
         }
-        const MatrixView<double> y(subsets.data() + (h - 1) * n_coarse * m_, n_coarse, m_);
-        detail::solve_lower(a, y);
+        std::vector<double> subset(size(n_coarse * m_));
+        for (Index i = 0; i < n_coarse; ++i) {
+            std::copy_n(y.data() + rows[i] * m_, m_, subset.data() + i * m_);
+        }
+        const MatrixView<double> s(subset.data(), n_coarse, m_);
+        panels.resize(size(a.elements_of(m_)));
+        detail::to_panels(s, width, panels.data());
+        a.forward(panels.data(), n_panels);
+        detail::from_panels(panels.data(), width, s);
         double subset_norm = 0.0;
-        for (Index i = 0; i < n_coarse * m_; ++i) {
-            subset_norm += square(y.data[i]);
+        for (double value : subset) {
+            subset_norm += square(value);
         }
         loss += share * std::clamp(1.0 - subset_norm / norm_, 0.0, 1.0);
-        detail::solve_lower_transposed(a, y);
+        a.backward(panels.data(), n_panels, n_coarse);
+        detail::from_panels(panels.data(), width, s);
         for (Index i = 0; i < n_coarse; ++i) {
             for (Index q = 0; q < m_; ++q) {
-                left(rows[i], m_ * (h + 1) + q) = -share * y(i, q);
-                right(rows[i], m_ * (h + 1) + q) = y(i, q);
+                left(rows[i], m_ * (h + 1) + q) = -share * s(i, q);
+                right(rows[i], m_ * (h + 1) + q) = s(i, q);
             }
         }
     }
 
-    detail::solve_lower_transposed(l, v);
+    panels.resize(size(u.elements_of(m_)));
+    detail::to_panels(v, width, panels.data());
+    u.backward(panels.data(), n_panels, n_);
+    detail::from_panels(panels.data(), width, v);
     for (Index i = 0; i < n_; ++i) {
         for (Index q = 0; q < m_; ++q) {
             left(i, q) = (1.0 - loss) * v(i, q);
@@ -260,57 +284,56 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves) {
 void Batch::gradient(MatrixView<double> out, int n_threads) {
     if (norm_ == 0.0) {
         for (Index i = 0; i < n_; ++i) {
-            std::fill(out.row(i), out.row(i) + d_, 0.0);
+            std::fill(out.row(i), out.row(i) + out.cols, 0.0);
         }
         return;
     }
-    const MatrixView<double> x = points(), w = slope();
+    const auto& routines = detail::simd().f64;
     const int team =
         detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_), n_threads);
     // d rho / dx_i = -(2/D) sum_j W_ij (x_i - x_j), W = M o 2 dk/d(r^2). The scale and the sum over
     // j of the first term go into W, so that one product gives the gradient.
     const double scale = 4.0 / norm_;
-    const Index n_tiles = count(n_, kRowTile);
-    detail::RightFactor<double> right;
-    right.set_transposed({right_.data(), n_, rank_});
-    std::vector<std::vector<double>> products(size(std::max(team, 1)));
-    detail::parallel_for(n_tiles, team, [&](Index tile, int worker) {
-        const Index first = tile * kRowTile;
-        const Index rows = std::min(kRowTile, n_ - first);
-        std::vector<double>& product = products[size(worker)];
-        product.resize(size(kRowTile * n_));
-        right.multiply({left_.data() + first * rank_, rows, rank_}, {product.data(), rows, n_});
-        for (Index i = 0; i < rows; ++i) {
-            double* row = w.row(first + i);
-            double sum = 0.0;
-            for (Index j = 0; j < n_; ++j) {
-                row[j] *= scale * product[size(i * n_ + j)];
-                sum += row[j];
-            }
-            row[first + i] -= sum;
+    const Index width = w_->factor.width(), n_panels = w_->factor.panels_of(n_);
+    const std::vector<double> nothing(size(std::max(d_, rank_)), 0.0);
+    detail::RowGroups<double> left, coordinates;
+    left.set({left_.data(), n_, rank_});
+    coordinates.set_transposed({points_.data(), n_, out.cols, d_});
+    struct Scratch {
+        detail::AlignedVector<double> right, norms, product;
+    };
+    std::vector<Scratch> scratch(size(std::max(team, 1)));
+    detail::parallel_for(n_panels, team, [&](Index p, int worker) {
+        Scratch& mine = scratch[size(worker)];
+        mine.right.resize(size(std::max(rank_, out.cols) * width));
+        mine.norms.resize(size(width));
+        mine.product.resize(size(n_ * width));
+        const Index columns = std::min(width, n_ - p * width);
+        routines.pack({right_.data() + p * width * rank_, columns, rank_}, nothing.data(),
+                      mine.right.data(), mine.norms.data());
+        left.multiply(mine.right.data(), 1, mine.product.data());
+        double* w = w_->slope.data() + p * n_ * width;
+        routines.weigh(mine.product.data(), scale, n_, w, mine.norms.data());
+        for (Index lane = 0; lane < columns; ++lane) {
+            w[(p * width + lane) * width + lane] -= mine.norms[size(lane)];
         }
-    });
-    detail::RightFactor<double> all_points;
-    all_points.set(x);
-    const Index n_blocks = count(d_, kColumnBlock);
-    detail::parallel_for(n_blocks, team, [&](Index block, int) {
-        const Index first = block * kColumnBlock;
-        const Index cols = std::min(kColumnBlock, d_ - first);
-        all_points.multiply(w, {out.data + first, n_, cols, out.stride}, first);
+        coordinates.multiply(w, 1, mine.right.data());
+        routines.unpack(mine.right.data(), {out.row(p * width), columns, out.cols, out.stride});
     });
 }
 
-void Batch::solve(MatrixView<double> b, int n_threads) const {
-    const MatrixView<const double> l(matrix_.data(), n_, n_);
+void Batch::solve(MatrixView<double> b, int n_threads) {
+    const detail::Cholesky& u = w_->factor;
     const int team =
         detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols), n_threads);
-    detail::parallel_for(count(b.cols, kColumnBlock), team, [&](Index block, int) {
-        const Index first = block * kColumnBlock;
-        const MatrixView<double> part(b.data + first, n_, std::min(kColumnBlock, b.cols - first),
-                                      b.stride);
-        detail::solve_lower(l, part);
-        detail::solve_lower_transposed(l, part);
+    w_->rhs.resize(size(u.elements_of(b.cols)));
+    detail::to_panels(b, u.width(), w_->rhs.data());
+    detail::parallel_for(u.panels_of(b.cols), team, [&](Index p, int) {
+        double* panel = w_->rhs.data() + p * n_ * u.width();
+        u.forward(panel, 1);
+        u.backward(panel, 1, n_);
     });
+    detail::from_panels(w_->rhs.data(), u.width(), b);
 }
 
 }  // namespace kflow

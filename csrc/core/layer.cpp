@@ -140,7 +140,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     report.class_distance_ratio =
         workspace.factor(options.kernel, options.nugget,
                          labels != nullptr ? batch_labels.data() : nullptr, n_threads);
-    report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves);
+    report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves, n_threads);
 
     // Descent: C = A^-1 (-d rho / dz).
     std::vector<double> descent(static_cast<std::size_t>(n_batch * d));

@@ -5,12 +5,6 @@
 
 namespace kflow::detail {
 
-/// Arrays that the kernels read as columns are padded to a multiple of this many elements, enough
-/// for two of the widest registers.
-constexpr Index kPadding = 32;
-
-constexpr Index padded(Index n) { return (n + kPadding - 1) / kPadding * kPadding; }
-
 /// Calls body(first, rows) for the groups of almost the same size, at most `largest`, into which n
 /// rows are divided. Inlined: the files of core/ and simd/ must not share a copy.
 template <class Body>
@@ -48,10 +42,6 @@ struct SimdRoutines {
     /// `r2` may be `slope`.
     void (*profile_and_slope)(const Kernel& kernel, const T* r2, T* value, T* slope, Index n);
 
-    /// s[j] <- max(0, |x|^2 + |z_j|^2 - 2 s[j]). True if some result is below
-    /// tolerance * (|x|^2 + |z_j|^2), where cancellation has eaten its digits.
-    bool (*distances_of_products)(T* s, T x_norm, const T* z_norms, T tolerance, Index n);
-
     /// Points side by side in one panel, and the most rows in one group (see RowGroups).
     Index panel, group;
 
@@ -70,14 +60,24 @@ struct SimdRoutines {
     void (*kernel_panels)(const Kernel& kernel, const Centres<T>& z, const T* panels,
                           const T* norms, Index n_panels, T* out);
 
+    /// out[p] (z.n, panel) = |z_j - x|^2 for the points of each panel.
+    void (*distance_panels)(const Centres<T>& z, const T* panels, const T* norms, Index n_panels,
+                            T* out);
+
+    /// w (n, panel) <- scale product o w, sums[lane] = sum of its rows.
+    void (*weigh)(const T* product, T scale, Index n, T* w, T* sums);
+
+    /// Rows [begin, end) of rhs (n, panel) <- U'^-1 rhs, the rows above being done. `own`: rhs is
+    /// the panel of u that holds the diagonal of these rows; false if a pivot is not positive.
+    bool (*eliminate)(const T* u, Index n, Index begin, Index end, T* rhs, bool own);
+
+    /// The leading rows of rhs (n, panel) <- U^-1 rhs, with the leading block of U.
+    void (*back_substitute)(const T* u, Index n, Index leading, T* rhs);
+
     /// out[p] (d, panel) = sum_j k(|z_j - x|^2) c_j for d <= kFusedDimension, without a stored
     /// tile; centres (m, 2 d) holds z_j, then c_j.
     void (*fused)(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
                   Index n_panels, T* out);
-
-    /// c (rows, cols) = a (rows, inner) b (inner, cols), with b packed as core/right_factor.hpp
-    /// says.
-    void (*gemm)(MatrixView<const T> a, const T* b, MatrixView<T> c);
 
     /// out[i] = x[i] + step * g[i]; out may be x.
     void (*add_scaled)(const T* x, const T* g, T step, T* out, Index n);
@@ -94,10 +94,6 @@ struct SimdRoutines {
 
 struct SimdTable {
     const char* name;
-    /// Whether the gemm above is used even where BLAS is there. Prepared once for all tiles, it is
-    /// as fast as OpenBLAS's kernels for the same instruction set or faster (bench/limit.py, with
-    /// OPENBLAS_CORETYPE). Measured with AVX2 and AVX-512 only.
-    bool own_gemm_is_faster;
     SimdRoutines<float> f32;
     SimdRoutines<double> f64;
 

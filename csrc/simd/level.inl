@@ -1,6 +1,5 @@
 // One instruction set. The including file defines KFLOW_VECTOR_BYTES, KFLOW_TABLE (the table's
-// name), KFLOW_LEVEL_NAME and KFLOW_OWN_GEMM (own_gemm_is_faster), and the build compiles it with
-// that set's flags.
+// name) and KFLOW_LEVEL_NAME, and the build compiles it with that set's flags.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,11 +29,11 @@ namespace kflow::detail {
 #include "simd/exp_log.inl"
 #include "simd/profiles.inl"
 #include "simd/panels.inl"
+#include "simd/triangular.inl"
 #include "simd/routines.inl"
 // clang-format on
 
 extern const SimdTable KFLOW_TABLE;
-const SimdTable KFLOW_TABLE = {KFLOW_LEVEL_NAME, KFLOW_OWN_GEMM, routines<float>(),
-                               routines<double>()};
+const SimdTable KFLOW_TABLE = {KFLOW_LEVEL_NAME, routines<float>(), routines<double>()};
 
 }  // namespace kflow::detail

@@ -1,5 +1,4 @@
 #define KFLOW_VECTOR_BYTES 32
 #define KFLOW_TABLE kTableAvx2
 #define KFLOW_LEVEL_NAME "avx2"
-#define KFLOW_OWN_GEMM true
 #include "simd/level.inl"

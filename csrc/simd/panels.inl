@@ -184,44 +184,61 @@ template <class T>
     }
 }
 
-template <class T>
-void kernel_panels(const Kernel& kernel, const Centres<T>& z, const T* panels, const T* norms,
-                   Index n_panels, T* out) {
+struct SquaredDistance {
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        return r2;
+    }
+};
+
+template <class T, class Profile>
+void profile_panels(const Profile& profile, const Centres<T>& z, const T* panels, const T* norms,
+                    Index n_panels, T* out) {
     bool careful = false;
     for (Index i = 0; !z.direct && i < n_panels * kPanel<T>; ++i) {
         careful = careful || norms[i] > z.careful_beyond;
     }
-    with_profile<T>(kernel, [&](auto profile) {
-        for_each_group(z.n, kGroup, [&](Index first, Index rows) {
-            const auto block = z.direct ? difference_block_of<T>(rows) : product_block_of<T>(rows);
-            for (Index p = 0; p < n_panels; ++p) {
-                const T* x = panels + p * z.d * kPanel<T>;
-                T* k = out + (p * z.n + first) * kPanel<T>;
-                block(z.groups + first * z.d, x, z.d, k);
-                if (!z.direct) {
-                    const T* x_norms = norms + p * kPanel<T>;
-                    const auto x_norm = load_wide<2>(x_norms);
-                    const auto distances = [&](auto finish) {
-                        for (Index r = 0; r < rows; ++r) {
-                            T* row = k + r * kPanel<T>;
-                            const auto s = load_wide<2>(row);
-                            const auto r2 = (x_norm + z.norms[first + r]) - (s + s);
-                            store_wide(row, finish(at_least(T(0), r2)));
-                        }
-                    };
-                    if (!careful) {
-                        distances([&](const auto& r2) { return profile.value(r2); });
-                        continue;
+    for_each_group(z.n, kGroup, [&](Index first, Index rows) {
+        const auto block = z.direct ? difference_block_of<T>(rows) : product_block_of<T>(rows);
+        for (Index p = 0; p < n_panels; ++p) {
+            const T* x = panels + p * z.d * kPanel<T>;
+            T* k = out + (p * z.n + first) * kPanel<T>;
+            block(z.groups + first * z.d, x, z.d, k);
+            if (!z.direct) {
+                const T* x_norms = norms + p * kPanel<T>;
+                const auto x_norm = load_wide<2>(x_norms);
+                const auto distances = [&](auto finish) {
+                    for (Index r = 0; r < rows; ++r) {
+                        T* row = k + r * kPanel<T>;
+                        const auto s = load_wide<2>(row);
+                        const auto r2 = (x_norm + z.norms[first + r]) - (s + s);
+                        store_wide(row, finish(at_least(T(0), r2)));
                     }
-                    distances([](const auto& r2) { return r2; });
-                    repair(z, first, rows, x, x_norms, k);
+                };
+                if (!careful) {
+                    distances([&](const auto& r2) { return profile.value(r2); });
+                    continue;
                 }
-                for (Index r = 0; r < rows; ++r) {
-                    store_wide(k + r * kPanel<T>, profile.value(load_wide<2>(k + r * kPanel<T>)));
-                }
+                distances([](const auto& r2) { return r2; });
+                repair(z, first, rows, x, x_norms, k);
             }
-        });
+            for (Index r = 0; r < rows; ++r) {
+                store_wide(k + r * kPanel<T>, profile.value(load_wide<2>(k + r * kPanel<T>)));
+            }
+        }
     });
+}
+
+template <class T>
+void kernel_panels(const Kernel& kernel, const Centres<T>& z, const T* panels, const T* norms,
+                   Index n_panels, T* out) {
+    with_profile<T>(
+        kernel, [&](auto profile) { profile_panels(profile, z, panels, norms, n_panels, out); });
+}
+
+template <class T>
+void distance_panels(const Centres<T>& z, const T* panels, const T* norms, Index n_panels, T* out) {
+    profile_panels(SquaredDistance(), z, panels, norms, n_panels, out);
 }
 
 // d = q = D: no tile is stored, everything stays in registers. Three centres at a

@@ -36,84 +36,16 @@ void profile_and_slope(const Kernel& kernel, const T* r2, T* value, T* slope, In
 }
 
 template <class T>
-bool distances_of_products(T* s, T x_norm, const T* z_norms, T tolerance, Index n) {
-    Vec<T> margin = splat(T(1));
-    const auto step = [&](Vec<T> products, Vec<T> z) {
-        const Vec<T> norms = z + x_norm;
-        const Vec<T> r2 = at_least(T(0), norms - (products + products));
-        margin = where_less(r2, norms * tolerance, splat(T(-1)), margin);
-        return r2;
-    };
-    Index j = 0;
-    for (; j + kLanes<T> <= n; j += kLanes<T>) {
-        store(s + j, step(load(s + j), load(z_norms + j)));
+void weigh(const T* product, T scale, Index n, T* w, T* sums) {
+    Wide<T, 2> sum = {};
+    for (Index i = 0; i < n; ++i) {
+        const auto weighed =
+            load_wide<2>(w + i * kPanel<T>) * load_wide<2>(product + i * kPanel<T>);
+        const auto scaled = weighed * scale;
+        sum = sum + scaled;
+        store_wide(w + i * kPanel<T>, scaled);
     }
-    if (j < n) {
-        store_part(s + j, step(load_part(s + j, n - j), load_part(z_norms + j, n - j)), n - j);
-    }
-    for (Index lane = 0; lane < kLanes<T>; ++lane) {
-        if (margin[lane] < T(0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// R rows times two vectors of columns, with the sums in registers. `b` points at those columns of
-// the first row of their panel.
-template <class T, int R>
-KFLOW_INLINE void gemm_block(MatrixView<const T> a, const T* b, MatrixView<T> c, Index i, Index j) {
-    Vec<T> sums[R][2] = {};
-    for (Index k = 0; k < a.cols; ++k) {
-        const Vec<T> b0 = load(b + k * kPadding);
-        const Vec<T> b1 = load(b + k * kPadding + kLanes<T>);
-        for (int r = 0; r < R; ++r) {
-            const T factor = a(i + r, k);
-            sums[r][0] += factor * b0;
-            sums[r][1] += factor * b1;
-        }
-    }
-    const Index n = c.cols - j;
-    for (int r = 0; r < R; ++r) {
-        T* out = c.row(i + r) + j;
-        if (n >= 2 * kLanes<T>) {
-            store(out, sums[r][0]);
-            store(out + kLanes<T>, sums[r][1]);
-        } else if (n > kLanes<T>) {
-            store(out, sums[r][0]);
-            store_part(out + kLanes<T>, sums[r][1], n - kLanes<T>);
-        } else {
-            store_part(out, sums[r][0], n);
-        }
-    }
-}
-
-template <class T>
-void gemm(MatrixView<const T> a, const T* b, MatrixView<T> c) {
-    for (Index j = 0; j < c.cols; j += 2 * kLanes<T>) {
-        const T* columns = b + j / kPadding * a.cols * kPadding + j % kPadding;
-        Index i = 0;
-        for (; i + 6 <= c.rows; i += 6) {
-            gemm_block<T, 6>(a, columns, c, i, j);
-        }
-        switch (c.rows - i) {
-            case 5:
-                gemm_block<T, 5>(a, columns, c, i, j);
-                break;
-            case 4:
-                gemm_block<T, 4>(a, columns, c, i, j);
-                break;
-            case 3:
-                gemm_block<T, 3>(a, columns, c, i, j);
-                break;
-            case 2:
-                gemm_block<T, 2>(a, columns, c, i, j);
-                break;
-            case 1:
-                gemm_block<T, 1>(a, columns, c, i, j);
-                break;
-        }
-    }
+    store_wide(sums, sum);
 }
 
 template <class T>
@@ -180,15 +112,17 @@ template <class T>
 constexpr SimdRoutines<T> routines() {
     return {profile<T>,
             profile_and_slope<T>,
-            distances_of_products<T>,
             kPanel<T>,
             kGroup,
             pack<T>,
             unpack<T>,
             multiply_panels<T>,
             kernel_panels<T>,
+            distance_panels<T>,
+            weigh<T>,
+            eliminate<T>,
+            back_substitute<T>,
             fused<T>,
-            gemm<T>,
             add_scaled<T>,
             centre<T>,
             dot<T>,

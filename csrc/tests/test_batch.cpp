@@ -51,7 +51,7 @@ Result engine(Batch& batch, const Doubles& x, const Doubles& y, const Doubles& b
     fill(batch, x, y);
     batch.factor(kernel, kNugget, nullptr, n_threads);
     Result out{batch.rho(static_cast<Index>(halves[0].size()), further.data(),
-                         static_cast<Index>(halves.size())),
+                         static_cast<Index>(halves.size()), n_threads),
                Doubles(x.rows(), x.cols(), -7.0), b};
     batch.gradient(out.gradient.view(), n_threads);
     batch.solve(out.solution.view(), n_threads);
@@ -175,7 +175,7 @@ void duplicates(Batch& batch) {
                      error.first == 31 && error.second == 83);
         fill(batch, x, y);
         batch.factor({}, 1e-3, nullptr, 1);
-        CHECK(std::isfinite(batch.rho(50, nullptr, 1)));
+        CHECK(std::isfinite(batch.rho(50, nullptr, 1, 1)));
         // Distinct points of a kernel so wide that the matrix is one of ones.
         fill(batch, random_matrix<double>(100, d, 3), y);
         CHECK_THROWS(batch.factor({Family::gaussian, 1e6, 1.0}, 0.0, nullptr, 1),

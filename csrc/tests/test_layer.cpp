@@ -1,4 +1,5 @@
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ struct Flow {
     LayerOptions options;
     double pending = 0.0;
     Matrix<T> z, c;
-    Batch workspace;
+    std::shared_ptr<Batch> workspace = std::make_shared<Batch>();  // scratch, shared by copies
 
     Flow(Index n, Index d) : y(random_matrix<double>(n, 2, 11)) {
         unsigned seed = 12;
@@ -55,7 +56,7 @@ struct Flow {
         z = c = Matrix<T>(kBatch, points[0].cols());
         const LayerReport report =
             flow_layer<T>(sets(), pending, y.view(), nullptr, batch.data(), kBatch, further.data(),
-                          options, z.view(), c.view(), workspace, n_threads);
+                          options, z.view(), c.view(), *workspace, n_threads);
         pending = report.step;
         return report;
     }
@@ -205,7 +206,7 @@ void strides() {
         Matrix<T> z(kBatch, d), c(kBatch, d);
         const LayerReport report =
             flow_layer<T>({set}, 0.0, wide.y.view(), nullptr, wide.batch.data(), kBatch, nullptr,
-                          wide.options, z.view(), c.view(), wide.workspace, 1);
+                          wide.options, z.view(), c.view(), *wide.workspace, 1);
         settle(set, report.step, 1);
         flow.layer();
         flow.settle_all();

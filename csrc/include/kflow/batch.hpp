@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "kflow/kernel.hpp"
@@ -22,6 +23,9 @@ namespace kflow {
 /// object keeps its memory from one layer to the next; two threads must not share one.
 class Batch {
    public:
+    Batch();
+    ~Batch();
+
     /// n points in d dimensions with m targets; the first coarse subset comes first.
     void resize(Index n, Index d, Index m);
 
@@ -39,17 +43,17 @@ class Batch {
     /// the rows of `further` (n_halves - 1, n_coarse), positions in the batch.
     /// It is 0 when the targets are 0. Overwrites targets(). Cost n^2 m, and n_coarse^3/3 for each
     /// further subset.
-    double rho(Index n_coarse, const Index* further, Index n_halves);
+    double rho(Index n_coarse, const Index* further, Index n_halves, int n_threads);
 
-    /// out (n, d) = d rho / d points. To be called once after rho(). Cost 2 n^2 (d + m n_halves).
+    /// out (n, q) = d rho / d points, the first q coordinates. To be called once after rho(). Cost
+    /// 2 n^2 (q + m n_halves).
     void gradient(MatrixView<double> out, int n_threads);
 
     /// b (n, q) <- A^-1 b. Cost 2 n^2 q.
-    void solve(MatrixView<double> b, int n_threads) const;
+    void solve(MatrixView<double> b, int n_threads);
 
    private:
-    MatrixView<double> matrix() { return {matrix_.data(), n_, n_}; }
-    MatrixView<double> slope() { return {slope_.data(), n_, n_}; }
+    struct Workspace;
     [[noreturn]] void throw_not_positive_definite() const;
 
     Index n_ = 0, d_ = 0, m_ = 0, rank_ = 0;
@@ -57,11 +61,9 @@ class Batch {
     double norm_ = 0.0;            // D = tr(Y' A^-1 Y)
     std::vector<double> points_;   // (n, d)
     std::vector<double> targets_;  // (n, m): Y, then V
-    std::vector<double> matrix_;   // lower triangle: L; upper: K
-    std::vector<double> slope_;    // dk/d(r^2), then M o 2 dk/d(r^2)
     std::vector<double> left_;     // (n, rank): M = left right'
     std::vector<double> right_;    // (n, rank)
-    std::vector<double> norms_;    // |x_i|^2
+    std::unique_ptr<Workspace> w_;
 };
 
 }  // namespace kflow
