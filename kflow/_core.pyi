@@ -15,6 +15,10 @@ class Kernel:
 class Batch:
     def __init__(self) -> None: ...
 
+class TeamLease:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
 _Floats = npt.NDArray[np.floating[Any]]
 _Rows = npt.NDArray[np.intp]
 

@@ -1,6 +1,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+
 #include "bindings/blas_capi.hpp"
 #include "kflow/blas.hpp"
 #include "kflow/runtime.hpp"
@@ -8,6 +10,14 @@
 namespace py = pybind11;
 
 namespace kflow::python {
+namespace {
+
+// A context manager; the thread that enters must be the one that leaves.
+struct Lease {
+    std::unique_ptr<TeamLease> lease;
+};
+
+}  // namespace
 
 void bind_runtime(py::module_& m) {
     simd_level();  // a bad KFLOW_SIMD_LEVEL is reported here, at import
@@ -22,6 +32,10 @@ void bind_runtime(py::module_& m) {
     m.def("team_threshold", &team_threshold);
     m.def("set_team_threshold", &set_team_threshold, py::arg("multiply_adds"));
     m.def("forked_after_team", &forked_after_team);
+    py::class_<Lease>(m, "TeamLease")
+        .def(py::init<>())
+        .def("__enter__", [](Lease& self) { self.lease = std::make_unique<TeamLease>(); })
+        .def("__exit__", [](Lease& self, const py::args&) { self.lease.reset(); });
     m.def("install_blas", &install_blas, py::arg("blas_capi"), py::arg("lapack_capi"));
     m.def("remove_blas", [] { set_blas(BlasTable{}); });
     m.def("has_blas", [] { return blas().complete(); });

@@ -21,14 +21,32 @@ long process_id() { return static_cast<long>(getpid()); }
 std::atomic<long> team_process{0};
 std::atomic<double> threshold{2e7};
 
+thread_local int leases = 0;
+thread_local bool team_started = false;
+
 }  // namespace
 
-void note_team() { team_process.store(process_id(), std::memory_order_relaxed); }
+void note_team() {
+    team_started = true;
+    team_process.store(process_id(), std::memory_order_relaxed);
+}
 
 // libgomp hangs in a child that starts a team after its parent did: the pool's threads are gone.
 bool may_start_team() { return !forked_after_team(); }
 
 }  // namespace detail
+
+TeamLease::TeamLease() { ++detail::leases; }
+
+TeamLease::~TeamLease() {
+    if (--detail::leases > 0 || !detail::team_started) {
+        return;
+    }
+    detail::team_started = false;
+#if defined(_OPENMP) && (_OPENMP >= 201811 || __GNUC__ >= 9)  // GCC has it, and says 4.5
+    omp_pause_resource_all(omp_pause_soft);
+#endif
+}
 
 double team_threshold() { return detail::threshold.load(std::memory_order_relaxed); }
 void set_team_threshold(double multiply_adds) {

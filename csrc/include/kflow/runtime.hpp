@@ -27,6 +27,17 @@ int max_team_size();
 double team_threshold();
 void set_team_threshold(double multiply_adds);
 
+/// Keeps the calling thread's team between calls, and ends it with the outermost lease (each call
+/// has one of its own). Idle OpenMP threads otherwise spin for milliseconds, at the expense of
+/// whoever computes next; starting a team anew costs a fraction of a millisecond.
+class TeamLease {
+   public:
+    TeamLease();
+    ~TeamLease();
+    TeamLease(const TeamLease&) = delete;
+    TeamLease& operator=(const TeamLease&) = delete;
+};
+
 /// True in a child forked after the parent ran a team: such a child computes on one thread,
 /// because the parent's OpenMP pool does not exist in it.
 bool forked_after_team();
