@@ -13,7 +13,6 @@ template <class T>
 void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
            const Kernel& kernel, double step, MatrixView<const T> base, MatrixView<T> out,
            int n_threads) {
-    const TeamLease lease;
     detail::KernelOperator<T> op;
     op.prepare(z, c, kernel);
     const Index tile = op.tile_rows();

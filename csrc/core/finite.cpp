@@ -10,7 +10,6 @@ namespace kflow {
 
 template <class T>
 bool all_finite(const T* x, Index n, int n_threads) {
-    const TeamLease lease;
     constexpr Index kBlock = 1 << 16;
     const Index n_blocks = (n + kBlock - 1) / kBlock;
     std::atomic<bool> finite{true};

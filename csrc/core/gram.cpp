@@ -12,7 +12,6 @@ namespace kflow {
 template <class T>
 void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
           int n_threads) {
-    const TeamLease lease;
     detail::KernelOperator<T> op;
     op.prepare(z, {}, kernel);
     const Index tile = op.tile_rows();

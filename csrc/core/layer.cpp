@@ -108,7 +108,6 @@ void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index
 
 template <class T>
 void settle(MovingPoints<T> set, double pending, int n_threads) {
-    const TeamLease lease;
     const Index n_tiles = (set.points.rows + kSettleTile - 1) / kSettleTile;
     // A pass through memory: each element costs as much as several multiply-adds.
     const double work = 8.0 * static_cast<double>(set.points.rows * set.points.cols);
@@ -123,7 +122,6 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                        MatrixView<const double> y, const int* labels, const Index* batch,
                        Index n_batch, const Index* further_halves, const LayerOptions& options,
                        MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads) {
-    const TeamLease lease;
     const MovingPoints<T>& training = sets.front();
     const Index d = training.points.cols;
     const Index m = y.cols;
