@@ -78,3 +78,6 @@ def flow_layer(
     workspace: Batch,
     n_threads: int,
 ) -> tuple[float, float, float]: ...
+def replay_layer(
+    points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, n_threads: int
+) -> None: ...
