@@ -61,10 +61,13 @@ _PARAMETERS = """
     scaling : {{"standard", "unit"}} or None
         ``"standard"``: each feature to mean 0 and variance 1. ``"unit"``: each row to norm 1, for
         images. None: the data as it is.
-    rank : int or None
-        Run the flow in the leading `rank` right singular vectors of the scaled data (uncentred, so
-        that norms keep their meaning). The flow never leaves the span of the data, so that nothing
-        but the dropped energy, `energy_dropped_`, is lost. None: no projection.
+    rank : None, "auto", int or float
+        Run the flow in the leading right singular vectors of the scaled data, as in
+        `kflow.KernelFlow`: ``"auto"`` for the numerical rank, so many, or as few as drop at most
+        that part of the sum of squares. No scaled copy of the data is made then. None: all
+        coordinates.
+    shrink_every, shrink_tolerance : int and float
+        Drop directions that the flow no longer needs, as in `kflow.KernelFlow`.
     dtype : {{"float32", "float64"}}
         Precision of the points.
     random_state : None, int or numpy.random.RandomState
@@ -84,11 +87,11 @@ _PARAMETERS = """
     Attributes
     ----------
     flow_ : kflow.KernelFlow
-        The flow of the scaled (and projected) data.
+        The flow of the scaled data. Its own `transform` takes scaled points.
     interpolant_ : kflow.Interpolant
-        The final interpolant.
+        The final interpolant, of ``flow_.reduced_points_``.
     energy_dropped_ : float
-        Part of the sum of squares of the scaled data outside the projection; 0 without one.
+        Part of the sum of squares of the scaled data outside the subspace; 0 without a `rank`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -147,7 +150,9 @@ class _KernelFlowEstimator(
         n_interpolation: int | None = None,
         interpolation_nugget: float = 1.0,
         scaling: str | None = "standard",
-        rank: int | None = None,
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
         dtype: str = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
@@ -167,6 +172,8 @@ class _KernelFlowEstimator(
         self.interpolation_nugget = interpolation_nugget
         self.scaling = scaling
         self.rank = rank
+        self.shrink_every = shrink_every
+        self.shrink_tolerance = shrink_tolerance
         self.dtype = dtype
         self.random_state = random_state
         self.n_threads = n_threads
@@ -181,7 +188,7 @@ class _KernelFlowEstimator(
         follow: Mapping[str, npt.ArrayLike] | None,
         choose_rows: Callable[[np.random.Generator], npt.NDArray[np.intp]],
     ) -> None:
-        """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws."""
+        """Scale, run the flow, and interpolate at the rows that `choose_rows` draws."""
         # What concerns the interpolant only must not fail after the flow.
         nugget = as_number(self.interpolation_nugget, "interpolation_nugget")
         if nugget < 0.0:
@@ -190,7 +197,7 @@ class _KernelFlowEstimator(
             raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         flow_seed, rows_seed = np.random.SeedSequence(seed).spawn(2)
-        preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
+        preprocessing = Preprocessing.fit(X, self.scaling)
         flow = KernelFlow(
             self.kernel,
             n_layers=self.n_layers,
@@ -200,6 +207,9 @@ class _KernelFlowEstimator(
             step=self.step,
             step_size=self.step_size,
             n_halves=self.n_halves,
+            rank=self.rank,
+            shrink_every=self.shrink_every,
+            shrink_tolerance=self.shrink_tolerance,
             dtype=self.dtype,
             random_state=flow_seed,
             n_threads=self.n_threads,
@@ -208,7 +218,7 @@ class _KernelFlowEstimator(
             progress=self.progress,
         )
         followed = {
-            name: preprocessing(self._validated_like_fit(points))
+            name: self._validated_like_fit(points)
             for name, points in ({} if follow is None else follow).items()
         }
 
@@ -218,7 +228,7 @@ class _KernelFlowEstimator(
             self.flow_ = flow
             rows = choose_rows(np.random.default_rng(rows_seed))
             self.interpolant_ = Interpolant(
-                flow.points_[rows],
+                flow.reduced_points_[rows],
                 targets[rows],
                 kernel=flow.kernel_,
                 nugget=nugget,
@@ -226,7 +236,7 @@ class _KernelFlowEstimator(
             )
 
         try:
-            flow.fit(preprocessing(X), targets, follow=followed)
+            flow._fit(X, targets, followed, preprocessing)
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learnt is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.
@@ -253,9 +263,9 @@ class _KernelFlowEstimator(
 
     @property
     def energy_dropped_(self) -> float:
-        """Part of the sum of squares of the scaled data that the projection dropped."""
+        """Part of the sum of squares of the scaled data outside the subspace."""
         check_is_fitted(self)
-        return self._preprocessing.energy_dropped
+        return self.flow_.energy_dropped_
 
     @property
     def _n_features_out(self) -> int:
@@ -272,7 +282,7 @@ class _KernelFlowEstimator(
         return hasattr(self, "interpolant_")
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
-        """Return F_n(X), (n, d) or (n, rank), in the scaled and projected coordinates.
+        """Return F_n(X), (n, d), in the scaled features.
 
         Raises
         ------
@@ -282,10 +292,13 @@ class _KernelFlowEstimator(
             For a wrong shape or values, or if the layers were not kept.
         """
         check_is_fitted(self)
-        return self.flow_.transform(self._preprocessing(self._validated_like_fit(X)))
+        return self._transform(X, reduced=False)
+
+    def _transform(self, X: npt.ArrayLike, *, reduced: bool) -> FloatArray:
+        return self.flow_._transform(self._validated_like_fit(X), self._preprocessing, reduced)
 
     def _scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        return self.interpolant_(self.transform(X)).astype(np.float64)
+        return self.interpolant_(self._transform(X, reduced=True)).astype(np.float64)
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -349,7 +362,8 @@ class _KernelFlowEstimator(
             kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
         estimator.n_features_in_ = n_features
         estimator.flow_ = KernelFlow._import(reader, flow_settings)
-        dimension = estimator.flow_.n_features_in_
+        if estimator.flow_.n_features_in_ != n_features:
+            raise ModelFileError("the model's flow does not fit its features")
         estimator._preprocessing = Preprocessing.from_arrays(
             {
                 name: reader.array(f"preprocessing_{name}")
@@ -357,11 +371,10 @@ class _KernelFlowEstimator(
                 if f"preprocessing_{name}" in reader
             },
             n_features,
-            dimension,
         )
         centres = reader.array("interpolant_centres", ndim=2)
         coefficients = reader.array("interpolant_coefficients", ndim=2)
-        if centres.shape[1] != dimension:
+        if centres.shape[1] != estimator.flow_._points.sets[""].shape[1]:
             raise ModelFileError("the model's interpolant does not fit its flow")
         with damaged("interpolant"):
             estimator.interpolant_ = Interpolant.from_coefficients(
