@@ -357,7 +357,7 @@ def test_rotating_the_data_rotates_the_flow(rng):
 def test_history(rng):
     X, Y, _ = make_data(rng)
     history = make_flow(nugget=0.25).fit(X, Y).history_
-    assert set(history) == {"rho", "step", "seconds", "class_distance_ratio", "nugget"}
+    assert set(history) == {"rho", "step", "seconds", "class_distance_ratio", "nugget", "rank"}
     for values in history.values():
         assert values.shape == (6,)
         assert values.dtype == np.float64
@@ -365,6 +365,7 @@ def test_history(rng):
     assert (history["step"] > 0).all()
     assert (history["seconds"] >= 0).all()
     assert (history["nugget"] == 0.25).all()
+    assert (history["rank"] == 3).all()
 
 
 def test_results_are_copies(rng):
@@ -638,6 +639,19 @@ def test_a_singular_layer_keeps_the_last_good_one(rng):
         ({"step_size": np.nan}, ValueError, "step_size must be positive"),
         ({"step_size": None}, TypeError, "step_size must be a number"),
         ({"n_halves": 0}, ValueError, "n_halves must be at least 1"),
+        ({"rank": 0}, ValueError, "rank must be at least 1"),
+        ({"rank": 4}, ValueError, "rank must lie between 1 and the 3 features of X, got 4"),
+        ({"rank": 0.0}, ValueError, "rank as a part of the sum of squares must lie in"),
+        ({"rank": 1.0}, ValueError, "rank as a part of the sum of squares must lie in"),
+        ({"rank": np.float32("nan")}, ValueError, "rank as a part of the sum of squares"),
+        ({"rank": "all"}, TypeError, "rank must be None, 'auto', a whole number"),
+        ({"rank": True}, TypeError, "rank must be None"),
+        ({"rank": [2]}, TypeError, "rank must be None"),
+        ({"shrink_every": -1}, ValueError, "shrink_every must be at least 0"),
+        ({"shrink_every": 2.0}, TypeError, "shrink_every must be a whole number"),
+        ({"shrink_every": 5}, ValueError, "shrink_every=5 needs a rank"),
+        ({"shrink_tolerance": 0}, ValueError, "shrink_tolerance must be positive"),
+        ({"shrink_tolerance": "no"}, TypeError, "shrink_tolerance must be a number"),
         ({"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'float64'"),
         ({"dtype": "number"}, ValueError, "dtype must be"),
         ({"dtype": int}, ValueError, "dtype must be"),
@@ -706,6 +720,10 @@ def test_nothing_before_fit():
     for use in (
         lambda: flow.points_,
         lambda: flow.follow_,
+        lambda: flow.reduced_points_,
+        lambda: flow.reduced_follow_,
+        lambda: flow.rank_,
+        lambda: flow.energy_dropped_,
         lambda: flow.history_,
         lambda: flow.targets_,
         lambda: flow.n_layers_,
@@ -768,10 +786,27 @@ def test_the_core_checks_what_it_is_given():
         "n_coarse": 4,
         "step": "newton",
         "z": np.zeros((4, 3)),
-        "c": np.zeros((3, 2)),
+        "c": np.zeros((4, 1)),
     }.items():
         with pytest.raises((ValueError, IndexError), match=name):
             _core.flow_layer(**{**good, name: bad})
+    for displacement in (np.zeros((5, 3)), np.zeros((5, 0)), np.zeros((4, 2))):
+        with pytest.raises(ValueError, match="displacement"):
+            _core.flow_layer(**{**good, "sets": [(X, displacement)]})
+    one = [(X, np.zeros((5, 1))), (X.copy(), np.zeros((5, 2)))]
+    with pytest.raises(ValueError, match="displacement"):
+        _core.flow_layer(**{**good, "sets": one, "c": np.zeros((4, 1))})
+    replay = {"points": X, "z": z, "c": z, "kernel": good["kernel"], "n_threads": 1}
+    _core.replay_layer(**replay)
+    for name, bad in {
+        "z": np.zeros((4, 3)),
+        "c": np.zeros((4, 3)),
+        "points": np.zeros(5),
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            _core.replay_layer(**{**replay, name: bad})
+    with pytest.raises(ValueError, match="c must have shape"):
+        _core.replay_layer(**{**replay, "c": np.zeros((4, 0))})
     for name, bad in {
         "sets": [(X.astype(np.float32), X)],
         "Y": Y.astype(np.float32),
