@@ -275,7 +275,8 @@ def _directions(
         points = np.empty((n, d))
         for rows, chunk in scaled_chunks(X, scaling, dtype):
             points[rows] = chunk
-        _check_squares(float(np.square(np.linalg.norm(points))))
+        with np.errstate(over="ignore"):
+            _check_squares(float(np.vdot(points, points)))
         values, transposed = np.linalg.svd(points, full_matrices=False)[1:]
         energies, vectors = values**2, transposed.T
     else:
@@ -348,7 +349,8 @@ class Rotation:
         """Return the rotation that keeps the fewest directions, None if all are needed.
 
         The energy dropped for each point, times two, is at most `tolerance` times the mean squared
-        distance: squared distances change by less than that on average.
+        distance: squared distances change by less than that on average. Energies that are rounding
+        errors count as zero.
 
         Parameters
         ----------
@@ -364,7 +366,8 @@ class Rotation:
             moments = _moments(scaled_chunks(points[:, :r], None), r)
             energies, vectors = _eigen(moments)
         allowed = 0.5 * tolerance * mean_squared_distance(points) * len(points)
-        kept = max(1, _fewest(energies, allowed))
+        noise = _EPS * r * float(energies[0])
+        kept = max(1, _fewest(energies, max(allowed, noise)))
         return None if kept >= r else cls(layer, np.ascontiguousarray(vectors), kept)
 
     def __call__(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
