@@ -228,7 +228,7 @@ class _KernelFlowEstimator(
             self.flow_ = flow
             rows = choose_rows(np.random.default_rng(rows_seed))
             self.interpolant_ = Interpolant(
-                flow.reduced_points_[rows],
+                flow._positions("")[rows],
                 targets[rows],
                 kernel=flow.kernel_,
                 nugget=nugget,

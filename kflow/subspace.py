@@ -54,7 +54,8 @@ def check_rank(rank: Any) -> None | str | int | float:
         part = float(rank)
         if not 0.0 < part < 1.0:
             raise ValueError(
-                f"rank as a part of the sum of squares must lie in (0, 1), got {rank!r}"
+                f"rank as a part of the sum of squares must lie in (0, 1), got {rank!r}: for so many "
+                "directions pass an int"
             )
         return part
     if isinstance(rank, bool) or not hasattr(rank, "__index__"):

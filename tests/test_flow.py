@@ -473,7 +473,7 @@ def test_the_flow_in_the_span_of_the_data_is_the_same_flow(shape, step, dtype, r
     assert (flow.history_["rank"] == rank).all()
     tolerance = {"rtol": 0, "atol": 1e-9 if dtype == np.float64 else 1e-3}
     for name in ("rho", "step", "class_distance_ratio"):
-        np.testing.assert_allclose(flow.history_[name], full.history_[name], **tolerance)
+        np.testing.assert_allclose(flow.history_[name], full.history_[name], rtol=tolerance["atol"])
     assert flow.points_.dtype == flow.reduced_points_.dtype == dtype
     np.testing.assert_allclose(flow.points_, full.points_, **tolerance)
     np.testing.assert_allclose(flow.follow_["inside"], full.follow_["inside"], **tolerance)
@@ -516,8 +516,12 @@ def assert_matches(flow, expected, test, tolerance=1e-8):
     np.testing.assert_allclose(flow.transform(test), expected.follow["test"], atol=tolerance)
     np.testing.assert_allclose(flow.history_["rho"], expected.rho, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(flow.history_["rank"], expected.rank)
-    reduced = np.abs(expected.reduced_points)  # directions have no sign
-    np.testing.assert_allclose(np.abs(flow.reduced_points_), reduced, rtol=0, atol=tolerance)
+    # Coordinates are arbitrary, distances are not.
+    distances, wanted = (
+        kflow.gram(points, kernel=KERNEL)
+        for points in (flow.reduced_points_, expected.reduced_points)
+    )
+    np.testing.assert_allclose(distances, wanted, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 6])
@@ -707,7 +711,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
         "drawing": (flow, "_draw"),
         "storing": (flow._store, "put"),
     }[moment]
-    for _ in range(2):
+    for _ in range(1 if moment == "settling" else 2):  # looking at the points settles them
         with monkeypatch.context() as patch:
             patch.setattr(*target, interrupt)
             with pytest.raises(KeyboardInterrupt):
