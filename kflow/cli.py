@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,6 +289,12 @@ def fit(
             failures.add(error)
             status = _status(error)
         seconds = time.perf_counter() - start
+        # The flow has its own points, and the evaluation needs the room.
+        points = replace(
+            points,
+            X_train=points.X_train[:0].copy(),
+            X_test=points.X_test[:0].copy() if classify else points.X_test,
+        )
         n_layers = estimator.flow_.n_layers_
         if n_layers == estimator.n_layers:
             status = "complete"
@@ -312,8 +319,8 @@ def fit(
             "kflow": __version__,
             "dataset": points.name,
             "task": points.task,
-            "n_train": len(points.X_train),
-            "n_test": len(points.X_test),
+            "n_train": len(points.y_train),
+            "n_test": len(points.y_test),
             "status": status,
             "seconds": seconds,
             **evaluation,
@@ -445,14 +452,12 @@ def _check_file(path: Path) -> None:
 
 
 def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from kflow.evaluation import class_distance_ratio, interpolation_errors, regression_errors
 
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train, test = flow.reduced_points_, flow.reduced_follow_["test"]
+    train, test = flow._positions(""), flow._positions("test")  # copies would take more room
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
         train,

@@ -565,7 +565,7 @@ def test_names_and_frames(make, X, y):
     model = make(rank=2).fit(frame, y)
     assert model.feature_names_in_.tolist() == list("abcd")
     kind = type(model).__name__.lower()
-    names = [f"{kind}0", f"{kind}1"]
+    names = [f"{kind}{number}" for number in range(4)]
     assert model.get_feature_names_out().tolist() == names
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[list("dcba")])
