@@ -457,7 +457,7 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train, test = flow._positions(""), flow._positions("test")  # copies would take more room
+    train, test = flow._positions(""), flow._positions("test")  # no copies
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
         train,

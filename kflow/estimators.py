@@ -226,6 +226,7 @@ class _KernelFlowEstimator(
             self.__dict__.pop("interpolant_", None)
             self._preprocessing = preprocessing
             self.flow_ = flow
+            flow._rest()
             rows = choose_rows(np.random.default_rng(rows_seed))
             self.interpolant_ = Interpolant(
                 flow._positions("")[rows],

@@ -539,6 +539,7 @@ class KernelFlow:
         rotations = self._points.rotations
         if rotations and rotations[-1].layer == layer:  # the layer is tried again
             return
+        self._rest()  # the new points take the room of the displacements
         training = self._positions("")
         rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
         if rotation is not None:
@@ -567,6 +568,11 @@ class KernelFlow:
                 resolve_n_threads(self.n_threads),
             )
         return self._points.sets[name]
+
+    def _rest(self) -> None:
+        """Give back the memory of the displacements until there is another layer."""
+        self._positions("")
+        self._points = self._points.at_rest(self._n_fixed)  # zeros take no room until written
 
     def _restored(self, name: str) -> FloatArray:
         coordinates = self._positions(name)
