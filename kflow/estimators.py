@@ -237,7 +237,8 @@ class _KernelFlowEstimator(
             )
 
         try:
-            flow._fit(X, targets, followed, preprocessing)
+            flow._start(X, targets, followed, preprocessing)
+            flow.run(flow.n_layers)
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learnt is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.

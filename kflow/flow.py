@@ -342,16 +342,17 @@ class KernelFlow:
         TypeError, ValueError
             For arguments of the wrong kind, shape or dtype, naming them.
         """
-        return self._fit(X, Y, follow)
+        self._start(X, Y, follow)
+        return self.run(self.n_layers)
 
-    def _fit(
+    def _start(
         self,
         X: npt.ArrayLike,
         Y: npt.ArrayLike,
         follow: Mapping[str, npt.ArrayLike] | None,
         scaling: Scaling | None = None,
-    ) -> KernelFlow:
-        """Fit to scaled arrays; where there is a `rank`, no scaled copy of X is made.
+    ) -> None:
+        """Place the points, scaled; where there is a `rank`, no scaled copy of X is made.
 
         With a scaling, X and the followed points are finite float arrays.
         """
@@ -395,7 +396,6 @@ class KernelFlow:
         store = open_layers(self.layers, shape, rank, self.n_layers)
         frozen = {name: points[:, :0].copy() for name, points in sets.items()}
         self._begin(kernel, subspace, d, _Points(sets, frozen), targets, store, rng, [])
-        return self.run(self.n_layers)
 
     def _begin(
         self,

@@ -127,7 +127,7 @@ class Interpolant:
                 noise = len(values) * np.finfo(np.float64).eps * (1.0 + self.nugget)
                 if np.diagonal(factor[0]).min() ** 2 <= noise:
                     raise np.linalg.LinAlgError
-                coefficients = cho_solve(factor, values)
+                coefficients = cho_solve(factor, values, check_finite=False)
         except np.linalg.LinAlgError:
             raise SingularKernelError(
                 f"the kernel matrix of {len(values)} interpolation points with "
