@@ -577,6 +577,26 @@ def test_zeros_and_duplicates_in_a_subspace(dtype, rng):
     np.testing.assert_allclose(flow.points_, full.points_, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize(("n", "d"), [(4, 1), (4, 9), (30, 3)])
+def test_small_flows_in_a_subspace(n, d, dtype, rng):
+    X, Y = rng.normal(size=(n, d)).astype(dtype), rng.normal(size=n)
+    options = {"batch_size": n, "dtype": dtype, "nugget": 0.1, "n_halves": 3}
+    full = make_flow(**options).fit(X, Y)
+    settings = {**options, "rank": "auto", "shrink_every": 1, "shrink_tolerance": 1e-12}
+    flow = make_flow(**settings).fit(X, Y, follow={"none": X[:0]})
+    assert flow.rank_ == min(n, d)
+    tolerance = 1e-9 if dtype == np.float64 else 5e-3
+    np.testing.assert_allclose(flow.points_, full.points_, rtol=0, atol=tolerance)
+    assert flow.follow_["none"].shape == flow.transform(X[:0]).shape == (0, d)
+    assert flow.reduced_follow_["none"].shape == (0, flow.rank_ + 1)
+    flow.shrink_tolerance = 1e9
+    flow.run(2)
+    assert flow.rank_ == 1
+    assert flow.transform(X[:0]).shape == (0, d)
+    assert flow.transform(X[:0], reduced=True).shape == (0, 2)
+    np.testing.assert_allclose(flow.transform(X), flow.points_, rtol=0, atol=tolerance)
+
+
 # ---- a rank that falls ------------------------------------------------------------------------
 
 
