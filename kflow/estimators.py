@@ -376,7 +376,7 @@ class _KernelFlowEstimator(
         )
         centres = reader.array("interpolant_centres", ndim=2)
         coefficients = reader.array("interpolant_coefficients", ndim=2)
-        if centres.shape[1] != estimator.flow_._points.sets[""].shape[1]:
+        if centres.shape[1] != estimator.flow_._carried.sets[""].shape[1]:
             raise ModelFileError("the model's interpolant does not fit its flow")
         with damaged("interpolant"):
             estimator.interpolant_ = Interpolant.from_coefficients(

@@ -89,7 +89,7 @@ def default_kernel(
 
 
 @dataclass(frozen=True)
-class _Points:
+class _Carried:
     """Points that a flow carries, in coordinates that change together with them.
 
     Attributes
@@ -109,7 +109,7 @@ class _Points:
     rotations: tuple[Rotation, ...] = ()
     displacements: dict[str, FloatArray] = field(default_factory=dict)
 
-    def at_rest(self, n_fixed: int) -> _Points:
+    def at_rest(self, n_fixed: int) -> _Carried:
         """Return the points with displacements of zero."""
         return replace(
             self,
@@ -119,13 +119,13 @@ class _Points:
             },
         )
 
-    def rotated(self, rotation: Rotation) -> _Points:
+    def rotated(self, rotation: Rotation) -> _Carried:
         """Return the points in other coordinates, without displacements."""
         sets, frozen = {}, {}
         for name, points in self.sets.items():
             sets[name], dropped = rotation(points)
             frozen[name] = np.hstack([dropped, self.frozen[name]])
-        return _Points(sets, frozen, (*self.rotations, rotation))
+        return _Carried(sets, frozen, (*self.rotations, rotation))
 
     def first_coordinates(self, name: str) -> FloatArray:
         """Return the coordinates (n, q) that moved in the first layer, all rotations undone."""
@@ -231,8 +231,8 @@ class KernelFlow:
     Notes
     -----
     A layer costs 4 N N_f r flops, r = `rank_`, N N_f profiles and one N_f^3 / 3 Cholesky
-    factorisation. All of it
-    runs in one call of the compiled core, without the GIL. Ctrl-C takes effect at the layer's end.
+    factorisation. All of it runs in one call of the compiled core, without the GIL. Ctrl-C takes
+    effect at the layer's end.
 
     References
     ----------
@@ -395,14 +395,14 @@ class KernelFlow:
         rank = sets[""].shape[1] - shape.n_fixed
         store = open_layers(self.layers, shape, rank, self.n_layers)
         frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        self._begin(kernel, subspace, d, _Points(sets, frozen), targets, store, rng, [])
+        self._begin(kernel, subspace, d, _Carried(sets, frozen), targets, store, rng, [])
 
     def _begin(
         self,
         kernel: Kernel,
         subspace: Subspace | None,
         n_features: int,
-        points: _Points,
+        points: _Carried,
         targets: FloatArray,
         store: LayerStore,
         rng: np.random.Generator,
@@ -416,7 +416,7 @@ class KernelFlow:
         # These are the points after _settled layers, all of them or all but the last one; that one
         # adds its step times the displacement. The core changes _settled together with the points.
         # Coordinates change with this one attribute.
-        self._points = points.at_rest(self._n_fixed)
+        self._carried = points.at_rest(self._n_fixed)
         self._settled = np.array([len(records)], dtype=np.intp)
         self._targets = targets.copy()
         self._labels = _labels_of(self._targets)
@@ -536,19 +536,19 @@ class KernelFlow:
         """Drop directions before a layer, if it is time to."""
         if not self.shrink_every or layer == 0 or layer % self.shrink_every:
             return
-        rotations = self._points.rotations
+        rotations = self._carried.rotations
         if rotations and rotations[-1].layer == layer:  # the layer is tried again
             return
         self._rest()  # the new points take the room of the displacements
         training = self._positions("")
         rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
         if rotation is not None:
-            self._points = self._points.rotated(rotation).at_rest(self._n_fixed)
+            self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)
 
     # ---- results ------------------------------------------------------------------------------
 
     def _moving_sets(self) -> list[tuple[FloatArray, FloatArray]]:
-        points = self._points
+        points = self._carried
         return [(values, points.displacements[name]) for name, values in points.sets.items()]
 
     @property
@@ -567,18 +567,18 @@ class KernelFlow:
                 len(self._records),
                 resolve_n_threads(self.n_threads),
             )
-        return self._points.sets[name]
+        return self._carried.sets[name]
 
     def _rest(self) -> None:
         """Give back the memory of the displacements until there is another layer."""
         self._positions("")
-        self._points = self._points.at_rest(self._n_fixed)  # zeros take no room until written
+        self._carried = self._carried.at_rest(self._n_fixed)  # zeros take no room until written
 
     def _restored(self, name: str) -> FloatArray:
         coordinates = self._positions(name)
         if self._subspace is None:
             return coordinates.copy()
-        return self._subspace.restore(self._points.first_coordinates(name))
+        return self._subspace.restore(self._carried.first_coordinates(name))
 
     @property
     def n_layers_(self) -> int:
@@ -596,7 +596,7 @@ class KernelFlow:
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
         self._require_fit()
-        return {name: self._restored(name) for name in self._points.sets if name}
+        return {name: self._restored(name) for name in self._carried.sets if name}
 
     @property
     def reduced_points_(self) -> FloatArray:
@@ -608,13 +608,13 @@ class KernelFlow:
     def reduced_follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays in the flow's own coordinates: copies."""
         self._require_fit()
-        return {name: self._positions(name).copy() for name in self._points.sets if name}
+        return {name: self._positions(name).copy() for name in self._carried.sets if name}
 
     @property
     def rank_(self) -> int:
         """Coordinates that move."""
         self._require_fit()
-        return int(self._points.sets[""].shape[1]) - self._n_fixed
+        return int(self._carried.sets[""].shape[1]) - self._n_fixed
 
     @property
     def energy_dropped_(self) -> float:
@@ -667,7 +667,7 @@ class KernelFlow:
 
     def _transform(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
         """Transform a scaled array of floats."""
-        rotations = {rotation.layer: rotation for rotation in self._points.rotations}
+        rotations = {rotation.layer: rotation for rotation in self._carried.rotations}
         n_layers = self.n_layers_
         if len(self._store) < n_layers:
             raise ValueError(
@@ -677,7 +677,7 @@ class KernelFlow:
             )
         subspace = self._subspace
         first = _coordinates(X, subspace, scaling, np.dtype(self.dtype))
-        points = _Points({"": first}, {"": first[:, :0]})
+        points = _Carried({"": first}, {"": first[:, :0]})
         core = self.kernel_._to_core()
         threads = resolve_n_threads(self.n_threads)
         with single_threaded_blas:
@@ -714,7 +714,7 @@ class KernelFlow:
 
     def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
         self._positions("")  # from here on the points hold all layers
-        points, subspace = self._points, self._subspace
+        points, subspace = self._carried, self._subspace
         names = [name for name in points.sets if name]
         settings = {
             "n_layers": self.n_layers,
@@ -853,7 +853,7 @@ class KernelFlow:
             kernel,
             subspace,
             k if subspace is None else len(subspace.basis),
-            _Points(sets, frozen, tuple(rotations)),
+            _Carried(sets, frozen, tuple(rotations)),
             targets,
             store,
             generator,
@@ -870,7 +870,7 @@ class KernelFlow:
         state = self.__dict__.copy()
         if self._fitted:
             self._positions("")
-            state["_points"] = replace(self._points, displacements={})
+            state["_carried"] = replace(self._carried, displacements={})
             del state["_workspace"]
         return state
 
@@ -879,7 +879,7 @@ class KernelFlow:
         self.__dict__.update(state)
         if self._fitted:
             self._workspace = _core.Batch()
-            self._points = self._points.at_rest(self._n_fixed)
+            self._carried = self._carried.at_rest(self._n_fixed)
 
 
 def _coordinates(

@@ -727,7 +727,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
 
     target = {
         "settling": (_core, "settle"),
-        "rotating": (flow_module._Points, "at_rest"),
+        "rotating": (flow_module._Carried, "at_rest"),
         "drawing": (flow, "_draw"),
         "storing": (flow._store, "put"),
     }[moment]
@@ -741,7 +741,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
         np.testing.assert_allclose(
             flow.reduced_points_, flow.transform(X, reduced=True), rtol=0, atol=1e-10
         )
-        assert len(flow._points.rotations) == (moment in ("drawing", "storing"))
+        assert len(flow._carried.rotations) == (moment in ("drawing", "storing"))
     # A copy made just then goes on as well.
     duplicate = pickle.loads(pickle.dumps(flow))
     for each in (flow, duplicate):
@@ -1143,9 +1143,13 @@ def test_the_core_checks_what_it_is_given():
             _core.flow_layer(**{**good, name: bad})
 
 
-def test_an_exception_at_any_moment_leaves_a_consistent_flow(run_python):
+@pytest.mark.parametrize(
+    "options", [{}, {"rank": "auto", "shrink_every": 3, "shrink_tolerance": 1e-3}], ids=str
+)
+def test_an_exception_at_any_moment_leaves_a_consistent_flow(run_python, options):
     # A handler that raises is called as soon as the core returns, before Python's next line.
     run_python(
+        f"options = {options}\n"
         """
 import signal
 import numpy as np
@@ -1160,9 +1164,10 @@ def ring(*_):
 signal.signal(signal.SIGALRM, ring)
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(3000, 20)), rng.normal(size=3000)
+X *= np.linspace(0.1, 1, 20)
 flow = kflow.KernelFlow(
     kflow.kernels.Gaussian(5.0), n_layers=1, batch_size=100, nugget=0.1, random_state=0,
-    dtype="float64", step="rms", step_size=0.03,
+    dtype="float64", step="rms", step_size=0.03, **options,
 ).fit(X, Y)
 rung = 0
 for i in range(40):
@@ -1177,6 +1182,8 @@ for i in range(40):
         _ = flow.points_
 assert rung == 40
 np.testing.assert_allclose(flow.points_, flow.transform(X), atol=1e-9)
+np.testing.assert_allclose(flow.reduced_points_, flow.transform(X, reduced=True), atol=1e-9)
 assert all(len(values) == flow.n_layers_ for values in flow.history_.values())
+assert not options or flow.rank_ < 20
 """
     )

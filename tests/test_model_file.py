@@ -137,7 +137,7 @@ def make_shrinking_flow(rng, **options):
 def test_round_trip_of_a_subspace(rng, dtype, tmp_path, rank, folder, n_layers):
     where = tmp_path / "layers" if folder else "memory"
     flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, layers=where, n_layers=n_layers)
-    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._points.rotations) == 0)
+    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.rotations) == 0)
     path = tmp_path / "model.kflow"
     flow.save(path)
     loaded = kflow.load(path)
@@ -169,7 +169,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
         patch.setattr(flow, "_draw", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             flow.run(1)
-    assert flow._points.rotations[-1].layer == flow.n_layers_ == 3
+    assert flow._carried.rotations[-1].layer == flow.n_layers_ == 3
     flow.save(tmp_path / "model")
     loaded = kflow.load(tmp_path / "model")
     assert_same(loaded, flow, X)
@@ -195,7 +195,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
 )
 def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
     flow, _ = make_shrinking_flow(rng)
-    assert flow._points.rotations
+    assert flow._carried.rotations
     flow.save(tmp_path / "model")
 
     def update(header):
