@@ -77,8 +77,12 @@ def flow_layer(
     nugget: float,
     step: str,
     step_size: float,
+    gradient_cap: float,
     z: _Floats,
     c: _Floats,
     workspace: Batch,
     n_threads: int,
 ) -> tuple[float, float, float]: ...
+def replay_layer(
+    points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, n_threads: int
+) -> None: ...

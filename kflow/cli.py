@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,16 @@ def _schedule(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse
 
 
+def _rank(text: str) -> str | int | float:
+    """Parse a rank; 0 stands for none."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    if text != "auto":
+        raise click.BadParameter(f"{text!r} is neither auto, a whole number nor a fraction")
+    return text
+
+
 class _Stop:
     """Callback that ends the flow after the first Ctrl-C; the second one raises KeyboardInterrupt."""
 
@@ -152,8 +163,19 @@ def main() -> None:
 @click.option(
     "--step-size", type=_schedule(float), metavar=_SCHEDULE, help="Size of a step under that rule."
 )
+@click.option(
+    "--gradient-cap", type=float, help="Longest row of the gradient, in medians of their lengths."
+)
 @click.option("--n-halves", type=int, help="Halves of a batch over which rho is averaged.")
-@click.option("--rank", type=int, help="Directions of the data to keep; 0: all.")
+@click.option(
+    "--rank",
+    type=_rank,
+    metavar="auto|N|FRACTION",
+    help="Run in the span of the data (auto), of its N leading directions, or of as few as drop that "
+    "fraction of its energy; 0: in all features.",
+)
+@click.option("--shrink-every", type=int, help="Drop idle directions every so many layers.")
+@click.option("--shrink-tolerance", type=float, help="Change of mean squared distance so allowed.")
 @click.option("--scaling", type=click.Choice(["standard", "unit", "none"]), help="Of the data.")
 @click.option("--kernel", type=click.Choice(list(_KERNELS)), help="K_1.  [default: gaussian]")
 @click.option("--length-scale", type=float, help="Of the kernel, in units of the scaled data.")
@@ -197,7 +219,7 @@ def fit(
     task: Any,
     kernel: str | None,
     length_scale: float | None,
-    rank: int | None,
+    rank: str | int | float | None,
     scaling: str | None,
     seed: int,
     early_stopping: bool,
@@ -250,8 +272,6 @@ def fit(
         settings["validation_fraction"] = validation_fraction
     if scaling is not None:
         settings["scaling"] = None if scaling == "none" else scaling
-    # Layers serve prediction only: without them a big flow takes half the memory.
-    settings["layers"] = "none" if no_save and classify else "memory"
     settings["progress"] = not quiet
     stop = _Stop()
     estimator: Estimator
@@ -281,7 +301,8 @@ def fit(
 
     failures = _Failures()
     status = None
-    with stop:
+    with stop, _place_of_layers(output, no_save, classify) as layers:
+        estimator.layers = layers
         note(
             f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
             f"{points.X_train.shape[1]} dimensions"
@@ -297,6 +318,12 @@ def fit(
             failures.add(error)
             status = _status(error)
         seconds = time.perf_counter() - start
+        # The flow has its own points, and the evaluation needs the room.
+        points = replace(
+            points,
+            X_train=points.X_train[:0].copy(),
+            X_test=points.X_test[:0].copy() if classify else points.X_test,
+        )
         n_layers = estimator.flow_.n_layers_
         stopping = estimator.stopping_ if early_stopping else None
         if n_layers == estimator.n_layers:
@@ -325,8 +352,8 @@ def fit(
             "kflow": __version__,
             "dataset": points.name,
             "task": points.task,
-            "n_train": len(points.X_train),
-            "n_test": len(points.X_test),
+            "n_train": len(points.y_train),
+            "n_test": len(points.y_test),
             "status": status,
             "seconds": seconds,
             **evaluation,
@@ -402,16 +429,39 @@ def _kernel_setting(kernel: str | None, length_scale: float | None) -> dict[str,
     return {}
 
 
+@contextmanager
+def _place_of_layers(output: Path, no_save: bool, classify: bool) -> Iterator[str | Path]:
+    """Yield where a flow keeps its layers until the model holds them."""
+    if not no_save:  # in memory they would take more than all the rest
+        with tempfile.TemporaryDirectory(prefix="layers-", dir=output) as folder:
+            yield Path(folder)
+    else:  # layers serve prediction only
+        yield "none" if classify else "memory"
+
+
 def _output_bytes(estimator: Estimator, points: Dataset) -> int:
-    """Return about how large the output will be, rather too much than too little."""
+    """Return about how much the output needs until it is complete, rather too much than too little.
+
+    The layers count twice: in their temporary folder, and in the model to which they are copied.
+    """
     n, d = points.X_train.shape
-    d = estimator.rank or d
+    rank = min(n, d)
+    if isinstance(estimator.rank, int):
+        rank = min(rank, estimator.rank)
+    elif estimator.rank is None:
+        rank = d
     n_targets = len(set(points.y_train.tolist())) if points.task == "classification" else 1
-    layers = 2 * estimator.n_layers * min(estimator.batch_size, n) * d
-    # Training points, their targets and the interpolant, which may hold as many; pictures.
-    others = 2 * n * (d + 2 * n_targets) + len(points.X_test) * d
+    layers = estimator.n_layers * min(estimator.batch_size, n) * (2 * rank + 1)
+    # Training points, their targets and the interpolant, which may hold as many.
+    others = 2 * n * (rank + 1 + 2 * n_targets) + len(points.X_test) * (rank + 1)
     itemsize = 4 if estimator.dtype == "float32" else 8
-    return int((layers + others) * itemsize) + 2**20
+    n_rotations = min(rank, estimator.n_layers // max(estimator.shrink_every, 1))
+    if not estimator.shrink_every:
+        n_rotations = 0
+    matrices = 8 * rank * (d + n_rotations * rank)
+    pictures = 2**20
+    n_bytes: int = (2 * layers + others) * itemsize + matrices + pictures
+    return n_bytes
 
 
 def _check_output(folder: Path, n_bytes: int) -> None:
@@ -447,14 +497,13 @@ def _labels(estimator: Estimator, flow: KernelFlow) -> npt.NDArray[Any]:
 
 
 def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from kflow.evaluation import class_distance_ratio, interpolation_errors, regression_errors
 
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train, labels, test = flow.points_, _labels(estimator, flow), flow.follow_["test"]
+    train, test = flow._positions(""), flow._positions("test")  # no copies
+    labels = _labels(estimator, flow)
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
         train,
@@ -606,25 +655,28 @@ def _describe(model: Any) -> dict[str, Any]:
     flow: KernelFlow = getattr(model, "flow_", model)
     history = flow.history_
     rho, seconds = history["rho"], float(history["seconds"].sum())
-    estimator = (
-        () if model is flow else ("scaling", "rank", "interpolation_nugget", "n_interpolation")
-    )
+    estimator = () if model is flow else ("scaling", "interpolation_nugget", "n_interpolation")
     return {
         "kind": type(model).__name__,
         "kernel": flow.kernel_.to_dict(),
         "n_layers": flow.n_layers_,
         "layers_per_second": flow.n_layers_ / seconds if seconds > 0.0 else None,
         "rho": {"first": rho[0], "last": rho[-1]} if len(rho) else None,
-        "n_points": len(flow.points_),
+        "n_points": len(flow.targets_),
         **({} if model is flow else {"n_interpolation": len(model.interpolant_.centres)}),
         "n_features": int(model.n_features_in_),
-        "n_dimensions": flow.n_features_in_,
+        "n_dimensions": flow.rank_,
+        "energy_dropped": flow.energy_dropped_,
         "settings": {
             **{
                 name: Schedule.to_json(getattr(flow, name))
                 for name in ("nugget", "step", "step_size")
             },
-            **{name: getattr(flow, name) for name in ("batch_size", "coarse_fraction", "n_halves")},
+            **{
+                name: getattr(flow, name)
+                for name in ("batch_size", "coarse_fraction", "gradient_cap", "n_halves")
+            },
+            **{name: getattr(flow, name) for name in ("rank", "shrink_every", "shrink_tolerance")},
             "dtype": flow.dtype,
             **{name: getattr(model, name) for name in estimator},
         },

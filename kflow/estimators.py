@@ -58,6 +58,8 @@ _PARAMETERS = """
         Nugget of the flow; may be a schedule, as in `kflow.KernelFlow`.
     step, step_size : str and float, mapping or callable
         Step rule and its size, as in `kflow.KernelFlow`.
+    gradient_cap : float or None
+        Longest row of the gradient, in medians of their lengths, as in `kflow.KernelFlow`.
     n_halves : int
         Coarse subsets of one batch over which rho is averaged.
     n_interpolation : int or None
@@ -68,10 +70,13 @@ _PARAMETERS = """
     scaling : {{"standard", "unit"}} or None
         ``"standard"``: each feature to mean 0 and variance 1. ``"unit"``: each row to norm 1, for
         images. None: the data as it is.
-    rank : int or None
-        Run the flow in the leading `rank` right singular vectors of the scaled data (uncentred, so
-        that norms keep their meaning). The flow never leaves the span of the data, so that nothing
-        but the dropped energy, `energy_dropped_`, is lost. None: no projection.
+    rank : None, "auto", int or float
+        Run the flow in the leading right singular vectors of the scaled data, as in
+        `kflow.KernelFlow`: ``"auto"`` for the numerical rank, so many, or as few as drop at most
+        that part of the sum of squares. No scaled copy of the data is made then. None: all
+        coordinates.
+    shrink_every, shrink_tolerance : int and float
+        Drop directions that the flow no longer needs, as in `kflow.KernelFlow`.
     dtype : {{"float32", "float64"}}
         Precision of the points.
     random_state : None, int or numpy.random.RandomState
@@ -91,11 +96,11 @@ _PARAMETERS = """
     Attributes
     ----------
     flow_ : kflow.KernelFlow
-        The flow of the scaled (and projected) data.
+        The flow of the scaled data. Its own `transform` takes scaled points.
     interpolant_ : kflow.Interpolant
-        The final interpolant.
+        The final interpolant, of ``flow_.reduced_points_``.
     energy_dropped_ : float
-        Part of the sum of squares of the scaled data outside the projection; 0 without one.
+        Part of the sum of squares of the scaled data outside the subspace; 0 without a `rank`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -162,11 +167,14 @@ class _KernelFlowEstimator(
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
+        gradient_cap: float | None = None,
         n_halves: int = 2,
         n_interpolation: int | None = None,
         interpolation_nugget: float = 1.0,
         scaling: str | None = "standard",
-        rank: int | None = None,
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
         dtype: str = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
@@ -181,11 +189,14 @@ class _KernelFlowEstimator(
         self.nugget = nugget
         self.step = step
         self.step_size = step_size
+        self.gradient_cap = gradient_cap
         self.n_halves = n_halves
         self.n_interpolation = n_interpolation
         self.interpolation_nugget = interpolation_nugget
         self.scaling = scaling
         self.rank = rank
+        self.shrink_every = shrink_every
+        self.shrink_tolerance = shrink_tolerance
         self.dtype = dtype
         self.random_state = random_state
         self.n_threads = n_threads
@@ -202,7 +213,7 @@ class _KernelFlowEstimator(
         seeds: Iterable[np.random.SeedSequence],
         stopping: tuple[CollapseStopping, FloatArray] | None = None,
     ) -> None:
-        """Scale, project, run the flow, and interpolate at the rows that `choose_rows` draws.
+        """Scale, run the flow, and interpolate at the rows that `choose_rows` draws.
 
         `stopping` is what may end the flow, and the points held out for it.
         """
@@ -216,7 +227,7 @@ class _KernelFlowEstimator(
                 "another"
             )
         flow_seed, rows_seed, _ = seeds
-        preprocessing = Preprocessing.fit(X, scaling=self.scaling, rank=self.rank)
+        preprocessing = Preprocessing.fit(X, self.scaling)
         flow = KernelFlow(
             self.kernel,
             n_layers=self.n_layers,
@@ -225,7 +236,11 @@ class _KernelFlowEstimator(
             nugget=self.nugget,
             step=self.step,
             step_size=self.step_size,
+            gradient_cap=self.gradient_cap,
             n_halves=self.n_halves,
+            rank=self.rank,
+            shrink_every=self.shrink_every,
+            shrink_tolerance=self.shrink_tolerance,
             dtype=self.dtype,
             random_state=flow_seed,
             n_threads=self.n_threads,
@@ -234,21 +249,22 @@ class _KernelFlowEstimator(
             progress=self.progress,
         )
         followed = {
-            name: preprocessing(self._validated_like_fit(points))
+            name: self._validated_like_fit(points)
             for name, points in ({} if follow is None else follow).items()
         }
         if stopping is not None:
             callback, held = stopping
             flow.callbacks += (callback,)
-            followed[_VALIDATION] = preprocessing(held)
+            followed[_VALIDATION] = held
 
         def keep() -> None:
             self.__dict__.pop("interpolant_", None)
             self._preprocessing = preprocessing
             self.flow_ = flow
+            flow._rest()
             rows = choose_rows(np.random.default_rng(rows_seed))
             self.interpolant_ = Interpolant(
-                flow.points_[rows],
+                flow._positions("")[rows],
                 targets[rows],
                 kernel=flow.kernel_,
                 nugget=nugget,
@@ -256,7 +272,8 @@ class _KernelFlowEstimator(
             )
 
         try:
-            flow.fit(preprocessing(X), targets, follow=followed)
+            flow._start(X, targets, followed, preprocessing)
+            flow.run(flow.n_layers)
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learnt is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.
@@ -288,9 +305,9 @@ class _KernelFlowEstimator(
 
     @property
     def energy_dropped_(self) -> float:
-        """Part of the sum of squares of the scaled data that the projection dropped."""
+        """Part of the sum of squares of the scaled data outside the subspace."""
         check_is_fitted(self)
-        return self._preprocessing.energy_dropped
+        return self.flow_.energy_dropped_
 
     @property
     def _n_features_out(self) -> int:
@@ -307,7 +324,7 @@ class _KernelFlowEstimator(
         return hasattr(self, "interpolant_")
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
-        """Return F_n(X), (n, d) or (n, rank), in the scaled and projected coordinates.
+        """Return F_n(X), (n, d), in the scaled features.
 
         Raises
         ------
@@ -317,10 +334,13 @@ class _KernelFlowEstimator(
             For a wrong shape or values, or if the layers were not kept.
         """
         check_is_fitted(self)
-        return self.flow_.transform(self._preprocessing(self._validated_like_fit(X)))
+        return self._transform(X, reduced=False)
+
+    def _transform(self, X: npt.ArrayLike, *, reduced: bool) -> FloatArray:
+        return self.flow_._transform(self._validated_like_fit(X), self._preprocessing, reduced)
 
     def _scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        return self.interpolant_(self.transform(X)).astype(np.float64)
+        return self.interpolant_(self._transform(X, reduced=True)).astype(np.float64)
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -384,7 +404,8 @@ class _KernelFlowEstimator(
             kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
         estimator.n_features_in_ = n_features
         estimator.flow_ = KernelFlow._import(reader, flow_settings)
-        dimension = estimator.flow_.n_features_in_
+        if estimator.flow_.n_features_in_ != n_features:
+            raise ModelFileError("the model's flow does not fit its features")
         estimator._preprocessing = Preprocessing.from_arrays(
             {
                 name: reader.array(f"preprocessing_{name}")
@@ -392,11 +413,10 @@ class _KernelFlowEstimator(
                 if f"preprocessing_{name}" in reader
             },
             n_features,
-            dimension,
         )
         centres = reader.array("interpolant_centres", ndim=2)
         coefficients = reader.array("interpolant_coefficients", ndim=2)
-        if centres.shape[1] != dimension:
+        if centres.shape[1] != estimator.flow_._carried.sets[""].shape[1]:
             raise ModelFileError("the model's interpolant does not fit its flow")
         with damaged("interpolant"):
             estimator.interpolant_ = Interpolant.from_coefficients(
@@ -462,11 +482,14 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
+        gradient_cap: float | None = None,
         n_halves: int = 2,
         n_interpolation: int | None = None,
         interpolation_nugget: float = 1.0,
         scaling: str | None = "standard",
-        rank: int | None = None,
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
         dtype: str = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
@@ -485,11 +508,14 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
             nugget=nugget,
             step=step,
             step_size=step_size,
+            gradient_cap=gradient_cap,
             n_halves=n_halves,
             n_interpolation=n_interpolation,
             interpolation_nugget=interpolation_nugget,
             scaling=scaling,
             rank=rank,
+            shrink_every=shrink_every,
+            shrink_tolerance=shrink_tolerance,
             dtype=dtype,
             random_state=random_state,
             n_threads=n_threads,

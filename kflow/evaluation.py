@@ -76,7 +76,7 @@ def interpolation_errors(
     Parameters
     ----------
     points, test_points : ndarray, shape (N, d) and (n, d)
-        A flow's `points_` and the test points carried along by it.
+        A flow's `reduced_points_` and the test points carried along by it, in the same coordinates.
     labels, test_labels : ndarray, shape (N,) and (n,)
         Their classes.
     kernel : kflow.kernels.Kernel
@@ -268,7 +268,7 @@ class ErrorCurve:
         """Evaluate, if it is time to."""
         if flow.n_layers_ != 1 and flow.n_layers_ % self._every != 0:
             return
-        points, test_points = flow.points_, flow.follow_["test"]
+        points, test_points = flow._positions(""), flow._positions("test")  # no copies
         averages = [self._average(flow, size, points, test_points) for size in self.errors]
         # All or nothing, so that the lists have one length whatever happened before.
         self.layers.append(flow.n_layers_)

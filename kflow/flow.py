@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,23 @@ from kflow._validation import (
 )
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Kernel, check_kernel, from_dict
-from kflow.layers import LayerStore, MemoryLayers, NoLayers, open_layers
+from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.schedules import Schedule
+from kflow.subspace import (
+    Rotation,
+    Scaling,
+    Subspace,
+    check_orthonormal,
+    check_rank,
+    mean_squared_distance,
+)
 
 __all__ = ["KernelFlow"]
 
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
-HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget")
+HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
 _WIDTH = 1.5
@@ -69,14 +78,63 @@ def _labels_of(targets: FloatArray) -> npt.NDArray[np.intc] | None:
     return targets.argmax(axis=1).astype(np.intc) if zero_one else None
 
 
-def default_kernel(X: FloatArray) -> Gaussian:
+def default_kernel(
+    X: FloatArray, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+) -> Gaussian:
     """Gaussian with exp(-1.5 r^2 / msd), msd the mean squared distance between two rows of X."""
-    points = X.astype(np.float64)
-    points -= points.mean(axis=0)
-    msd = 2.0 * float(np.einsum("ij,ij->", points, points)) / max(len(points) - 1, 1)
+    msd = mean_squared_distance(X, scaling, dtype)
     if not msd > 0.0:
         raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
     return Gaussian(length_scale=math.sqrt(msd / (2.0 * _WIDTH)))
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """Points that a flow carries, in coordinates that change together with them.
+
+    Attributes
+    ----------
+    sets : dict of str to ndarray (n, k)
+        Coordinates; those of the training points under ``""``, which come first.
+    frozen : dict of str to ndarray (n, k_0 - k)
+        Coordinates that no longer move, those of the last rotation first.
+    rotations : tuple of Rotation
+        How the coordinates came about, the first rotation first.
+    displacements : dict of str to ndarray (n, q)
+        What the first q coordinates move by in the last layer, before its step.
+    """
+
+    sets: dict[str, FloatArray]
+    frozen: dict[str, FloatArray]
+    rotations: tuple[Rotation, ...] = ()
+    displacements: dict[str, FloatArray] = field(default_factory=dict)
+
+    def at_rest(self, n_fixed: int) -> _Carried:
+        """Return the points with displacements of zero."""
+        return replace(
+            self,
+            displacements={
+                name: np.zeros((len(points), points.shape[1] - n_fixed), points.dtype)
+                for name, points in self.sets.items()
+            },
+        )
+
+    def rotated(self, rotation: Rotation) -> _Carried:
+        """Return the points in other coordinates, without displacements."""
+        sets, frozen = {}, {}
+        for name, points in self.sets.items():
+            sets[name], dropped = rotation(points)
+            frozen[name] = np.hstack([dropped, self.frozen[name]])
+        return _Carried(sets, frozen, (*self.rotations, rotation))
+
+    def first_coordinates(self, name: str) -> FloatArray:
+        """Return the coordinates (n, q) that moved in the first layer, all rotations undone."""
+        moving, frozen = self.sets[name][:, :-1], self.frozen[name]
+        for rotation in reversed(self.rotations):
+            n_dropped = len(rotation.matrix) - rotation.kept
+            moving = rotation.undone(moving, frozen[:, :n_dropped])
+            frozen = frozen[:, n_dropped:]
+        return moving
 
 
 class KernelFlow:
@@ -107,6 +165,9 @@ class KernelFlow:
         p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
         p, positive. May be a schedule.
+    gradient_cap : float or None
+        Rows of d rho / d Z longer than so many times the median length are shortened to that: a few
+        points between the classes otherwise lead the whole layer. None: no limit.
     n_halves : int
         Coarse subsets of one batch over which rho and its gradient are averaged. They come in pairs
         from the two ends of one order of the batch: complementary for ``coarse_fraction=0.5`` and an
@@ -118,8 +179,20 @@ class KernelFlow:
         Source of the batches. A given int gives the same flow on every run and thread count.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
+    rank : None, "auto", int or float
+        Run the flow in the span of its leading `rank` right singular vectors of X (uncentred). No
+        point ever leaves the span of X, so that ``"auto"``, the numerical rank, is the same flow to
+        rounding errors, in rank(X) coordinates. An int, at most d, or the fewest directions so that
+        at most that part of the sum of squares is dropped, a number in (0, 1), is an approximation:
+        what lies outside does not move, but its norm still counts in distances. None: the
+        coordinates of X.
+    shrink_every : int
+        Before every so many layers, drop the directions that the flow no longer needs; 0: never.
+        Needs a `rank`.
+    shrink_tolerance : float
+        Squared distances may change by this part of their mean, on average, each time.
     layers : "memory", "none" or path
-        Where layers are kept for `transform`: 2 batch_size d numbers for each. With "none" only
+        Where layers are kept for `transform`: 2 batch_size rank numbers for each. With "none" only
         `points_` and `follow_` are of use. A path is a folder for `kflow.layers.DiskLayers`, which
         must not hold layers yet: every `fit` needs a fresh one.
     callbacks : iterable of callable
@@ -130,17 +203,27 @@ class KernelFlow:
     Attributes
     ----------
     points_ : ndarray, shape (N, d)
-        F_n of the training points (a copy).
+        F_n of the training points (a copy). Where a `rank` dropped something, that is not in it.
     follow_ : dict of ndarray
-        F_n of the arrays given as `follow` (copies).
+        F_n of the arrays given as `follow` (copies), without what lies outside the subspace of a
+        `rank`.
+    reduced_points_ : ndarray, shape (N, rank_ + 1)
+        F_n of the training points in coordinates in which kernels of distances are right: in the
+        subspace, and last the distance from it (a copy). Without a `rank` the same as `points_`.
+    reduced_follow_ : dict of ndarray
+        F_n of the followed arrays in these coordinates (copies).
+    rank_ : int
+        Coordinates that move; d without a `rank`.
+    energy_dropped_ : float
+        Part of the sum of squares of X outside the subspace.
     targets_ : ndarray, shape (N, m)
         Targets of the training points, in float64 (a copy).
     is_fitted : bool
         Whether `fit` got as far as placing the points.
     history_ : dict of ndarray, each of shape (n_layers_,)
-        ``rho``, ``step``, ``seconds``, ``nugget`` of each layer, and ``class_distance_ratio``: mean
-        squared distance between batch points of one class over that between classes, before the
-        layer; NaN where the targets are not classes.
+        ``rho``, ``step``, ``seconds``, ``nugget`` and ``rank`` (how many coordinates moved) of each
+        layer, and ``class_distance_ratio``: mean squared distance between batch points of one class
+        over that between classes, before the layer; NaN where the targets are not classes.
     n_layers_ : int
         Layers run so far.
     kernel_ : kflow.kernels.Kernel
@@ -150,8 +233,9 @@ class KernelFlow:
 
     Notes
     -----
-    A layer costs 4 N N_f d flops, N N_f profiles and one N_f^3 / 3 Cholesky factorisation. All of it
-    runs in one call of the compiled core, without the GIL. Ctrl-C takes effect at the layer's end.
+    A layer costs 4 N N_f r flops, r = `rank_`, N N_f profiles and one N_f^3 / 3 Cholesky
+    factorisation. All of it runs in one call of the compiled core, without the GIL. Ctrl-C takes
+    effect at the layer's end.
 
     References
     ----------
@@ -179,7 +263,11 @@ class KernelFlow:
         nugget: Any = 0.01,
         step: Any = "relative",
         step_size: Any = 0.1,
+        gradient_cap: float | None = None,
         n_halves: int = 1,
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
         dtype: npt.DTypeLike = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
@@ -197,7 +285,17 @@ class KernelFlow:
         self.step = step
         self.step_size = step_size
         self._schedules()
+        self.gradient_cap = (
+            None if gradient_cap is None else as_positive(gradient_cap, "gradient_cap")
+        )
         self.n_halves = as_count(n_halves, "n_halves", 1)
+        self.rank = check_rank(rank)
+        self.shrink_every = as_count(shrink_every, "shrink_every", 0)
+        if self.shrink_every and self.rank is None:
+            raise ValueError(
+                f"shrink_every={self.shrink_every} needs a rank to start from: pass rank='auto'"
+            )
+        self.shrink_tolerance = as_positive(shrink_tolerance, "shrink_tolerance")
         self.dtype = float_dtype(dtype).name
         self.random_state = random_state
         self.n_threads = n_threads
@@ -251,9 +349,25 @@ class KernelFlow:
         TypeError, ValueError
             For arguments of the wrong kind, shape or dtype, naming them.
         """
+        self._start(X, Y, follow)
+        return self.run(self.n_layers)
+
+    def _start(
+        self,
+        X: npt.ArrayLike,
+        Y: npt.ArrayLike,
+        follow: Mapping[str, npt.ArrayLike] | None,
+        scaling: Scaling | None = None,
+    ) -> None:
+        """Place the points, scaled; where there is a `rank`, no scaled copy of X is made.
+
+        With a scaling, X and the followed points are finite float arrays.
+        """
         dtype = float_dtype(self.dtype)
-        points = as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
-        n, d = points.shape
+        if scaling is None:
+            X = as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
+        source = np.asarray(X)
+        n, d = source.shape
         targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=n, column_if_1d=True)
         if self.batch_size > n:
             raise ValueError(
@@ -268,47 +382,55 @@ class KernelFlow:
         if follow is not None and not isinstance(follow, Mapping):
             raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
         followed = {
-            str(name): as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
+            str(name): value
+            if scaling is not None
+            else as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
             for name, value in (follow or {}).items()
         }
         if "" in followed:
             raise ValueError("follow: '' is the name of the training points, pass another")
         rng = _new_generator(self.random_state)
-        kernel = self.kernel or default_kernel(points)
-        store = open_layers(self.layers, self.batch_size, d, dtype, self.n_layers)
-        self._begin(
-            kernel,
-            {"": points.copy(), **{name: value.copy() for name, value in followed.items()}},
-            targets,
-            store,
-            rng,
-            [],
-        )
-        return self.run(self.n_layers)
+        subspace = None
+        if self.rank is not None:
+            subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
+        kernel = self.kernel or default_kernel(source, scaling, dtype)
+        sets = {
+            name: _coordinates(np.asarray(points), subspace, scaling, dtype)
+            for name, points in {"": source, **followed}.items()
+        }
+        shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
+        rank = sets[""].shape[1] - shape.n_fixed
+        store = open_layers(self.layers, shape, rank, self.n_layers)
+        frozen = {name: points[:, :0].copy() for name, points in sets.items()}
+        self._begin(kernel, subspace, d, _Carried(sets, frozen), targets, store, rng, [])
 
     def _begin(
         self,
         kernel: Kernel,
-        sets: dict[str, FloatArray],
+        subspace: Subspace | None,
+        n_features: int,
+        points: _Carried,
         targets: FloatArray,
         store: LayerStore,
         rng: np.random.Generator,
         records: list[Record],
     ) -> None:
         self.kernel_ = kernel
+        self._subspace = subspace
+        self._n_fixed = 0 if subspace is None else 1
         # One record for each layer: appending it is the one act that makes a layer count.
         self._records = records
-        self._sets = sets
-        # _sets hold the points after _settled layers, all of them or all but the last one; that one
+        # These are the points after _settled layers, all of them or all but the last one; that one
         # adds its step times the displacement. The core changes _settled together with the points.
-        self._displacements = {name: np.zeros_like(points) for name, points in sets.items()}
+        # Coordinates change with this one attribute.
+        self._carried = points.at_rest(self._n_fixed)
         self._settled = np.array([len(records)], dtype=np.intp)
         self._targets = targets.copy()
         self._labels = _labels_of(self._targets)
         self._store = store
         self._rng = rng
         self._workspace = _core.Batch()
-        self.n_features_in_ = self._sets[""].shape[1]
+        self.n_features_in_ = n_features
         self._fitted = True
 
     @property
@@ -356,6 +478,7 @@ class KernelFlow:
 
                 report = stack.enter_context(flow_progress(n))
             interrupt = stack.enter_context(DeferredInterrupt())
+            stack.enter_context(_core.TeamLease())
             for _ in range(n):
                 self._run_layer(*schedules, n_threads)
                 if report is not None:
@@ -376,11 +499,13 @@ class KernelFlow:
         start = time.perf_counter()
         layer = self.n_layers_
         nugget, rule, size = nugget_of(layer), step_of(layer), size_of(layer)
+        self._shrink(layer)
         random_state = self._rng.bit_generator.state
         try:
             batch, halves, n_coarse = self._draw()
-            shape = (self.batch_size, self.n_features_in_)
-            z, c = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
+            rank = self.rank_
+            z = np.empty((self.batch_size, rank + self._n_fixed), self.dtype)
+            c = np.empty((self.batch_size, rank), self.dtype)
             with single_threaded_blas:
                 rho, step, ratio = _core.flow_layer(
                     self._moving_sets(),
@@ -396,6 +521,7 @@ class KernelFlow:
                     nugget,
                     rule,
                     size,
+                    self.gradient_cap or 0.0,
                     z,
                     c,
                     self._workspace,
@@ -413,12 +539,26 @@ class KernelFlow:
                     f"({layer} layers); pass a smaller step_size or a larger nugget"
                 ) from None
             raise
-        self._records.append((rho, step, time.perf_counter() - start, ratio, nugget))
+        self._records.append((rho, step, time.perf_counter() - start, ratio, nugget, rank))
+
+    def _shrink(self, layer: int) -> None:
+        """Drop directions before a layer, if it is time to."""
+        if not self.shrink_every or layer == 0 or layer % self.shrink_every:
+            return
+        rotations = self._carried.rotations
+        if rotations and rotations[-1].layer == layer:  # the layer is tried again
+            return
+        self._rest()  # the new points take the room of the displacements
+        training = self._positions("")
+        rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
+        if rotation is not None:
+            self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)
 
     # ---- results ------------------------------------------------------------------------------
 
     def _moving_sets(self) -> list[tuple[FloatArray, FloatArray]]:
-        return [(points, self._displacements[name]) for name, points in self._sets.items()]
+        points = self._carried
+        return [(values, points.displacements[name]) for name, values in points.sets.items()]
 
     @property
     def _pending(self) -> float:
@@ -427,6 +567,7 @@ class KernelFlow:
         return self._records[-1][HISTORY.index("step")] if self._settled[0] < layers else 0.0
 
     def _positions(self, name: str) -> FloatArray:
+        """Return the coordinates of a set after all layers: not a copy."""
         if self._settled[0] < len(self._records):
             _core.settle(
                 self._moving_sets(),
@@ -435,7 +576,18 @@ class KernelFlow:
                 len(self._records),
                 resolve_n_threads(self.n_threads),
             )
-        return self._sets[name]
+        return self._carried.sets[name]
+
+    def _rest(self) -> None:
+        """Give back the memory of the displacements until there is another layer."""
+        self._positions("")
+        self._carried = self._carried.at_rest(self._n_fixed)  # zeros take no room until written
+
+    def _restored(self, name: str) -> FloatArray:
+        coordinates = self._positions(name)
+        if self._subspace is None:
+            return coordinates.copy()
+        return self._subspace.restore(self._carried.first_coordinates(name))
 
     @property
     def n_layers_(self) -> int:
@@ -447,13 +599,37 @@ class KernelFlow:
     def points_(self) -> FloatArray:
         """F_n of the training points, (N, d): a copy."""
         self._require_fit()
-        return self._positions("").copy()
+        return self._restored("")
 
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
         self._require_fit()
-        return {name: self._positions(name).copy() for name in self._sets if name}
+        return {name: self._restored(name) for name in self._carried.sets if name}
+
+    @property
+    def reduced_points_(self) -> FloatArray:
+        """F_n of the training points in the flow's own coordinates, (N, rank_ + 1): a copy."""
+        self._require_fit()
+        return self._positions("").copy()
+
+    @property
+    def reduced_follow_(self) -> dict[str, FloatArray]:
+        """F_n of the followed arrays in the flow's own coordinates: copies."""
+        self._require_fit()
+        return {name: self._positions(name).copy() for name in self._carried.sets if name}
+
+    @property
+    def rank_(self) -> int:
+        """Coordinates that move."""
+        self._require_fit()
+        return int(self._carried.sets[""].shape[1]) - self._n_fixed
+
+    @property
+    def energy_dropped_(self) -> float:
+        """Part of the sum of squares of the training points outside the subspace."""
+        self._require_fit()
+        return 0.0 if self._subspace is None else self._subspace.energy_dropped
 
     @property
     def targets_(self) -> FloatArray:
@@ -463,23 +639,27 @@ class KernelFlow:
 
     @property
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Arrays of one entry per layer: rho, step, seconds, class_distance_ratio, nugget."""
+        """Arrays of one entry for each layer: see the attributes of the class."""
         self._require_fit()
         columns = np.array(self._records, dtype=np.float64).reshape(-1, len(HISTORY)).T
         return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
 
-    def transform(self, X: npt.ArrayLike) -> FloatArray:
+    def transform(self, X: npt.ArrayLike, *, reduced: bool = False) -> FloatArray:
         """Return F_n of any points by replay of the stored layers.
 
         Parameters
         ----------
         X : array_like, shape (n, d)
             Points.
+        reduced : bool
+            Return the coordinates of `reduced_points_`, in which kernels of distances are right,
+            instead of points.
 
         Returns
         -------
-        ndarray, shape (n, d)
-            In the flow's dtype.
+        ndarray, shape (n, d) or (n, rank_ + 1)
+            In the flow's dtype. With a `rank`, what a point has outside the subspace is in the
+            result as it is in X.
 
         Raises
         ------
@@ -488,24 +668,37 @@ class KernelFlow:
 
         Notes
         -----
-        4 n batch_size d flops for each layer.
+        4 n batch_size r flops for each layer of rank r.
         """
         self._require_fit()
         points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
-        if len(self._store) < self.n_layers_:
+        return self._transform(points, None, reduced)
+
+    def _transform(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
+        """Transform a scaled array of floats."""
+        rotations = {rotation.layer: rotation for rotation in self._carried.rotations}
+        n_layers = self.n_layers_
+        if len(self._store) < n_layers:
             raise ValueError(
                 "the layers of this flow were not kept (layers='none'), so that it cannot "
                 "transform other points: fit it with layers='memory' or a folder, or pass the "
                 "points to fit as follow"
             )
-        if np.may_share_memory(points, np.asarray(X)):
-            points = points.copy()
+        subspace = self._subspace
+        first = _coordinates(X, subspace, scaling, np.dtype(self.dtype))
+        points = _Carried({"": first}, {"": first[:, :0]})
         core = self.kernel_._to_core()
         threads = resolve_n_threads(self.n_threads)
         with single_threaded_blas:
-            for z, c in islice(self._store, self.n_layers_):
-                _core.apply(points, z, c, core, 1.0, points, points, threads)
-        return points
+            for number, (z, c) in enumerate(islice(self._store, n_layers)):
+                if number in rotations:
+                    points = points.rotated(rotations[number])
+                _core.replay_layer(points.sets[""], z, c, core, threads)
+        if n_layers in rotations:  # the next layer was tried, without success
+            points = points.rotated(rotations[n_layers])
+        if reduced or subspace is None:
+            return points.sets[""]
+        return subspace.restore(points.first_coordinates(""), X, scaling=scaling)
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -529,7 +722,9 @@ class KernelFlow:
         return min(len(self._store), self.n_layers_)
 
     def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
-        names = [name for name in self._sets if name]
+        self._positions("")  # from here on the points hold all layers
+        points, subspace = self._carried, self._subspace
+        names = [name for name in points.sets if name]
         settings = {
             "n_layers": self.n_layers,
             "batch_size": self.batch_size,
@@ -537,7 +732,13 @@ class KernelFlow:
             "nugget": Schedule.to_json(self.nugget),
             "step": Schedule.to_json(self.step),
             "step_size": Schedule.to_json(self.step_size),
+            "gradient_cap": self.gradient_cap,
             "n_halves": self.n_halves,
+            "rank": self.rank,
+            "shrink_every": self.shrink_every,
+            "shrink_tolerance": self.shrink_tolerance,
+            "energy_dropped": self.energy_dropped_,
+            "rotations": [[rotation.layer, rotation.kept] for rotation in points.rotations],
             "dtype": self.dtype,
             "kernel": self.kernel_.to_dict(),
             "follow": names,
@@ -546,14 +747,19 @@ class KernelFlow:
         }
 
         def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-            yield "points", self._positions("")
             yield "targets", self._targets
-            for number, name in enumerate(names):
-                yield f"follow{number}", self._positions(name)
+            for name, member in _members(names).items():
+                yield member, points.sets[name]
+                if points.rotations:
+                    yield f"{member}_frozen", points.frozen[name]
+            if subspace is not None:
+                yield "basis", subspace.basis
+            for number, rotation in enumerate(points.rotations):
+                yield f"rotation{number:06d}", rotation.matrix
             for name, values in self.history_.items():
                 yield f"history_{name}", values
             for number, layer in enumerate(islice(self._store, self._n_stored)):
-                yield f"layer{number:06d}", np.stack(layer)
+                yield f"layer{number:06d}", np.hstack(layer)
 
         return settings, arrays()
 
@@ -574,7 +780,11 @@ class KernelFlow:
                 nugget=schedules["nugget"],
                 step=schedules["step"],
                 step_size=schedules["step_size"],
+                gradient_cap=settings["gradient_cap"],
                 n_halves=settings["n_halves"],
+                rank=settings["rank"],
+                shrink_every=settings["shrink_every"],
+                shrink_tolerance=settings["shrink_tolerance"],
                 dtype=str(settings["dtype"]),
             )
             generator = _generator(settings["random_state"])
@@ -582,6 +792,8 @@ class KernelFlow:
             if "" in names or len(set(names)) < len(names):
                 raise ValueError(f"follow: {names}")
             n_stored = int(settings["n_stored"])
+            turns = [(int(layer), int(kept)) for layer, kept in settings["rotations"]]
+            energy_dropped = float(settings["energy_dropped"])
 
         def numbers(name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
             array = reader.array(name, ndim=ndim)
@@ -590,36 +802,74 @@ class KernelFlow:
             return np.ascontiguousarray(array, dtype)
 
         with damaged("points and targets"):
-            points = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
-            n, d = points.shape
+            training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
+            n, k = training.shape
             if n < flow.batch_size:
                 raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
             targets = as_matrix(numbers("targets", "float64"), "targets", dtype="float64", n_rows=n)
         history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
-        shape = (2, flow.batch_size, d)
         n_layers = len(history[0])
         uneven = any(len(values) != n_layers for values in history)
         if n_stored not in (0, n_layers) or uneven:
             raise ModelFileError("the model's arrays do not fit together")
-        store: LayerStore = NoLayers()
+
+        with damaged("coordinates"):
+            subspace, ranks, rotations = None, [k], []
+            if flow.rank is not None:
+                basis = check_orthonormal(numbers("basis", "float64"))
+                subspace = Subspace(basis, energy_dropped)
+                ranks = [subspace.rank, *(kept for _, kept in turns)]
+                for number, (layer, kept) in enumerate(turns):
+                    matrix = check_orthonormal(numbers(f"rotation{number:06d}", "float64"))
+                    if matrix.shape != (ranks[number],) * 2 or not 1 <= kept < ranks[number]:
+                        raise ValueError(f"rotation {number}: shape {matrix.shape}, kept {kept}")
+                    rotations.append(Rotation(layer, matrix, kept))
+            firsts = [0, *(layer for layer, _ in turns)]
+            if (subspace is None and turns) or not all(a < b for a, b in pairwise(firsts)):
+                raise ValueError("rotations")
+            n_fixed = 0 if subspace is None else 1
+            if k != ranks[-1] + n_fixed or firsts[-1] > n_layers:
+                raise ValueError(f"{k} coordinates")
+            lengths = np.diff([*firsts, n_layers])
+            rank_of = np.repeat(ranks, lengths)
+            if (history[HISTORY.index("rank")] != rank_of).any():
+                raise ValueError("rank")
+
+        shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
         if n_stored:
-            store = MemoryLayers(flow.batch_size, d, np.dtype(flow.dtype))
-            for number, layer in enumerate(reader.layers("layer", n_stored)):
-                if layer.shape != shape or layer.dtype != np.dtype(flow.dtype):
+            store: LayerStore = MemoryLayers(shape, ranks[0])
+            for number, both in enumerate(reader.layers("layer", n_stored)):
+                rank = int(rank_of[number])
+                wanted = (shape.batch_size, 2 * rank + n_fixed)
+                if both.shape != wanted or both.dtype != shape.dtype:
                     raise ModelFileError("the model's layers do not fit its points")
                 with damaged("layers"):
-                    layer = as_matrix(layer.reshape(-1, d), "layers", dtype=flow.dtype)
-                store.put(number, *layer.reshape(shape))
+                    both = as_matrix(both, "layers", dtype=flow.dtype)
+                z, c = np.hsplit(both, [rank + n_fixed])
+                store.put(number, z.copy(), c.copy())
         else:
             flow.layers = "none" if n_layers else "memory"
-            store = open_layers(flow.layers, *shape[1:], np.dtype(flow.dtype))
-        sets = {"": points}
-        for number, name in enumerate(names):
-            sets[name] = numbers(f"follow{number}", flow.dtype)
-            if sets[name].shape[1] != d:
+            store = open_layers(flow.layers, shape, ranks[0])
+        sets, frozen = {}, {}
+        for name, member in _members(names).items():
+            sets[name] = training if name == "" else numbers(member, flow.dtype)
+            frozen[name] = sets[name][:, :0].copy()
+            if rotations:
+                frozen[name] = numbers(f"{member}_frozen", flow.dtype)
+            wanted = (len(sets[name]), ranks[0] - ranks[-1])
+            if sets[name].shape[1] != k or frozen[name].shape != wanted:
                 raise ModelFileError("the model's arrays do not fit together")
         records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
-        flow._begin(kernel, sets, targets, store, generator, records)
+        flow._begin(
+            kernel,
+            subspace,
+            k if subspace is None else len(subspace.basis),
+            _Carried(sets, frozen, tuple(rotations)),
+            targets,
+            store,
+            generator,
+            records,
+        )
         return flow
 
     def __copy__(self) -> KernelFlow:
@@ -631,8 +881,8 @@ class KernelFlow:
         state = self.__dict__.copy()
         if self._fitted:
             self._positions("")
-            for name in ("_workspace", "_displacements"):
-                del state[name]
+            state["_carried"] = replace(self._carried, displacements={})
+            del state["_workspace"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -640,7 +890,23 @@ class KernelFlow:
         self.__dict__.update(state)
         if self._fitted:
             self._workspace = _core.Batch()
-            self._displacements = {k: np.zeros_like(v) for k, v in self._sets.items()}
+            self._carried = self._carried.at_rest(self._n_fixed)
+
+
+def _coordinates(
+    X: FloatArray, subspace: Subspace | None, scaling: Scaling | None, dtype: np.dtype[Any]
+) -> FloatArray:
+    """Return a flow's coordinates of scaled points, never X itself."""
+    if subspace is not None:
+        return subspace.reduce(X, scaling=scaling, dtype=dtype)
+    scaled = X if scaling is None else scaling(X)
+    points = as_matrix(scaled, "X", dtype=dtype)
+    return points.copy() if np.may_share_memory(points, X) else points
+
+
+def _members(follow: Iterable[str]) -> dict[str, str]:
+    """Return under which names a model file holds the training and the followed points."""
+    return {"": "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}
 
 
 class _MissingSchedule:

@@ -121,12 +121,13 @@ class Interpolant:
             # On one thread the result is the same on every machine, and BLAS's own threads do not
             # fight with those of the engine that have just finished.
             with single_threaded_blas:
-                factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+                # The transpose is the same matrix in LAPACK's order: it is factored in place.
+                factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
                 # Pivots this small are rounding errors: no digit of the solution would be right.
                 noise = len(values) * np.finfo(np.float64).eps * (1.0 + self.nugget)
                 if np.diagonal(factor[0]).min() ** 2 <= noise:
                     raise np.linalg.LinAlgError
-                coefficients = cho_solve(factor, values)
+                coefficients = cho_solve(factor, values, check_finite=False)
         except np.linalg.LinAlgError:
             raise SingularKernelError(
                 f"the kernel matrix of {len(values)} interpolation points with "

@@ -1,4 +1,8 @@
-"""Where a flow keeps its layers: the centres Z and the scaled coefficients step * C of each."""
+"""Where a flow keeps its layers: the centres Z and the scaled coefficients step * C of each.
+
+C has one column for each coordinate that moves, its rank; Z has the same and, in a flow that runs in a
+subspace, one more. The rank may fall from layer to layer.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedRandom
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,16 +22,51 @@ import numpy as np
 from kflow._validation import FloatArray
 from kflow.errors import ModelFileError, StorageError
 
-__all__ = ["DiskLayers", "LayerStore", "MemoryLayers", "NoLayers", "open_layers"]
+__all__ = ["DiskLayers", "LayerShape", "LayerStore", "MemoryLayers", "NoLayers", "open_layers"]
 
 Layer = tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What the layers of one flow have in common.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of Z and C.
+    n_fixed : int
+        Columns that Z has more than C: coordinates that do not move.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    batch_size: int
+    n_fixed: int
+    dtype: np.dtype[Any]
+
+    def size(self, rank: int) -> int:
+        """Return the numbers in a layer of that rank."""
+        return self.batch_size * (2 * rank + self.n_fixed)
+
+    def n_bytes(self, rank: int) -> int:
+        """Return the size of a layer of that rank."""
+        return self.size(rank) * self.dtype.itemsize
+
+    def split(self, numbers: FloatArray, rank: int) -> Layer:
+        """Return Z and C from all the numbers of a layer, Z first."""
+        n_z = self.batch_size * (rank + self.n_fixed)
+        return (
+            numbers[:n_z].reshape(self.batch_size, rank + self.n_fixed),
+            numbers[n_z:].reshape(self.batch_size, rank),
+        )
 
 
 class LayerStore(Protocol):
     """The layers of a flow, in order."""
 
     def reserve(self, n_layers: int) -> None:
-        """Raise StorageError if so many more layers will not fit."""
+        """Raise StorageError if so many more layers, of the last one's rank, will not fit."""
 
     def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
         """Keep layer `number`, and none beyond it. The arrays are the store's from then on."""
@@ -86,22 +128,22 @@ class NoLayers:
 class MemoryLayers:
     """Keeps the layers in memory."""
 
-    def __init__(self, batch_size: int, dimension: int, dtype: np.dtype[Any]) -> None:
-        self._shape = (batch_size, dimension)
-        self._layer_bytes = 2 * batch_size * dimension * dtype.itemsize
+    def __init__(self, shape: LayerShape, rank: int) -> None:
+        self._shape = shape
+        self._rank = rank
         self._layers: list[Layer] = []
 
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers exceed four fifths of the free memory."""
-        need = n_layers * self._layer_bytes
+        rank = self._layers[-1][1].shape[1] if self._layers else self._rank
+        need = n_layers * self._shape.n_bytes(rank)
         budget = int(0.8 * _available_memory())
         if need > budget:
-            batch_size, dimension = self._shape
             raise StorageError(
-                f"{n_layers} layers of {batch_size} points in {dimension} dimensions need "
+                f"{n_layers} layers of {self._shape.batch_size} points in {rank} dimensions need "
                 f"{_gigabytes(need)} to be kept in memory, where {_gigabytes(budget)} can be used: "
                 "pass layers=<folder> to keep them on disk, layers='none' to keep none (no "
-                "transform of new points later), or reduce n_layers, batch_size or the dimension"
+                "transform of new points later), or reduce n_layers, batch_size or the rank"
             )
 
     def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
@@ -120,18 +162,20 @@ class MemoryLayers:
 class DiskLayers:
     """Keeps the layers in a folder.
 
-    ``layers.bin`` holds the layers one after the other, each Z (batch_size, dimension) then
-    step * C of the same shape, row by row, little-endian; ``layers.json`` says shape and dtype.
-    A layer that was cut short by a crash or a full disk is ignored.
+    ``layers.bin`` holds the layers one after the other, each Z (batch_size, rank + n_fixed), then
+    step * C (batch_size, rank), row by row. ``layers.json`` says batch_size, n_fixed, the dtype
+    (little-endian), and in ``ranks``, as pairs, from which layer on which rank. A layer that was cut
+    short by a crash or a full disk is ignored.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], batch_size: int, dimension: int, dtype: np.dtype[Any]
+        self, folder: str | os.PathLike[str], shape: LayerShape, ranks: list[tuple[int, int]]
     ) -> None:
         self._folder = Path(folder)
-        self._shape = (2, batch_size, dimension)
-        self._dtype = dtype.newbyteorder("<")
-        self._layer_bytes = 2 * batch_size * dimension * dtype.itemsize
+        self._shape = shape
+        self._dtype = shape.dtype.newbyteorder("<")
+        # (first layer, rank), in order; the last one holds for all layers to come.
+        self._ranks = ranks
         self._count = 0
         self._data = self._folder / "layers.bin"
 
@@ -157,14 +201,21 @@ class DiskLayers:
                 "or remove it"
             )
         self.reserve(n_layers)
+        self._write_header()
+        self._data.touch()
+
+    def _write_header(self) -> None:
         header = {
             "format": "kflow-layers",
-            "version": 1,
-            "shape": list(self._shape),
+            "version": 2,
+            "batch_size": self._shape.batch_size,
+            "n_fixed": self._shape.n_fixed,
             "dtype": self._dtype.str,
+            "ranks": self._ranks,
         }
-        (self._folder / "layers.json").write_text(json.dumps(header, indent=1))
-        self._data.touch()
+        partial = self._folder / "layers.json.partial"
+        partial.write_text(json.dumps(header, indent=1))
+        os.replace(partial, self._folder / "layers.json")
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], count: int | None = None) -> DiskLayers:
@@ -172,54 +223,106 @@ class DiskLayers:
         path = Path(folder)
         try:
             header = json.loads((path / "layers.json").read_text())
-            if header["format"] != "kflow-layers" or header["version"] != 1:
+            if header["format"] != "kflow-layers" or header["version"] != 2:
                 raise ValueError("unknown format")
-            pair, batch_size, dimension = header["shape"]
-            dtype = np.dtype(header["dtype"])
-            if pair != 2 or dtype.kind != "f":
+            ranks = [(int(first), int(rank)) for first, rank in header["ranks"]]
+            in_order = all(a[0] < b[0] for a, b in pairwise(ranks))
+            if ranks[0][0] != 0 or not in_order or min(rank for _, rank in ranks) < 1:
                 raise ValueError("unknown layout")
-            store = cls(path, batch_size, dimension, dtype)
-            found = os.path.getsize(store._data) // store._layer_bytes
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            dtype = np.dtype(header["dtype"])
+            shape = LayerShape(int(header["batch_size"]), int(header["n_fixed"]), dtype)
+            if shape.batch_size < 1 or shape.n_fixed < 0 or dtype.kind != "f":
+                raise ValueError("unknown layout")
+            store = cls(path, shape, ranks)
+            found = store._whole_layers(os.path.getsize(store._data))
+        except (OSError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ModelFileError(f"{path} does not hold the layers of a flow: {error}") from None
         if count is not None and found < count:
             raise ModelFileError(f"{path} holds {found} whole layers where {count} are needed")
         store._count = found if count is None else count
         return store
 
+    def _rank(self, number: int) -> int:
+        return next(rank for first, rank in reversed(self._ranks) if first <= number)
+
+    def _offset(self, number: int) -> int:
+        """Return where layer `number` starts."""
+        ends = [*(min(first, number) for first, _ in self._ranks[1:]), number]
+        return sum(
+            (end - min(first, number)) * self._shape.n_bytes(rank)
+            for (first, rank), end in zip(self._ranks, ends, strict=True)
+        )
+
+    def _whole_layers(self, n_bytes: int) -> int:
+        """Return how many layers so many bytes hold."""
+        ends = [first for first, _ in self._ranks[1:]]
+        for (first, rank), end in zip(self._ranks, ends, strict=False):
+            if n_bytes < self._offset(end):
+                return first + (n_bytes - self._offset(first)) // self._shape.n_bytes(rank)
+        first, rank = self._ranks[-1]
+        return first + (n_bytes - self._offset(first)) // self._shape.n_bytes(rank)
+
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers exceed the free disk space."""
-        need = n_layers * self._layer_bytes
+        need = n_layers * self._shape.n_bytes(self._rank(self._count))
         free = shutil.disk_usage(self._folder).free
         if need > free:
             raise StorageError(
                 f"{n_layers} layers need {_gigabytes(need)}, but {self._folder} has "
                 f"{_gigabytes(free)} free: pass another folder as layers, layers='none' (no "
-                "transform of new points later), or reduce n_layers, batch_size or the dimension"
+                "transform of new points later), or reduce n_layers, batch_size or the rank"
             )
 
     def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
         """Keep layer `number`, and none beyond it; on failure the ones before it stay readable."""
-        end = number * self._layer_bytes
+        end = self._offset(number)
         try:
             with self._data.open("r+b") as file:
-                if file.seek(0, os.SEEK_END) >= (self._count + 1) * self._layer_bytes:
-                    raise StorageError(
-                        f"{self._folder} holds more than this flow's {self._count} layers: a copy "
-                        "of the flow has gone on in the same folder, so that this one cannot"
-                    )
+                self._refuse_others(file.seek(0, os.SEEK_END))
                 file.seek(end)
+                self._set_rank(number, c.shape[1], file)
                 for array in (z, c):
                     file.write(np.ascontiguousarray(array, self._dtype).data)
                 file.truncate()
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(self._data, end)
+            self._count = min(self._count, number)
             raise StorageError(
                 f"layer {number} could not be written to {self._folder} ({error}): free space "
                 "there, then call run() again"
             ) from error
         self._count = number + 1
+
+    def _refuse_others(self, n_bytes: int) -> None:
+        """Raise StorageError if a copy of the flow has written layers of its own."""
+        end = self._offset(self._count)
+        if n_bytes <= end:
+            return
+        try:
+            ranks = json.loads((self._folder / "layers.json").read_text())["ranks"]
+        except (OSError, KeyError, TypeError, ValueError):
+            ranks = None
+        whole = n_bytes >= end + self._shape.n_bytes(self._rank(self._count))
+        if whole or ranks != [list(pair) for pair in self._ranks]:
+            raise StorageError(
+                f"{self._folder} holds more than this flow's {self._count} layers: a copy of the "
+                "flow has gone on in the same folder, so that this one cannot"
+            )
+
+    def _set_rank(self, number: int, rank: int, file: BufferedRandom) -> None:
+        """Say that layer `number` has that rank, before it is written."""
+        ranks = [pair for pair in self._ranks if pair[0] < number]
+        if not ranks or ranks[-1][1] != rank:
+            ranks.append((number, rank))
+        if ranks != self._ranks:
+            file.truncate()  # no layer may be there that the new header describes wrongly
+            before, self._ranks = self._ranks, ranks
+            try:
+                self._write_header()
+            except BaseException:
+                self._ranks = before
+                raise
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
@@ -227,32 +330,32 @@ class DiskLayers:
 
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over (Z, step * C), reading one layer at a time."""
+        native = self._dtype.newbyteorder("=")
         with self._data.open("rb") as file:
             for number in range(self._count):
-                raw = file.read(self._layer_bytes)
-                if len(raw) < self._layer_bytes:
+                rank = self._rank(number)
+                raw = file.read(self._shape.n_bytes(rank))
+                if len(raw) < self._shape.n_bytes(rank):
                     raise ModelFileError(f"{self._data} was cut short after {number} layers")
-                z, c = np.frombuffer(raw, self._dtype).reshape(self._shape)
-                native = self._dtype.newbyteorder("=")
-                yield z.astype(native, copy=False), c.astype(native, copy=False)
+                numbers = np.frombuffer(raw, self._dtype).astype(native, copy=False)
+                yield self._shape.split(numbers, rank)
 
 
 def open_layers(
-    where: str | os.PathLike[str],
-    batch_size: int,
-    dimension: int,
-    dtype: np.dtype[Any],
-    n_layers: int = 0,
+    where: str | os.PathLike[str], shape: LayerShape, rank: int, n_layers: int = 0
 ) -> LayerStore:
-    """Return an empty store for ``"memory"``, ``"none"`` or a folder, with room for `n_layers`."""
+    """Return an empty store for ``"memory"``, ``"none"`` or a folder, with room for `n_layers`.
+
+    No layer may have more than that `rank`.
+    """
     if where == "none":
         return NoLayers()
     if where == "memory":
-        memory = MemoryLayers(batch_size, dimension, dtype)
+        memory = MemoryLayers(shape, rank)
         memory.reserve(n_layers)
         return memory
     if not isinstance(where, (str, os.PathLike)) or where == "":
         raise TypeError(f"layers must be 'memory', 'none' or a folder, got {where!r}")
-    store = DiskLayers(where, batch_size, dimension, dtype)
+    store = DiskLayers(where, shape, [(0, rank)])
     store.create(n_layers)
     return store

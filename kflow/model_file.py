@@ -24,7 +24,8 @@ from kflow.errors import ModelFileError
 __all__ = ["ModelReader", "damaged", "write_model"]
 
 _FORMAT = "kflow-model"
-_VERSION = 1
+# 1: one shape for all layers. No release wrote it.
+_VERSION = 2
 
 
 @contextmanager
@@ -95,7 +96,7 @@ class ModelReader:
     Raises
     ------
     ModelFileError
-        If the file is not a model, is damaged, or comes from a newer version of kflow.
+        If the file is not a model, is damaged, or is of another version of the format.
     OSError
         If it cannot be opened.
     """
@@ -125,6 +126,12 @@ class ModelReader:
         if version > _VERSION:
             self._archive.close()
             raise ModelFileError(f"{self._path} was written by a newer kflow: upgrade to read it")
+        if version < _VERSION:
+            self._archive.close()
+            raise ModelFileError(
+                f"{self._path} was written by an older kflow, in a format that is no longer read: "
+                "fit the model again"
+            )
 
     def __enter__(self) -> ModelReader:
         """Return the reader."""
@@ -161,4 +168,4 @@ class ModelReader:
     def layers(self, prefix: str, count: int) -> Iterator[npt.NDArray[Any]]:
         """Iterate over numbered arrays."""
         for number in range(count):
-            yield self.array(f"{prefix}{number:06d}", ndim=3)
+            yield self.array(f"{prefix}{number:06d}", ndim=2)

@@ -193,7 +193,7 @@ class CollapseStopping:
 
     def _positions(self, flow: KernelFlow) -> tuple[FloatArray, FloatArray]:
         """Return the training points and those held out, where the flow has them now."""
-        points, followed = flow.points_, flow.follow_.get(self._follow)
+        points, followed = flow.reduced_points_, flow.reduced_follow_.get(self._follow)
         if followed is None or len(followed) != len(self._validation_labels):
             raise ValueError(
                 f"the flow must follow the {len(self._validation_labels)} points of "

@@ -29,6 +29,7 @@ __all__ = [
     "FlowResult",
     "LayerResult",
     "class_distance_ratio",
+    "directions_needed",
     "draw",
     "flow",
     "gram",
@@ -40,6 +41,7 @@ __all__ = [
     "rho_gradient",
     "solve",
     "step_length",
+    "subspace",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -254,13 +256,13 @@ def rho_gradient(
 def move(
     X: npt.ArrayLike, Z: npt.ArrayLike, C: npt.ArrayLike, *, kernel: Kernel, step: float = 1.0
 ) -> FloatArray:
-    """Return X + step K(X, Z) C, shape (n, d).
+    """Return X with step K(X, Z) C added to its first q columns, shape (n, d).
 
     Parameters
     ----------
     X : array_like, shape (n, d)
         Points to move.
-    Z, C : array_like, shape (m, d)
+    Z, C : array_like, shape (m, d) and (m, q), q <= d
         Centres and coefficients.
     kernel : kflow.kernels.Kernel
         The kernel.
@@ -268,7 +270,8 @@ def move(
         Step.
     """
     x, z, c = _as_working(X, Z, C)
-    return np.asarray(x + step * (gram(x, z, kernel=kernel) @ c))
+    x[:, : c.shape[1]] += step * (gram(x, z, kernel=kernel) @ c)
+    return x
 
 
 def step_length(rule: str, size: float, X: npt.ArrayLike, G: npt.ArrayLike) -> float:
@@ -280,7 +283,7 @@ def step_length(rule: str, size: float, X: npt.ArrayLike, G: npt.ArrayLike) -> f
         The rules of `kflow.KernelFlow`.
     size : float
         p.
-    X, G : array_like, shape (N, d)
+    X, G : array_like, shape (N, d) and (N, q)
         Training points and their displacements before scaling. A point at the origin, or one that
         does not move, has no say in the relative rule.
     """
@@ -365,8 +368,8 @@ class LayerResult:
         The other points after the layer.
     rho, step : float
         The loss before the layer, and the step.
-    Z, C : ndarray, shape (N_f, d)
-        Centres and coefficients: the layer is x + step K(x, Z) C.
+    Z, C : ndarray, shape (N_f, d) and (N_f, n_moving)
+        Centres and coefficients: the layer adds step K(x, Z) C to the coordinates that move.
     """
 
     points: FloatArray
@@ -388,6 +391,8 @@ def layer(
     step: str,
     step_size: float,
     follow: Mapping[str, npt.ArrayLike] | None = None,
+    n_moving: int | None = None,
+    gradient_cap: float | None = None,
 ) -> LayerResult:
     """Run one layer of the flow: x + step K(x, Z) A^-1 (-d rho / dZ) for every point x.
 
@@ -409,6 +414,10 @@ def layer(
         Step rule and its size, see `step_length`.
     follow : mapping of str to array_like (n_i, d), optional
         Other points to move.
+    n_moving : int, optional
+        Only the first coordinates move, so many.
+    gradient_cap : float, optional
+        Longest row of the gradient, in medians of their lengths.
     """
     points, targets = _as_working(X, _columns(Y))
     rows = np.asarray(batch)
@@ -421,11 +430,16 @@ def layer(
         strict=True,
     )
     matrix = gram(z, kernel=kernel) + nugget * np.eye(len(z))
-    c = solve(matrix, -sum(gradients) / len(gradients))
+    gradient = (sum(gradients) / len(gradients))[:, :n_moving]
+    if gradient_cap is not None:
+        lengths = np.linalg.norm(gradient, axis=1, keepdims=True)
+        limit = gradient_cap * np.sort(lengths, axis=None)[len(lengths) // 2]
+        gradient = np.where(lengths > limit, gradient * limit / lengths, gradient)
+    c = solve(matrix, -gradient)
     displacement = gram(points, z, kernel=kernel) @ c
     length = step_length(step, step_size, points, displacement)
     return LayerResult(
-        points=points + length * displacement,
+        points=move(points, z, c, kernel=kernel, step=length),
         follow={
             name: move(other, z, c, kernel=kernel, step=length)
             for name, other in (follow or {}).items()
@@ -447,10 +461,12 @@ class FlowResult:
         Training points after the last layer.
     follow : dict of ndarray
         The other points after the last layer.
-    rho, step, class_distance_ratio : ndarray, shape (n_layers,)
-        Of each layer; the last is NaN without labels.
+    rho, step, class_distance_ratio, rank : ndarray, shape (n_layers,)
+        Of each layer; the third is NaN without labels.
     layers : list of (Z, step C)
-        Of each layer.
+        Of each layer, in its coordinates.
+    reduced_points : ndarray, shape (N, rank + 1)
+        Training points after the last layer in its coordinates; without a rank `points`.
     """
 
     points: FloatArray
@@ -458,7 +474,70 @@ class FlowResult:
     rho: FloatArray
     step: FloatArray
     class_distance_ratio: FloatArray
+    rank: FloatArray
     layers: list[tuple[FloatArray, FloatArray]]
+    reduced_points: FloatArray
+
+
+@dataclass
+class _Carried:
+    """Points in coordinates: inside + rest, and the distances h from the basis's span."""
+
+    coordinates: FloatArray  # (n, r)
+    h: FloatArray  # (n,)
+    basis: FloatArray  # (d, r)
+    rest: FloatArray  # (n, d): what does not move
+
+    @classmethod
+    def start(cls, X: FloatArray, basis: FloatArray, keep_rest: bool) -> _Carried:
+        inside = X @ basis
+        rest = X - inside @ basis.T
+        h = np.sqrt((rest**2).sum(axis=1))
+        return cls(inside, h, basis, rest if keep_rest else np.zeros_like(rest))
+
+    def drop(self, kept: FloatArray, dropped: FloatArray) -> None:
+        """Go on in the directions `kept`, orthonormal columns in today's coordinates."""
+        lost = self.coordinates @ dropped
+        self.h = np.sqrt(self.h**2 + (lost**2).sum(axis=1))
+        self.rest = self.rest + lost @ (self.basis @ dropped).T
+        self.coordinates, self.basis = self.coordinates @ kept, self.basis @ kept
+
+    def reduced(self) -> FloatArray:
+        return np.hstack([self.coordinates, self.h[:, None]])
+
+    def restored(self) -> FloatArray:
+        return np.asarray(self.coordinates @ self.basis.T + self.rest)
+
+
+def subspace(X: npt.ArrayLike, rank: int) -> FloatArray:
+    """Return the leading right singular vectors of X, shape (d, rank)."""
+    vectors = np.linalg.svd(np.asarray(X, np.float64), full_matrices=False)[2]
+    return np.asarray(vectors[:rank].T)
+
+
+def directions_needed(X: npt.ArrayLike, others: npt.ArrayLike, tolerance: float) -> int:
+    """Return the fewest leading singular directions of X that a shrinking flow keeps.
+
+    Twice the energy dropped for each point is at most `tolerance` times the mean squared distance.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, r)
+        The coordinates that move.
+    others : array_like, shape (N,)
+        The one that does not; it counts in distances.
+    tolerance : float
+        Part of the mean squared distance.
+    """
+    x = np.asarray(X, np.float64)
+    points = np.column_stack([x, others])
+    r2 = _squared_distances(points, points)
+    msd = r2.sum() / (len(x) * (len(x) - 1))
+    energies = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
+    kept = 1
+    while 2 * energies[kept:].sum() > tolerance * msd:
+        kept += 1
+    return kept
 
 
 def _at(setting: T | Callable[[int], T], number: int) -> T:
@@ -480,6 +559,10 @@ def flow(
     n_halves: int = 1,
     labels: npt.ArrayLike | None = None,
     follow: Mapping[str, npt.ArrayLike] | None = None,
+    rank: int | None = None,
+    shrink_every: int = 0,
+    shrink_tolerance: float = 1e-4,
+    gradient_cap: float | None = None,
 ) -> FlowResult:
     """Run a flow; the same generator gives the batches of `kflow.KernelFlow`.
 
@@ -496,15 +579,28 @@ def flow(
     labels : array_like, shape (N,), optional
         Classes, for `class_distance_ratio`.
     follow : mapping of str to array_like (n_i, d), optional
-        Other points to move.
+        Other points to move. What lies outside the subspace of a rank stays with them.
+    rank : int, optional
+        Run in so many leading directions of X.
+    shrink_every, shrink_tolerance, gradient_cap
+        As for `kflow.KernelFlow`.
     """
     (points,) = _as_working(X)
     followed = {name: _as_working(other)[0] for name, other in (follow or {}).items()}
-    losses, steps, ratios, layers = [], [], [], []
+    basis = np.eye(points.shape[1]) if rank is None else subspace(points, rank)
+    training = _Carried.start(points, basis, keep_rest=False)
+    others = {name: _Carried.start(other, basis, True) for name, other in followed.items()}
+    losses, steps, ratios, ranks, layers = [], [], [], [], []
     for number in range(n_layers):
+        if shrink_every and number and number % shrink_every == 0:
+            needed = directions_needed(training.coordinates, training.h, shrink_tolerance)
+            vectors = np.linalg.svd(training.coordinates)[2].T
+            for carried in (training, *others.values()):
+                carried.drop(vectors[:, :needed], vectors[:, needed:])
         batch, subsets = draw(rng, len(points), batch_size, coarse_fraction, n_halves)
+        n_moving = training.coordinates.shape[1]
         result = layer(
-            points,
+            training.reduced(),
             Y,
             batch,
             subsets,
@@ -512,8 +608,13 @@ def flow(
             nugget=_at(nugget, number),
             step=_at(step, number),
             step_size=_at(step_size, number),
-            follow=followed,
+            follow={name: carried.reduced() for name, carried in others.items()},
+            n_moving=n_moving,
+            gradient_cap=gradient_cap,
         )
+        training.coordinates = result.points[:, :-1]
+        for name, carried in others.items():
+            carried.coordinates = result.follow[name][:, :-1]
         losses.append(result.rho)
         steps.append(result.step)
         ratios.append(
@@ -521,13 +622,16 @@ def flow(
             if labels is None
             else class_distance_ratio(result.Z, np.asarray(labels)[batch])
         )
-        layers.append((result.Z, result.step * result.C))
-        points, followed = result.points, result.follow
+        ranks.append(n_moving)
+        z = result.Z[:, :-1] if rank is None else result.Z
+        layers.append((z, result.step * result.C))
     return FlowResult(
-        points=points,
-        follow=followed,
+        points=training.restored(),
+        follow={name: carried.restored() for name, carried in others.items()},
         rho=np.array(losses, np.float64),
         step=np.array(steps, np.float64),
         class_distance_ratio=np.array(ratios, np.float64),
+        rank=np.array(ranks, np.float64),
         layers=layers,
+        reduced_points=training.restored() if rank is None else training.reduced(),
     )

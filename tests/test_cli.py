@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 import kflow
+from kflow import KernelFlowClassifier, KernelFlowRegressor, cli, estimators
 from kflow.cli import main
+from kflow.datasets import Dataset
 from kflow.presets import PRESETS
 
 
@@ -185,6 +187,24 @@ def test_options_reach_the_flow(run, clouds):
     assert (settings["scaling"], settings["rank"]) == ("unit", 2)
 
 
+@pytest.mark.parametrize(("text", "rank"), [("auto", "auto"), ("2", 2), ("0.25", 0.25)])
+def test_ranks_and_shrinking(text, rank, run, clouds, tmp_path):
+    out = tmp_path / "out"
+    options = ("--rank", text, "--shrink-every", 2, "--shrink-tolerance", 0.5, "--output", out)
+    results = json.loads(run("fit", "--data", clouds, *SMALL, *options, "--json").stdout)
+    model = results["model"]
+    assert model["settings"]["rank"] == rank
+    assert (model["settings"]["shrink_every"], model["settings"]["shrink_tolerance"]) == (2, 0.5)
+    flow = kflow.load(out / "model.kflow").flow_
+    assert model["n_dimensions"] == flow.rank_ < 4
+    assert model["energy_dropped"] == pytest.approx(flow.energy_dropped_)
+    assert flow.n_features_in_ == model["n_features"] == 4
+    # What is evaluated is what the model predicts.
+    with np.load(clouds) as data:
+        wrong = kflow.load(out / "model.kflow").predict(data["X_test"]) != data["y_test"]
+    assert results["model_error"] == pytest.approx(wrong.mean(), abs=1e-12)
+
+
 def test_none_and_zero_turn_scaling_and_projection_off(run, monkeypatch):
     monkeypatch.setitem(PRESETS, "digits", {"scaling": "unit", "rank": 3})
     result = run("fit", *SMALL, "--scaling", "none", "--rank", 0, "--no-save", "--json")
@@ -296,6 +316,8 @@ def test_early_stopping_is_of_classes(run, wave):
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere/train-images-idx3-ubyte.gz"),
         (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
         (["--rank", "65"], "rank must lie between 1 and the 64 features"),
+        (["--rank", "1.5"], "rank as a part of the sum of squares must lie in (0, 1)"),
+        (["--shrink-every", "5"], "shrink_every=5 needs a rank"),
         (["--step", "huge"], "step must be one of"),
         (["--nugget", "4:1.0"], "nugget as a schedule must have a value for layer 0"),
         (["--length-scale", "-1"], "length_scale must be positive"),
@@ -323,6 +345,7 @@ def test_bad_input_is_one_line(arguments, message, run, tmp_path, monkeypatch):
         (["--target", "y"], "belong to --data"),
         (["--validation-fraction", "0.2"], "belongs to --early-stopping"),
         (["--kernel", "laplacian"], "needs --length-scale"),
+        (["--rank", "all"], "'all' is neither auto, a whole number nor a fraction"),
     ],
 )
 def test_a_malformed_command_line_ends_with_2(arguments, message, run):
@@ -442,6 +465,50 @@ def test_what_was_learnt_before_a_failure_is_kept(
     assert 0 <= results["model_error"] < 0.5
     assert results == json.loads((out / "results.json").read_text())
     assert kflow.load(out / "model.kflow").flow_.n_layers_ == 4
+
+
+def test_the_layers_are_on_disk_until_the_model_holds_them(run, clouds, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    seen = []
+
+    def write(path, *arguments, write=estimators.write_model):
+        (folder,) = [place for place in out.iterdir() if place.is_dir()]
+        seen.append((folder / "layers.bin").stat().st_size)
+        write(path, *arguments)
+
+    monkeypatch.setattr(estimators, "write_model", write)
+    run("fit", "--data", clouds, *SMALL, "--output", out)
+    assert seen == [6 * 2 * 30 * 4 * 4]
+    assert not any(place.is_dir() for place in out.iterdir())
+    # An earlier model is replaced, and a failure leaves no layers either.
+    monkeypatch.setattr("kflow.flow.KernelFlow._run_layer", lambda *_: 1 / 0)
+    result = CliRunner().invoke(
+        main, ["fit", "--data", str(clouds), *map(str, SMALL), "--output", str(out)]
+    )
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert not any(place.is_dir() for place in out.iterdir())
+
+
+@pytest.mark.parametrize("rank", [None, "auto", 3, 0.5])
+@pytest.mark.parametrize("shrink", [{}, {"shrink_every": 1, "shrink_tolerance": 0.5}])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_space_that_is_asked_for_suffices(rank, shrink, task, tmp_path, rng):
+    if rank is None and shrink:
+        return
+    n, d = 60, 40
+    X, y = rng.normal(size=(n, d)), np.arange(n) % 3
+    dataset = Dataset("some", X, y, X, y, task)
+    kind = KernelFlowClassifier if task == "classification" else KernelFlowRegressor
+    layers = tmp_path / "layers"
+    estimator = kind(
+        n_layers=200, batch_size=20, rank=rank, layers=layers, random_state=0, **shrink
+    )
+    estimator.fit(X, y, follow={"test": X}).save(tmp_path / "model")
+    used = sum(path.stat().st_size for path in (layers / "layers.bin", tmp_path / "model"))
+    needed = cli._output_bytes(estimator, dataset)
+    assert used < needed
+    if not shrink and rank in (None, 3):
+        assert needed < 1.3 * used + 2**20
 
 
 def test_every_failure_is_told(run, clouds, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -98,27 +99,88 @@ def test_rank(make, X, y):
         rotated.interpolant_.coefficients, whole.interpolant_.coefficients, rtol=1e-6, atol=1e-9
     )
     projected = make(rank=3).fit(X, y)
-    assert projected.transform(X).shape == (80, 3)
-    assert projected.n_features_in_ == 4
+    assert projected.flow_.rank_ == 3
+    assert projected.transform(X).shape == (80, 4)
+    assert len(projected.get_feature_names_out()) == 4
+    assert projected.n_features_in_ == projected.flow_.n_features_in_ == 4
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
     energies = np.linalg.svd(scaled, compute_uv=False) ** 2
     assert projected.energy_dropped_ == pytest.approx(energies[3] / energies.sum())
 
 
-def test_rank_loses_nothing_of_data_in_a_subspace(rng, X, labels):
-    wide = X @ rng.normal(size=(4, 30))
-    model = KernelFlowClassifier(**SETTINGS, scaling=None, rank=4).fit(wide, labels)
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+@pytest.mark.parametrize("rank", [4, "auto", 1e-12])
+def test_rank_loses_nothing_of_data_in_a_subspace(rng, make, X, y, scaling, rank):
+    wide = (X / X.std(axis=0)) @ rng.normal(size=(4, 30))
+    wide = wide - wide.mean(axis=0)
+    other = rng.normal(size=(9, 30))  # not in the span
+    options = {"scaling": scaling, "dtype": "float64", "n_layers": 10}
+    model = make(rank=rank, **options).fit(wide, y, follow={"other": other})
+    full = make(**options).fit(wide, y, follow={"other": other})
+    assert model.flow_.rank_ == 4
     assert model.energy_dropped_ < 1e-12
-    full = KernelFlowClassifier(**SETTINGS, scaling=None).fit(wide, labels)
-    assert abs(model.score(wide, labels) - full.score(wide, labels)) < 0.05
+    assert model.flow_.kernel_ == full.flow_.kernel_
+    np.testing.assert_allclose(model.transform(wide), full.transform(wide), atol=1e-8)
+    np.testing.assert_allclose(model.transform(other), full.transform(other), atol=1e-8)
+    np.testing.assert_allclose(model._scores(other), full._scores(other), rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(
+        model.interpolant_.centres,
+        model.flow_.reduced_points_,
+    )
+    np.testing.assert_allclose(
+        model.flow_.reduced_follow_["other"],
+        model._transform(other, reduced=True),
+        atol=1e-10,
+    )
+
+
+def test_shrinking(make, X, y, tmp_path):
+    wide = np.hstack([X, 0.01 * X**2])
+    options = {"rank": "auto", "shrink_every": 2, "shrink_tolerance": 0.1, "n_layers": 9}
+    model = make(**options).fit(wide, y)
+    assert model.flow_.rank_ < 8
+    assert model.transform(wide).shape == (80, 8)
+    tolerance = {"rtol": 0, "atol": 1e-3}
+    np.testing.assert_allclose(model.transform(wide), model.flow_.points_, **tolerance)
+    assert model.score(wide, y) > 0.5
+    model.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert_same(loaded, model, wide)
+    assert_same(pickle.loads(pickle.dumps(model)), model, wide)
+    assert (loaded.rank, loaded.shrink_every, loaded.shrink_tolerance) == ("auto", 2, 0.1)
+    assert_same(loaded.fit(wide, y), model, wide)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+@pytest.mark.parametrize("rank", ["auto", 5])
+def test_a_rank_makes_no_copy_of_the_data(rng, scaling, rank):
+    X = rng.normal(size=(30_000, 40)).astype(np.float32)
+    X[:, 8:] = X[:, :32] + X[:, :1]
+    settings = {**SETTINGS, "n_layers": 1, "n_interpolation": 10}
+    model = KernelFlowRegressor(**settings, scaling=scaling, rank=rank)
+    y = X[:, 0] + X[:, 1]
+    model.fit(X[:100], y[:100])  # imports
+    tracemalloc.start()
+    try:
+        model.fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    rank = model.flow_.rank_
+    # Points, displacements and those of the next run, and the targets a few times.
+    assert peak < 4 * len(X) * 3 * (rank + 1) + 8 * 8 * len(X) + X.nbytes / 2
 
 
 @pytest.mark.parametrize(
     ("option", "error", "message"),
     [
-        ({"rank": 0}, ValueError, "rank must lie between 1 and the 4 features"),
+        ({"rank": 0}, ValueError, "rank must be at least 1"),
         ({"rank": 5}, ValueError, "rank must lie between 1 and the 4 features"),
-        ({"rank": 2.0}, TypeError, "rank must be a whole number"),
+        ({"rank": 2.0}, ValueError, r"rank as a part of .* got 2.0: .* pass an int"),
+        ({"rank": "all"}, TypeError, "rank must be None, 'auto', a whole number"),
+        ({"shrink_every": 5}, ValueError, "shrink_every=5 needs a rank"),
+        ({"shrink_every": 0.5}, TypeError, "shrink_every must be a whole number"),
+        ({"shrink_tolerance": -1}, ValueError, "shrink_tolerance must be positive"),
         ({"scaling": "minmax"}, ValueError, "scaling must be one of"),
         ({"dtype": None}, ValueError, "dtype must be 'float32' or 'float64', got None"),
         ({"dtype": "float16"}, ValueError, "dtype must be"),
@@ -631,7 +693,7 @@ def test_names_and_frames(make, X, y):
     model = make(rank=2).fit(frame, y)
     assert model.feature_names_in_.tolist() == list("abcd")
     kind = type(model).__name__.lower()
-    names = [f"{kind}0", f"{kind}1"]
+    names = [f"{kind}{number}" for number in range(4)]
     assert model.get_feature_names_out().tolist() == names
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[list("dcba")])

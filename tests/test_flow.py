@@ -12,6 +12,7 @@ import pytest
 
 import kflow
 from kflow import KernelFlow, _core, kernels
+from kflow import flow as flow_module
 from kflow import testing as reference
 from kflow.flow import default_kernel
 
@@ -49,6 +50,32 @@ def assert_consistent(flow, X):
 
 
 # ---- against the reference --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cap", [0.5, 1.0, 2.0])
+def test_gradient_cap(cap, dtype, rng):
+    X, Y, _ = make_data(rng)
+    flow = make_flow(gradient_cap=cap, n_halves=2, dtype=dtype).fit(X, Y)
+    expected = reference.flow(
+        X.astype(dtype),
+        Y,
+        kernel=KERNEL,
+        n_layers=6,
+        batch_size=30,
+        rng=np.random.default_rng(3),
+        n_halves=2,
+        gradient_cap=cap,
+    )
+    tolerance = 1e-10 if dtype == np.float64 else 2e-4
+    np.testing.assert_allclose(flow.points_, expected.points, rtol=0, atol=tolerance)
+    free = make_flow(n_halves=2, dtype=dtype).fit(X, Y)
+    assert np.abs(flow.points_ - free.points_).max() > 10 * tolerance
+
+
+@pytest.mark.parametrize("cap", [0.0, -1.0, np.nan, np.inf, "2", True])
+def test_bad_gradient_cap(cap):
+    with pytest.raises((TypeError, ValueError), match="gradient_cap"):
+        make_flow(gradient_cap=cap)
 
 
 @pytest.mark.parametrize("d", [2, 8])
@@ -358,7 +385,7 @@ def test_rotating_the_data_rotates_the_flow(rng):
 def test_history(rng):
     X, Y, _ = make_data(rng)
     history = make_flow(nugget=0.25).fit(X, Y).history_
-    assert set(history) == {"rho", "step", "seconds", "class_distance_ratio", "nugget"}
+    assert set(history) == {"rho", "step", "seconds", "class_distance_ratio", "nugget", "rank"}
     for values in history.values():
         assert values.shape == (6,)
         assert values.dtype == np.float64
@@ -366,6 +393,7 @@ def test_history(rng):
     assert (history["step"] > 0).all()
     assert (history["seconds"] >= 0).all()
     assert (history["nugget"] == 0.25).all()
+    assert (history["rank"] == 3).all()
 
 
 def test_results_are_copies(rng):
@@ -435,6 +463,331 @@ def test_copies_of_a_flow_before_fit(rng):
     X, Y, _ = make_data(rng)
     flow = pickle.loads(pickle.dumps(make_flow()))
     assert_equal_flows(copy.deepcopy(flow).fit(X, Y), make_flow().fit(X, Y))
+
+
+# ---- in a subspace ----------------------------------------------------------------------------
+
+
+def make_low_rank_data(rng, n=60, d=12, rank=4, dtype="float64"):
+    X, Y, labels = make_data(rng, n=n, d=rank)
+    onto = np.linalg.qr(rng.normal(size=(d, rank)))[0].T if d > rank else np.eye(d)
+    return (X @ onto).astype(dtype), Y, labels
+
+
+SHAPES = {
+    "rank below d": {"n": 60, "d": 12, "rank": 4},
+    "low rank": {"n": 60, "d": 40, "rank": 3},
+    "N below d": {"n": 30, "d": 40, "rank": 40},
+    "full rank": {"n": 60, "d": 8, "rank": 8},
+    "one dimension": {"n": 60, "d": 1, "rank": 1},
+    "a line": {"n": 60, "d": 9, "rank": 1},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("step", ["relative", "rms"])
+def test_the_flow_in_the_span_of_the_data_is_the_same_flow(shape, step, dtype, rng):
+    X, Y, _ = make_low_rank_data(rng, **SHAPES[shape], dtype=dtype)
+    n, d = X.shape
+    test = rng.normal(size=(17, d)).astype(dtype)  # outside the span too
+    options = {"dtype": dtype, "step": step, "step_size": STEPS[step], "nugget": 0.1}
+    full = make_flow(**options).fit(X, Y, follow={"inside": X[:7]})
+    flow = make_flow(rank="auto", **options).fit(X, Y, follow={"inside": X[:7], "test": test})
+    rank = min(SHAPES[shape]["rank"], n)
+    assert flow.rank_ == rank
+    assert flow.n_features_in_ == d
+    assert flow.energy_dropped_ < 1e-11
+    assert (flow.history_["rank"] == rank).all()
+    tolerance = {"rtol": 0, "atol": 1e-9 if dtype == np.float64 else 1e-3}
+    for name in ("rho", "step", "class_distance_ratio"):
+        np.testing.assert_allclose(flow.history_[name], full.history_[name], rtol=tolerance["atol"])
+    assert flow.points_.dtype == flow.reduced_points_.dtype == dtype
+    np.testing.assert_allclose(flow.points_, full.points_, **tolerance)
+    np.testing.assert_allclose(flow.follow_["inside"], full.follow_["inside"], **tolerance)
+    np.testing.assert_allclose(flow.transform(X), flow.points_, **tolerance)
+    np.testing.assert_allclose(flow.transform(test), full.transform(test), **tolerance)
+    assert np.abs(full.points_ - X).max() > 1e-2 or shape == "one dimension"
+
+    reduced = flow.transform(test, reduced=True)
+    assert reduced.shape == (17, rank + 1)
+    assert reduced.dtype == dtype
+    np.testing.assert_allclose(flow.reduced_follow_["test"], reduced, **tolerance)
+    np.testing.assert_allclose(flow.transform(X, reduced=True), flow.reduced_points_, **tolerance)
+    np.testing.assert_allclose(
+        kflow.gram(reduced, flow.reduced_points_, kernel=KERNEL),
+        kflow.gram(full.transform(test), full.points_, kernel=KERNEL),
+        **tolerance,
+    )
+    # What was followed outside the span has lost what does not move.
+    basis = flow._subspace.basis
+    outside = test - test @ basis @ basis.T
+    np.testing.assert_allclose(
+        flow.follow_["test"] + outside, flow.transform(test), rtol=0, atol=1e-4
+    )
+
+
+def test_without_a_rank_the_reduced_points_are_the_points(rng):
+    X, Y, _ = make_data(rng)
+    flow = make_flow().fit(X, Y, follow={"test": X[:5]})
+    np.testing.assert_array_equal(flow.reduced_points_, flow.points_)
+    np.testing.assert_array_equal(flow.reduced_follow_["test"], flow.follow_["test"])
+    np.testing.assert_array_equal(flow.transform(X, reduced=True), flow.transform(X))
+    assert flow.rank_ == 3
+    assert flow.energy_dropped_ == 0.0
+    flow.reduced_points_[:] = np.nan
+    assert np.isfinite(flow.reduced_points_).all()
+
+
+def assert_matches(flow, expected, test, tolerance=1e-8):
+    np.testing.assert_allclose(flow.points_, expected.points, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(flow.transform(test), expected.follow["test"], atol=tolerance)
+    np.testing.assert_allclose(flow.history_["rho"], expected.rho, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(flow.history_["rank"], expected.rank)
+    # Coordinates are arbitrary, distances are not.
+    distances, wanted = (
+        kflow.gram(points, kernel=KERNEL)
+        for points in (flow.reduced_points_, expected.reduced_points)
+    )
+    np.testing.assert_allclose(distances, wanted, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 6])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_truncated_flow_against_the_reference(step, rank, dtype, rng):
+    X, Y, _ = make_data(rng, d=8)
+    X, test = X.astype(dtype), rng.normal(size=(17, 8)).astype(dtype)
+    options = {"step": step, "step_size": STEPS[step], "nugget": 0.1}
+    flow = make_flow(rank=rank, dtype=dtype, **options).fit(X, Y)
+    expected = reference.flow(
+        X,
+        Y,
+        kernel=KERNEL,
+        n_layers=6,
+        batch_size=30,
+        rng=np.random.default_rng(3),
+        follow={"test": test},
+        rank=rank,
+        **options,
+    )
+    assert_matches(flow, expected, test, 1e-8 if dtype == np.float64 else 1e-3)
+    energies = np.linalg.svd(X.astype(np.float64), compute_uv=False) ** 2
+    assert flow.energy_dropped_ == pytest.approx(energies[rank:].sum() / energies.sum(), rel=1e-5)
+
+
+def test_truncation_of_nothing_is_exact(rng):
+    X, Y, _ = make_low_rank_data(rng)
+    exact = make_flow(rank="auto").fit(X, Y)
+    for rank in (4, 1e-9):
+        flow = make_flow(rank=rank).fit(X, Y)
+        assert flow.rank_ == 4
+        assert flow.energy_dropped_ < 1e-15
+        np.testing.assert_allclose(flow.points_, exact.points_, rtol=0, atol=1e-10)
+    some = make_flow(rank=0.2).fit(X, Y)
+    assert some.rank_ < 4
+    assert 1e-9 < some.energy_dropped_ <= 0.2
+
+
+def test_the_default_kernel_is_that_of_the_data(rng):
+    X, Y, _ = make_data(rng, d=8)
+    full = make_flow(None).fit(X, Y)
+    for rank in ("auto", 2):
+        assert make_flow(None, rank=rank).fit(X, Y).kernel_ == full.kernel_
+
+
+def test_zeros_and_duplicates_in_a_subspace(dtype, rng):
+    X, Y, _ = make_low_rank_data(rng, dtype=dtype)
+    X[3] = X[40] = 0
+    X[50:] = X[7]
+    options = {"dtype": dtype, "nugget": 0.5, "batch_size": 60}
+    flow, full = make_flow(rank="auto", **options).fit(X, Y), make_flow(**options).fit(X, Y)
+    tolerance = 1e-9 if dtype == np.float64 else 1e-3
+    np.testing.assert_allclose(flow.points_, full.points_, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("n", "d"), [(4, 1), (4, 9), (30, 3)])
+def test_small_flows_in_a_subspace(n, d, dtype, rng):
+    X, Y = rng.normal(size=(n, d)).astype(dtype), rng.normal(size=n)
+    options = {"batch_size": n, "dtype": dtype, "nugget": 0.1, "n_halves": 3}
+    full = make_flow(**options).fit(X, Y)
+    settings = {**options, "rank": "auto", "shrink_every": 1, "shrink_tolerance": 1e-12}
+    flow = make_flow(**settings).fit(X, Y, follow={"none": X[:0]})
+    assert flow.rank_ == min(n, d)
+    tolerance = 1e-9 if dtype == np.float64 else 5e-3
+    np.testing.assert_allclose(flow.points_, full.points_, rtol=0, atol=tolerance)
+    assert flow.follow_["none"].shape == flow.transform(X[:0]).shape == (0, d)
+    assert flow.reduced_follow_["none"].shape == (0, flow.rank_ + 1)
+    flow.shrink_tolerance = 1e9
+    flow.run(2)
+    assert flow.rank_ == 1
+    assert flow.transform(X[:0]).shape == (0, d)
+    assert flow.transform(X[:0], reduced=True).shape == (0, 2)
+    np.testing.assert_allclose(flow.transform(X), flow.points_, rtol=0, atol=tolerance)
+
+
+# ---- a rank that falls ------------------------------------------------------------------------
+
+
+SHRINKING = {
+    "rank": "auto",
+    "shrink_every": 4,
+    "shrink_tolerance": 0.02,
+    "n_layers": 30,
+    "step": "rms",
+    "step_size": 0.04,
+    "nugget": 1.0,
+    "kernel": kernels.Gaussian(3.0),
+}
+
+
+def make_clouds(rng, dtype="float64"):
+    """Three clouds in eight dimensions that a flow soon brings into a plane."""
+    labels = np.arange(90) % 3
+    X = 2 * rng.normal(size=(3, 8))[labels] + 0.4 * rng.normal(size=(90, 8))
+    return X.astype(dtype), kflow.one_hot(labels)
+
+
+def test_shrinking_against_the_reference(dtype, rng):
+    X, Y = make_clouds(rng, dtype)
+    test = rng.normal(size=(17, 8)).astype(dtype)
+    settings = {**SHRINKING, "n_layers": 10, "shrink_tolerance": 0.05}
+    flow = make_flow(dtype=dtype, **settings).fit(X, Y, follow={"test": test})
+    settings.update(rank=8, batch_size=30, rng=np.random.default_rng(3), follow={"test": test})
+    expected = reference.flow(X, Y, **settings)
+    assert 1 <= flow.rank_ < 8
+    tolerance = 1e-8 if dtype == np.float64 else 2e-3
+    assert_matches(flow, expected, test, tolerance)
+    np.testing.assert_allclose(flow.follow_["test"], expected.follow["test"], atol=tolerance)
+
+
+def test_the_rank_falls_as_classes_collapse(dtype, rng):
+    X, Y = make_clouds(rng, dtype)
+    test = rng.normal(size=(17, 8)).astype(dtype)
+    flow = make_flow(dtype=dtype, **SHRINKING).fit(X, Y, follow={"test": test})
+    ranks = flow.history_["rank"]
+    assert (ranks[:4] == 8).all()
+    assert (np.diff(ranks) <= 0).all()
+    assert 1 <= flow.rank_ <= 3
+    falls = 1 + np.flatnonzero(np.diff(ranks))
+    assert (falls % 4 == 0).all()
+    tolerance = {"rtol": 0, "atol": 1e-10 if dtype == np.float64 else 1e-3}
+    np.testing.assert_allclose(flow.transform(X), flow.points_, **tolerance)
+    np.testing.assert_allclose(flow.transform(X, reduced=True), flow.reduced_points_, **tolerance)
+    np.testing.assert_allclose(flow.transform(test), flow.follow_["test"], **tolerance)
+    np.testing.assert_allclose(
+        flow.transform(test, reduced=True), flow.reduced_follow_["test"], **tolerance
+    )
+    assert flow.points_.shape == X.shape
+    # Distances in the reduced coordinates are nearly those of the points.
+    msd = ((flow.points_[:, None] - flow.points_[None]) ** 2).sum(axis=2)
+    reduced = flow.reduced_points_
+    close = ((reduced[:, None] - reduced[None]) ** 2).sum(axis=2)
+    assert np.abs(msd - close).mean() < len(falls) * 0.02 * msd.mean()
+
+
+def test_a_tiny_tolerance_shrinks_nothing(rng):
+    X, Y = make_clouds(rng)
+    flow = make_flow(**{**SHRINKING, "shrink_tolerance": 1e-12}).fit(X, Y)
+    never = make_flow(**{**SHRINKING, "shrink_every": 0}).fit(X, Y)
+    assert_equal_flows(flow, never)
+    np.testing.assert_array_equal(flow.transform(X), never.transform(X))
+
+
+def test_a_large_tolerance_keeps_one_direction(rng):
+    X, Y = make_clouds(rng)
+    flow = make_flow(**{**SHRINKING, "shrink_tolerance": 1e6}).fit(X, Y)
+    assert flow.rank_ == 1
+    assert flow.reduced_points_.shape == (90, 2)
+    np.testing.assert_allclose(flow.transform(X), flow.points_, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("where", ["memory", "none", "folder"])
+def test_shrinking_runs_add_up(where, dtype, rng, tmp_path):
+    X, Y = make_clouds(rng, dtype)
+    whole = make_flow(dtype=dtype, **SHRINKING).fit(X, Y, follow={"test": X[:9]})
+    settings = {**SHRINKING, "n_layers": 3, "dtype": dtype}
+    settings["layers"] = tmp_path / "layers" if where == "folder" else where
+    parts = make_flow(**settings).fit(X, Y, follow={"test": X[:9]})
+    parts.run(1).run(0)  # up to where directions are dropped
+    _ = parts.points_
+    parts.run(4).run(5)
+    _ = parts.reduced_follow_
+    parts.run(17)
+    assert_equal_flows(parts, whole)
+    np.testing.assert_array_equal(parts.follow_["test"], whole.follow_["test"])
+    np.testing.assert_array_equal(parts.reduced_points_, whole.reduced_points_)
+    np.testing.assert_array_equal(parts.history_["rank"], whole.history_["rank"])
+    if where != "none":
+        np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy"])
+@pytest.mark.parametrize("n_layers", [4, 13, 30])
+def test_copies_of_a_shrinking_flow(how, n_layers, rng):
+    X, Y = make_clouds(rng)
+    flow = make_flow(**{**SHRINKING, "n_layers": n_layers}).fit(X, Y, follow={"test": X[:5]})
+    twin = make_flow(**SHRINKING).fit(X, Y, follow={"test": X[:5]}).run(4)
+    duplicate = pickle.loads(pickle.dumps(flow)) if how == "pickle" else copy.deepcopy(flow)
+    assert_equal_flows(duplicate, flow)
+    assert_equal_flows(flow.run(34 - n_layers), twin)
+    assert_equal_flows(duplicate.run(34 - n_layers), twin)
+    np.testing.assert_array_equal(duplicate.transform(X), twin.transform(X))
+
+
+def test_threads_do_not_matter_in_a_subspace(rng):
+    X, Y = make_clouds(rng)
+    X, Y = np.tile(X, (20, 1)) + 0.1 * rng.normal(size=(1800, 8)), np.tile(Y, (20, 1))
+    one, many = (make_flow(**SHRINKING, n_threads=n_threads).fit(X, Y) for n_threads in (1, 3))
+    assert one.rank_ < 8
+    assert_equal_flows(one, many)
+    np.testing.assert_array_equal(one.transform(X), many.transform(X))
+
+
+@pytest.mark.parametrize("moment", ["settling", "rotating", "drawing", "storing"])
+def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
+    X, Y = make_clouds(rng)
+    twin = make_flow(**SHRINKING).fit(X, Y, follow={"test": X[:5]})
+    before = np.flatnonzero(np.diff(twin.history_["rank"]))[0] + 1  # the layer that falls
+    flow = make_flow(**{**SHRINKING, "n_layers": int(before)}).fit(X, Y, follow={"test": X[:5]})
+
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    target = {
+        "settling": (_core, "settle"),
+        "rotating": (flow_module._Carried, "at_rest"),
+        "drawing": (flow, "_draw"),
+        "storing": (flow._store, "put"),
+    }[moment]
+    for _ in range(1 if moment == "settling" else 2):  # looking at the points settles them
+        with monkeypatch.context() as patch:
+            patch.setattr(*target, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                flow.run(1)
+        assert flow.n_layers_ == before
+        np.testing.assert_allclose(flow.points_, flow.transform(X), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(
+            flow.reduced_points_, flow.transform(X, reduced=True), rtol=0, atol=1e-10
+        )
+        assert len(flow._carried.rotations) == (moment in ("drawing", "storing"))
+    # A copy made just then goes on as well.
+    duplicate = pickle.loads(pickle.dumps(flow))
+    for each in (flow, duplicate):
+        assert_equal_flows(each.run(30 - int(before)), twin)
+        np.testing.assert_array_equal(each.transform(X), twin.transform(X))
+        np.testing.assert_array_equal(each.follow_["test"], twin.follow_["test"])
+
+
+def test_divergence_of_a_shrinking_flow(rng):
+    X, Y = make_clouds(rng)
+    settings = {**SHRINKING, "step": "fixed", "nugget": 1.0}
+    flow = make_flow(**{**settings, "step_size": {0: 0.5, 8: 1e30}})
+    with pytest.raises(kflow.DivergenceError, match="layer 8"):
+        flow.fit(X, Y)
+    assert flow.n_layers_ == 8
+    np.testing.assert_allclose(flow.points_, flow.transform(X), rtol=0, atol=1e-10)
+    flow.step_size = 0.5
+    whole = make_flow(**{**settings, "step_size": 0.5, "n_layers": 12}).fit(X, Y)
+    assert_equal_flows(flow.run(4), whole)
 
 
 # ---- callbacks, interruption, errors -----------------------------------------------------------
@@ -639,6 +992,19 @@ def test_a_singular_layer_keeps_the_last_good_one(rng):
         ({"step_size": np.nan}, ValueError, "step_size must be positive"),
         ({"step_size": None}, TypeError, "step_size must be a number"),
         ({"n_halves": 0}, ValueError, "n_halves must be at least 1"),
+        ({"rank": 0}, ValueError, "rank must be at least 1"),
+        ({"rank": 4}, ValueError, "rank must lie between 1 and the 3 features of X, got 4"),
+        ({"rank": 0.0}, ValueError, "rank as a part of the sum of squares must lie in"),
+        ({"rank": 1.0}, ValueError, "rank as a part of the sum of squares must lie in"),
+        ({"rank": np.float32("nan")}, ValueError, "rank as a part of the sum of squares"),
+        ({"rank": "all"}, TypeError, "rank must be None, 'auto', a whole number"),
+        ({"rank": True}, TypeError, "rank must be None"),
+        ({"rank": [2]}, TypeError, "rank must be None"),
+        ({"shrink_every": -1}, ValueError, "shrink_every must be at least 0"),
+        ({"shrink_every": 2.0}, TypeError, "shrink_every must be a whole number"),
+        ({"shrink_every": 5}, ValueError, "shrink_every=5 needs a rank"),
+        ({"shrink_tolerance": 0}, ValueError, "shrink_tolerance must be positive"),
+        ({"shrink_tolerance": "no"}, TypeError, "shrink_tolerance must be a number"),
         ({"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'float64'"),
         ({"dtype": "number"}, ValueError, "dtype must be"),
         ({"dtype": int}, ValueError, "dtype must be"),
@@ -707,6 +1073,10 @@ def test_nothing_before_fit():
     for use in (
         lambda: flow.points_,
         lambda: flow.follow_,
+        lambda: flow.reduced_points_,
+        lambda: flow.reduced_follow_,
+        lambda: flow.rank_,
+        lambda: flow.energy_dropped_,
         lambda: flow.history_,
         lambda: flow.targets_,
         lambda: flow.n_layers_,
@@ -753,6 +1123,7 @@ def test_the_core_checks_what_it_is_given():
         "nugget": 1.0,
         "step": "fixed",
         "step_size": 1.0,
+        "gradient_cap": 0.0,
         "z": z,
         "c": z.copy(),
         "workspace": _core.Batch(),
@@ -769,10 +1140,27 @@ def test_the_core_checks_what_it_is_given():
         "n_coarse": 4,
         "step": "newton",
         "z": np.zeros((4, 3)),
-        "c": np.zeros((3, 2)),
+        "c": np.zeros((4, 1)),
     }.items():
         with pytest.raises((ValueError, IndexError), match=name):
             _core.flow_layer(**{**good, name: bad})
+    for displacement in (np.zeros((5, 3)), np.zeros((5, 0)), np.zeros((4, 2))):
+        with pytest.raises(ValueError, match="displacement"):
+            _core.flow_layer(**{**good, "sets": [(X, displacement)]})
+    one = [(X, np.zeros((5, 1))), (X.copy(), np.zeros((5, 2)))]
+    with pytest.raises(ValueError, match="displacement"):
+        _core.flow_layer(**{**good, "sets": one, "c": np.zeros((4, 1))})
+    replay = {"points": X, "z": z, "c": z, "kernel": good["kernel"], "n_threads": 1}
+    _core.replay_layer(**replay)
+    for name, bad in {
+        "z": np.zeros((4, 3)),
+        "c": np.zeros((4, 3)),
+        "points": np.zeros(5),
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            _core.replay_layer(**{**replay, name: bad})
+    with pytest.raises(ValueError, match="c must have shape"):
+        _core.replay_layer(**{**replay, "c": np.zeros((4, 0))})
     for name, bad in {
         "sets": [(X.astype(np.float32), X)],
         "Y": Y.astype(np.float32),
@@ -783,9 +1171,13 @@ def test_the_core_checks_what_it_is_given():
             _core.flow_layer(**{**good, name: bad})
 
 
-def test_an_exception_at_any_moment_leaves_a_consistent_flow(run_python):
+@pytest.mark.parametrize(
+    "options", [{}, {"rank": "auto", "shrink_every": 3, "shrink_tolerance": 1e-3}], ids=str
+)
+def test_an_exception_at_any_moment_leaves_a_consistent_flow(run_python, options):
     # A handler that raises is called as soon as the core returns, before Python's next line.
     run_python(
+        f"options = {options}\n"
         """
 import signal
 import numpy as np
@@ -800,9 +1192,10 @@ def ring(*_):
 signal.signal(signal.SIGALRM, ring)
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(3000, 20)), rng.normal(size=3000)
+X *= np.linspace(0.1, 1, 20)
 flow = kflow.KernelFlow(
     kflow.kernels.Gaussian(5.0), n_layers=1, batch_size=100, nugget=0.1, random_state=0,
-    dtype="float64", step="rms", step_size=0.03,
+    dtype="float64", step="rms", step_size=0.03, **options,
 ).fit(X, Y)
 rung = 0
 for i in range(40):
@@ -817,6 +1210,8 @@ for i in range(40):
         _ = flow.points_
 assert rung == 40
 np.testing.assert_allclose(flow.points_, flow.transform(X), atol=1e-9)
+np.testing.assert_allclose(flow.reduced_points_, flow.transform(X, reduced=True), atol=1e-9)
 assert all(len(values) == flow.n_layers_ for values in flow.history_.values())
+assert not options or flow.rank_ < 20
 """
     )

@@ -9,7 +9,7 @@ import pytest
 
 import kflow
 from kflow import ModelFileError, StorageError, kernels, layers
-from kflow.layers import DiskLayers, MemoryLayers, NoLayers, open_layers
+from kflow.layers import DiskLayers, LayerShape, MemoryLayers, NoLayers, open_layers
 
 KERNEL = kernels.Gaussian(1.0)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -21,6 +21,10 @@ def make_flow(rng, where, n_layers=3, **options):
         KERNEL, n_layers=n_layers, batch_size=8, layers=where, random_state=0, **options
     )
     return flow.fit(X, X[:, 0] > 0), X
+
+
+def open_store(where, dtype, rank=3, n_fixed=0):
+    return open_layers(where, LayerShape(4, n_fixed, np.dtype(dtype)), rank)
 
 
 def some_layers(rng, count, dtype=np.float64):
@@ -44,7 +48,7 @@ def assert_holds(store, expected):
 
 
 def test_memory(rng, dtype):
-    store = open_layers("memory", 4, 3, dtype)
+    store = open_store("memory", dtype)
     assert isinstance(store, MemoryLayers)
     expected = some_layers(rng, 3, dtype)
     for number, layer in enumerate(expected):
@@ -54,7 +58,7 @@ def test_memory(rng, dtype):
 
 
 def test_none(rng):
-    store = open_layers("none", 4, 3, FLOAT32)
+    store = open_store("none", FLOAT32)
     assert isinstance(store, NoLayers)
     store.reserve(10**15)
     store.put(0, *some_layers(rng, 1)[0])
@@ -64,7 +68,7 @@ def test_none(rng):
 
 def test_folder(rng, dtype, tmp_path):
     folder = tmp_path / "deep" / "layers"
-    store = open_layers(folder, 4, 3, dtype)
+    store = open_store(folder, dtype)
     assert isinstance(store, DiskLayers)
     assert store.folder == folder
     assert list(store) == []
@@ -78,17 +82,19 @@ def test_folder(rng, dtype, tmp_path):
 
 
 def test_the_file_is_what_the_documentation_says(rng, tmp_path):
-    store = open_layers(tmp_path, 4, 3, FLOAT32)
+    store = open_store(tmp_path, FLOAT32)
     expected = some_layers(rng, 2, np.float32)
     for number, layer in enumerate(expected):
         store.put(number, *layer)
     header = json.loads((tmp_path / "layers.json").read_text())
-    raw = np.fromfile(tmp_path / "layers.bin", header["dtype"]).reshape(-1, *header["shape"])
+    assert header["ranks"] == [[0, 3]]
+    shape = (-1, 2, header["batch_size"], 3)
+    raw = np.fromfile(tmp_path / "layers.bin", header["dtype"]).reshape(shape)
     np.testing.assert_array_equal(raw, [np.stack(layer) for layer in expected])
 
 
 def test_put_takes_any_layout(rng, tmp_path):
-    store = open_layers(tmp_path, 4, 3, FLOAT64)
+    store = open_store(tmp_path, FLOAT64)
     z, c = some_layers(rng, 1)[0]
     store.put(0, np.asfortranarray(z), c[::-1][::-1])
     assert_holds(store, [(z, c)])
@@ -98,25 +104,25 @@ def test_put_takes_any_layout(rng, tmp_path):
 def test_where_must_be_known(where, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TypeError, match="layers must be 'memory', 'none' or a folder"):
-        open_layers(where, 4, 3, FLOAT32)
+        open_store(where, FLOAT32)
 
 
 def test_folder_that_is_in_use_is_refused(rng, tmp_path):
     expected = some_layers(rng, 1)
-    open_layers(tmp_path, 4, 3, FLOAT64).put(0, *expected[0])
+    open_store(tmp_path, FLOAT64).put(0, *expected[0])
     with pytest.raises(FileExistsError, match=r"layers: .* already holds the layers of a flow"):
-        open_layers(tmp_path, 4, 3, FLOAT64)
+        open_store(tmp_path, FLOAT64)
     assert_holds(DiskLayers.open(tmp_path), expected)
 
 
 def test_folder_cannot_be_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        open_layers(tmp_path / "file", 4, 3, FLOAT64)
+        open_store(tmp_path / "file", FLOAT64)
 
 
 def test_truncated_file(rng, tmp_path):
-    store = open_layers(tmp_path, 4, 3, FLOAT64)
+    store = open_store(tmp_path, FLOAT64)
     expected = some_layers(rng, 3)
     for number, layer in enumerate(expected):
         store.put(number, *layer)
@@ -134,18 +140,41 @@ def test_truncated_file(rng, tmp_path):
     assert_holds(DiskLayers.open(tmp_path), expected)
 
 
+def header(**changes):
+    return json.dumps(
+        {
+            "format": "kflow-layers",
+            "version": 2,
+            "batch_size": 4,
+            "n_fixed": 0,
+            "dtype": "<f8",
+            "ranks": [[0, 3]],
+            **changes,
+        }
+    )
+
+
 @pytest.mark.parametrize(
     "header",
     [
         "",
         "[]",
         "{}",
-        '{"format": "kflow-layers", "version": 2, "shape": [2, 4, 3], "dtype": "<f8"}',
-        '{"format": "other", "version": 1, "shape": [2, 4, 3], "dtype": "<f8"}',
-        '{"format": "kflow-layers", "version": 1, "shape": [3, 4, 3], "dtype": "<f8"}',
-        '{"format": "kflow-layers", "version": 1, "shape": [2, 4], "dtype": "<f8"}',
-        '{"format": "kflow-layers", "version": 1, "shape": [2, 4, 3], "dtype": "|O"}',
-        '{"format": "kflow-layers", "version": 1, "shape": [2, 4, 3], "dtype": "nonsense"}',
+        header(version=1),
+        header(version=3),
+        header(format="other"),
+        header(batch_size=0),
+        header(batch_size=1e999),
+        header(n_fixed=-1),
+        header(n_fixed=None),
+        header(dtype="|O"),
+        header(dtype="nonsense"),
+        header(ranks=[]),
+        header(ranks=3),
+        header(ranks=[[0, 0]]),
+        header(ranks=[[1, 3]]),
+        header(ranks=[[0, 3], [0, 2]]),
+        header(ranks=[[0, 3, 2]]),
     ],
 )
 def test_foreign_folder(header, tmp_path):
@@ -160,6 +189,101 @@ def test_empty_folder(tmp_path):
         DiskLayers.open(tmp_path)
     with pytest.raises(ModelFileError, match="does not hold the layers of a flow"):
         DiskLayers.open(tmp_path / "nowhere")
+
+
+# ---- ranks that fall ----------------------------------------------------------------------------
+
+
+def falling_layers(rng, dtype, ranks=(3, 3, 2, 1, 1), n_fixed=1):
+    return [
+        tuple(rng.normal(size=(4, columns)).astype(dtype) for columns in (rank + n_fixed, rank))
+        for rank in ranks
+    ]
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+@pytest.mark.parametrize("n_fixed", [0, 1])
+def test_falling_ranks(where, n_fixed, dtype, rng, tmp_path):
+    store = open_store(tmp_path if where == "folder" else where, dtype, 3, n_fixed)
+    expected = falling_layers(rng, dtype, n_fixed=n_fixed)
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
+        assert_holds(store, expected[: number + 1])
+    # From an earlier layer on, with other ranks.
+    others = falling_layers(rng, dtype, (1, 1), n_fixed)
+    for number, layer in enumerate(others, start=1):
+        store.put(number, *layer)
+    assert_holds(store, [expected[0], *others])
+    if where == "folder":
+        assert_holds(DiskLayers.open(tmp_path), [expected[0], *others])
+        assert json.loads((tmp_path / "layers.json").read_text())["ranks"] == [[0, 3], [1, 1]]
+
+
+def test_a_folder_of_falling_ranks_that_was_cut_short(rng, tmp_path, dtype):
+    store = open_store(tmp_path, dtype, 3, 1)
+    expected = falling_layers(rng, dtype)
+    ends = [0]
+    for number, layer in enumerate(expected):
+        store.put(number, *layer)
+        ends.append((tmp_path / "layers.bin").stat().st_size)
+    content = (tmp_path / "layers.bin").read_bytes()
+    for length in range(len(content) + 1):
+        (tmp_path / "layers.bin").write_bytes(content[:length])
+        whole = sum(end <= length for end in ends[1:])
+        assert len(DiskLayers.open(tmp_path)) == whole
+        assert_holds(DiskLayers.open(tmp_path), expected[:whole])
+
+
+@pytest.mark.parametrize("place", ["header", "data"])
+def test_a_failure_where_the_rank_falls(place, rng, tmp_path, monkeypatch):
+    store = open_store(tmp_path, "float64", 3, 1)
+    expected = falling_layers(rng, "float64")
+    for number in range(2):
+        store.put(number, *expected[number])
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if place == "header":
+            patch.setattr(layers.os, "replace", fail)
+        else:
+            patch.setattr(layers.np, "ascontiguousarray", fail)
+        with pytest.raises(StorageError, match="layer 2 could not be written"):
+            store.put(2, *expected[2])
+    assert_holds(store, expected[:2])
+    assert_holds(DiskLayers.open(tmp_path), expected[:2])
+    for number in range(2, 5):
+        store.put(number, *expected[number])
+    assert_holds(DiskLayers.open(tmp_path), expected)
+
+
+def test_copies_whose_rank_fell_do_not_overwrite_each_other(rng, tmp_path):
+    store = open_store(tmp_path, "float64", 3, 1)
+    expected = falling_layers(rng, "float64")
+    store.put(0, *expected[0])
+    duplicate = copy.deepcopy(store)
+    store.put(1, *expected[4])
+    with pytest.raises(StorageError, match="a copy of the flow has gone on"):
+        duplicate.put(1, *expected[1])
+    assert_holds(store, [expected[0], expected[4]])
+    assert_holds(duplicate, expected[:1])
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_room_is_reserved_for_the_rank_of_today(where, rng, tmp_path, monkeypatch):
+    store = open_store(tmp_path if where == "folder" else where, "float64", 3, 1)
+    store.put(0, *falling_layers(rng, "float64")[0])
+    room = 100 * 4 * 3 * 8
+    monkeypatch.setattr(layers, "_available_memory", lambda: int(room / 0.8) + 1)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=room))
+    with pytest.raises(StorageError):
+        store.reserve(100)
+    store.put(1, *falling_layers(rng, "float64")[3])
+    store.reserve(100)
+    with pytest.raises(StorageError):
+        store.reserve(101)
 
 
 # ---- flows that keep them ---------------------------------------------------------------------
@@ -296,7 +420,7 @@ def test_a_truncated_folder_is_noticed_by_transform(rng, tmp_path):
 
 @pytest.mark.parametrize("where", ["memory", "folder"])
 def test_a_layer_can_be_replaced_with_all_after_it(where, rng, tmp_path):
-    store = open_layers(tmp_path if where == "folder" else where, 4, 3, FLOAT64)
+    store = open_store(tmp_path if where == "folder" else where, FLOAT64)
     layers = some_layers(rng, 4)
     for number, layer in enumerate(layers[:3]):
         store.put(number, *layer)
@@ -307,5 +431,5 @@ def test_a_layer_can_be_replaced_with_all_after_it(where, rng, tmp_path):
 
 
 def test_a_folder_without_a_layer_can_be_used_again(tmp_path):
-    open_layers(tmp_path, 4, 3, FLOAT64)
-    open_layers(tmp_path, 4, 3, FLOAT64)
+    open_store(tmp_path, FLOAT64)
+    open_store(tmp_path, FLOAT64)

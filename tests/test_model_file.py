@@ -109,6 +109,136 @@ def test_saving_twice_replaces_the_file(rng, tmp_path):
     assert os.listdir(tmp_path) == ["model.kflow"]
 
 
+# ---- flows in a subspace ----------------------------------------------------------------------
+
+
+def make_shrinking_flow(rng, **options):
+    labels = np.arange(60) % 3
+    X = 2 * rng.normal(size=(3, 8))[labels] + 0.4 * rng.normal(size=(60, 8))
+    settings = {
+        "rank": "auto",
+        "shrink_every": 3,
+        "shrink_tolerance": 0.02,
+        "n_layers": 14,
+        "batch_size": 30,
+        "nugget": 1.0,
+        "step": "rms",
+        "step_size": 0.06,
+        "random_state": 0,
+        **options,
+    }
+    flow = KernelFlow(kernels.Gaussian(3.0), **settings)
+    return flow.fit(X, kflow.one_hot(labels), follow={"test": rng.normal(size=(7, 8))}), X
+
+
+@pytest.mark.parametrize("rank", ["auto", 5, 0.1])
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("n_layers", [0, 2, 14])
+def test_round_trip_of_a_subspace(rng, dtype, tmp_path, rank, folder, n_layers):
+    where = tmp_path / "layers" if folder else "memory"
+    flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, layers=where, n_layers=n_layers)
+    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.rotations) == 0)
+    path = tmp_path / "model.kflow"
+    flow.save(path)
+    loaded = kflow.load(path)
+    assert_same(loaded, flow, X)
+    for name in ("rank", "shrink_every", "shrink_tolerance", "rank_", "energy_dropped_"):
+        assert getattr(loaded, name) == getattr(flow, name)
+    outside = rng.normal(size=(4, 8))
+    np.testing.assert_array_equal(loaded.transform(outside), flow.transform(outside))
+    np.testing.assert_array_equal(loaded.reduced_points_, flow.reduced_points_)
+    np.testing.assert_array_equal(loaded.reduced_follow_["test"], flow.reduced_follow_["test"])
+    assert_same(loaded.run(9), flow.run(9), X)
+    loaded.save(path)
+    assert_same(kflow.load(path), flow, X)
+
+
+def test_round_trip_of_a_subspace_without_layers(rng, tmp_path):
+    flow, X = make_shrinking_flow(rng, layers="none")
+    flow.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.points_, flow.points_)
+    with pytest.raises(ValueError, match="were not kept"):
+        loaded.transform(X)
+    np.testing.assert_array_equal(loaded.run(4).points_, flow.run(4).points_)
+
+
+def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
+    flow, X = make_shrinking_flow(rng, n_layers=3, shrink_tolerance=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(flow, "_draw", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            flow.run(1)
+    assert flow._carried.rotations[-1].layer == flow.n_layers_ == 3
+    flow.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert_same(loaded, flow, X)
+    assert_same(loaded.run(2), flow.run(2), X)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rank": None},
+        {"rotations": []},
+        {"rotations": lambda turns: turns[:-1]},
+        {"rotations": lambda turns: [[0, turns[0][1]], *turns[1:]]},
+        {"rotations": lambda turns: [*turns[:-1], [turns[-1][0], 0]]},
+        {"rotations": lambda turns: [*turns[:-1], [turns[-1][0], 7]]},
+        {"rotations": lambda turns: [*turns[:-1], [99, turns[-1][1]]]},
+        {"rotations": lambda turns: [*turns[:-1], [turns[-1][0] + 1, turns[-1][1]]]},
+        {"rotations": lambda turns: [turns[0], *turns]},
+        {"rotations": [[float("inf"), 2]]},
+        {"energy_dropped": "some"},
+    ],
+    ids=range(11),
+)
+def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
+    flow, _ = make_shrinking_flow(rng)
+    assert flow._carried.rotations
+    flow.save(tmp_path / "model")
+
+    def update(header):
+        settings = header["settings"]
+        for name, value in change.items():
+            settings[name] = value(settings[name]) if callable(value) else value
+
+    rewrite(tmp_path / "model", header=update)
+    with pytest.raises(ModelFileError):
+        kflow.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("basis", None),
+        ("basis", np.eye(8)[:, :7]),
+        ("basis", np.ones((8, 8))),
+        ("basis", np.full((8, 8), np.nan)),
+        ("basis", np.eye(8, dtype=int)),
+        ("basis", np.ones(8)),
+        ("rotation000000", None),
+        ("rotation000000", np.ones((8, 8))),
+        ("rotation000000", np.eye(7)),
+        ("points_frozen", None),
+        ("points_frozen", np.ones((60, 8))),
+        ("points_frozen", np.ones((59, 6))),
+        ("follow0_frozen", np.ones((60, 6))),
+        ("points", np.ones((60, 8))),
+    ],
+    ids=lambda value: "missing" if value is None else str(getattr(value, "shape", value)),
+)
+def test_damaged_arrays_of_a_subspace(rng, tmp_path, name, value):
+    flow, _ = make_shrinking_flow(rng)
+    flow.save(tmp_path / "model")
+    rewrite(tmp_path / "model", arrays={name: None if value is None else npy(value, tmp_path)})
+    with pytest.raises(ModelFileError):
+        kflow.load(tmp_path / "model")
+
+
+# ---- schedules and settings -------------------------------------------------------------------
+
+
 def test_functions_as_schedules_must_be_set_again(rng, tmp_path):
     def size(layer):
         return 0.1 / (1 + layer)
@@ -143,7 +273,7 @@ def test_a_file_is_readable_with_numpy_alone(rng, tmp_path):
     flow.save(tmp_path / "model.zip")
     with np.load(tmp_path / "model.zip") as arrays:
         np.testing.assert_array_equal(arrays["points"], flow.points_)
-        np.testing.assert_array_equal(arrays["layer000003"][0], list(flow._store)[3][0])
+        np.testing.assert_array_equal(arrays["layer000003"], np.hstack(list(flow._store)[3]))
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert archive.testzip() is None
         header = json.loads(archive.read("model.json"))
@@ -284,8 +414,14 @@ def test_objects_are_not_written(tmp_path):
 
 
 def test_future_version(saved):
-    rewrite(saved, header=lambda header: header.update(version=2))
+    rewrite(saved, header=lambda header: header.update(version=3))
     with pytest.raises(ModelFileError, match="newer kflow: upgrade"):
+        kflow.load(saved)
+
+
+def test_past_version(saved):
+    rewrite(saved, header=lambda header: header.update(version=1))
+    with pytest.raises(ModelFileError, match="an older kflow, in a format that is no longer read"):
         kflow.load(saved)
 
 
@@ -318,6 +454,15 @@ def test_damaged_header(saved, change):
         {"n_stored": None},
         {"batch_size": "12"},
         {"batch_size": 5},
+        {"rank": "auto"},
+        {"rank": 0},
+        {"rank": [3]},
+        {"shrink_every": 2},
+        {"shrink_tolerance": 0},
+        {"rotations": [[1, 2]]},
+        {"rotations": 3},
+        {"rotations": None},
+        {"energy_dropped": None},
         {"dtype": "object"},
         {"dtype": "float32"},
         {"dtype": None},
@@ -363,9 +508,12 @@ def test_damaged_settings(saved, change):
         ("history_step", np.ones(7)),
         ("history_rho", np.array(["a"])),
         ("layer000000", None),
-        ("layer000000", np.ones((2, 12, 4))),
-        ("layer000000", np.ones((2, 12, 3), np.float32)),
-        ("layer000000", np.full((2, 12, 3), np.nan)),
+        ("layer000000", np.ones((2, 12, 3))),
+        ("layer000000", np.ones((12, 7))),
+        ("layer000000", np.ones((11, 6))),
+        ("layer000000", np.ones((12, 6), np.float32)),
+        ("layer000000", np.full((12, 6), np.nan)),
+        ("history_rank", np.ones(1)),
         ("follow0", None),
         ("follow0", np.ones((5, 4))),
         ("follow0", np.full((5, 3), "a")),
@@ -480,10 +628,10 @@ def test_damaged_settings_of_an_estimator(estimator, tmp_path, change):
     ("name", "value"),
     [
         ("interpolant_centres", None),
-        ("interpolant_centres", np.ones((20, 4))),
-        ("interpolant_centres", np.ones((19, 3))),
-        ("interpolant_centres", np.full((20, 3), np.nan)),
-        ("interpolant_centres", np.full((20, 3), "a")),
+        ("interpolant_centres", np.ones((20, 3))),
+        ("interpolant_centres", np.ones((19, 4))),
+        ("interpolant_centres", np.full((20, 4), np.nan)),
+        ("interpolant_centres", np.full((20, 4), "a")),
         ("interpolant_coefficients", None),
         ("interpolant_coefficients", np.ones((20, 3))),
         ("interpolant_coefficients", np.ones((20, 0))),
@@ -491,9 +639,9 @@ def test_damaged_settings_of_an_estimator(estimator, tmp_path, change):
         ("preprocessing_unit", None),
         ("preprocessing_mean", np.zeros(3)),
         ("preprocessing_scale", np.ones(5)),
-        ("preprocessing_basis", np.ones((3, 3))),
-        ("preprocessing_basis", np.ones((4, 2))),
-        ("preprocessing_basis", None),
+        ("basis", np.eye(5, 3)),
+        ("basis", np.eye(4, 2)),
+        ("basis", None),
         ("feature_names", np.array(["a", "b"])),
         ("feature_names", np.arange(4)),
         ("own_classes", np.arange(3)),

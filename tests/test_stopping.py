@@ -66,7 +66,11 @@ def decide(monkeypatch, most, fewest, *, n=300, every=1, **options):
     )
     follow = {"validation": np.zeros((n, 2))}
     ends = [
-        callback(SimpleNamespace(n_layers_=layer, points_=np.zeros((60, 2)), follow_=follow))
+        callback(
+            SimpleNamespace(
+                n_layers_=layer, reduced_points_=np.zeros((60, 2)), reduced_follow_=follow
+            )
+        )
         for layer in range(1, max(len(most), (len(most) - 1) * every) + 1)
         if callback.stopped_at is None
     ]

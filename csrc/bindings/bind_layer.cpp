@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/array.hpp"
+#include "kflow/apply.hpp"
 #include "kflow/error.hpp"
 #include "kflow/layer.hpp"
 
@@ -29,13 +30,23 @@ StepRule step_rule(const std::string& name) {
 template <class T>
 using Sets = std::vector<std::pair<Array<T>, Array<T>>>;
 
+void check_moving(Index n_moving, Index n_coordinates, const char* name) {
+    if (n_moving < 1 || n_moving > n_coordinates) {
+        refuse(name, "(any, 1 to " + std::to_string(n_coordinates) + ")");
+    }
+}
+
 template <class T>
 std::vector<MovingPoints<T>> views_of(Sets<T>& sets) {
     std::vector<MovingPoints<T>> views;
     for (auto& [points, displacement] : sets) {
-        const auto shape = in(points, "points", -1, views.empty() ? -1 : views[0].points.cols);
+        const bool first = views.empty();
+        const auto shape = in(points, "points", -1, first ? -1 : views[0].points.cols);
+        const auto moving =
+            in(displacement, "displacement", shape.rows, first ? -1 : views[0].displacement.cols);
+        check_moving(moving.cols, shape.cols, "displacement");
         views.push_back({out(points, "points", shape.rows, shape.cols),
-                         out(displacement, "displacement", shape.rows, shape.cols)});
+                         out(displacement, "displacement", shape.rows, moving.cols)});
     }
     if (views.empty()) {
         throw std::invalid_argument("sets must not be empty");
@@ -80,8 +91,8 @@ void bind_precision(py::module_& m) {
         [](Sets<T> sets, double pending, Array<Index> settled, Index layer, const Array<double>& y,
            const std::optional<Array<int>>& labels, const Array<Index>& batch,
            const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
-           const std::string& step, double step_size, Array<T> z, Array<T> c, Batch& workspace,
-           int n_threads) {
+           const std::string& step, double step_size, double gradient_cap, Array<T> z, Array<T> c,
+           Batch& workspace, int n_threads) {
             const auto views = views_of<T>(sets);
             const Index n = views[0].points.rows, d = views[0].points.cols;
             const auto ys = in(y, "Y", n);
@@ -99,9 +110,9 @@ void bind_precision(py::module_& m) {
             check_rows(batch.data(), n_batch, n, "batch");
             check_rows(halves.data, halves.rows * halves.cols, n_batch, "further_halves");
             const auto zs = out(z, "z", n_batch, d);
-            const auto cs = out(c, "c", n_batch, d);
-            const LayerOptions options{kernel,    nugget,   step_rule(step),
-                                       step_size, n_coarse, 1 + halves.rows};
+            const auto cs = out(c, "c", n_batch, views[0].displacement.cols);
+            const LayerOptions options{kernel,       nugget,   step_rule(step), step_size,
+                                       gradient_cap, n_coarse, 1 + halves.rows};
             Index& mark = counter(settled);
             LayerReport report;
             try {
@@ -120,7 +131,24 @@ void bind_precision(py::module_& m) {
         py::arg("layer"), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
         py::arg("batch").noconvert(), py::arg("further_halves").noconvert(), py::arg("n_coarse"),
         py::arg("kernel"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),
-        py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("workspace"),
+        py::arg("gradient_cap"), py::arg("z").noconvert(), py::arg("c").noconvert(),
+        py::arg("workspace"), py::arg("n_threads"));
+
+    m.def(
+        "replay_layer",
+        [](Array<T> points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+           int n_threads) {
+            const auto shape = in(points, "points");
+            const auto x = out(points, "points", shape.rows, shape.cols);
+            const auto zs = in(z, "z", -1, x.cols);
+            const auto cs = in(c, "c", zs.rows);
+            check_moving(cs.cols, x.cols, "c");
+            const MatrixView<T> moving(x.data, x.rows, cs.cols, x.stride);
+            const py::gil_scoped_release unlocked;
+            apply<T>(x, zs, cs, kernel, 1.0, moving, moving, n_threads);
+        },
+        "points[:, :q] += K(points, z) c, c (N_f, q)", py::arg("points").noconvert(),
+        py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("kernel"),
         py::arg("n_threads"));
 }
 

@@ -46,7 +46,7 @@ void settle_rows(const MovingPoints<T>& set, Index first, Index rows, double pen
     for (Index i = first; i < first + rows; ++i) {
         T* x = set.points.row(i);
         detail::simd().get<T>().add_scaled(x, set.displacement.row(i), static_cast<T>(pending), x,
-                                           set.points.cols);
+                                           set.displacement.cols);
     }
 }
 
@@ -92,14 +92,31 @@ double step_of(StepRule rule, double size, const Extent& extent) {
 template <class T>
 void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index n,
             MatrixView<T> out) {
-    const Index d = set.points.cols;
     for (Index i = 0; i < n; ++i) {
         const T* x = set.points.row(rows[i]);
-        if (pending == 0.0) {
-            std::copy(x, x + d, out.row(i));
-        } else {
+        std::copy(x, x + set.points.cols, out.row(i));
+        if (pending != 0.0) {
             detail::simd().get<T>().add_scaled(x, set.displacement.row(rows[i]),
-                                               static_cast<T>(pending), out.row(i), d);
+                                               static_cast<T>(pending), out.row(i),
+                                               set.displacement.cols);
+        }
+    }
+}
+
+// Rows longer than `cap` times the median length get that length.
+void shorten_long_rows(MatrixView<double> g, double cap) {
+    std::vector<double> squares;
+    for (Index i = 0; i < g.rows; ++i) {
+        squares.push_back(detail::simd().f64.dot(g.row(i), g.row(i), g.cols));
+    }
+    std::vector<double> sorted = squares;
+    const auto middle = sorted.begin() + g.rows / 2;
+    std::nth_element(sorted.begin(), middle, sorted.end());
+    const double limit = cap * std::sqrt(*middle);
+    for (Index i = 0; limit > 0.0 && i < g.rows; ++i) {
+        const double length = std::sqrt(squares[static_cast<std::size_t>(i)]);
+        for (Index k = 0; length > limit && k < g.cols; ++k) {
+            g(i, k) *= limit / length;
         }
     }
 }
@@ -110,7 +127,7 @@ template <class T>
 void settle(MovingPoints<T> set, double pending, int n_threads) {
     const Index n_tiles = (set.points.rows + kSettleTile - 1) / kSettleTile;
     // A pass through memory: each element costs as much as several multiply-adds.
-    const double work = 8.0 * static_cast<double>(set.points.rows * set.points.cols);
+    const double work = 8.0 * static_cast<double>(set.points.rows * set.displacement.cols);
     detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int) {
         const Index first = t * kSettleTile;
         settle_rows(set, first, std::min(kSettleTile, set.points.rows - first), pending);
@@ -124,6 +141,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                        MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads) {
     const MovingPoints<T>& training = sets.front();
     const Index d = training.points.cols;
+    const Index q = training.displacement.cols;
     const Index m = y.cols;
     LayerReport report;
 
@@ -142,16 +160,19 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                          labels != nullptr ? batch_labels.data() : nullptr, n_threads);
     report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves, n_threads);
 
-    // Descent: C = A^-1 (-d rho / dz).
-    std::vector<double> descent(static_cast<std::size_t>(n_batch * d));
-    const MatrixView<double> g(descent.data(), n_batch, d);
+    // Descent: C = A^-1 (-d rho / dz), in the coordinates that move.
+    std::vector<double> descent(static_cast<std::size_t>(n_batch * q));
+    const MatrixView<double> g(descent.data(), n_batch, q);
     workspace.gradient(g, n_threads);
     for (double& value : descent) {
         value = -value;
     }
+    if (options.gradient_cap > 0.0) {
+        shorten_long_rows(g, options.gradient_cap);
+    }
     workspace.solve(g, n_threads);
     for (Index i = 0; i < n_batch; ++i) {
-        for (Index k = 0; k < d; ++k) {
+        for (Index k = 0; k < q; ++k) {
             c(i, k) = static_cast<T>(g(i, k));
         }
     }
@@ -168,14 +189,14 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
         n_points += set.points.rows;
     }
     const double work = static_cast<double>(n_points * n_batch) *
-                        (2.0 * static_cast<double>(d) + detail::kProfileWork);
+                        (static_cast<double>(d + q) + detail::kProfileWork);
     const int team = detail::team_for(work, n_threads);
     detail::parallel_for(static_cast<Index>(tiles.size()), team, [&](Index t, int worker) {
         const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
         const MovingPoints<T>& set = *tile.set;
         settle_rows(set, tile.first, tile.rows, pending);
         op.apply({set.points.row(tile.first), tile.rows, d, set.points.stride},
-                 {set.displacement.row(tile.first), tile.rows, d, set.displacement.stride},
+                 {set.displacement.row(tile.first), tile.rows, q, set.displacement.stride},
                  scratch.data() + worker * scratch_size);
         if (tile.measured) {
             const auto dot = detail::simd().get<T>().dot;
@@ -183,7 +204,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                 const T* x = set.points.row(i);
                 const T* moved = set.displacement.row(i);
                 extents[static_cast<std::size_t>(t)].add(static_cast<double>(dot(x, x, d)),
-                                                         static_cast<double>(dot(moved, moved, d)));
+                                                         static_cast<double>(dot(moved, moved, q)));
             }
         }
     });

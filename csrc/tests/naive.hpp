@@ -211,15 +211,17 @@ struct Layer {
     Reals z, c;
 };
 
-/// One layer of the flow for the training points x; the layer is x + step K(x, z) c.
-inline Layer layer(const Reals& x, const Reals& y, const std::vector<Index>& batch,
+/// One layer of the flow for the training points x, whose first n_moving coordinates move; the
+/// layer adds step K(x, z) c to them.
+inline Layer layer(const Reals& x, Index n_moving, const Reals& y, const std::vector<Index>& batch,
                    const std::vector<std::vector<Index>>& subsets, const LayerOptions& options) {
     const Kernel& kernel = options.kernel;
     const Reals z = rows_of(x, batch), targets = rows_of(y, batch);
-    Reals descent = gradient(z, targets, kernel, options.nugget, subsets);
+    const Reals uphill = gradient(z, targets, kernel, options.nugget, subsets);
+    Reals descent(z.rows(), n_moving);
     for (Index i = 0; i < descent.rows(); ++i) {
         for (Index k = 0; k < descent.cols(); ++k) {
-            descent(i, k) = -descent(i, k);
+            descent(i, k) = -uphill(i, k);
         }
     }
     const Reals c = solve(z, kernel, options.nugget, descent);
@@ -229,6 +231,8 @@ inline Layer layer(const Reals& x, const Reals& y, const std::vector<Index>& bat
         Real x2 = 0, g2 = 0;
         for (Index k = 0; k < x.cols(); ++k) {
             x2 += x(i, k) * x(i, k);
+        }
+        for (Index k = 0; k < n_moving; ++k) {
             g2 += g(i, k) * g(i, k);
         }
         if (x2 > 0) {
@@ -249,12 +253,13 @@ inline Layer layer(const Reals& x, const Reals& y, const std::vector<Index>& bat
     return {rho(z, targets, kernel, options.nugget, subsets), step, z, c};
 }
 
-/// x + step K(x, z) c
+/// x with step K(x, z) c added to its first coordinates
 inline Reals moved(const Reals& x, const Layer& layer, const Kernel& kernel) {
-    Reals out = product(gram(x, layer.z, kernel), layer.c);
-    for (Index i = 0; i < x.rows(); ++i) {
-        for (Index k = 0; k < x.cols(); ++k) {
-            out(i, k) = x(i, k) + layer.step * out(i, k);
+    const Reals g = product(gram(x, layer.z, kernel), layer.c);
+    Reals out = x;
+    for (Index i = 0; i < g.rows(); ++i) {
+        for (Index k = 0; k < g.cols(); ++k) {
+            out(i, k) += layer.step * g(i, k);
         }
     }
     return out;

@@ -29,11 +29,12 @@ struct Flow {
     Matrix<T> z, c;
     std::shared_ptr<Batch> workspace = std::make_shared<Batch>();  // scratch, shared by copies
 
-    Flow(Index n, Index d) : y(random_matrix<double>(n, 2, 11)) {
+    /// Points with d coordinates, all but the last n_frozen of which move.
+    Flow(Index n, Index d, Index n_frozen = 0) : y(random_matrix<double>(n, 2, 11)) {
         unsigned seed = 12;
         for (Index rows : {n, Index(17), Index(0), Index(1)}) {
             points.push_back(random_matrix<T>(rows, d, seed++, 0.5));
-            displacements.emplace_back(rows, d, std::numeric_limits<T>::quiet_NaN());
+            displacements.emplace_back(rows, d - n_frozen, std::numeric_limits<T>::quiet_NaN());
         }
         for (Index i = 0; i < kBatch; ++i) {
             batch.push_back(i * 7 % n);
@@ -53,7 +54,8 @@ struct Flow {
 
     LayerReport layer(const std::vector<Index>& further = {}, int n_threads = 1) {
         options.n_halves = 1 + static_cast<Index>(further.size()) / kCoarse;
-        z = c = Matrix<T>(kBatch, points[0].cols());
+        z = Matrix<T>(kBatch, points[0].cols());
+        c = Matrix<T>(kBatch, displacements[0].cols());
         const LayerReport report =
             flow_layer<T>(sets(), pending, y.view(), nullptr, batch.data(), kBatch, further.data(),
                           options, z.view(), c.view(), *workspace, n_threads);
@@ -71,13 +73,13 @@ struct Flow {
 
 // Two layers and the settlement, so that the second works on a pending displacement.
 template <class T>
-void against_definition(Index d, const Kernel& kernel, StepRule rule) {
-    const Scope scope("d " + std::to_string(d) + " family " +
-                      std::to_string(static_cast<int>(kernel.family)) + " rule " +
+void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_frozen = 0) {
+    const Scope scope("d " + std::to_string(d) + " frozen " + std::to_string(n_frozen) +
+                      " family " + std::to_string(static_cast<int>(kernel.family)) + " rule " +
                       std::to_string(static_cast<int>(rule)));
     const std::vector<Index> further{5, 6, 7, 8, 9};
     const std::vector<std::vector<Index>> halves{{0, 1, 2, 3, 4}, further};
-    Flow<T> start(23, d);
+    Flow<T> start(23, d, n_frozen);
     start.options.kernel = kernel;
     start.options.rule = rule;
     std::vector<naive::Reals> expected;
@@ -86,8 +88,8 @@ void against_definition(Index d, const Kernel& kernel, StepRule rule) {
     }
     std::vector<naive::Layer> layers;
     for (int l = 0; l < 2; ++l) {
-        layers.push_back(naive::layer(expected[0], cast<long double>(start.y), start.batch, halves,
-                                      start.options));
+        layers.push_back(naive::layer(expected[0], d - n_frozen, cast<long double>(start.y),
+                                      start.batch, halves, start.options));
         for (naive::Reals& set : expected) {
             set = naive::moved(set, layers.back(), kernel);
         }
@@ -104,6 +106,11 @@ void against_definition(Index d, const Kernel& kernel, StepRule rule) {
         flow.settle_all();
         for (std::size_t s = 0; s < expected.size(); ++s) {
             CHECK(distance(flow.points[s], expected[s]) <= 4 * kTolerance<T>);
+            for (Index i = 0; i < flow.points[s].rows(); ++i) {
+                for (Index k = d - n_frozen; k < d; ++k) {
+                    CHECK(flow.points[s](i, k) == start.points[s](i, k));
+                }
+            }
         }
     });
 }
@@ -228,6 +235,13 @@ int main() {
             for (Index d : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33}) {
                 against_definition<T>(d, {Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0},
                                       rule);
+            }
+        }
+        for (StepRule rule :
+             {StepRule::relative, StepRule::rms, StepRule::absolute, StepRule::fixed}) {
+            for (Index d : {2, 4, 7, 8, 17, 33}) {
+                const Kernel kernel{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
+                against_definition<T>(d, kernel, rule, 1);
             }
         }
         for (Index d : {3, 9}) {

@@ -7,9 +7,9 @@ namespace kflow {
 
 /// out = base + step K(x, z) c, with x (n, d), z (m, d), c (m, q), out (n, q). `base` is (n, q), or
 /// a null view for zero. Tiles of rows are finished one by one and K(x, z) never exists as a whole.
-/// `out` may be `x` or `base` itself (the flow moves points in place), may not overlap `z` or `c`,
-/// and may not overlap `x` or `base` partly.
-/// Cost 2 n m (d + q) flops and n m profiles; the result does not depend on n_threads.
+/// `out` may be `x` or `base` itself, or their first columns (the flow moves points in place); it
+/// may not overlap `z` or `c`, and may not overlap `x` or `base` in any other way. Cost 2 n m (d +
+/// q) flops and n m profiles; the result does not depend on n_threads.
 template <class T>
 void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
            const Kernel& kernel, double step, MatrixView<const T> base, MatrixView<T> out,

@@ -16,9 +16,11 @@ namespace kflow {
 ///   fixed     size
 enum class StepRule : int { relative, rms, absolute, fixed };
 
-/// Points (n, d) that the flow carries. Their true position is points + pending * displacement:
-/// the displacement is held back until its step is known, and added when the next layer touches
-/// the same tile anyway.
+/// Points (n, k) that the flow carries. Their first q coordinates move; any others count in
+/// distances and norms only, such as the distance of a point from the subspace in which the flow
+/// runs. The true position of the first q is points + pending * displacement (n, q): the
+/// displacement is held back until its step is known, and added when the next layer touches the
+/// same tile anyway.
 template <class T>
 struct MovingPoints {
     MatrixView<T> points;
@@ -30,6 +32,7 @@ struct LayerOptions {
     double nugget = 0.0;
     StepRule rule = StepRule::relative;
     double step_size = 0.1;
+    double gradient_cap = 0.0;  ///< longest row of d rho / dz, in medians of their lengths; 0: any
     Index n_coarse = 0;
     Index n_halves = 1;
 };
@@ -48,13 +51,13 @@ void settle(MovingPoints<T> set, double pending, int n_threads);
 /// One layer of the flow. sets[0] holds the N training points, on which the step rule is measured;
 /// every set moves. y (N, m) are the targets, labels (N entries) may be null.
 /// batch: N_f row numbers, the coarse ones first; further_halves: see Batch::rho.
-/// Receives z (N_f, d), the batch's positions, and c (N_f, d) such that the layer is
-/// x + step K(x, z) c for every x, to be stored for later points.
+/// Receives z (N_f, k), the batch's positions, and c (N_f, q) such that the layer adds
+/// step K(x, z) c to the first q coordinates of every x, to be stored for later points.
 ///
 /// `pending` is the step of the layer before. On return it is settled, and report.step pends.
 /// Throws NotPositiveDefinite with `pending` not yet settled, and Diverged with it settled and
 /// nothing new pending: in both cases every position is the one before the layer.
-/// Cost 4 N N_f d flops and N N_f profiles, and the batch's algebra.
+/// Cost 2 N N_f (k + q) flops and N N_f profiles, and the batch's algebra.
 template <class T>
 LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                        MatrixView<const double> y, const int* labels, const Index* batch,

@@ -1,0 +1,395 @@
+"""The span of the data: a flow never leaves it, so that it can run in its coordinates.
+
+Every layer adds combinations of its centres to the points, and radial kernels see distances only. In
+an orthonormal basis of the span of the training points the flow is the same flow in fewer dimensions;
+what a point has outside the span never moves and adds a constant to its squared distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._threads import single_threaded_blas
+from kflow._validation import FloatArray, as_count
+from kflow.preprocessing import row_chunks
+
+__all__ = [
+    "Rotation",
+    "Scaling",
+    "Subspace",
+    "check_orthonormal",
+    "check_rank",
+    "mean_squared_distance",
+]
+
+# A map of a few rows, such as a scaling, that comes before everything else.
+Scaling: TypeAlias = Callable[[FloatArray], FloatArray]
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+# Rounding errors of the data, in units of eps, that rank="auto" takes for zero: those of the numbers
+# themselves and of a short computation that made them.
+_ROUNDING = 10.0
+
+
+def check_rank(rank: Any) -> None | str | int | float:
+    """Return a valid `rank` of `kflow.KernelFlow`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none.
+    """
+    if rank is None or (isinstance(rank, str) and rank == "auto"):
+        return None if rank is None else "auto"
+    if isinstance(rank, Real) and not hasattr(rank, "__index__"):
+        part = float(rank)
+        if not 0.0 < part < 1.0:
+            raise ValueError(
+                f"rank as a part of the sum of squares must lie in (0, 1), got {rank!r}: for so many "
+                "directions pass an int"
+            )
+        return part
+    if isinstance(rank, bool) or not hasattr(rank, "__index__"):
+        raise TypeError(
+            f"rank must be None, 'auto', a whole number, or a number in (0, 1), got {rank!r}"
+        )
+    return as_count(rank, "rank", 1)
+
+
+def check_orthonormal(matrix: Doubles) -> Doubles:
+    """Return a matrix if its columns are orthonormal.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = matrix.T @ matrix
+    if matrix.shape[1] < 1 or not np.abs(products - np.eye(len(products))).max() < 1e-6:
+        raise ValueError(f"the columns of a matrix of shape {matrix.shape} are not orthonormal")
+    return matrix
+
+
+def scaled_chunks(
+    X: FloatArray, scaling: Scaling | None, dtype: npt.DTypeLike | None = None
+) -> Iterator[tuple[slice, Doubles]]:
+    """Iterate over the scaled rows of X, a few at a time: rounded to `dtype`, then in float64.
+
+    Raises
+    ------
+    ValueError
+        If a scaled value is too large for the dtype.
+    """
+    for rows in row_chunks(len(X)):
+        points = X[rows] if scaling is None else scaling(X[rows])
+        if dtype is not None:
+            with np.errstate(over="ignore"):  # reported below
+                points = points.astype(dtype, copy=False)
+            if not np.isfinite(points).all():
+                raise ValueError(
+                    f"X contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
+                    "remove or impute those rows"
+                )
+        yield rows, points.astype(np.float64, copy=False)
+
+
+def mean_squared_distance(
+    X: FloatArray, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+) -> float:
+    """Return the mean squared distance between two rows of the scaled X.
+
+    Two passes in float64, a few rows at a time; nan or inf if squares overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From the first row, nothing is lost by data far from the origin.
+        origin = next(scaled_chunks(X[:1], scaling, dtype))[1][0]
+        mean = np.zeros_like(origin)
+        for _, points in scaled_chunks(X, scaling, dtype):
+            mean += (points - origin).sum(axis=0)
+        mean = origin + mean / len(X)
+        squares = 0.0
+        for _, points in scaled_chunks(X, scaling, dtype):
+            points = points - mean
+            squares += float(np.einsum("ij,ij->", points, points))
+    return 2.0 * squares / max(len(X) - 1, 1)
+
+
+def _moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:
+    """Return X'X; inf or nan where squares overflow."""
+    moments = np.zeros((d, d))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, points in chunks:
+            moments += points.T @ points
+    return moments
+
+
+def _eigen(moments: Doubles) -> tuple[Doubles, Doubles]:
+    """Return eigenvalues, largest first and none negative, and the eigenvectors as columns."""
+    energies, vectors = np.linalg.eigh(moments)
+    return np.maximum(energies[::-1], 0.0), vectors[:, ::-1]
+
+
+def _fewest(energies: Doubles, allowed: float) -> int:
+    """Return how many of the leading directions leave at most that energy to the others."""
+    dropped = np.append(np.cumsum(energies[::-1])[::-1], 0.0)  # dropped[r]: by keeping r
+    return int(np.argmax(dropped <= allowed))
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """A subspace through the origin, and coordinates of points with respect to it.
+
+    A point x has the coordinates x V and, last, h = |x - V V'x|, its distance from the subspace.
+    Distances between coordinates are those between points, if one of the two lies in the subspace;
+    otherwise they are smaller, but larger than those without h.
+
+    Attributes
+    ----------
+    basis : ndarray, shape (d, r), float64
+        V, orthonormal columns, those with the most energy first.
+    energy_dropped : float
+        Part of the training data's sum of squares outside the subspace.
+    """
+
+    basis: Doubles
+    energy_dropped: float = 0.0
+
+    @property
+    def rank(self) -> int:
+        """Return r."""
+        return int(self.basis.shape[1])
+
+    @classmethod
+    def fit(
+        cls,
+        X: FloatArray,
+        rank: Any,
+        *,
+        scaling: Scaling | None = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> Subspace:
+        """Return the leading right singular vectors of the (uncentred) data.
+
+        Parameters
+        ----------
+        X : ndarray, shape (N, d)
+            Points.
+        rank : "auto", int or float
+            ``"auto"``: the numerical rank, all directions but those made of rounding errors. An int:
+            so many, at most d, and never more than N. A float in (0, 1): the fewest so that at most
+            that part of the sum of squares is dropped.
+        scaling : callable, optional
+            Applied to some rows of X at a time.
+        dtype : float32 or float64
+            To which scaled points are rounded first; "auto" is relative to its precision.
+
+        Returns
+        -------
+        Subspace
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a rank that is none, or exceeds d; for values too large.
+
+        Notes
+        -----
+        N >= d: second moments are summed in float64 by chunks of rows, N d^2 flops and 10 d^3. An
+        eigenvalue is right to eps times the largest; where "auto" must see less than that, the
+        moments of what is left give the remaining directions. N < d: a singular value decomposition
+        of the data in float64, about 10 N^2 d flops and two copies. BLAS is kept to one thread, so
+        that the result does not depend on how many it has.
+        """
+        rank = check_rank(rank)
+        d = X.shape[1]
+        if rank is None:
+            raise TypeError("rank must not be None where a subspace is wanted")
+        if isinstance(rank, int) and rank > d:
+            raise ValueError(f"rank must lie between 1 and the {d} features of X, got {rank}")
+        with single_threaded_blas:
+            basis, dropped = _directions(X, rank, scaling, dtype)
+        return cls(np.ascontiguousarray(basis), dropped)
+
+    def reduce(
+        self,
+        X: FloatArray,
+        *,
+        scaling: Scaling | None = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> FloatArray:
+        """Return the coordinates (n, r + 1) of points (n, d), in `dtype`.
+
+        Computed in float64, a few rows at a time: 4 n d r flops.
+        """
+        out = np.empty((len(X), self.rank + 1), dtype)
+        with single_threaded_blas:
+            for rows, points in scaled_chunks(X, scaling, dtype):
+                inside = points @ self.basis
+                out[rows, :-1] = inside
+                # Not from |x|^2 - |V'x|^2, which would cancel.
+                out[rows, -1] = np.linalg.norm(points - inside @ self.basis.T, axis=1)
+        return out
+
+    def restore(
+        self,
+        coordinates: FloatArray,
+        X: FloatArray | None = None,
+        *,
+        scaling: Scaling | None = None,
+    ) -> FloatArray:
+        """Return the points of some coordinates (n, r), in their dtype: V p.
+
+        With X, the points from which the coordinates came before they moved, what X has outside the
+        subspace is in the result: x + V (p - V'x).
+        """
+        dtype = coordinates.dtype
+        out = np.empty((len(coordinates), len(self.basis)), dtype)
+        with single_threaded_blas:
+            if X is None:
+                for rows, inside in scaled_chunks(coordinates, None):
+                    out[rows] = inside @ self.basis.T
+            else:
+                for rows, points in scaled_chunks(X, scaling, dtype):
+                    moved = coordinates[rows] - points @ self.basis
+                    out[rows] = points + moved @ self.basis.T
+        return out
+
+
+def _directions(
+    X: FloatArray, rank: str | int | float, scaling: Scaling | None, dtype: npt.DTypeLike
+) -> tuple[Doubles, float]:
+    """Return the directions to keep, and the part of the sum of squares outside them."""
+    n, d = X.shape
+    rounding = _EPS**2 * d + (_ROUNDING * float(np.finfo(np.dtype(dtype)).eps)) ** 2
+    part = rounding if isinstance(rank, str) else rank
+    if n < d:
+        points = np.empty((n, d))
+        for rows, chunk in scaled_chunks(X, scaling, dtype):
+            points[rows] = chunk
+        with np.errstate(over="ignore"):
+            _check_squares(float(np.vdot(points, points)))
+        values, transposed = np.linalg.svd(points, full_matrices=False)[1:]
+        energies, vectors = values**2, transposed.T
+    else:
+        moments = _moments(scaled_chunks(X, scaling, dtype), d)
+        _check_squares(float(np.trace(moments)))
+        energies, vectors = _eigen(moments)
+        if isinstance(part, float) and part < _EPS * d and energies[0] > 0.0:
+            energies, vectors = _resolved(X, scaling, dtype, energies, vectors, part)
+    total = float(energies.sum())
+    kept = part if isinstance(part, int) else max(1, _fewest(energies, part * total))
+    kept = min(kept, vectors.shape[1])
+    return vectors[:, :kept], float(energies[kept:].sum()) / total if total > 0.0 else 0.0
+
+
+def _resolved(
+    X: FloatArray,
+    scaling: Scaling | None,
+    dtype: npt.DTypeLike,
+    energies: Doubles,
+    vectors: Doubles,
+    part: float,
+) -> tuple[Doubles, Doubles]:
+    """Return eigenvalues and -vectors with all that is needed to drop so small a part.
+
+    Eigenvalues of second moments are right to a few eps times the largest: those above are kept, and
+    the others taken from the moments of what lies outside.
+    """
+    d = X.shape[1]
+    total = float(energies.sum())
+    known = np.zeros(0)
+    basis = np.zeros((d, 0))
+    while basis.shape[1] < d and float(energies.sum()) > part * total:
+        sure = min(int((energies > _EPS * d * energies[0]).sum()), d - basis.shape[1])
+        known = np.append(known, energies[:sure])
+        basis = np.linalg.qr(np.hstack([basis, vectors[:, :sure]]))[0]
+        outside = (
+            (rows, points - (points @ basis) @ basis.T)
+            for rows, points in scaled_chunks(X, scaling, dtype)
+        )
+        energies, vectors = _eigen(_moments(outside, d))
+    return np.append(known, float(energies.sum())), basis
+
+
+def _check_squares(total: float) -> None:
+    if not np.isfinite(total):
+        raise ValueError("X has values too large for a subspace: their squares overflow")
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A change of coordinates before a layer, after which fewer of them move.
+
+    Attributes
+    ----------
+    layer : int
+        It comes before this layer.
+    matrix : ndarray, shape (r, r), float64
+        Orthogonal. New coordinates are the old ones times it.
+    kept : int
+        How many of the new coordinates go on moving; the others stay where they are and from then on
+        count in the distance from the subspace.
+    """
+
+    layer: int
+    matrix: Doubles
+    kept: int
+
+    @classmethod
+    def shrinking(cls, points: FloatArray, layer: int, tolerance: float) -> Rotation | None:
+        """Return the rotation that keeps the fewest directions, None if all are needed.
+
+        The energy dropped for each point, times two, is at most `tolerance` times the mean squared
+        distance: squared distances change by less than that on average. Energies that are rounding
+        errors count as zero.
+
+        Parameters
+        ----------
+        points : ndarray, shape (N, r + 1)
+            Coordinates of the training points.
+        layer : int
+            The layer to come.
+        tolerance : float
+            Positive.
+        """
+        r = points.shape[1] - 1
+        with single_threaded_blas:
+            moments = _moments(scaled_chunks(points[:, :r], None), r)
+            energies, vectors = _eigen(moments)
+        allowed = 0.5 * tolerance * mean_squared_distance(points) * len(points)
+        noise = _EPS * r * float(energies[0])
+        kept = max(1, _fewest(energies, max(allowed, noise)))
+        return None if kept >= r else cls(layer, np.ascontiguousarray(vectors), kept)
+
+    def __call__(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the new coordinates (n, kept + 1), and those that stay (n, r - kept)."""
+        moving = np.empty((len(points), self.kept + 1), points.dtype)
+        frozen = np.empty((len(points), len(self.matrix) - self.kept), points.dtype)
+        with single_threaded_blas:
+            for rows, chunk in scaled_chunks(points, None):
+                turned = chunk[:, :-1] @ self.matrix
+                moving[rows, :-1] = turned[:, : self.kept]
+                frozen[rows] = turned[:, self.kept :]
+                moving[rows, -1] = np.hypot(
+                    chunk[:, -1], np.linalg.norm(turned[:, self.kept :], axis=1)
+                )
+        return moving, frozen
+
+    def undone(self, moving: FloatArray, frozen: FloatArray) -> FloatArray:
+        """Return the old coordinates (n, r) from the new ones (n, kept) and those that stayed."""
+        out = np.empty((len(moving), len(self.matrix)), moving.dtype)
+        with single_threaded_blas:
+            for rows in row_chunks(len(moving)):
+                both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
+                out[rows] = both @ self.matrix.T
+        return out
