@@ -39,7 +39,8 @@ bool may_start_team() { return !forked_after_team(); }
 TeamLease::TeamLease() { ++detail::leases; }
 
 TeamLease::~TeamLease() {
-    if (--detail::leases > 0 || !detail::team_started) {
+    // A forked child inherits the record of a team, but not its threads.
+    if (--detail::leases > 0 || !detail::team_started || forked_after_team()) {
         return;
     }
     detail::team_started = false;
