@@ -54,6 +54,14 @@ def as_positive(value: Any, name: str) -> float:
     return number
 
 
+def as_cap(value: Any, name: str) -> float:
+    """Return `value` as a positive float, which may be infinite."""
+    number = _as_float(value, name)
+    if not number > 0:
+        raise ValueError(f"{name} must be positive (infinity: no limit), got {value!r}")
+    return number
+
+
 def as_nugget(value: Any, name: str = "nugget") -> float:
     """Return a nugget as a float."""
     number = _as_float(value, name)

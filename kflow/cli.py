@@ -164,7 +164,10 @@ def main() -> None:
     "--step-size", type=_schedule(float), metavar=_SCHEDULE, help="Size of a step under that rule."
 )
 @click.option(
-    "--gradient-cap", type=float, help="Longest row of the gradient, in medians of their lengths."
+    "--gradient-cap",
+    type=_schedule(float),
+    metavar=_SCHEDULE,
+    help="Longest row of the gradient, in medians of their lengths; inf: any.",
 )
 @click.option("--n-halves", type=int, help="Halves of a batch over which rho is averaged.")
 @click.option(
@@ -650,6 +653,7 @@ def info(model: Path, as_json: bool) -> None:
 
 
 def _describe(model: Any) -> dict[str, Any]:
+    from kflow.flow import SCHEDULES
     from kflow.schedules import Schedule
 
     flow: KernelFlow = getattr(model, "flow_", model)
@@ -668,14 +672,8 @@ def _describe(model: Any) -> dict[str, Any]:
         "n_dimensions": flow.rank_,
         "energy_dropped": flow.energy_dropped_,
         "settings": {
-            **{
-                name: Schedule.to_json(getattr(flow, name))
-                for name in ("nugget", "step", "step_size")
-            },
-            **{
-                name: getattr(flow, name)
-                for name in ("batch_size", "coarse_fraction", "gradient_cap", "n_halves")
-            },
+            **{name: Schedule.to_json(getattr(flow, name)) for name in SCHEDULES},
+            **{name: getattr(flow, name) for name in ("batch_size", "coarse_fraction", "n_halves")},
             **{name: getattr(flow, name) for name in ("rank", "shrink_every", "shrink_tolerance")},
             "dtype": flow.dtype,
             **{name: getattr(model, name) for name in estimator},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
 from kflow.errors import ModelFileError
-from kflow.flow import Callback, KernelFlow
+from kflow.flow import SCHEDULES, Callback, KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
 from kflow.kernels import Kernel, from_dict
 from kflow.model_file import ModelReader, damaged, write_model
@@ -58,7 +59,7 @@ _PARAMETERS = """
         Nugget of the flow; may be a schedule, as in `kflow.KernelFlow`.
     step, step_size : str and float, mapping or callable
         Step rule and its size, as in `kflow.KernelFlow`.
-    gradient_cap : float or None
+    gradient_cap : float, mapping or callable
         Longest row of the gradient, in medians of their lengths, as in `kflow.KernelFlow`.
     n_halves : int
         Coarse subsets of one batch over which rho is averaged.
@@ -141,7 +142,7 @@ _NOT_STORED = ("n_threads", "layers", "callbacks", "progress")
 def _json_parameter(name: str, value: Any) -> Any:
     if isinstance(value, Kernel):
         return value.to_dict()
-    if name in ("nugget", "step", "step_size"):
+    if name in SCHEDULES:
         return Schedule.to_json(value)
     if name == "dtype":
         return float_dtype(value).name
@@ -167,7 +168,7 @@ class _KernelFlowEstimator(
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
-        gradient_cap: float | None = None,
+        gradient_cap: Any = math.inf,
         n_halves: int = 2,
         n_interpolation: int | None = None,
         interpolation_nugget: float = 1.0,
@@ -482,7 +483,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
-        gradient_cap: float | None = None,
+        gradient_cap: Any = math.inf,
         n_halves: int = 2,
         n_interpolation: int | None = None,
         interpolation_nugget: float = 1.0,

@@ -20,6 +20,7 @@ from kflow._interrupt import DeferredInterrupt
 from kflow._threads import resolve_n_threads, single_threaded_blas
 from kflow._validation import (
     FloatArray,
+    as_cap,
     as_count,
     as_matrix,
     as_nugget,
@@ -43,6 +44,7 @@ from kflow.subspace import (
 
 __all__ = ["KernelFlow"]
 
+SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
 HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
 
@@ -165,9 +167,10 @@ class KernelFlow:
         p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
         p, positive. May be a schedule.
-    gradient_cap : float or None
+    gradient_cap : float, mapping or callable
         Rows of d rho / d Z longer than so many times the median length are shortened to that: a few
-        points between the classes otherwise lead the whole layer. None: no limit.
+        points between the classes otherwise lead the whole layer. Infinity: no limit. May be a
+        schedule.
     n_halves : int
         Coarse subsets of one batch over which rho and its gradient are averaged. They come in pairs
         from the two ends of one order of the batch: complementary for ``coarse_fraction=0.5`` and an
@@ -263,7 +266,7 @@ class KernelFlow:
         nugget: Any = 0.01,
         step: Any = "relative",
         step_size: Any = 0.1,
-        gradient_cap: float | None = None,
+        gradient_cap: Any = math.inf,
         n_halves: int = 1,
         rank: str | int | float | None = None,
         shrink_every: int = 0,
@@ -284,10 +287,8 @@ class KernelFlow:
         self.nugget = nugget
         self.step = step
         self.step_size = step_size
+        self.gradient_cap = gradient_cap
         self._schedules()
-        self.gradient_cap = (
-            None if gradient_cap is None else as_positive(gradient_cap, "gradient_cap")
-        )
         self.n_halves = as_count(n_halves, "n_halves", 1)
         self.rank = check_rank(rank)
         self.shrink_every = as_count(shrink_every, "shrink_every", 0)
@@ -307,12 +308,14 @@ class KernelFlow:
         self.progress = bool(progress)
         self._fitted = False
 
-    def _schedules(self) -> tuple[Schedule[float], Schedule[str], Schedule[float]]:
-        return (
-            Schedule(self.nugget, "nugget", as_nugget),
-            Schedule(self.step, "step", _check_step),
-            Schedule(self.step_size, "step_size", lambda value: as_positive(value, "step_size")),
-        )
+    def _schedules(self) -> dict[str, Schedule[Any]]:
+        checks: dict[str, Callable[[Any], Any]] = {
+            "nugget": as_nugget,
+            "step": _check_step,
+            "step_size": lambda value: as_positive(value, "step_size"),
+            "gradient_cap": lambda value: as_cap(value, "gradient_cap"),
+        }
+        return {name: Schedule(getattr(self, name), name, check) for name, check in checks.items()}
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -480,7 +483,7 @@ class KernelFlow:
             interrupt = stack.enter_context(DeferredInterrupt())
             stack.enter_context(_core.TeamLease())
             for _ in range(n):
-                self._run_layer(*schedules, n_threads)
+                self._run_layer(schedules, n_threads)
                 if report is not None:
                     report(self)
                 # A list: every callback sees every layer, whatever the others say.
@@ -489,16 +492,10 @@ class KernelFlow:
                     break
         return self
 
-    def _run_layer(
-        self,
-        nugget_of: Schedule[float],
-        step_of: Schedule[str],
-        size_of: Schedule[float],
-        n_threads: int,
-    ) -> None:
+    def _run_layer(self, schedules: Mapping[str, Schedule[Any]], n_threads: int) -> None:
         start = time.perf_counter()
         layer = self.n_layers_
-        nugget, rule, size = nugget_of(layer), step_of(layer), size_of(layer)
+        nugget, rule, size, cap = (schedules[name](layer) for name in SCHEDULES)
         self._shrink(layer)
         random_state = self._rng.bit_generator.state
         try:
@@ -521,7 +518,7 @@ class KernelFlow:
                     nugget,
                     rule,
                     size,
-                    self.gradient_cap or 0.0,
+                    cap,
                     z,
                     c,
                     self._workspace,
@@ -729,10 +726,7 @@ class KernelFlow:
             "n_layers": self.n_layers,
             "batch_size": self.batch_size,
             "coarse_fraction": self.coarse_fraction,
-            "nugget": Schedule.to_json(self.nugget),
-            "step": Schedule.to_json(self.step),
-            "step_size": Schedule.to_json(self.step_size),
-            "gradient_cap": self.gradient_cap,
+            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
             "n_halves": self.n_halves,
             "rank": self.rank,
             "shrink_every": self.shrink_every,
@@ -767,9 +761,9 @@ class KernelFlow:
     def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
         with damaged("settings"):
             # A schedule that was a function is missing: using it is an error that says so.
-            schedules = {
+            schedules: dict[str, Any] = {
                 name: _MissingSchedule(name) if settings[name] is None else settings[name]
-                for name in ("nugget", "step", "step_size")
+                for name in SCHEDULES
             }
             kernel = from_dict(settings["kernel"])
             flow = cls(
@@ -777,10 +771,7 @@ class KernelFlow:
                 n_layers=settings["n_layers"],
                 batch_size=settings["batch_size"],
                 coarse_fraction=settings["coarse_fraction"],
-                nugget=schedules["nugget"],
-                step=schedules["step"],
-                step_size=schedules["step_size"],
-                gradient_cap=settings["gradient_cap"],
+                **schedules,
                 n_halves=settings["n_halves"],
                 rank=settings["rank"],
                 shrink_every=settings["shrink_every"],

@@ -72,7 +72,18 @@ def test_gradient_cap(cap, dtype, rng):
     assert np.abs(flow.points_ - free.points_).max() > 10 * tolerance
 
 
-@pytest.mark.parametrize("cap", [0.0, -1.0, np.nan, np.inf, "2", True])
+def test_gradient_cap_as_a_schedule(rng, tmp_path):
+    X, Y, _ = make_data(rng)
+    flow = make_flow(gradient_cap={0: 1.0, 2: np.inf}).fit(X, Y)
+    expected = make_flow(gradient_cap=1.0, n_layers=2).fit(X, Y)
+    expected.gradient_cap = np.inf
+    expected.run(4)
+    np.testing.assert_array_equal(flow.points_, expected.points_)
+    flow.save(tmp_path / "flow.kflow")
+    assert kflow.load(tmp_path / "flow.kflow").gradient_cap == {"0": 1.0, "2": np.inf}
+
+
+@pytest.mark.parametrize("cap", [0.0, -1.0, np.nan, None, "2", True])
 def test_bad_gradient_cap(cap):
     with pytest.raises((TypeError, ValueError), match="gradient_cap"):
         make_flow(gradient_cap=cap)
@@ -1123,7 +1134,7 @@ def test_the_core_checks_what_it_is_given():
         "nugget": 1.0,
         "step": "fixed",
         "step_size": 1.0,
-        "gradient_cap": 0.0,
+        "gradient_cap": 1.0,
         "z": z,
         "c": z.copy(),
         "workspace": _core.Batch(),

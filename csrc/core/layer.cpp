@@ -105,6 +105,9 @@ void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index
 
 // Rows longer than `cap` times the median length get that length.
 void shorten_long_rows(MatrixView<double> g, double cap) {
+    if (std::isinf(cap)) {
+        return;
+    }
     std::vector<double> squares;
     for (Index i = 0; i < g.rows; ++i) {
         squares.push_back(detail::simd().f64.dot(g.row(i), g.row(i), g.cols));
@@ -167,9 +170,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     for (double& value : descent) {
         value = -value;
     }
-    if (options.gradient_cap > 0.0) {
-        shorten_long_rows(g, options.gradient_cap);
-    }
+    shorten_long_rows(g, options.gradient_cap);
     workspace.solve(g, n_threads);
     for (Index i = 0; i < n_batch; ++i) {
         for (Index k = 0; k < q; ++k) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "kflow/batch.hpp"
@@ -32,7 +33,8 @@ struct LayerOptions {
     double nugget = 0.0;
     StepRule rule = StepRule::relative;
     double step_size = 0.1;
-    double gradient_cap = 0.0;  ///< longest row of d rho / dz, in medians of their lengths; 0: any
+    /// Longest row of d rho / dz, in medians of their lengths.
+    double gradient_cap = std::numeric_limits<double>::infinity();
     Index n_coarse = 0;
     Index n_halves = 1;
 };
