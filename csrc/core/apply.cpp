@@ -15,7 +15,7 @@ void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
            int n_threads) {
     detail::KernelOperator<T> op;
     op.prepare(z, c, kernel);
-    const Index tile = op.tile_rows();
+    const Index tile = op.tile_rows(x.rows);
     const Index n_tiles = (x.rows + tile - 1) / tile;
     const Index scratch_size = op.scratch(tile);
     const Index q = out.cols;

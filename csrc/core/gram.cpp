@@ -14,7 +14,7 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
           int n_threads) {
     detail::KernelOperator<T> op;
     op.prepare(z, {}, kernel);
-    const Index tile = op.tile_rows();
+    const Index tile = op.tile_rows(x.rows);
     const Index n_tiles = (x.rows + tile - 1) / tile;
     std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     const bool same = x.data == z.data && x.rows == z.rows;

@@ -7,8 +7,12 @@
 namespace kflow::detail {
 namespace {
 
-// What a tile may fill of the second-level cache.
-constexpr Index kTileBytes = 640 * 1024;
+// What a tile may fill of the second-level cache, and its panels at least (each reads all centres
+// from the third-level cache) and at most.
+constexpr Index kTileBytes = 640 * 1024, kFewest = 4, kMost = 16;
+
+// So many tiles share the work evenly.
+constexpr Index kTiles = 16;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
@@ -77,10 +81,11 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
 }
 
 template <class T>
-Index KernelOperator<T>::tile_rows() const {
+Index KernelOperator<T>::tile_rows(Index n) const {
     const Index panel = simd().get<T>().panel;
     const Index bytes = panel * (std::max(d_, q_) + (fused_ ? 0 : m_)) * Index(sizeof(T));
-    return panel * std::clamp<Index>(kTileBytes / std::max<Index>(bytes, 1), 1, 16);
+    const Index most = std::clamp<Index>(kTileBytes / std::max<Index>(bytes, 1), kFewest, kMost);
+    return panel * std::clamp<Index>(panels_of(n, panel) / kTiles, 1, most);
 }
 
 template <class T>

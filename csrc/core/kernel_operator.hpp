@@ -27,8 +27,9 @@ class KernelOperator {
     /// `c` may be a null view when only gram() is wanted.
     void prepare(MatrixView<const T> z, MatrixView<const T> c, const Kernel& kernel);
 
-    /// Rows that one call should be given: a tile that stays in the second-level cache.
-    Index tile_rows() const;
+    /// Rows that one call should be given when there are n in all: a tile that stays in the
+    /// second-level cache, and whose shape does not depend on the number of threads.
+    Index tile_rows(Index n) const;
 
     /// Elements of scratch that apply() and gram() need for so many rows.
     Index scratch(Index rows) const;

@@ -180,15 +180,16 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
 
     detail::KernelOperator<T> op;
     op.prepare(z, c, options.kernel);
-    const std::vector<Tile<T>> tiles = cut(sets, op.tile_rows());
-    const Index scratch_size = op.scratch(op.tile_rows());
-    detail::AlignedVector<T> scratch(
-        static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
-    std::vector<Extent> extents(tiles.size());
     Index n_points = 0;
     for (const MovingPoints<T>& set : sets) {
         n_points += set.points.rows;
     }
+    const Index tile_rows = op.tile_rows(n_points);
+    const std::vector<Tile<T>> tiles = cut(sets, tile_rows);
+    const Index scratch_size = op.scratch(tile_rows);
+    detail::AlignedVector<T> scratch(
+        static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
+    std::vector<Extent> extents(tiles.size());
     const double work = static_cast<double>(n_points * n_batch) *
                         (static_cast<double>(d + q) + detail::kProfileWork);
     const int team = detail::team_for(work, n_threads);
