@@ -6,7 +6,7 @@ Four answers, each in one process and interleaved, as medians:
 
 * a layer over its move. A layer draws the batch, factors it, takes loss and gradient, solves, moves
   all N points under the relative step rule and keeps the layer; the move is `kflow.move` alone, with
-  as many centres;
+  as many centres. Several of each in a row, as in a flow: waking threads after a rest is not theirs;
 * layers a second of a small flow (two spirals, N = N_f = 250, d = 2) on one thread;
 * the speed-up of both from one thread to all;
 * what a layer and a move leave behind: a product of two matrices by NumPy right after them, over the
@@ -39,6 +39,10 @@ from measuring import (
 import kflow
 
 
+# Layers, or moves, that are timed together.
+IN_A_ROW = 5
+
+
 def layer_and_move(
     n: int, n_batch: int, d: int
 ) -> tuple[kflow.KernelFlow, Callable[[], object], Callable[[int | None], object]]:
@@ -49,11 +53,13 @@ def layer_and_move(
     kernel, out, Z, C = flow.kernel_, np.empty_like(X), X[:n_batch].copy(), X[-n_batch:].copy()
 
     def move(n_threads: int | None = None) -> object:
-        return kflow.move(X, Z, C, kernel=kernel, out=out, n_threads=n_threads)
+        for _ in range(IN_A_ROW):
+            kflow.move(X, Z, C, kernel=kernel, out=out, n_threads=n_threads)
+        return out
 
     move()
     check_move(out, X, Z, C, kernel)
-    return flow, lambda: flow.run(1), move
+    return flow, lambda: flow.run(IN_A_ROW), move
 
 
 def layer_over_move(n: int, n_batch: int, dims: list[int], repeats: int) -> list[dict]:
@@ -70,7 +76,7 @@ def layer_over_move(n: int, n_batch: int, dims: list[int], repeats: int) -> list
     rows = []
     for d in dims:
         _, run, move = layer_and_move(n, n_batch, d)
-        layer_s, move_s = seconds(run, move, repeats=repeats)
+        layer_s, move_s = (s / IN_A_ROW for s in seconds(run, move, repeats=repeats))
         row = {"N": n, "N_f": n_batch, "d": d, "layer_s": layer_s, "move_s": move_s}
         rows.append({**row, "layer_over_move": layer_s / move_s})
         table.row(*rows[-1].values())
@@ -116,7 +122,12 @@ def thread_scaling(n: int, n_batch: int, d: int, repeats: int) -> list[dict]:
     )
     rows = []
     for count, layer_s, move_s in zip(counts, layers, moves, strict=True):
-        row = {"d": d, "threads": count, "layer_s": layer_s, "move_s": move_s}
+        row = {
+            "d": d,
+            "threads": count,
+            "layer_s": layer_s / IN_A_ROW,
+            "move_s": move_s / IN_A_ROW,
+        }
         speed_up = {"layer_speed_up": layers[0] / layer_s, "move_speed_up": moves[0] / move_s}
         rows.append({**row, **speed_up})
         table.row(*rows[-1].values())
@@ -133,8 +144,8 @@ def left_behind(n: int, n_batch: int, d: int, side: int, repeats: int) -> list[d
     before: dict[str, Callable[[], object]] = {
         "a rest": lambda: None,
         "a copy of the points": lambda: np.copyto(copy, X),
-        "a move": move,
-        "a layer": run,
+        "moves": move,
+        "layers of a flow": run,
     }
     times: dict[str, list[float]] = {name: [] for name in before}
     for _ in range(repeats + 1):
