@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kflow import _core
-from kflow._threads import get_num_threads, single_threaded_blas
+from kflow._threads import get_num_threads
 
 __all__ = ["build_config"]
 
@@ -21,12 +21,9 @@ def build_config() -> dict[str, Any]:
     -------
     dict
         version, compiler, simd_level (in use), simd_levels (available), parallel ("openmp" or
-        "serial"), n_threads (default), blas ("scipy" or "own"), python, numpy, platform, and the
-        environment variables that were read: KFLOW_NUM_THREADS, KFLOW_SIMD_LEVEL, KFLOW_BLAS and
-        OMP_NUM_THREADS.
+        "serial"), n_threads (default), python, numpy, platform, and the environment variables that
+        were read: KFLOW_NUM_THREADS, KFLOW_SIMD_LEVEL and OMP_NUM_THREADS.
     """
-    with single_threaded_blas:
-        blas = "scipy" if _core.has_blas() else "own"
     return {
         "version": _core.__version__,
         "compiler": _core.compiler,
@@ -34,13 +31,12 @@ def build_config() -> dict[str, Any]:
         "simd_levels": _core.simd_levels(),
         "parallel": _core.parallel_backend(),
         "n_threads": get_num_threads(),
-        "blas": blas,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
         "environment": {
             name: os.environ[name]
-            for name in ("KFLOW_NUM_THREADS", "KFLOW_SIMD_LEVEL", "KFLOW_BLAS", "OMP_NUM_THREADS")
+            for name in ("KFLOW_NUM_THREADS", "KFLOW_SIMD_LEVEL", "OMP_NUM_THREADS")
             if name in os.environ
         },
     }

@@ -1,8 +1,9 @@
-"""How many threads the engine uses, and its peace with the threads of BLAS.
+"""How many threads the engine uses, and NumPy's and SciPy's algebra on one thread.
 
-The engine calls SciPy's BLAS from each thread of its own team, so BLAS must run on one thread while
-a call is under way. That setting belongs to the whole process: it is taken when the first concurrent
-call enters and given back when the last one leaves.
+The engine calls no BLAS. Where NumPy or SciPy compute something that a flow or a model is made of,
+BLAS runs on one thread, because its results depend on how many it has. That setting belongs to the
+whole process: it is taken when the first concurrent caller enters and given back when the last one
+leaves.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from kflow import _core
 
 __all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
 
-# SciPy's wheels build OpenBLAS for 64 callers at a time.
-_MAX_THREADS = 64
+# More than any machine makes use of. Every thread takes memory of its own, and libgomp ends the
+# process where it cannot start one: a slip must not.
+_MAX_THREADS = 512
 
 _default: int | None = None
 
@@ -73,7 +75,7 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        At least 1 (more than 64 counts as 64). None returns to the default of `get_num_threads`.
+        At least 1 (more than 512 counts as 512). None returns to the default of `get_num_threads`.
 
     Raises
     ------
@@ -124,33 +126,23 @@ def _setter(library: Any) -> Callable[[int], Any]:
 
 
 class _SingleThreadedBlas:
-    """Context manager: the engine may call BLAS inside. Re-entrant and thread-safe."""
+    """Context manager: BLAS computes on one thread inside. Re-entrant and thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._libraries: list[Any] | None = None
-        self._setters: list[Callable[[int], Any]] = []
-        self._saved: list[int] = []
         self._depth = 0
-
-    def _load(self) -> list[Any]:
-        """Give SciPy's BLAS to the core, once, and find the libraries to limit."""
-        from threadpoolctl import ThreadpoolController
-
-        if os.environ.get("KFLOW_BLAS", "").lower() != "none":
-            from scipy.linalg import cython_blas, cython_lapack
-
-            _core.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
-        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+        # Of each library, by its path: what sets its threads, and how many they were.
+        self._saved: dict[str, tuple[Callable[[int], Any], int]] = {}
 
     def __enter__(self) -> None:
+        from threadpoolctl import ThreadpoolController
+
         with self._lock:
-            if self._libraries is None:
-                self._libraries = self._load()
-                self._setters = [_setter(library) for library in self._libraries]
-            if self._depth == 0:
-                self._saved = [library.get_num_threads() for library in self._libraries]
-                for set_num_threads in self._setters:
+            # They are looked for each time: SciPy brings one of its own whenever it is imported.
+            for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+                if library.filepath not in self._saved:
+                    set_num_threads = _setter(library)
+                    self._saved[library.filepath] = set_num_threads, library.get_num_threads()
                     set_num_threads(1)
             self._depth += 1
 
@@ -166,20 +158,20 @@ class _SingleThreadedBlas:
                 self._restore()
 
     def _restore(self) -> None:
-        for set_num_threads, n_threads in zip(self._setters, self._saved, strict=True):
+        for set_num_threads, n_threads in self._saved.values():
             set_num_threads(n_threads)
+        self._saved.clear()
 
 
 single_threaded_blas = _SingleThreadedBlas()
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock or been inside a call.
+    # Another thread of the parent may have held the lock or been inside.
     blas = single_threaded_blas
     blas._lock = threading.Lock()
-    if blas._depth > 0:
-        blas._depth = 0
-        blas._restore()
+    blas._depth = 0
+    blas._restore()
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._interrupt import DeferredInterrupt
-from kflow._threads import resolve_n_threads, single_threaded_blas
+from kflow._threads import resolve_n_threads
 from kflow._validation import (
     FloatArray,
     as_cap,
@@ -503,27 +503,26 @@ class KernelFlow:
             rank = self.rank_
             z = np.empty((self.batch_size, rank + self._n_fixed), self.dtype)
             c = np.empty((self.batch_size, rank), self.dtype)
-            with single_threaded_blas:
-                rho, step, ratio = _core.flow_layer(
-                    self._moving_sets(),
-                    self._pending,
-                    self._settled,
-                    layer,
-                    self._targets,
-                    self._labels,
-                    batch,
-                    halves,
-                    n_coarse,
-                    self.kernel_._to_core(),
-                    nugget,
-                    rule,
-                    size,
-                    cap,
-                    z,
-                    c,
-                    self._workspace,
-                    n_threads,
-                )
+            rho, step, ratio = _core.flow_layer(
+                self._moving_sets(),
+                self._pending,
+                self._settled,
+                layer,
+                self._targets,
+                self._labels,
+                batch,
+                halves,
+                n_coarse,
+                self.kernel_._to_core(),
+                nugget,
+                rule,
+                size,
+                cap,
+                z,
+                c,
+                self._workspace,
+                n_threads,
+            )
             self._store.put(layer, z, c * c.dtype.type(step))
         except BaseException as error:
             # The layer did not happen: its batch is drawn again.
@@ -686,11 +685,10 @@ class KernelFlow:
         points = _Carried({"": first}, {"": first[:, :0]})
         core = self.kernel_._to_core()
         threads = resolve_n_threads(self.n_threads)
-        with single_threaded_blas:
-            for number, (z, c) in enumerate(islice(self._store, n_layers)):
-                if number in rotations:
-                    points = points.rotated(rotations[number])
-                _core.replay_layer(points.sets[""], z, c, core, threads)
+        for number, (z, c) in enumerate(islice(self._store, n_layers)):
+            if number in rotations:
+                points = points.rotated(rotations[number])
+            _core.replay_layer(points.sets[""], z, c, core, threads)
         if n_layers in rotations:  # the next layer was tried, without success
             points = points.rotated(rotations[n_layers])
         if reduced or subspace is None:

@@ -164,8 +164,7 @@ class Interpolant:
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
         out = np.empty((len(x), self.coefficients.shape[1]), dtype)
         threads = resolve_n_threads(self._n_threads)
-        with single_threaded_blas:
-            _core.apply(
-                x, self.centres, self.coefficients, self.kernel._to_core(), 1.0, None, out, threads
-            )
+        _core.apply(
+            x, self.centres, self.coefficients, self.kernel._to_core(), 1.0, None, out, threads
+        )
         return out

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
-from kflow._threads import resolve_n_threads, single_threaded_blas
+from kflow._threads import resolve_n_threads
 from kflow._validation import (
     FloatArray,
     as_matrix,
@@ -116,8 +116,7 @@ def gram(
     result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
     if np.may_share_memory(result, x) or np.may_share_memory(result, z):
         raise ValueError("out must not overlap X or Z: pass a separate array")
-    with single_threaded_blas:
-        _core.gram(x, z, core, result, threads)
+    _core.gram(x, z, core, result, threads)
     return result
 
 
@@ -156,8 +155,7 @@ def _rho(
     gradient = np.empty_like(x) if want_gradient else None
     threads = resolve_n_threads(n_threads)
     try:
-        with single_threaded_blas:
-            loss = _core.rho(x, y, order, n_coarse, core, value, gradient, threads)
+        loss = _core.rho(x, y, order, n_coarse, core, value, gradient, threads)
     except _core.NotPositiveDefinite as error:
         raise singular_kernel_error(error, value, order) from None
     return loss, gradient
@@ -315,6 +313,5 @@ def move(
     same = result.ctypes.data == x.ctypes.data
     if not same and np.may_share_memory(result, x):
         raise ValueError("out overlaps X without being X: pass out=X or a separate array")
-    with single_threaded_blas:
-        _core.apply(x, z, c, core, factor, x, result, threads)
+    _core.apply(x, z, c, core, factor, x, result, threads)
     return result

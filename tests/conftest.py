@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from kflow import _core, kernels
-from kflow._threads import single_threaded_blas
 
-_SETTINGS = ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS", "KFLOW_SIMD_LEVEL", "KFLOW_BLAS")
+_SETTINGS = ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS", "KFLOW_SIMD_LEVEL")
 
 ALL_KERNELS = [
     kernels.Gaussian(1.3),
@@ -48,34 +48,24 @@ def simd_level() -> Iterator[Callable[[str], None]]:
     _core.set_simd_level(before)
 
 
-@pytest.fixture
-def without_blas() -> Iterator[None]:
-    """Make the core use its own routines for one test."""
-    with single_threaded_blas:  # or the next call would install BLAS again
-        had_blas = _core.has_blas()
-    _core.remove_blas()
-    yield
-    if had_blas:
-        from scipy.linalg import cython_blas, cython_lapack
-
-        assert _core.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
-
-
-@pytest.fixture(
-    params=[(level, blas) for level in _core.simd_levels() for blas in ("scipy", "own")],
-    ids=lambda pair: "-".join(pair),
-)
+@pytest.fixture(params=_core.simd_levels())
 def engine(request: pytest.FixtureRequest, simd_level: Callable[[str], None]) -> str:
-    """Run the test at every SIMD level, with SciPy's BLAS and without."""
-    level, blas = request.param
-    simd_level(level)
-    if blas == "own":
-        request.getfixturevalue("without_blas")
-    else:
-        with single_threaded_blas:
-            if not _core.has_blas():
-                pytest.skip("SciPy's BLAS is not in use")
-    return f"{level}-{blas}"
+    """Run the test at every SIMD level."""
+    simd_level(request.param)
+    return request.param
+
+
+def _blas_threads() -> list[int]:
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [library.get_num_threads() for library in libraries]
+
+
+@pytest.fixture
+def blas_threads() -> Callable[[], list[int]]:
+    """How many threads each BLAS library has now."""
+    if not _blas_threads():
+        pytest.skip("no BLAS whose threads can be counted")
+    return _blas_threads
 
 
 @pytest.fixture

@@ -56,10 +56,9 @@ def test_import_reads_nothing_but_itself(run_python):
 
 
 def test_work_leaves_the_process_as_it_was(run_python):
-    # SciPy is imported first: the filters and libraries that it adds are its own.
     run_python(
         STATE
-        + "import scipy.linalg, kflow\nbefore = state()\n"
+        + "import kflow\nbefore = state()\n"
         + WORK
         + "after = state()\nassert after == before, (after, before)"
     )
@@ -124,13 +123,10 @@ def test_set_simd_level(simd_level):
     simd_level(before)
 
 
-def test_without_scipys_blas(run_python):
-    done = run_python(
-        "import sys, numpy as np, kflow\n" + WORK + "\nprint(kflow.build_config()['blas'])\n"
-        "assert 'scipy.linalg' not in sys.modules",
-        KFLOW_BLAS="none",
+def test_work_needs_no_scipy(run_python):
+    run_python(
+        "import sys, numpy as np, kflow\n" + WORK + "\nassert 'scipy' not in sys.modules",
     )
-    assert done.stdout.strip() == "own"
 
 
 def test_build_config(monkeypatch):
@@ -140,6 +136,5 @@ def test_build_config(monkeypatch):
     assert config["simd_level"] in config["simd_levels"]
     assert config["parallel"] in ("openmp", "serial")
     assert config["n_threads"] == 2
-    assert config["blas"] in ("scipy", "own")
     assert config["environment"]["KFLOW_NUM_THREADS"] == "2"
     json.dumps(config)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import kflow
 from kflow import kernels
@@ -26,6 +27,17 @@ def test_against_the_reference(d, q, kernel, dtype, rng):
     # 1e-6: what rounding points and coefficients to float32 costs.
     tolerance = 1e-6 if dtype == np.float32 else 1e-13
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.usefixtures("blas_threads")
+def test_does_not_depend_on_the_threads_of_blas(rng):
+    Z, Y = rng.normal(size=(700, 9)), rng.normal(size=(700, 10))
+
+    def coefficients(n_threads):
+        with threadpool_limits(n_threads, user_api="blas"):
+            return Interpolant(Z, Y, kernel=KERNEL, nugget=1e-2).coefficients
+
+    np.testing.assert_array_equal(coefficients(1), coefficients(2))
 
 
 def test_interpolates_without_a_nugget(rng):

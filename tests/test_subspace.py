@@ -4,9 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_limits
 
-from kflow import _core
 from kflow import testing as reference
 from kflow.preprocessing import Preprocessing
 from kflow.subspace import Rotation, Subspace, check_orthonormal, check_rank, mean_squared_distance
@@ -194,19 +193,36 @@ def test_no_copy_of_the_data(rng, scaling):
     assert peak < X.nbytes / 2
 
 
-def test_blas_runs_on_one_thread(X, monkeypatch):
-    if not _core.has_blas():
-        pytest.skip("SciPy's BLAS is not in use")
+def test_blas_runs_on_one_thread(X, blas_threads, monkeypatch):
     seen = []
     eigh = np.linalg.eigh
 
     def spy(matrix):
-        seen.extend(lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas")
+        seen.extend(blas_threads())
         return eigh(matrix)
 
     monkeypatch.setattr(np.linalg, "eigh", spy)
-    Subspace.fit(X, 2)
+    with threadpool_limits(2, user_api="blas"):
+        Subspace.fit(X, 2)
     assert set(seen) == {1}
+
+
+@pytest.mark.usefixtures("blas_threads")
+@pytest.mark.parametrize("n", [100, 1500])
+def test_nothing_depends_on_the_threads_of_blas(n, rng):
+    X = rng.normal(size=(n, 300))
+
+    def results(n_threads):
+        with threadpool_limits(n_threads, user_api="blas"):
+            subspace = Subspace.fit(X, 80)
+            points = subspace.reduce(X)
+            rotation = Rotation.shrinking(points, 1, 0.5)
+            moving, frozen = rotation(points)
+            old = rotation.undone(moving[:, :-1], frozen)
+            return subspace.basis, points, moving, frozen, old, subspace.restore(old, X)
+
+    for one, two in zip(results(1), results(2), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 # ---- what is refused --------------------------------------------------------------------------

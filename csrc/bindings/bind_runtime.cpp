@@ -3,8 +3,6 @@
 
 #include <memory>
 
-#include "bindings/blas_capi.hpp"
-#include "kflow/blas.hpp"
 #include "kflow/runtime.hpp"
 
 namespace py = pybind11;
@@ -36,9 +34,6 @@ void bind_runtime(py::module_& m) {
         .def(py::init<>())
         .def("__enter__", [](Lease& self) { self.lease = std::make_unique<TeamLease>(); })
         .def("__exit__", [](Lease& self, const py::args&) { self.lease.reset(); });
-    m.def("install_blas", &install_blas, py::arg("blas_capi"), py::arg("lapack_capi"));
-    m.def("remove_blas", [] { set_blas(BlasTable{}); });
-    m.def("has_blas", [] { return blas().complete(); });
 }
 
 }  // namespace kflow::python
