@@ -38,7 +38,6 @@ from measuring import (
 
 import kflow
 
-
 # Layers, or moves, that are timed together.
 IN_A_ROW = 5
 

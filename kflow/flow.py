@@ -353,7 +353,9 @@ class KernelFlow:
             For arguments of the wrong kind, shape or dtype, naming them.
         """
         self._start(X, Y, follow)
-        return self.run(self.n_layers)
+        self.run(self.n_layers)
+        self._workspace = _core.Batch()  # what comes after a fit may need the room
+        return self
 
     def _start(
         self,
@@ -685,10 +687,11 @@ class KernelFlow:
         points = _Carried({"": first}, {"": first[:, :0]})
         core = self.kernel_._to_core()
         threads = resolve_n_threads(self.n_threads)
-        for number, (z, c) in enumerate(islice(self._store, n_layers)):
-            if number in rotations:
-                points = points.rotated(rotations[number])
-            _core.replay_layer(points.sets[""], z, c, core, threads)
+        with _core.TeamLease():
+            for number, (z, c) in enumerate(islice(self._store, n_layers)):
+                if number in rotations:
+                    points = points.rotated(rotations[number])
+                _core.replay_layer(points.sets[""], z, c, core, threads)
         if n_layers in rotations:  # the next layer was tried, without success
             points = points.rotated(rotations[n_layers])
         if reduced or subspace is None:

@@ -5,33 +5,51 @@ Chosen on a part of the training images that was held out.
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from kflow.kernels import RationalQuadratic
 
 __all__ = ["PRESETS"]
 
-
-def _images(switch: int, n_layers: int, **parameters: Any) -> dict[str, Any]:
-    """Return the two phases of a flow of images.
-
-    A small nugget learns the detail; after the switch a large one collapses the classes, so that
-    one interpolation point for each class does as well as thousands.
-    """
-    return {
-        "n_layers": n_layers,
-        "nugget": {0: 0.01, switch: 1.0},
-        "step": {0: "relative", switch: "rms"},
-        "step_size": {0: 0.1, switch: 0.02},
-        "n_halves": 2,
-        "interpolation_nugget": 0.01,
-        "batch_size": 600,
-        "scaling": "unit",
-        **parameters,
-    }
-
+# The first phase of each flow learns the detail with a small nugget; the second collapses the classes
+# with a large one, so that one interpolation point for each class does as well as thousands.
+_IMAGES: dict[str, Any] = {"n_halves": 2, "scaling": "unit"}
+_SETS_OF_60000: dict[str, Any] = {
+    **_IMAGES,
+    "rank": 150,
+    "shrink_every": 20,
+    "shrink_tolerance": 1e-3,
+    "batch_size": 1200,
+    "step": "rms",
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # A batch of most of the training points would learn them by heart.
-    "digits": _images(switch=200, n_layers=400, batch_size=200),
-    "mnist": _images(switch=800, n_layers=1000, rank=150),
-    "fashion-mnist": _images(switch=1200, n_layers=1600, rank=150, nugget={0: 0.03, 1200: 1.0}),
+    "digits": {
+        **_IMAGES,
+        "batch_size": 200,  # most of the training points would be learnt by heart
+        "n_layers": 400,
+        "nugget": {0: 0.01, 200: 1.0},
+        "step": {0: "relative", 200: "rms"},
+        "step_size": {0: 0.1, 200: 0.02},
+        "interpolation_nugget": 0.01,
+    },
+    "mnist": {
+        **_SETS_OF_60000,
+        "n_layers": 360,
+        "nugget": {0: 0.01, 300: 4.0},
+        "gradient_cap": {0: 2.0, 300: math.inf},
+        "step_size": {0: 0.02, 340: 0.01},
+        "interpolation_nugget": 0.01,
+    },
+    "fashion-mnist": {
+        **_SETS_OF_60000,
+        # Heavy tails: (1 + 3 r^2 / msd)^-1, msd the mean squared distance of the images.
+        "kernel": RationalQuadratic(length_scale=0.37, alpha=1.0),
+        "n_layers": 600,
+        "nugget": {0: 0.25, 220: 2.0},
+        "gradient_cap": {0: 1.0, 220: math.inf},
+        "step_size": {0: 0.02, 580: 0.01},
+        "interpolation_nugget": 1.0,
+    },
 }

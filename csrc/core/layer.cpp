@@ -187,8 +187,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     const Index tile_rows = op.tile_rows(n_points);
     const std::vector<Tile<T>> tiles = cut(sets, tile_rows);
     const Index scratch_size = op.scratch(tile_rows);
-    detail::AlignedVector<T> scratch(
-        static_cast<std::size_t>(scratch_size * std::max(n_threads, 1)));
+    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     std::vector<Extent> extents(tiles.size());
     const double work = static_cast<double>(n_points * n_batch) *
                         (static_cast<double>(d + q) + detail::kProfileWork);
@@ -196,10 +195,12 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     detail::parallel_for(static_cast<Index>(tiles.size()), team, [&](Index t, int worker) {
         const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
         const MovingPoints<T>& set = *tile.set;
+        detail::AlignedVector<T>& mine = scratch[static_cast<std::size_t>(worker)];
+        mine.resize(static_cast<std::size_t>(scratch_size));
         settle_rows(set, tile.first, tile.rows, pending);
         op.apply({set.points.row(tile.first), tile.rows, d, set.points.stride},
                  {set.displacement.row(tile.first), tile.rows, q, set.displacement.stride},
-                 scratch.data() + worker * scratch_size);
+                 mine.data());
         if (tile.measured) {
             const auto dot = detail::simd().get<T>().dot;
             for (Index i = tile.first; i < tile.first + tile.rows; ++i) {
