@@ -107,6 +107,15 @@ def test_scaling_and_pictures(run_benchmark, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_tuning(run_benchmark):
+    options = (
+        '--dataset digits --layers 3 --every 2 --set {"batch_size":50,"gradient_cap":Infinity}'
+    )
+    _, report = run_benchmark("tuning", options)
+    assert {row["layers"] for row in report["rows"]} == {2, 3}
+    assert all(0 <= row["average"] <= row["max"] <= 1 for row in report["rows"])
+
+
 def test_accuracy(run_benchmark):
     _, report = run_benchmark("accuracy", "--dataset digits --layers 2")
     (row,) = report["rows"]
