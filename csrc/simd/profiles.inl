@@ -75,13 +75,14 @@ struct Matern52Profile {
     [[gnu::always_inline]] V value(const V& r2) const {
         const V h2 = at_most(T(1e8), r2 * rate);
         const V h = sqrt(h2);
-        return (h2 * T(1.0 / 3.0) + h + T(1)) * exp_nonpositive(-h);
+        return (multiply_add(h2, T(1.0 / 3.0), h) + T(1)) * exp_nonpositive(-h);
     }
     [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> h2 = at_most(T(1e8), r2 * rate);
         const Vec<T> h = sqrt(h2);
         const Vec<T> e = exp_nonpositive(-h);
-        return {(h2 * T(1.0 / 3.0) + h + T(1)) * e, (h + T(1)) * e * (T(-1.0 / 6.0) * rate)};
+        return {(multiply_add(h2, T(1.0 / 3.0), h) + T(1)) * e,
+                (h + T(1)) * e * (T(-1.0 / 6.0) * rate)};
     }
 };
 
@@ -120,7 +121,7 @@ struct InverseMultiquadricProfile {
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
-        return T(1) / sqrt(r2 * rate + T(1));
+        return T(1) / sqrt(multiply_add(r2, rate, T(1)));
     }
     [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
         const Vec<T> base = r2 * rate + T(1);

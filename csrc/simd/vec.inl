@@ -246,6 +246,29 @@ KFLOW_INLINE Wide<T, N> sqrt(const Wide<T, N>& a) {
     return map(a, [](Vec<T> x) { return sqrt(x); });
 }
 
+// a b + c, register by register in one expression, so that one and several registers are rounded
+// alike; b and c may be numbers.
+template <class V, class B, class C>
+KFLOW_INLINE V multiply_add(const V& a, const B& b, const C& c) {
+    return a * b + c;
+}
+template <class T>
+KFLOW_INLINE T part(T number, int) {
+    return number;
+}
+template <class T, int N>
+KFLOW_INLINE Vec<T> part(const Wide<T, N>& a, int i) {
+    return a.v[i];
+}
+template <class T, int N, class B, class C>
+KFLOW_INLINE Wide<T, N> multiply_add(const Wide<T, N>& a, const B& b, const C& c) {
+    Wide<T, N> out;
+    for (int i = 0; i < N; ++i) {
+        out.v[i] = a.v[i] * part(b, i) + part(c, i);
+    }
+    return out;
+}
+
 // Lane by lane the smaller, and the larger; NaN if x is NaN.
 template <class T>
 KFLOW_INLINE Vec<T> at_most(T limit, Vec<T> x) {
