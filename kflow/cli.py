@@ -5,6 +5,7 @@ Exit status: 0; 1 with one line ``Error: ...``; 2 for a malformed command line; 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import math
@@ -255,6 +256,7 @@ def fit(
     from kflow.evaluation import ErrorCurve
     from kflow.presets import PRESETS
 
+    _return_freed_memory()
     note = _silent if quiet else _note
     if data is None:
         points = load_dataset(dataset or "digits", data_dir)
@@ -465,6 +467,17 @@ def _output_bytes(estimator: Estimator, points: Dataset) -> int:
     pictures = 2**20
     n_bytes: int = (2 * layers + others) * itemsize + matrices + pictures
     return n_bytes
+
+
+def _return_freed_memory() -> None:
+    """Have glibc return every freed block of a megabyte or more to the system.
+
+    Left alone it raises that limit to the size of the largest block freed so far, and arrays that come
+    and go by the layer fill the process with holes. A library must not change this, a command may.
+    """
+    m_mmap_threshold = -3  # malloc.h
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 2**20)
 
 
 def _check_output(folder: Path, n_bytes: int) -> None:
