@@ -125,8 +125,7 @@ def test_against_the_reference(step, n_halves, d, dtype, rng):
     )
     for (z, c), (z_expected, c_expected) in zip(flow._store, expected.layers, strict=True):
         np.testing.assert_allclose(z, z_expected, rtol=0, atol=tolerance)
-        largest = max(1.0, np.abs(c_expected).max())
-        np.testing.assert_allclose(c, c_expected, rtol=0, atol=2 * tolerance * largest)
+        np.testing.assert_allclose(c, c_expected, rtol=0, atol=20 * tolerance)
     # It went somewhere.
     assert np.abs(flow.points_ - X).max() > 1e-2
 
@@ -533,7 +532,7 @@ def test_the_flow_in_the_span_of_the_data_is_the_same_flow(shape, step, dtype, r
     basis = flow._subspace.basis
     outside = test - test @ basis @ basis.T
     np.testing.assert_allclose(
-        flow.follow_["test"] + outside, flow.transform(test), rtol=0, atol=1e-4
+        flow.follow_["test"] + outside, flow.transform(test), rtol=0, atol=2e-5
     )
 
 

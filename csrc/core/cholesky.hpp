@@ -13,8 +13,6 @@ class Cholesky {
     /// n rows and columns, all zero.
     void resize(Index n);
 
-    Index size() const { return n_; }
-
     /// Columns [p panel, (p + 1) panel) of A.
     double* panel(Index p);
 

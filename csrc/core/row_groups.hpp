@@ -19,8 +19,6 @@ class RowGroups {
     void set_transposed(MatrixView<const T> at);
 
     const T* data() const { return data_.data(); }
-    Index rows() const { return rows_; }
-    Index inner() const { return inner_; }
 
     /// out[p] (rows, panel) = a panels[p] (inner, panel)
     void multiply(const T* panels, Index n_panels, T* out) const {

@@ -267,15 +267,25 @@ void fused_panels(const Profile& profile, const T* centres, Index m, const T* pa
                 }
             }
         };
-        Index j = 0;
-        for (; j + 3 <= m; j += 3) {
-            add(std::integral_constant<int, 3>(), centres + 2 * D * j);
-        }
-        for (; j < m; ++j) {
-            add(std::integral_constant<int, 1>(), centres + 2 * D * j);
+        // Sums of sums, whose rounding errors grow with the terms of one only.
+        constexpr Index kTerms = 12;
+        Wide<T, 2> totals[D] = {};
+        for (Index first = 0; first < m; first += kTerms) {
+            const Index last = smaller(first + kTerms, m);
+            Index j = first;
+            for (; j + 3 <= last; j += 3) {
+                add(std::integral_constant<int, 3>(), centres + 2 * D * j);
+            }
+            for (; j < last; ++j) {
+                add(std::integral_constant<int, 1>(), centres + 2 * D * j);
+            }
+            for (int q = 0; q < D; ++q) {
+                totals[q] = totals[q] + sums[q];
+                sums[q] = {};
+            }
         }
         for (int q = 0; q < D; ++q) {
-            store_wide(out + (p * D + q) * kPanel<T>, sums[q]);
+            store_wide(out + (p * D + q) * kPanel<T>, totals[q]);
         }
     }
 }
