@@ -26,7 +26,7 @@ import click
 from kflow import __version__
 from kflow.datasets import DATASETS
 from kflow.errors import DivergenceError, SingularKernelError, StorageError
-from kflow.kernels import _KERNELS
+from kflow.kernels.radial import RADIAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -181,7 +181,7 @@ def main() -> None:
 @click.option("--shrink-every", type=int, help="Drop idle directions every so many layers.")
 @click.option("--shrink-tolerance", type=float, help="Change of mean squared distance so allowed.")
 @click.option("--scaling", type=click.Choice(["standard", "unit", "none"]), help="Of the data.")
-@click.option("--kernel", type=click.Choice(list(_KERNELS)), help="K_1.  [default: gaussian]")
+@click.option("--kernel", type=click.Choice(list(RADIAL)), help="K_1.  [default: gaussian]")
 @click.option("--length-scale", type=float, help="Of the kernel, in units of the scaled data.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Precision of the points.")
 @click.option(

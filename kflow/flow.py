@@ -28,7 +28,7 @@ from kflow._validation import (
     float_dtype,
 )
 from kflow.errors import DivergenceError, ModelFileError
-from kflow.kernels import Gaussian, Kernel, check_kernel, from_dict
+from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
@@ -149,7 +149,7 @@ class KernelFlow:
 
     Parameters
     ----------
-    kernel : kflow.kernels.Kernel or None
+    kernel : kflow.kernels.Radial or None
         K_1. None: a Gaussian exp(-1.5 r^2 / msd), msd the mean squared distance of the data.
     n_layers : int
         Layers that `fit` runs; `run` adds more.
@@ -229,7 +229,7 @@ class KernelFlow:
         over that between classes, before the layer; NaN where the targets are not classes.
     n_layers_ : int
         Layers run so far.
-    kernel_ : kflow.kernels.Kernel
+    kernel_ : kflow.kernels.Radial
         K_1.
     n_features_in_ : int
         d.
@@ -258,7 +258,7 @@ class KernelFlow:
 
     def __init__(
         self,
-        kernel: Kernel | None = None,
+        kernel: Radial | None = None,
         *,
         n_layers: int,
         batch_size: int = 600,
@@ -278,7 +278,7 @@ class KernelFlow:
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
     ) -> None:
-        self.kernel = None if kernel is None else check_kernel(kernel)
+        self.kernel = None if kernel is None else check_isotropic(kernel)
         self.n_layers = as_count(n_layers, "n_layers", 0)
         self.batch_size = as_count(batch_size, "batch_size", 4)
         self.coarse_fraction = as_positive(coarse_fraction, "coarse_fraction")
@@ -411,7 +411,7 @@ class KernelFlow:
 
     def _begin(
         self,
-        kernel: Kernel,
+        kernel: Radial,
         subspace: Subspace | None,
         n_features: int,
         points: _Carried,
@@ -766,7 +766,7 @@ class KernelFlow:
                 name: _MissingSchedule(name) if settings[name] is None else settings[name]
                 for name in SCHEDULES
             }
-            kernel = from_dict(settings["kernel"])
+            kernel = check_isotropic(from_dict(settings["kernel"]))
             flow = cls(
                 kernel,
                 n_layers=settings["n_layers"],

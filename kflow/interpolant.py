@@ -11,7 +11,7 @@ from kflow import _core
 from kflow._threads import resolve_n_threads, single_threaded_blas
 from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
 from kflow.errors import SingularKernelError
-from kflow.kernels import Kernel, check_kernel
+from kflow.kernels import Kernel, check_kernel, is_isotropic
 from kflow.operations import gram
 
 __all__ = ["Interpolant", "balanced_subset"]
@@ -116,7 +116,8 @@ class Interpolant:
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         matrix = gram(self.centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
-        np.fill_diagonal(matrix, 1.0 + self.nugget)
+        largest = float(matrix.diagonal().max()) + self.nugget
+        matrix.flat[:: len(matrix) + 1] += self.nugget
         try:
             # On one thread the result is the same on every machine, and BLAS's own threads do not
             # fight with those of the engine that have just finished.
@@ -124,7 +125,7 @@ class Interpolant:
                 # The transpose is the same matrix in LAPACK's order: it is factored in place.
                 factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
                 # Pivots this small are rounding errors: no digit of the solution would be right.
-                noise = len(values) * np.finfo(np.float64).eps * (1.0 + self.nugget)
+                noise = len(values) * np.finfo(np.float64).eps * largest
                 if np.diagonal(factor[0]).min() ** 2 <= noise:
                     raise np.linalg.LinAlgError
                 coefficients = cho_solve(factor, values, check_finite=False)
@@ -162,6 +163,8 @@ class Interpolant:
         """Return u(X), shape (n, q), in the dtype of Z."""
         dtype = self.centres.dtype
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        if not is_isotropic(self.kernel):
+            return self.kernel.apply(x, self.centres, self.coefficients, n_threads=self._n_threads)
         out = np.empty((len(x), self.coefficients.shape[1]), dtype)
         threads = resolve_n_threads(self._n_threads)
         _core.apply(

@@ -16,7 +16,8 @@ from kflow._validation import (
     common_dtype,
 )
 from kflow.errors import SingularKernelError
-from kflow.kernels import Kernel, check_kernel
+from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
+from kflow.kernels.program import evaluate
 
 __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_error"]
 
@@ -107,7 +108,7 @@ def gram(
     array([[1.    , 0.6065],
            [0.6065, 1.    ]])
     """
-    core = check_kernel(kernel)._to_core()
+    check_kernel(kernel)
     threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z)
     x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
@@ -116,7 +117,11 @@ def gram(
     result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
     if np.may_share_memory(result, x) or np.may_share_memory(result, z):
         raise ValueError("out must not overlap X or Z: pass a separate array")
-    _core.gram(x, z, core, result, threads)
+    if is_isotropic(kernel):
+        kernel._check_dimension(x.shape[1])
+        _core.gram(x, z, kernel._to_core(), result, threads)
+    else:
+        evaluate(kernel, x, z, result, threads)
     return result
 
 
@@ -147,9 +152,11 @@ def _rho(
     want_gradient: bool,
     n_threads: int | None,
 ) -> tuple[float, FloatArray | None]:
-    core = check_kernel(kernel)._to_core()
+    radial = check_isotropic(kernel)
+    core = radial._to_core()
     value = as_nugget(nugget)
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
+    radial._check_dimension(x.shape[1])
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
     order, n_coarse = _coarse_first(coarse, len(x))
     gradient = np.empty_like(x) if want_gradient else None
@@ -298,10 +305,12 @@ def move(
     -----
     4 n m d flops and n m evaluations of the profile, tile by tile: K(X, Z) never exists as a whole.
     """
-    core = check_kernel(kernel)._to_core()
+    radial = check_isotropic(kernel)
+    core = radial._to_core()
     threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z, C)
     x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
+    radial._check_dimension(x.shape[1])
     z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
     factor = as_number(step, "step")

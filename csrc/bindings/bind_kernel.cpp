@@ -13,7 +13,7 @@
 namespace kflow::python {
 namespace {
 
-Kernel make_kernel(const std::string& family, double length_scale, double alpha) {
+Kernel make_kernel(const std::string& family, double length_scale, double alpha, int degree) {
     static const std::map<std::string, Family> families{
         {"gaussian", Family::gaussian},
         {"laplacian", Family::laplacian},
@@ -21,12 +21,15 @@ Kernel make_kernel(const std::string& family, double length_scale, double alpha)
         {"matern52", Family::matern52},
         {"rational_quadratic", Family::rational_quadratic},
         {"inverse_multiquadric", Family::inverse_multiquadric},
+        {"cauchy", Family::cauchy},
+        {"wendland", Family::wendland},
+        {"polynomial", Family::polynomial},
     };
     const auto found = families.find(family);
     if (found == families.end()) {
         throw std::invalid_argument("family: unknown kernel family '" + family + "'");
     }
-    return {found->second, length_scale, alpha};
+    return {found->second, length_scale, alpha, degree};
 }
 
 template <class T>
@@ -91,7 +94,8 @@ void bind_precision(py::module_& m) {
 
 void bind_kernel(py::module_& m) {
     py::class_<Kernel>(m, "Kernel")
-        .def(py::init(&make_kernel), py::arg("family"), py::arg("length_scale"), py::arg("alpha"));
+        .def(py::init(&make_kernel), py::arg("family"), py::arg("length_scale"),
+             py::arg("alpha") = 1.0, py::arg("degree") = 1);
     bind_precision<float>(m);
     bind_precision<double>(m);
 }

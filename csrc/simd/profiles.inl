@@ -1,6 +1,6 @@
-// The radial profiles k(r^2) of kflow/kernel.hpp and their slopes dk/d(r^2). value() takes one
-// register or several side by side. Arguments where k has long been 0 are held back before infinity
-// would make it NaN.
+// The kernels k(t) of kflow/kernel.hpp and their slopes dk/dt, t = r^2 for the radial ones. value()
+// takes one register or several side by side. Arguments where k has long been 0 are held back
+// before infinity would make it NaN.
 
 namespace {
 
@@ -130,6 +130,72 @@ struct InverseMultiquadricProfile {
     }
 };
 
+template <class T>
+struct CauchyProfile {
+    T rate;  // 1 / l^2
+    explicit CauchyProfile(const Kernel& k)
+        : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        return T(1) / multiply_add(r2, rate, T(1));
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> k = T(1) / (r2 * rate + T(1));
+        return {k, k * k * -rate};
+    }
+};
+
+template <class V>
+KFLOW_INLINE V power(V x, int n) {
+    using T = Element<V>;
+    V result = x * T(0) + T(1);
+    for (; n > 0; n /= 2) {
+        if (n % 2 == 1) {
+            result = result * x;
+        }
+        x = x * x;
+    }
+    return result;
+}
+
+template <class T>
+struct WendlandProfile {
+    T rate;  // 1 / l^2: h^2 = rate r^2
+    int degree;
+    explicit WendlandProfile(const Kernel& k)
+        : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))), degree(k.degree) {}
+    template <class V>
+    [[gnu::always_inline]] V value(const V& r2) const {
+        const V h = at_most(T(1), sqrt(r2 * rate));
+        return power(-h + T(1), degree) * (h * T(degree) + T(1));
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> r2) const {
+        const Vec<T> h = at_most(T(1), sqrt(r2 * rate));
+        const Vec<T> rest = T(1) - h, lower = power(rest, degree - 1);
+        return {lower * rest * (h * T(degree) + T(1)),
+                lower * (T(-0.5) * T(degree) * T(degree + 1) * rate)};
+    }
+};
+
+template <class T>
+struct PolynomialProfile {
+    T rate;  // 1 / l^2
+    T offset;
+    int degree;
+    explicit PolynomialProfile(const Kernel& k)
+        : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))),
+          offset(static_cast<T>(k.alpha)),
+          degree(k.degree) {}
+    template <class V>
+    [[gnu::always_inline]] V value(const V& product) const {
+        return power(multiply_add(product, rate, offset), degree);
+    }
+    [[gnu::always_inline]] ValueAndSlope<T> both(Vec<T> product) const {
+        const Vec<T> base = product * rate + offset, lower = power(base, degree - 1);
+        return {lower * base, lower * (T(degree) * rate)};
+    }
+};
+
 // Calls body(profile) with the kernel's profile, so that the choice is made outside the loops.
 template <class T, class Body>
 KFLOW_INLINE void with_profile(const Kernel& kernel, Body&& body) {
@@ -146,6 +212,12 @@ KFLOW_INLINE void with_profile(const Kernel& kernel, Body&& body) {
             return body(RationalQuadraticProfile<T>(kernel));
         case Family::inverse_multiquadric:
             return body(InverseMultiquadricProfile<T>(kernel));
+        case Family::cauchy:
+            return body(CauchyProfile<T>(kernel));
+        case Family::wendland:
+            return body(WendlandProfile<T>(kernel));
+        case Family::polynomial:
+            return body(PolynomialProfile<T>(kernel));
     }
 }
 
