@@ -6,6 +6,7 @@ namespace kflow::python {
 void bind_runtime(py::module_& m);
 void bind_kernel(py::module_& m);
 void bind_batch(py::module_& m);
+void bind_expression(py::module_& m);
 void bind_layer(py::module_& m);
 }  // namespace kflow::python
 
@@ -14,5 +15,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     kflow::python::bind_runtime(m);
     kflow::python::bind_kernel(m);
     kflow::python::bind_batch(m);
+    kflow::python::bind_expression(m);
     kflow::python::bind_layer(m);
 }

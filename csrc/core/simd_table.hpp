@@ -42,6 +42,9 @@ struct SimdRoutines {
     /// `r2` may be `slope`.
     void (*profile_and_slope)(const Kernel& kernel, const T* r2, T* value, T* slope, Index n);
 
+    /// out[j] = dk/dalpha at r2[j], of the rational quadratic.
+    void (*shape)(const Kernel& kernel, const T* r2, T* out, Index n);
+
     /// Points side by side in one panel, and the most rows in one group (see RowGroups).
     Index panel, group;
 
@@ -78,6 +81,12 @@ struct SimdRoutines {
     /// tile; centres (m, 2 d) holds z_j, then c_j.
     void (*fused)(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
                   Index n_panels, T* out);
+
+    /// out[i] = a x[i] + b y[i]
+    void (*combine)(const T* x, T a, const T* y, T b, T* out, Index n);
+
+    /// out[i] = x[i] y[i]
+    void (*multiply)(const T* x, const T* y, T* out, Index n);
 
     /// out[i] = x[i] + step * g[i]; out may be x.
     void (*add_scaled)(const T* x, const T* g, T step, T* out, Index n);

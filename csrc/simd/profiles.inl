@@ -112,6 +112,15 @@ struct RationalQuadraticProfile {
         const Vec<T> k = exp_nonpositive(log_of_one_plus(x, base) * -alpha);
         return {k, k * slope / base};
     }
+    // dk/dalpha = k (x / (1 + x) - log(1 + x)); by its series where the difference has no digits.
+    [[gnu::always_inline]] Vec<T> shape(Vec<T> r2) const {
+        const Vec<T> x = at_most(T(1e30), r2 * rate);
+        const Vec<T> base = x + T(1);
+        const Vec<T> logarithm = log_of_one_plus(x, base);
+        const Vec<T> series = x * x * (((T(0.8) * x - T(0.75)) * x + T(2.0 / 3.0)) * x - T(0.5));
+        return exp_nonpositive(logarithm * -alpha) *
+               where_less(x, splat(T(1e-3)), series, x / base - logarithm);
+    }
 };
 
 template <class T>

@@ -36,6 +36,18 @@ void profile_and_slope(const Kernel& kernel, const T* r2, T* value, T* slope, In
 }
 
 template <class T>
+void shape(const Kernel& kernel, const T* r2, T* out, Index n) {
+    const RationalQuadraticProfile<T> k(kernel);
+    Index j = 0;
+    for (; j + kLanes<T> <= n; j += kLanes<T>) {
+        store(out + j, k.shape(load(r2 + j)));
+    }
+    if (j < n) {
+        store_part(out + j, k.shape(load_part(r2 + j, n - j)), n - j);
+    }
+}
+
+template <class T>
 void weigh(const T* product, T scale, Index n, T* w, T* sums) {
     Wide<T, 2> sum = {};
     for (Index i = 0; i < n; ++i) {
@@ -46,6 +58,28 @@ void weigh(const T* product, T scale, Index n, T* w, T* sums) {
         store_wide(w + i * kPanel<T>, scaled);
     }
     store_wide(sums, sum);
+}
+
+template <class T>
+void combine(const T* x, T a, const T* y, T b, T* out, Index n) {
+    Index i = 0;
+    for (; i + kLanes<T> <= n; i += kLanes<T>) {
+        store(out + i, a * load(x + i) + b * load(y + i));
+    }
+    if (i < n) {
+        store_part(out + i, a * load_part(x + i, n - i) + b * load_part(y + i, n - i), n - i);
+    }
+}
+
+template <class T>
+void multiply(const T* x, const T* y, T* out, Index n) {
+    Index i = 0;
+    for (; i + kLanes<T> <= n; i += kLanes<T>) {
+        store(out + i, load(x + i) * load(y + i));
+    }
+    if (i < n) {
+        store_part(out + i, load_part(x + i, n - i) * load_part(y + i, n - i), n - i);
+    }
 }
 
 template <class T>
@@ -112,6 +146,7 @@ template <class T>
 constexpr SimdRoutines<T> routines() {
     return {profile<T>,
             profile_and_slope<T>,
+            shape<T>,
             kPanel<T>,
             kGroup,
             pack<T>,
@@ -123,6 +158,8 @@ constexpr SimdRoutines<T> routines() {
             eliminate<T>,
             back_substitute<T>,
             fused<T>,
+            combine<T>,
+            multiply<T>,
             add_scaled<T>,
             centre<T>,
             dot<T>,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from kflow import _core
 from kflow._threads import resolve_n_threads
 from kflow._validation import FloatArray, as_matrix, common_dtype
-from kflow.kernels import _emulated as _core
 from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.features import FeatureMap, Identity
 

@@ -1,0 +1,442 @@
+#include "kflow/expression.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/aligned.hpp"
+#include "core/feature_pair.hpp"
+#include "core/parallel.hpp"
+#include "core/simd_table.hpp"
+
+namespace kflow {
+namespace {
+
+using detail::AlignedVector;
+using detail::FeaturePair;
+using detail::kTileRows;
+
+std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+
+bool reads_distances(const Term& leaf) { return leaf.kernel.family != Family::polynomial; }
+
+// Tiles of an expression's kernel matrix: the rows of a block, and the columns of a panel. A tile
+// of everything that the terms need stays in the caches.
+template <class T>
+class Tiles {
+   public:
+    // What one thread needs, all in tiles.
+    struct Scratch {
+        AlignedVector<T> arguments;  // t of each pair of features
+        AlignedVector<T> values;     // of each term, before its effective factor
+        AlignedVector<T> slopes;     // dk/dt of each leaf, then its weights
+        AlignedVector<T> adjoints;   // of each term that a product needs one of its own for
+        AlignedVector<T> shape, sums;
+    };
+
+    Tiles(const Expression& expression, const Matrices<T>& rows, const Matrices<T>& columns,
+          const Matrices<T>& given, bool given_transposed)
+        : terms_(expression.terms),
+          given_(given),
+          given_transposed_(given_transposed),
+          width_(detail::simd().get<T>().panel),
+          tile_(kTileRows * width_) {
+        for (const Term& term : terms_) {
+            double factor = term.factor;
+            Index pair = -1;
+            if (term.operation == Operation::product) {
+                factor *= factors_[size(term.left)] * factors_[size(term.right)];
+            } else if (term.operation == Operation::leaf) {
+                pair = pair_for(term.source, reads_distances(term), rows, columns);
+            }
+            factors_.push_back(factor);
+            pair_of_.push_back(pair);
+        }
+    }
+
+    Index width() const { return width_; }
+    Index n_terms() const { return Index(terms_.size()); }
+    double factor() const { return factors_.back(); }
+    std::vector<FeaturePair<T>>& pairs() { return pairs_; }
+    Index source_of(Index pair) const { return sources_[size(pair)]; }
+
+    // The values of n_rows rows of a block, before factor(). `slopes`: and of the leaves' slopes.
+    const T* evaluate(Index block, Index p, Index n_rows, bool slopes, Scratch& s) const {
+        const auto& routines = detail::simd().get<T>();
+        const Index n = n_rows * width_;
+        s.arguments.resize(size(Index(pairs_.size()) * tile_));
+        s.values.resize(size(n_terms() * tile_));
+        s.slopes.resize(slopes ? s.values.size() : 0);
+        for (Index k = 0; k < Index(pairs_.size()); ++k) {
+            pairs_[size(k)].tile(block, p, s.arguments.data() + k * tile_);
+        }
+        const auto value = [&](Index i) { return s.values.data() + i * tile_; };
+        for (Index i = 0; i < n_terms(); ++i) {
+            const Term& term = terms_[size(i)];
+            switch (term.operation) {
+                case Operation::leaf: {
+                    const T* t = s.arguments.data() + pair_of_[size(i)] * tile_;
+                    if (slopes) {
+                        routines.profile_and_slope(term.kernel, t, value(i),
+                                                   s.slopes.data() + i * tile_, n);
+                    } else {
+                        std::copy(t, t + n, value(i));
+                        routines.profile(term.kernel, value(i), n);
+                    }
+                    break;
+                }
+                case Operation::constant:
+                    std::fill(value(i), value(i) + n, T(1));
+                    break;
+                case Operation::given:
+                    copy_given(term.source, block, p, n_rows, value(i));
+                    break;
+                case Operation::sum:
+                    routines.combine(value(term.left), T(factors_[size(term.left)]),
+                                     value(term.right), T(factors_[size(term.right)]), value(i), n);
+                    break;
+                case Operation::product:
+                    routines.multiply(value(term.left), value(term.right), value(i), n);
+                    break;
+            }
+        }
+        return value(n_terms() - 1);
+    }
+
+    // After evaluate() with slopes: adds sum g dk over a tile to the derivatives, and to
+    // weights[pair] and sums[pair], where they are not null, g dk/dt and its columns' sums.
+    // given_tiles[source] receives g dk/dgiven.
+    void differentiate(const T* g, Index n_rows, Scratch& s, double* factor, double* length_scale,
+                       double* shape, const std::vector<T*>& weights, const std::vector<T*>& sums,
+                       const std::vector<MatrixView<T>>& given_tiles) const {
+        const auto& routines = detail::simd().get<T>();
+        const Index n = n_rows * width_;
+        s.adjoints.resize(s.values.size());
+        s.sums.resize(size(width_));
+        // dLoss / d(term's value) = scale * adjoint
+        std::vector<const T*> adjoint(terms_.size(), nullptr);
+        std::vector<double> scale(terms_.size(), 1.0);
+        adjoint.back() = g;
+        for (Index i = n_terms() - 1; i >= 0; --i) {
+            const Term& term = terms_[size(i)];
+            const T* a = adjoint[size(i)];
+            const T* value = s.values.data() + i * tile_;
+            const double own = scale[size(i)];
+            factor[i] += own * factors_[size(i)] * static_cast<double>(routines.dot(a, value, n));
+            const double inner = own * term.factor;
+            switch (term.operation) {
+                case Operation::sum:
+                    for (const Index part : {term.left, term.right}) {
+                        adjoint[size(part)] = a;
+                        scale[size(part)] = inner;
+                    }
+                    break;
+                case Operation::product:
+                    for (const auto& [part, other] :
+                         {std::pair(term.left, term.right), std::pair(term.right, term.left)}) {
+                        T* product = s.adjoints.data() + part * tile_;
+                        routines.multiply(a, s.values.data() + other * tile_, product, n);
+                        adjoint[size(part)] = product;
+                        scale[size(part)] = inner * factors_[size(other)];
+                    }
+                    break;
+                case Operation::given: {
+                    const MatrixView<T> out = given_tiles[size(term.source)];
+                    for (Index r = 0; r < n_rows; ++r) {
+                        for (Index lane = 0; lane < out.cols; ++lane) {
+                            out(r, lane) = T(inner) * a[r * width_ + lane];
+                        }
+                    }
+                    break;
+                }
+                case Operation::leaf: {
+                    const Index pair = pair_of_[size(i)];
+                    const T* t = s.arguments.data() + pair * tile_;
+                    if (term.kernel.family == Family::rational_quadratic) {
+                        s.shape.resize(size(tile_));
+                        routines.shape(term.kernel, t, s.shape.data(), n);
+                        shape[i] += inner * static_cast<double>(routines.dot(a, s.shape.data(), n));
+                    }
+                    T* w = s.slopes.data() + i * tile_;
+                    routines.weigh(a, T(inner), n_rows, w, s.sums.data());
+                    length_scale[i] -= 2.0 * static_cast<double>(routines.dot(w, t, n));
+                    if (term.kernel.family == Family::polynomial) {
+                        double sum = 0.0;
+                        for (const T lane : s.sums) {
+                            sum += static_cast<double>(lane);
+                        }
+                        shape[i] += sum * term.kernel.length_scale * term.kernel.length_scale;
+                    }
+                    if (weights[size(pair)] != nullptr) {
+                        routines.add_scaled(weights[size(pair)], w, T(1), weights[size(pair)], n);
+                        routines.add_scaled(sums[size(pair)], s.sums.data(), T(1), sums[size(pair)],
+                                            width_);
+                    }
+                    break;
+                }
+                case Operation::constant:
+                    break;
+            }
+        }
+    }
+
+   private:
+    Index pair_for(Index source, bool distances, const Matrices<T>& rows,
+                   const Matrices<T>& columns) {
+        for (Index k = 0; k < Index(pairs_.size()); ++k) {
+            if (sources_[size(k)] == source && pairs_[size(k)].distances() == distances) {
+                return k;
+            }
+        }
+        sources_.push_back(source);
+        pairs_.emplace_back(rows[size(source)], columns[size(source)], distances);
+        return Index(pairs_.size()) - 1;
+    }
+
+    void copy_given(Index source, Index block, Index p, Index n_rows, T* out) const {
+        const MatrixView<const T>& m = given_[size(source)];
+        const Index first = block * kTileRows, column = p * width_;
+        const Index columns = std::min(width_, (given_transposed_ ? m.rows : m.cols) - column);
+        for (Index r = 0; r < n_rows; ++r) {
+            T* row = out + r * width_;
+            for (Index lane = 0; lane < columns; ++lane) {
+                row[lane] =
+                    given_transposed_ ? m(column + lane, first + r) : m(first + r, column + lane);
+            }
+            std::fill(row + columns, row + width_, T(0));
+        }
+    }
+
+    const std::vector<Term>& terms_;
+    Matrices<T> given_;
+    bool given_transposed_;
+    Index width_, tile_;
+    std::vector<FeaturePair<T>> pairs_;
+    std::vector<Index> sources_;   // of the pairs
+    std::vector<Index> pair_of_;   // of the terms
+    std::vector<double> factors_;  // of the terms, for a product with those of its parts
+};
+
+Index blocks_of(Index n) { return (n + kTileRows - 1) / kTileRows; }
+
+Index rows_of(Index block, Index n) { return std::min(kTileRows, n - block * kTileRows); }
+
+// Multiply-adds that all leaves cost.
+template <class T>
+double work_of(const Expression& expression, const Matrices<T>& x, double entries) {
+    double work = 0.0;
+    for (const Term& term : expression.terms) {
+        work += detail::kProfileWork;
+        if (term.operation == Operation::leaf) {
+            work += static_cast<double>(x[size(term.source)].cols);
+        }
+    }
+    return work * entries;
+}
+
+}  // namespace
+
+template <class T>
+void evaluate(const Expression& expression, const Matrices<T>& x, const Matrices<T>& z,
+              const Matrices<T>& given, MatrixView<T> out, int n_threads) {
+    const Tiles<T> tiles(expression, x, z, given, false);
+    const Index width = tiles.width(), n_panels = (out.cols + width - 1) / width;
+    const int team = detail::team_for(
+        work_of(expression, x, static_cast<double>(out.rows * out.cols)), n_threads);
+    std::vector<typename Tiles<T>::Scratch> scratch(size(std::max(team, 1)));
+    // Tasks of one panel and some blocks: also a narrow matrix keeps all threads busy.
+    constexpr Index kBlocks = 8;
+    const Index n_blocks = blocks_of(out.rows), n_chunks = (n_blocks + kBlocks - 1) / kBlocks;
+    const T factor = static_cast<T>(tiles.factor());
+    detail::parallel_for(n_panels * n_chunks, team, [&](Index task, int worker) {
+        const Index p = task % n_panels, column = p * width;
+        const Index columns = std::min(width, out.cols - column);
+        const Index begin = task / n_panels * kBlocks;
+        for (Index b = begin; b < std::min(begin + kBlocks, n_blocks); ++b) {
+            const Index n_rows = rows_of(b, out.rows);
+            const T* k = tiles.evaluate(b, p, n_rows, false, scratch[size(worker)]);
+            for (Index r = 0; r < n_rows; ++r) {
+                T* row = out.row(b * kTileRows + r) + column;
+                for (Index lane = 0; lane < columns; ++lane) {
+                    row[lane] = factor * k[r * width + lane];
+                }
+            }
+        }
+    });
+}
+
+template <class T>
+void apply(const Expression& expression, const Matrices<T>& x, const Matrices<T>& z,
+           const Matrices<T>& given, MatrixView<const T> c, MatrixView<T> out, int n_threads) {
+    // The centres are the tiles' rows, so that their sums run down the lanes of each point.
+    const Tiles<T> tiles(expression, z, x, given, true);
+    const auto& routines = detail::simd().get<T>();
+    const Index width = tiles.width(), n_panels = (out.rows + width - 1) / width;
+    const Index n_blocks = blocks_of(c.rows), q = c.cols;
+    std::vector<detail::RowGroups<T>> coefficients(size(n_blocks));
+    for (Index b = 0; b < n_blocks; ++b) {
+        coefficients[size(b)].set_transposed(
+            {c.row(b * kTileRows), rows_of(b, c.rows), q, c.stride});
+    }
+    const double entries = static_cast<double>(out.rows * c.rows);
+    const int team = detail::team_for(
+        work_of(expression, x, entries) + entries * static_cast<double>(q), n_threads);
+    struct Scratch {
+        typename Tiles<T>::Scratch tile;
+        AlignedVector<T> product, sum;
+    };
+    std::vector<Scratch> scratch(size(std::max(team, 1)));
+    const T factor = static_cast<T>(tiles.factor());
+    detail::parallel_for(n_panels, team, [&](Index p, int worker) {
+        Scratch& s = scratch[size(worker)];
+        s.product.resize(size(q * width));
+        s.sum.assign(size(q * width), T(0));
+        for (Index b = 0; b < n_blocks; ++b) {
+            const T* k = tiles.evaluate(b, p, rows_of(b, c.rows), false, s.tile);
+            coefficients[size(b)].multiply(k, 1, s.product.data());
+            routines.add_scaled(s.sum.data(), s.product.data(), factor, s.sum.data(), q * width);
+        }
+        const Index first = p * width, rows = std::min(width, out.rows - first);
+        routines.unpack(s.sum.data(), {out.row(first), rows, q, out.stride});
+    });
+}
+
+ExpressionGradient contract(const Expression& expression, const Matrices<double>& x,
+                            const Matrices<double>& given, MatrixView<const double> g,
+                            const std::vector<MatrixView<double>>& features,
+                            const std::vector<MatrixView<double>>& given_gradients, int n_threads) {
+    Tiles<double> tiles(expression, x, x, given, false);
+    const auto& routines = detail::simd().f64;
+    const Index n = g.rows, n_terms = tiles.n_terms(), n_pairs = Index(tiles.pairs().size());
+    const Index width = tiles.width(), n_panels = (n + width - 1) / width;
+    std::vector<bool> wanted(size(n_pairs));
+    // By symmetry the upper triangle tells everything but what needs whole columns.
+    bool whole = !given_gradients.empty();
+    for (Index k = 0; k < n_pairs; ++k) {
+        wanted[size(k)] = features[size(tiles.source_of(k))].data != nullptr;
+        if (wanted[size(k)]) {
+            tiles.pairs()[size(k)].keep_coordinates();
+            whole = true;
+        }
+    }
+    const int team =
+        detail::team_for(work_of(expression, x, 2.0 * static_cast<double>(n * n)), n_threads);
+
+    struct Pair {
+        AlignedVector<double> weights, sums, product, total;
+    };
+    struct Scratch {
+        Tiles<double>::Scratch tile;
+        AlignedVector<double> g;
+        std::vector<Pair> pairs;
+    };
+    std::vector<Scratch> scratch(size(std::max(team, 1)));
+    // One row for each panel, so that sums do not depend on who computed them.
+    std::vector<double> partial(size(n_panels * 3 * n_terms), 0.0);
+    detail::parallel_for(n_panels, team, [&](Index p, int worker) {
+        Scratch& s = scratch[size(worker)];
+        s.g.resize(size(kTileRows * width));
+        s.pairs.resize(size(n_pairs));
+        const Index column = p * width, columns = std::min(width, n - column);
+        double* factor = partial.data() + p * 3 * n_terms;
+        std::vector<double*> weights(size(n_pairs), nullptr), sums(size(n_pairs), nullptr);
+        for (Index k = 0; k < n_pairs; ++k) {
+            if (wanted[size(k)]) {
+                Pair& pair = s.pairs[size(k)];
+                const Index d = tiles.pairs()[size(k)].dimension();
+                pair.weights.resize(size(kTileRows * width));
+                pair.sums.assign(size(width), 0.0);
+                pair.product.resize(size(d * width));
+                pair.total.assign(size(d * width), 0.0);
+                weights[size(k)] = pair.weights.data();
+                sums[size(k)] = pair.sums.data();
+            }
+        }
+        std::vector<MatrixView<double>> given_tiles(given_gradients.size());
+        const Index n_blocks = blocks_of(whole ? n : column + columns);
+        for (Index b = 0; b < n_blocks; ++b) {
+            const Index first = b * kTileRows, n_rows = rows_of(b, n);
+            for (Index r = 0; r < n_rows; ++r) {
+                const double* row = g.row(first + r) + column;
+                double* tile = s.g.data() + r * width;
+                for (Index lane = 0; lane < columns; ++lane) {
+                    const Index above = column + lane - (first + r);
+                    tile[lane] = whole ? row[lane]
+                                       : row[lane] * (above > 0) * 2.0 + row[lane] * (above == 0);
+                }
+                std::fill(tile + columns, tile + width, 0.0);
+            }
+            for (std::size_t k = 0; k < given_tiles.size(); ++k) {
+                given_tiles[k] = {given_gradients[k].row(first) + column, n_rows, columns,
+                                  given_gradients[k].stride};
+            }
+            for (Index k = 0; k < n_pairs; ++k) {
+                if (wanted[size(k)]) {
+                    std::fill(weights[size(k)], weights[size(k)] + n_rows * width, 0.0);
+                }
+            }
+            tiles.evaluate(b, p, n_rows, true, s.tile);
+            tiles.differentiate(s.g.data(), n_rows, s.tile, factor, factor + n_terms,
+                                factor + 2 * n_terms, weights, sums, given_tiles);
+            for (Index k = 0; k < n_pairs; ++k) {
+                if (wanted[size(k)]) {
+                    Pair& pair = s.pairs[size(k)];
+                    tiles.pairs()[size(k)].product(b, pair.weights.data(), pair.product.data());
+                    routines.add_scaled(pair.total.data(), pair.product.data(), 1.0,
+                                        pair.total.data(), Index(pair.total.size()));
+                }
+            }
+        }
+        // With w = g dk/dt, both arguments of k moving alike: 4 sum_j w_ij (u_i - u_j) for
+        // distances, 2 sum_j w_ij u_j for products.
+        for (Index source = 0; source < Index(features.size()); ++source) {
+            if (features[size(source)].data == nullptr) {
+                continue;
+            }
+            const Index d = features[size(source)].cols;
+            AlignedVector<double> all(size(d * width), 0.0);
+            for (Index k = 0; k < n_pairs; ++k) {
+                if (tiles.source_of(k) != source) {
+                    continue;
+                }
+                const Pair& pair = s.pairs[size(k)];
+                const FeaturePair<double>& u = tiles.pairs()[size(k)];
+                for (Index c = 0; c < d; ++c) {
+                    for (Index lane = 0; lane < width; ++lane) {
+                        const Index at = c * width + lane;
+                        all[size(at)] += u.distances()
+                                             ? 4.0 * (pair.sums[size(lane)] * u.panel(p)[at] -
+                                                      pair.total[size(at)])
+                                             : 2.0 * pair.total[size(at)];
+                    }
+                }
+            }
+            const MatrixView<double> out = features[size(source)];
+            routines.unpack(all.data(), {out.row(column), columns, d, out.stride});
+        }
+    });
+
+    ExpressionGradient result;
+    for (auto* part : {&result.factor, &result.length_scale, &result.shape}) {
+        part->assign(size(n_terms), 0.0);
+    }
+    for (Index p = 0; p < n_panels; ++p) {
+        const double* row = partial.data() + p * 3 * n_terms;
+        for (Index i = 0; i < n_terms; ++i) {
+            result.factor[size(i)] += row[i];
+            result.length_scale[size(i)] += row[n_terms + i];
+            result.shape[size(i)] += row[2 * n_terms + i];
+        }
+    }
+    return result;
+}
+
+template void evaluate(const Expression&, const Matrices<float>&, const Matrices<float>&,
+                       const Matrices<float>&, MatrixView<float>, int);
+template void evaluate(const Expression&, const Matrices<double>&, const Matrices<double>&,
+                       const Matrices<double>&, MatrixView<double>, int);
+template void apply(const Expression&, const Matrices<float>&, const Matrices<float>&,
+                    const Matrices<float>&, MatrixView<const float>, MatrixView<float>, int);
+template void apply(const Expression&, const Matrices<double>&, const Matrices<double>&,
+                    const Matrices<double>&, MatrixView<const double>, MatrixView<double>, int);
+
+}  // namespace kflow
