@@ -335,12 +335,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         n = as_count(n_steps, "n_steps", 0)
         windows, gaps = self._histories(n, history, times)
         states = self._iterate(windows, gaps, n)
-        lost = np.isnan(states).any(axis=(1, 2))
-        if lost.any():
-            first = int(np.isnan(states).any(axis=2).argmax(axis=1)[lost].min())
+        lost: npt.NDArray[np.bool_] = np.isnan(states).any(axis=2)
+        n_lost = int(lost.any(axis=1).sum())
+        if n_lost:
+            first = int(lost.any(axis=0).argmax())
             warnings.warn(
-                f"{lost.sum()} of {len(lost)} forecasts ran away from the data, the first after "
-                f"{first} steps, and is NaN from there on",
+                f"{n_lost} of {len(states)} forecasts ran away from the data, the first after "
+                f"{first} steps, and end in NaN",
                 RuntimeWarning,
                 stacklevel=2,
             )
