@@ -7,6 +7,7 @@ void bind_runtime(py::module_& m);
 void bind_kernel(py::module_& m);
 void bind_batch(py::module_& m);
 void bind_layer(py::module_& m);
+void bind_loss(py::module_& m);
 }  // namespace kflow::python
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -15,4 +16,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     kflow::python::bind_kernel(m);
     kflow::python::bind_batch(m);
     kflow::python::bind_layer(m);
+    kflow::python::bind_loss(m);
 }
