@@ -335,7 +335,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         n = as_count(n_steps, "n_steps", 0)
         windows, gaps = self._histories(n, history, times)
         states = self._iterate(windows, gaps, n)
-        lost: npt.NDArray[np.bool_] = np.isnan(states).any(axis=2)
+        lost = np.isnan(states[:, :, 0])
         n_lost = int(lost.any(axis=1).sum())
         if n_lost:
             first = int(lost.any(axis=0).argmax())
