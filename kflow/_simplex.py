@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from kflow._validation import FloatArray
 
 __all__ = ["onto_simplex"]
 
 
-def onto_simplex(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def onto_simplex(points: FloatArray) -> FloatArray:
     """Return the probability vector nearest to each row, which keeps the order of its entries.
 
     Parameters

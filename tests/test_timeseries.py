@@ -9,17 +9,20 @@ from scipy.stats import energy_distance
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from kflow import DivergenceError, SingularKernelError
-from kflow.kernels import Gaussian, Linear, Matern52, Polynomial
+from kflow import DivergenceError, SingularKernelError, kernels, losses
+from kflow.kernels import Gaussian, Laplacian, Linear, Matern52, Periodic, Polynomial
 from kflow.timeseries import (
     LYAPUNOV,
     Forecaster,
     attractor_distance,
     delay_embedding,
+    dictionary,
     henon_map,
+    learn_sparse_kernel,
     logistic_map,
     lorenz63,
     lyapunov_exponent,
+    sparse,
     valid_prediction_time,
 )
 
@@ -540,3 +543,231 @@ def test_predict_with_times_says_what_is_wrong(lorenz):
         forecaster.predict(2, lorenz[:5], times[:5])
     with pytest.raises(ValueError, match="times must be a list of 2 arrays"):
         forecaster.predict(2, [lorenz[:5], lorenz[:4]], [times[:7]])
+
+
+# ---- forecasts with learnt kernels ------------------------------------------------------------
+
+QUICK = {"n_steps": 15, "batch_size": 60}
+
+
+@pytest.mark.parametrize("loss", sorted(losses.LOSSES))
+def test_every_loss_learns(lorenz, loss):
+    forecaster = Forecaster(learn=loss, nugget=1e-6, learn_options=QUICK, random_state=0)
+    forecaster.fit(lorenz[:150])
+    start = Forecaster(learn=None, random_state=0).fit(lorenz[:150]).kernel_
+    assert forecaster.kernel_ == forecaster.learned_.kernel == forecaster.interpolant_.kernel
+    assert forecaster.kernel_ != start
+    assert forecaster.nugget_ == 1e-6
+    assert len(forecaster.learned_.history["loss"]) == 15
+    assert np.isfinite(forecaster.predict(3)).all()
+
+
+def test_learning_lowers_the_error_of_a_bad_kernel(lorenz):
+    bad = Gaussian(0.2)
+    unlearnt = Forecaster(bad, learn=None).fit(lorenz[:300])
+    learnt = Forecaster(bad, learn="e2", learn_options={"n_steps": 100}, random_state=0)
+    learnt.fit(lorenz[:300])
+    error, lower = (np.square(f.one_step(lorenz[300:])[1]).mean() for f in (unlearnt, learnt))
+    assert lower < 1e-2 * error
+
+
+def test_the_nugget_is_learnt_on_request(lorenz):
+    options = {**QUICK, "learn_nugget": True}
+    forecaster = Forecaster(learn="nlml", nugget=1e-4, learn_options=options, random_state=0)
+    forecaster.fit(lorenz[:100])
+    assert forecaster.nugget_ == forecaster.learned_.nugget == forecaster.interpolant_.nugget
+    assert forecaster.nugget_ != 1e-4
+
+
+def test_learning_is_reproducible(lorenz):
+    settings = {"learn_options": QUICK, "random_state": 3}
+    one, two = (Forecaster(n_threads=n, **settings).fit(lorenz[:150]) for n in (1, 3))
+    assert one.kernel_ == two.kernel_
+    np.testing.assert_array_equal(one.predict(5), two.predict(5))
+
+
+def test_learn_options_are_checked(lorenz):
+    with pytest.raises(TypeError, match="learn_options must be a mapping"):
+        Forecaster(learn_options=[1]).fit(lorenz)
+    with pytest.raises(ValueError, match="learn_options: 'loss' is a parameter"):
+        Forecaster(learn_options={"loss": "e2"}).fit(lorenz)
+    with pytest.raises(ValueError, match="loss must be one of"):
+        Forecaster(learn="mse").fit(lorenz)
+
+
+# ---- sparse sums of kernels -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def henon_pairs():
+    return delay_embedding(henon_map(150), 1)
+
+
+def test_a_dictionary_is_positive_semidefinite(rng):
+    X = rng.normal(size=(40, 3))
+    candidates = dictionary(1.5, period=5.0)
+    assert len(set(map(repr, candidates))) == len(candidates) >= 10
+    for kernel in candidates:
+        K = kernel(X)
+        assert np.linalg.eigvalsh(K).min() > -1e-10 * np.trace(K)
+
+
+def test_the_quadratic_kernel_explains_a_quadratic_map(henon_pairs):
+    X, Y = henon_pairs
+    candidates = [Laplacian(), Gaussian(), Polynomial(degree=2), Periodic(1.0, 5.0)]
+    result = learn_sparse_kernel(candidates, X, Y, learn=False, nugget=1e-6, random_state=0)
+    assert result.survivors == (2,)
+    np.testing.assert_array_equal(result.weights, [0, 0, 1, 0])
+    scale = candidates[2].diag(X).mean()
+    np.testing.assert_allclose(result.kernel(X), candidates[2](X) / scale, rtol=1e-12)
+    forecaster = Forecaster(result.kernel, scaling=None, nugget=1e-10, learn=None)
+    _, errors = forecaster.fit(henon_map(150)).one_step(henon_map(100, random_state=1))
+    assert np.abs(errors).max() < 1e-6
+
+
+def test_weights_form_a_path_on_the_simplex_that_goes_down(lorenz):
+    z = (lorenz[:150] - lorenz[:150].mean(axis=0)) / lorenz[:150].std(axis=0)
+    X, Y = delay_embedding(z, 1)
+    candidates = [Laplacian(), Gaussian(), Polynomial()]
+    result = learn_sparse_kernel(
+        candidates, X, Y, learn=False, penalty=0.01, n_batches=2, random_state=0
+    )
+    history = result.history
+    assert (history["weights"] >= 0).all()
+    np.testing.assert_allclose(history["weights"].sum(axis=1), 1)
+    assert set(history["round"]) == {0, 1}
+    for number, penalty in ((0, 0.0), (1, 0.01)):
+        part = history["round"] == number
+        cost = history["loss"][part] + penalty * (1 - history["weights"][part].max(axis=1))
+        assert (np.diff(cost) <= 1e-12).all()
+    assert result.loss == history["loss"][-1]
+    np.testing.assert_array_equal(result.weights, history["weights"][-1])
+    scales = np.array([kernel.diag(X).mean() for kernel in candidates])
+    expected = sum(w / s * k(X) for w, s, k in zip(result.weights, scales, candidates, strict=True))
+    np.testing.assert_allclose(result.kernel(X), expected, rtol=1e-10)
+
+
+def test_a_penalty_leaves_fewer_kernels(lorenz):
+    z = (lorenz[:150] - lorenz[:150].mean(axis=0)) / lorenz[:150].std(axis=0)
+    X, Y = delay_embedding(z, 1)
+    settings = {"nugget": 0.01, "learn": False, "n_batches": 2, "random_state": 0}
+    free, priced = (
+        learn_sparse_kernel(dictionary(2.0)[:7], X, Y, penalty=penalty, **settings)
+        for penalty in (0.0, 1.0)
+    )
+    assert len(free.survivors) > len(priced.survivors) == 1
+
+
+@pytest.mark.parametrize("loss", ["rho", "e2", "loo", "kfold", "nlml", "mmd", "lyapunov"])
+def test_gradient_of_the_weights(rng, loss, monkeypatch):
+    averages = []
+
+    class Recorded(sparse._MeanLoss):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            averages.append(self)
+
+    monkeypatch.setattr(sparse, "_MeanLoss", Recorded)
+    X, Y = rng.normal(size=(40, 2)), rng.normal(size=(40, 2))
+    candidates = [Gaussian(), Laplacian(2.0), Linear()]
+    learn_sparse_kernel(
+        candidates,
+        X,
+        Y,
+        loss=loss,
+        nugget=0.1,
+        learn=False,
+        batch_size=20,
+        max_steps=1,
+        random_state=0,
+    )
+    weights = np.array([0.5, 0.2, 0.3])
+    gradient = averages[0](weights).gradient
+    for i, step in enumerate(1e-6 * np.eye(3)):
+        difference = averages[0](weights + step).loss - averages[0](weights - step).loss
+        assert difference / 2e-6 == pytest.approx(gradient[i], rel=1e-5, abs=1e-8)
+
+
+def test_the_scale_of_kernels_and_targets_does_not_matter(henon_pairs):
+    X, Y = henon_pairs
+    settings = {"learn": False, "nugget": 1e-3, "penalty": 0.0, "random_state": 0}
+    plain = learn_sparse_kernel([Laplacian(), Gaussian()], X, Y, **settings)
+    scaled = learn_sparse_kernel([1e4 * Laplacian(), 1e-4 * Gaussian()], X, 1e5 * Y, **settings)
+    np.testing.assert_allclose(scaled.weights, plain.weights, rtol=1e-6)
+    np.testing.assert_allclose(scaled.kernel(X), plain.kernel(X), rtol=1e-6)
+
+
+def test_parameters_are_learnt_too(lorenz):
+    z = (lorenz[:150] - lorenz[:150].mean(axis=0)) / lorenz[:150].std(axis=0)
+    X, Y = delay_embedding(z, 1)
+    candidates = [Gaussian(0.3), Linear(), kernels.Constant()]
+    options = {"n_steps": 40}
+    settings = {"loss": "e2", "penalty": 1e-6, "nugget": 1e-6, "random_state": 0}
+    fixed = learn_sparse_kernel(candidates, X, Y, learn=False, **settings)
+    learnt = learn_sparse_kernel(candidates, X, Y, learn_options=options, **settings)
+    assert learnt.loss < 0.5 * fixed.loss
+    assert learnt.nugget == 1e-6
+    assert set(learnt.history["round"]) == {0, 1, 2}
+    again = learn_sparse_kernel(candidates, X, Y, learn_options=options, n_threads=3, **settings)
+    np.testing.assert_array_equal(again.weights, learnt.weights)
+    assert again.kernel == learnt.kernel
+
+
+def test_the_nugget_of_a_sparse_kernel_is_learnt_on_request(henon_pairs):
+    options = {"n_steps": 5, "learn_nugget": True}
+    result = learn_sparse_kernel(
+        [Gaussian(), Linear()], *henon_pairs, learn_options=options, n_rounds=1, random_state=0
+    )
+    assert result.nugget != 1e-4
+
+
+def test_kernels_without_parameters_need_no_learning(henon_pairs):
+    fixed = [Gaussian(length_scale_bounds="fixed"), Laplacian(length_scale_bounds="fixed")]
+    result = learn_sparse_kernel(fixed, *henon_pairs, random_state=0)
+    assert result.weights.sum() == pytest.approx(1)
+
+
+def test_kernels_of_low_rank_need_others(rng):
+    # Without a nugget the linear kernel alone is singular, and the largest penalty cannot leave it.
+    X = rng.normal(size=(30, 2))
+    result = learn_sparse_kernel(
+        [Linear(), Gaussian()],
+        X,
+        X @ [1.0, 2.0],
+        nugget=0.0,
+        penalty=0.0,
+        learn=False,
+        random_state=0,
+    )
+    assert 1 in result.survivors
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"kernels": [Gaussian()]}, ValueError, "kernels must be at least two"),
+        ({"kernels": Gaussian() + Linear()}, TypeError, "pass its parts"),
+        ({"kernels": [Gaussian(), "linear"]}, TypeError, "must be one of"),
+        ({"kernels": [Gaussian(), Gaussian((1.0, 1.0, 1.0))]}, ValueError, "length_scale"),
+        ({"penalty": -1.0}, ValueError, "penalty must not be negative"),
+        ({"loss": "mse"}, ValueError, "loss must be one of"),
+        ({"nugget": -1.0}, ValueError, "nugget must be finite"),
+        ({"tolerance": 0.0}, ValueError, "tolerance must be positive"),
+        ({"n_rounds": 0}, ValueError, "n_rounds must be at least 1"),
+        ({"learn": 1}, TypeError, "learn must be True or False"),
+        ({"learn_options": []}, TypeError, "learn_options must be a mapping"),
+        ({"learn_options": {"nugget": 1.0}}, ValueError, "learn_options: 'nugget' is an argument"),
+        ({"X": [[1.0, 2.0]], "Y": [1.0]}, ValueError, "X has 1 row"),
+        ({"Y": np.zeros(10)}, ValueError, "Y is zero everywhere"),
+        ({"Y": np.ones(9)}, ValueError, "Y must have 10 rows"),
+    ],
+)
+def test_sparse_learning_says_what_is_wrong(rng, changes, error, message):
+    arguments = {
+        "kernels": [Gaussian(), Linear()],
+        "X": rng.normal(size=(10, 2)),
+        "Y": rng.normal(size=10),
+        **changes,
+    }
+    with pytest.raises(error, match=message):
+        learn_sparse_kernel(**arguments)

@@ -9,14 +9,18 @@ from kflow.timeseries.measures import (
     lyapunov_exponent,
     valid_prediction_time,
 )
+from kflow.timeseries.sparse import SparseKernel, dictionary, learn_sparse_kernel
 from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
 
 __all__ = [
     "LYAPUNOV",
     "Forecaster",
+    "SparseKernel",
     "attractor_distance",
     "delay_embedding",
+    "dictionary",
     "henon_map",
+    "learn_sparse_kernel",
     "logistic_map",
     "lorenz63",
     "lyapunov_exponent",

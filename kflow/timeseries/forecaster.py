@@ -66,12 +66,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     delay : int
         Observations from which the next is forecast, at least 1.
     nugget : float
-        Nugget of the interpolant, and where learning starts. Data without noise allow a small one.
+        Nugget of the interpolant and of learning. Data without noise want it as small as rounding
+        errors allow, data with noise near the noise's part of the variance.
     learn : str or None
         Loss by which `kflow.learn_kernel` learns the kernel before it is used: ``"rho"``, ``"e2"``,
         ``"loo"``, ``"nlml"``, ``"mmd"`` or ``"lyapunov"``, say. None: the kernel as it is.
     learn_options : mapping or None
-        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``.
+        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. The nugget is not
+        learnt unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
     increments : bool
         Learn x_{k+1} - x_k instead of x_{k+1}; from irregular times, divided by the gap. Good where
         steps are small.
@@ -234,8 +236,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         options = {} if self.learn_options is None else self.learn_options
         if not isinstance(options, Mapping):
             raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")
-        own = {"loss": self.learn, "random_state": rng, "n_threads": self.n_threads}
-        settings = {"nugget": nugget, **options}
+        own: dict[str, Any] = {"loss": self.learn, "random_state": rng, "n_threads": self.n_threads}
+        settings = {"nugget": nugget, "learn_nugget": False, **options}
         for name in own:
             if name in options:
                 raise ValueError(f"learn_options: {name!r} is a parameter of the forecaster itself")

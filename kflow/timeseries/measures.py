@@ -81,8 +81,8 @@ def valid_prediction_time(
     Examples
     --------
     >>> from kflow.timeseries import valid_prediction_time
-    >>> valid_prediction_time([0, 1, 0, 1, 0], [0, 1, 0, 0, 0], time_step=0.1) # doctest: +NUMBER
-    0.3
+    >>> valid_prediction_time([0, 1, 0, 1, 0], [0, 1, 0, 0, 0], time_step=0.5)
+    1.5
     """
     truth = _as_trajectory(true, "true")
     forecast = np.asarray(predicted, np.float64)

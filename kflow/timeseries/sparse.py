@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,9 +42,19 @@ from kflow.kernels import (
     Sum,
     check_kernel,
 )
+from kflow.kernels.base import DEFAULT_BOUNDS
 from kflow.learning import learn_kernel
+from kflow.objective import LossFunction
 
 __all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
+
+# What losses that grow with the batch, and with the scale of its targets, are divided by.
+_UNITS: dict[str, Callable[[FloatArray], float]] = {
+    "e2": lambda y: float(np.square(y).sum()),
+    "loo": lambda y: float(np.square(y).sum()),
+    "kfold": lambda y: float(np.square(y).sum()),
+    "nlml": lambda y: float(y.size),
+}
 
 # A step so short changes no digit of the weights.
 _SHORTEST = 1e-14
@@ -104,18 +115,19 @@ class SparseKernel:
         Numbers of those whose weight is not zero, in falling order of their weights.
     nugget : float
         The nugget that belongs to `kernel`.
-    rho : float
-        Mean loss of the last batches.
+    loss : float
+        Mean loss on the batches of the last round, without the penalty.
     history : dict of ndarray
-        Of each step of the weights: ``rho`` (n_steps,), ``weights`` (n_steps, q), and ``round``
-        (n_steps,), in which round it was. A new round has new batches.
+        Of each step of the weights: ``loss`` (n_steps,), ``weights`` (n_steps, q), and ``round``
+        (n_steps,), in which round it was: 0 without penalty, then one after the other. Each round
+        has its own batches.
     """
 
     kernel: Kernel
     weights: FloatArray
     survivors: tuple[int, ...]
     nugget: float
-    rho: float
+    loss: float
     history: dict[str, npt.NDArray[Any]] = field(repr=False)
 
 
@@ -124,6 +136,7 @@ def learn_sparse_kernel(
     X: npt.ArrayLike,
     Y: npt.ArrayLike,
     *,
+    loss: str = "rho",
     penalty: float = 0.01,
     nugget: float = 1e-4,
     learn: bool = True,
@@ -132,6 +145,7 @@ def learn_sparse_kernel(
     batch_size: int = 200,
     n_batches: int = 4,
     n_halves: int = 4,
+    n_folds: int = 5,
     tolerance: float = 1e-5,
     max_steps: int = 500,
     random_state: int | np.random.Generator | None = None,
@@ -139,8 +153,8 @@ def learn_sparse_kernel(
 ) -> SparseKernel:
     """Learn a sum of few kernels: K = sum_i w_i k_i / mean k_i(x, x), w >= 0, sum w = 1.
 
-    Minimises rho + penalty (1 - max w) over the weights, in turn with the loss of the kernels' own
-    parameters.
+    Minimises loss + penalty (1 - max w) over the weights, in turn with the loss over the parameters
+    of the kernels that have a weight.
 
     Parameters
     ----------
@@ -150,23 +164,28 @@ def learn_sparse_kernel(
         Points, such as rows of `delay_embedding`; scaled as the kernels expect them.
     Y : array_like, shape (n,) or (n, m)
         Targets.
+    loss : str
+        Name of a loss of `kflow.losses`. Here e2, loo and kfold are parts of the sum of squares of
+        the batch's targets, and nlml is of one target.
     penalty : float
-        What a kernel must lower rho by to deserve a weight, per unit of weight; 0 or more. All
+        What a kernel must lower the loss by to deserve a weight, per unit of weight; 0 or more. All
         kernels pay it but that of the largest weight.
     nugget : float
         Added to the diagonal of K, whose mean is 1.
     learn : bool
         Whether the kernels' own parameters are learnt too, by `kflow.learn_kernel`.
     learn_options : mapping or None
-        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. The nugget is not
-        learnt unless they say so.
+        Its further arguments, such as ``{"n_steps": 500}``. The nugget is not learnt, and batches
+        are of `batch_size`, unless they say otherwise.
     n_rounds : int
         Rounds, of which each learns the parameters of the kernels that have a weight, and then the
-        weights of all.
+        weights of all. Without `learn` there is one.
     batch_size : int
         Rows of a batch; all if there are fewer.
-    n_batches, n_halves : int
-        Batches of a round, and coarse halves of each, over which rho is averaged.
+    n_batches : int
+        Batches of a round, over which the loss is averaged.
+    n_halves, n_folds : int
+        Coarse halves of each, or folds, as the loss takes them.
     tolerance : float
         The weights of a round are done when a gradient step of length 1 changes none by more.
     max_steps : int
@@ -193,8 +212,11 @@ def learn_sparse_kernel(
     L1 norm of the weights as a penalty would do no more than shrink them all. Here their sum is
     fixed, and what is penalised is the L1 norm of all but the largest. That is concave, so each step
     takes its tangent; a spectral projected gradient step (Birgin, Martinez and Raydan, SIAM J.
-    Optim. 10 (2000)) on the exact projection makes weights exactly zero. The first round goes to the
-    minimum without the penalty first, lest the start decide which kernel is the largest.
+    Optim. 10 (2000)) on the exact projection makes weights exactly zero. Before the first round the
+    weights go to their minimum without penalty, lest the start decide which kernel is the largest.
+
+    Where a kernel is singular by itself, as those of low rank are, others keep a weight beside it
+    that is next to nothing, and so costs next to nothing, whatever the penalty.
 
     A step of the weights costs n_batches factorisations and q batch_size^2 multiplications for
     each; 8 q n_batches batch_size^2 bytes hold the kernels' matrices.
@@ -218,52 +240,56 @@ def learn_sparse_kernel(
         raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
     if not y.any():
         raise ValueError("Y is zero everywhere, from which nothing can be learned")
-    parts = _as_kernels(kernels, x.shape[1])
+    known = losses.get_loss(loss)
     price = as_number(penalty, "penalty")
     if price < 0.0:
         raise ValueError(f"penalty must not be negative, got {price:g}")
     nugget = as_nugget(nugget)
-    options = {"learn_nugget": False, **_as_options(learn_options)}
-    learn = as_flag(learn, "learn")
-    n_rounds = as_count(n_rounds, "n_rounds", 1)
+    n_rounds = as_count(n_rounds, "n_rounds", 1) if as_flag(learn, "learn") else 1
     size = min(as_count(batch_size, "batch_size", 2), len(x))
     n_batches, n_halves = as_count(n_batches, "n_batches", 1), as_count(n_halves, "n_halves", 1)
+    options = {"learn_nugget": False, "batch_size": size, **_as_options(learn_options)}
+    options |= {"loss": loss, "n_threads": threads}
+    n_folds = min(as_count(n_folds, "n_folds", 2), size)
     if size == len(x):  # the batches would differ in nothing but their halves
         n_batches, n_halves = 1, n_batches * n_halves
     accuracy = as_positive(tolerance, "tolerance")
     most = as_count(max_steps, "max_steps", 1)
     rng = as_generator(random_state)
 
-    source = BatchSource(x, y, uniform_rows(x, size), ("halves",), n_halves, 2)
-    weights = np.full(len(parts), 1.0 / len(parts))
+    source = BatchSource(x, y, uniform_rows(x, size), known.subsets, n_halves, n_folds)
+    function = partial(known.function, n_threads=threads)
+    unit = _UNITS.get(loss, lambda _: 1.0)
+    parts = _as_kernels(kernels, x.shape[1])
     scales = _mean_diagonals(parts, x)
     states: list[_State] = []
     rounds: list[int] = []
-    for number in range(n_rounds):
+
+    def find_weights(weights: FloatArray, penalty: float, number: int) -> FloatArray:
+        batches = [source(rng) for _ in range(n_batches)]
+        average = _MeanLoss(parts, scales, nugget, x, y, batches, function, unit)
+        steps = _minimize(average, weights, penalty, accuracy, most)
+        states.extend(steps)
+        rounds.extend([number] * len(steps))
+        return steps[-1].weights
+
+    weights = find_weights(np.full(len(parts), 1.0 / len(parts)), 0.0, 0)
+    for number in range(1, n_rounds + 1):
         if learn:
-            parts, nugget = _learn_parts(
-                parts, weights / scales, nugget, x, y, options, rng, threads
-            )
+            parts, nugget = _learn_parts(parts, weights / scales, nugget, x, y, options, rng)
             before, scales = scales, _mean_diagonals(parts, x)
             weights = weights * scales / before
             weights /= weights.sum()
-        batches = [source(rng) for _ in range(n_batches)]
-        average = _MeanRho(parts, scales, nugget, x, y, batches, threads)
-        prices = [0.0, price] if number == 0 and price > 0.0 else [price]
-        for current in prices:
-            steps = _minimize(average, weights, current, accuracy, most)
-            weights = steps[-1].weights
-            states += steps
-            rounds += [number] * len(steps)
+        weights = find_weights(weights, price, number)
 
     survivors = tuple(int(i) for i in np.argsort(-weights, kind="stable") if weights[i] > 0.0)
     history = {
-        "rho": np.array([state.rho for state in states]),
+        "loss": np.array([state.loss for state in states]),
         "weights": np.array([state.weights for state in states]),
         "round": np.array(rounds),
     }
     kernel = _combined([parts[i] for i in survivors], (weights / scales)[list(survivors)])
-    return SparseKernel(kernel, weights, survivors, nugget, states[-1].rho, history)
+    return SparseKernel(kernel, weights, survivors, nugget, states[-1].loss, history)
 
 
 # ---- weights ----------------------------------------------------------------------------------
@@ -271,12 +297,12 @@ def learn_sparse_kernel(
 
 class _State(NamedTuple):
     weights: FloatArray
-    rho: float
+    loss: float
     gradient: FloatArray
 
 
-class _MeanRho:
-    """Mean of rho over some batches as a function of the weights."""
+class _MeanLoss:
+    """Mean of a loss over some batches as a function of the weights."""
 
     def __init__(
         self,
@@ -286,38 +312,37 @@ class _MeanRho:
         X: FloatArray,
         Y: FloatArray,
         batches: list[Batch],
-        n_threads: int,
+        function: LossFunction,
+        unit: Callable[[FloatArray], float],
     ) -> None:
-        self._nugget, self._n_threads = nugget, n_threads
-        # All that depends on the kernels' parameters: they stay as they are.
+        self._nugget, self._function, self._batches = nugget, function, batches
+        # The kernels' parameters stay as they are.
         self._matrices = [
-            np.stack(
-                [
-                    kernel(X[batch.rows], n_threads=n_threads) / scale
-                    for kernel, scale in zip(kernels, scales, strict=True)
-                ]
-            )
+            np.stack([k(X[batch.rows]) / s for k, s in zip(kernels, scales, strict=True)])
             for batch in batches
         ]
         self._targets = [Y[batch.rows] for batch in batches]
-        self._halves = [batch.subsets[0] for batch in batches]
+        self._units = [unit(y) for y in self._targets]
 
     def __call__(self, weights: FloatArray) -> _State:
-        """Return rho and d rho / dw_i = sum_jk G_jk (K_i)_jk."""
+        """Return the loss and dLoss / dw_i = sum_jk G_jk (K_i)_jk."""
         total, gradient = 0.0, np.zeros(len(weights))
-        for matrices, y, halves in zip(self._matrices, self._targets, self._halves, strict=True):
+        for batch, matrices, y, unit in zip(
+            self._batches, self._matrices, self._targets, self._units, strict=True
+        ):
             # Not by BLAS, whose results depend on its threads.
             K = np.einsum("q,qjk->jk", weights, matrices)
             K.flat[:: len(K) + 1] += self._nugget
-            value, G = losses.rho(K, y, halves, n_threads=self._n_threads)
-            total += value
-            gradient += np.einsum("qjk,jk->q", matrices, G)
-        n = len(self._matrices)
+            value, G = self._function(K, y, *batch.subsets)
+            assert G is not None
+            total += value / unit
+            gradient += np.einsum("qjk,jk->q", matrices, G) / unit
+        n = len(self._batches)
         return _State(weights, total / n, gradient / n)
 
 
 def _slope(state: _State, penalty: float) -> FloatArray:
-    """Return the gradient of rho + penalty (1 - max w), the latter being concave by a tangent."""
+    """Return the gradient of loss + penalty (1 - max w), the latter being concave by a tangent."""
     largest = np.flatnonzero(state.weights == state.weights.max())
     slope = state.gradient.copy()
     slope[largest[np.argmin(slope[largest])]] -= penalty
@@ -325,7 +350,7 @@ def _slope(state: _State, penalty: float) -> FloatArray:
 
 
 def _minimize(
-    average: _MeanRho, weights: FloatArray, penalty: float, tolerance: float, max_steps: int
+    average: _MeanLoss, weights: FloatArray, penalty: float, tolerance: float, max_steps: int
 ) -> list[_State]:
     """Return the states that a projected gradient method goes through."""
     states = [average(weights)]
@@ -333,18 +358,22 @@ def _minimize(
     for _ in range(max_steps):
         state = states[-1]
         slope = _slope(state, penalty)
-        if np.abs(_projected(state.weights - slope) - state.weights).max() <= tolerance:
+        nearby = _projected(state.weights - slope)
+        if np.abs(nearby - state.weights).max() <= tolerance:
+            if ((nearby == 0.0) & (state.weights > 0.0)).any():  # next to nothing becomes nothing
+                with suppress(SingularKernelError):
+                    states.append(average(nearby))
             break
         while length > _SHORTEST:
             new = _projected(state.weights - length * slope)
             step = new - state.weights
-            bound = state.rho + state.gradient @ step + step @ step / (2.0 * length)
+            bound = state.loss + state.gradient @ step + step @ step / (2.0 * length)
             try:
                 following = average(new)
             except SingularKernelError:  # one kernel alone may be of low rank
                 length *= 0.5
                 continue
-            if following.rho <= bound:
+            if following.loss <= bound:
                 break
             length *= 0.5
         else:
@@ -368,11 +397,13 @@ def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
     return np.array([float(kernel.diag(X).mean()) for kernel in kernels])
 
 
-def _combined(kernels: list[Kernel], amplitudes: FloatArray, **options: Any) -> Kernel:
-    parts = [
-        Scaled(kernel, float(amplitude), **options)
-        for kernel, amplitude in zip(kernels, amplitudes, strict=True)
-    ]
+def _combined(kernels: list[Kernel], amplitudes: FloatArray, *, fixed: bool = False) -> Kernel:
+    """Return sum_i a_i k_i, its amplitudes fixed or within wide bounds."""
+    parts: list[Kernel] = []
+    for kernel, amplitude in zip(kernels, amplitudes.tolist(), strict=True):
+        lower, upper = DEFAULT_BOUNDS
+        bounds = (min(lower, 1e-3 * amplitude), max(upper, 1e3 * amplitude))
+        parts.append(Scaled(kernel, amplitude, amplitude_bounds="fixed" if fixed else bounds))
     return parts[0] if len(parts) == 1 else Sum(tuple(parts))
 
 
@@ -384,18 +415,13 @@ def _learn_parts(
     Y: FloatArray,
     options: dict[str, Any],
     rng: np.random.Generator,
-    n_threads: int,
 ) -> tuple[list[Kernel], float]:
     """Return the kernels with parameters learnt where they have an amplitude, and the nugget."""
     present = [i for i, amplitude in enumerate(amplitudes) if amplitude > 0.0]
-    together = _combined(
-        [kernels[i] for i in present], amplitudes[present], amplitude_bounds="fixed"
-    )
+    together = _combined([kernels[i] for i in present], amplitudes[present], fixed=True)
     if len(together.theta) == 0 and not options["learn_nugget"]:
         return kernels, nugget
-    learned = learn_kernel(
-        together, X, Y, nugget=nugget, random_state=rng, n_threads=n_threads, **options
-    )
+    learned = learn_kernel(together, X, Y, nugget=nugget, random_state=rng, **options)
     # The amplitudes are fixed: theta is that of the parts, one after the other.
     theta = learned.kernel.theta
     result, start = list(kernels), 0
@@ -422,7 +448,7 @@ def _as_options(options: Any) -> dict[str, Any]:
         return {}
     if not isinstance(options, Mapping):
         raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")
-    for name in ("nugget", "random_state", "n_threads"):
+    for name in ("loss", "nugget", "random_state", "n_threads"):
         if name in options:
             raise ValueError(f"learn_options: {name!r} is an argument of its own")
     return dict(options)
