@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from kflow._validation import FloatArray
 
 __all__ = ["onto_simplex"]
 
 
-def onto_simplex(points: FloatArray) -> FloatArray:
+def onto_simplex(points: FloatArray) -> npt.NDArray[np.float64]:
     """Return the probability vector nearest to each row, which keeps the order of its entries.
 
     Parameters
@@ -33,4 +34,4 @@ def onto_simplex(points: FloatArray) -> FloatArray:
     support = (descending - excess / count > 0).sum(axis=1)
     shift = excess[np.arange(len(points)), support - 1] / support
     nearest = np.maximum(points - shift[:, None], 0.0)
-    return np.asarray(nearest / nearest.sum(axis=1, keepdims=True))
+    return np.asarray(nearest / nearest.sum(axis=1, keepdims=True), np.float64)

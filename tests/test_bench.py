@@ -124,3 +124,17 @@ def test_accuracy(run_benchmark):
     assert row["peak_over_budget"] == pytest.approx(row["peak_bytes"] / row["budget_bytes"])
     assert row["budget_bytes"] == 1.5 * 1797 * 64 * 4 + 300e6
     assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
+
+
+def test_chaos(run_benchmark, tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures = tmp_path / "pictures"
+    printed, report = run_benchmark(
+        "chaos", f"--preset smallest --system logistic --pictures {pictures}"
+    )
+    rows = report["rows"]
+    assert len(printed.splitlines()) == 1 + len(rows) == 16
+    assert positive(rows, "seconds", "one_step")
+    assert {row["kernel"] for row in rows} == {"single", "sum", "sparse"}
+    for name in ("attractor-logistic", "forecast-logistic", "valid-times"):
+        assert (pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")

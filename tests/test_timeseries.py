@@ -497,9 +497,20 @@ def test_duplicates_without_a_nugget_are_singular():
         Forecaster(Gaussian(), nugget=0.0, learn=None).fit([1.0, 2.0, 1.0, 2.0, 1.0])
 
 
-def test_a_constant_series():
-    forecaster = Forecaster(learn=None).fit([3.0, 3.0, 3.0])
-    np.testing.assert_allclose(forecaster.predict(4), 3.0)
+@pytest.mark.parametrize("scaling", ["standard", None])
+def test_a_constant_series(scaling):
+    forecaster = Forecaster(Gaussian(), scaling=scaling, learn=None).fit([0.3, 0.3, 0.3])
+    np.testing.assert_allclose(forecaster.predict(4), 0.3)
+
+
+def test_a_constant_column(lorenz):
+    series = np.column_stack([lorenz[:100], np.full(100, 0.3)])
+    forecaster = Forecaster(learn=None).fit(series)
+    forecast = forecaster.predict(3)
+    np.testing.assert_allclose(forecast[:, 3], 0.3)
+    np.testing.assert_allclose(
+        forecast[:, :3], Forecaster(learn=None).fit(lorenz[:100]).predict(3), rtol=1e-8
+    )
 
 
 def test_a_fit_that_fails_leaves_the_earlier_one(lorenz):

@@ -26,7 +26,7 @@ __all__ = ["Forecaster"]
 # Rows by which the median distance is estimated.
 _MEDIAN_ROWS = 1000
 
-# A forecast that leaves the data by so many times their range is going to infinity.
+# A forecast that leaves the data by so many times their largest extent is going to infinity.
 _FAR = 10.0
 
 
@@ -213,7 +213,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self._end = tables[-1][-delay:]
         self._end_times = None if clocks is None else clocks[-1][-delay:]
         states = scale(np.concatenate(tables))
-        margin = _FAR * np.ptp(states, axis=0)
+        margin = _FAR * (float(np.ptp(states, axis=0).max()) or 1.0 + float(np.abs(states).max()))
         self._region = states.min(axis=0) - margin, states.max(axis=0) + margin
         return self
 
@@ -319,8 +319,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         -------
         ndarray, shape (n_steps,), (n_steps, q) or (s, n_steps, q)
             As the series in `fit`; three dimensions for a list of s histories. NaN from where on a
-            forecast has left the region of the data by ten times its extent, which it never
-            re-enters as a forecast of any use; a RuntimeWarning says so.
+            forecast is outside the region of the data by ten times its largest extent (in the
+            scaled columns), from where none comes back that is of use; a RuntimeWarning says so.
 
         Raises
         ------

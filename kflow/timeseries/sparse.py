@@ -257,7 +257,15 @@ def learn_sparse_kernel(
     most = as_count(max_steps, "max_steps", 1)
     rng = as_generator(random_state)
 
-    source = BatchSource(x, y, uniform_rows(x, size), known.subsets, n_halves, n_folds)
+    draw_batches = BatchSource(
+        x,
+        y,
+        uniform_rows(x, size),
+        known.subsets,
+        n_batches=n_batches,
+        n_halves=n_halves,
+        n_folds=n_folds,
+    )
     function = partial(known.function, n_threads=threads)
     unit = _UNITS.get(loss, lambda _: 1.0)
     parts = _as_kernels(kernels, x.shape[1])
@@ -266,8 +274,7 @@ def learn_sparse_kernel(
     rounds: list[int] = []
 
     def find_weights(weights: FloatArray, penalty: float, number: int) -> FloatArray:
-        batches = [source(rng) for _ in range(n_batches)]
-        average = _MeanLoss(parts, scales, nugget, x, y, batches, function, unit)
+        average = _MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, unit)
         steps = _minimize(average, weights, penalty, accuracy, most)
         states.extend(steps)
         rounds.extend([number] * len(steps))
@@ -387,7 +394,7 @@ def _minimize(
 
 
 def _projected(weights: FloatArray) -> FloatArray:
-    return onto_simplex(weights[None, :])[0]
+    return np.asarray(onto_simplex(weights[None, :])[0])
 
 
 # ---- kernels ----------------------------------------------------------------------------------
