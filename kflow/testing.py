@@ -48,12 +48,20 @@ __all__ = [
     "kernel_slope",
     "kernel_value",
     "layer",
+    "leave_one_out",
+    "loss_e2",
+    "loss_kfold",
+    "loss_lyapunov",
+    "loss_mmd",
+    "loss_nlml",
+    "loss_rho",
     "move",
     "rho",
     "rho_gradient",
     "solve",
     "step_length",
     "subspace",
+    "symmetric_gradient",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -689,3 +697,180 @@ def flow(
         layers=layers,
         reduced_points=training.restored() if rank is None else training.reduced(),
     )
+
+
+# ---- losses of a kernel matrix; each half, fold or pair by itself ------------------------------
+
+
+def _each_half(halves: npt.ArrayLike, loss: Callable[[int, IntArray], Any]) -> Any:
+    """Return the mean of loss(h, half h)."""
+    rows = np.atleast_2d(np.asarray(halves, np.intp))
+    return sum(loss(h, half) for h, half in enumerate(rows)) / len(rows)
+
+
+def _predict(k: FloatArray, y: FloatArray, known: IntArray, wanted: IntArray) -> Any:
+    """Interpolate the rows `wanted` from the rows `known`."""
+    return k[np.ix_(wanted, known)] @ solve(k[np.ix_(known, known)], y[known])
+
+
+def loss_rho(K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return `rho` of a kernel matrix, averaged over coarse subsets.
+
+    Parameters
+    ----------
+    K : array_like, shape (n, n)
+        Kernel matrix, nugget included.
+    Y : array_like, shape (n, m) or (n,)
+        Targets.
+    halves : array_like of int, shape (n_halves, n_coarse) or (n_coarse,)
+        Rows of the coarse subsets.
+    """
+    k, y = _as_working(K, _columns(Y))
+    fine = _quadratic_form(k, y)[0]
+    return _each_half(
+        halves, lambda _, c: 1 - _quadratic_form(k[np.ix_(c, c)], y[c])[0] / fine if fine else 0.0
+    )
+
+
+def loss_e2(K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return the squared error of predictions from coarse subsets for all other rows.
+
+    Parameters
+    ----------
+    K, Y, halves
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+
+    def error(_: int, c: IntArray) -> Any:
+        p = np.setdiff1d(np.arange(len(k)), c)
+        return ((y[p] - _predict(k, y, c, p)) ** 2).sum()
+
+    return _each_half(halves, error)
+
+
+def loss_kfold(K: npt.ArrayLike, Y: npt.ArrayLike, folds: npt.ArrayLike) -> Any:
+    """Return the sum of squared errors in cross-validation, every fold left out by itself.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    folds : array_like of int, shape (n,)
+        The fold of each row.
+    """
+    k, y = _as_working(K, _columns(Y))
+    numbers = np.asarray(folds)
+    total: Any = 0.0
+    for fold in np.unique(numbers):
+        out, rest = np.flatnonzero(numbers == fold), np.flatnonzero(numbers != fold)
+        total += ((y[out] - _predict(k, y, rest, out)) ** 2).sum()
+    return total
+
+
+def leave_one_out(K: npt.ArrayLike, Y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return leave-one-out residuals (n, m) and variances (n,), every row left out by itself.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+    residuals, variances = np.empty_like(y), np.empty_like(k[0])
+    everything = np.arange(len(k))
+    for i in everything:
+        rest, one = everything[everything != i], everything[[i]]
+        residuals[i] = y[i] - _predict(k, y, rest, one)[0]
+        variances[i] = k[i, i] - _predict(k, k[:, one], rest, one)[0, 0]
+    return residuals, variances
+
+
+def _log_det(A: FloatArray) -> Any:
+    """Return log det A for a symmetric positive definite A, by Gaussian elimination."""
+    a = A.copy()
+    for i in range(len(a)):
+        a[i + 1 :] -= a[i + 1 :, i : i + 1] / a[i, i] * a[i]
+    return np.log(np.diag(a)).sum()
+
+
+def loss_nlml(K: npt.ArrayLike, Y: npt.ArrayLike) -> Any:
+    """Return the negative log density of Y's columns, Gaussian with covariance K.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+    constant = _log_det(k) + len(k) * np.log(2 * k.dtype.type(np.pi))
+    return (_quadratic_form(k, y)[0] + y.shape[1] * constant) / 2
+
+
+def loss_mmd(K: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return the squared maximum mean discrepancy of the batch and coarse subsets.
+
+    Parameters
+    ----------
+    K, halves
+        As for `loss_rho`. The diagonal of K is left out.
+    """
+    (k,) = _as_working(K)
+    everything = np.arange(len(k))
+
+    def mean(rows: IntArray, columns: IntArray) -> Any:
+        different = rows[:, None] != columns
+        return k[np.ix_(rows, columns)][different].sum() / different.sum()
+
+    return _each_half(
+        halves,
+        lambda _, c: mean(everything, everything) + mean(c, c) - 2 * mean(everything, c),
+    )
+
+
+def loss_lyapunov(
+    K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike, pairs: npt.ArrayLike
+) -> Any:
+    """Return the squared difference of the divergence rates that predictions and targets have.
+
+    Parameters
+    ----------
+    K, Y, halves
+        As for `loss_rho`.
+    pairs : array_like of int, shape (n_halves, n_pairs, 2)
+        Rows of neighbouring inputs outside each half.
+    """
+    k, y = _as_working(K, _columns(Y))
+
+    def rate(targets: FloatArray, both: IntArray) -> Any:
+        apart = targets[both[:, 0]] - targets[both[:, 1]]
+        return np.log(np.sqrt((apart**2).sum(axis=1))).mean()
+
+    def difference(h: int, c: IntArray) -> Any:
+        both = np.asarray(pairs)[h]
+        return rate(_predict(k, y, c, np.arange(len(k))), both) - rate(y, both)
+
+    return _each_half(halves, lambda h, c: difference(h, c) ** 2)
+
+
+def symmetric_gradient(loss: Callable[[FloatArray], Any], K: npt.ArrayLike) -> FloatArray:
+    """Return the symmetric G with d loss = sum_ij G_ij dK_ij, by central differences.
+
+    Parameters
+    ----------
+    loss : callable
+        Function of a symmetric matrix.
+    K : array_like, shape (n, n)
+        Where to differentiate. Differences are of fourth order, in longdouble.
+    """
+    k = np.asarray(K, np.longdouble)
+    gradient = np.empty_like(k)
+    h = np.longdouble(2.0) ** -16
+    for i in range(len(k)):
+        for j in range(i + 1):
+            direction = np.zeros_like(k)
+            direction[i, j] = direction[j, i] = h
+            once = loss(k + direction) - loss(k - direction)
+            twice = loss(k + 2 * direction) - loss(k - 2 * direction)
+            gradient[i, j] = gradient[j, i] = (8 * once - twice) / (12 * h * (1 + (i != j)))
+    return gradient

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "kflow/kernel.hpp"
@@ -152,34 +153,39 @@ Matrix<T> rows_of(const Matrix<T>& a, const std::vector<Index>& rows) {
     return out;
 }
 
-/// (K(x, x) + nugget I)^-1 b by Gaussian elimination, which needs no pivots here.
-template <class B>
-Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
-    Reals a = gram(x, x, kernel), out = cast<Real>(b);
+/// a^-1 b by Gaussian elimination, which needs no pivots where a is positive definite.
+inline Reals solve(Reals a, Reals b) {
     const Index n = a.rows();
-    for (Index i = 0; i < n; ++i) {
-        a(i, i) += nugget;
-    }
     for (Index k = 0; k < n; ++k) {
         for (Index i = k + 1; i < n; ++i) {
             const Real factor = a(i, k) / a(k, k);
             for (Index j = k; j < n; ++j) {
                 a(i, j) -= factor * a(k, j);
             }
-            for (Index j = 0; j < out.cols(); ++j) {
-                out(i, j) -= factor * out(k, j);
+            for (Index j = 0; j < b.cols(); ++j) {
+                b(i, j) -= factor * b(k, j);
             }
         }
     }
     for (Index k = n - 1; k >= 0; --k) {
-        for (Index j = 0; j < out.cols(); ++j) {
+        for (Index j = 0; j < b.cols(); ++j) {
             for (Index i = k + 1; i < n; ++i) {
-                out(k, j) -= a(k, i) * out(i, j);
+                b(k, j) -= a(k, i) * b(i, j);
             }
-            out(k, j) /= a(k, k);
+            b(k, j) /= a(k, k);
         }
     }
-    return out;
+    return b;
+}
+
+/// (K(x, x) + nugget I)^-1 b
+template <class B>
+Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
+    Reals a = gram(x, x, kernel);
+    for (Index i = 0; i < a.rows(); ++i) {
+        a(i, i) += nugget;
+    }
+    return solve(std::move(a), cast<Real>(b));
 }
 
 /// tr(y' (K(x, x) + nugget I)^-1 y)
