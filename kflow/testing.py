@@ -16,13 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow.kernels import (
+    Cauchy,
+    Constant,
+    FunctionKernel,
     Gaussian,
     InverseMultiquadric,
     Kernel,
     Laplacian,
+    Linear,
     Matern32,
     Matern52,
+    Periodic,
+    Polynomial,
+    Product,
+    Radial,
     RationalQuadratic,
+    Scaled,
+    Sum,
+    Wendland,
+    check_isotropic,
 )
 
 __all__ = [
@@ -114,7 +126,12 @@ def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
     ndarray, the shape of `r2`
     """
     (squares,) = _as_working(r2)
-    length = squares.dtype.type(kernel.length_scale)
+    length = squares.dtype.type(check_isotropic(kernel).length_scale)  # type: ignore[arg-type]
+    return _profile(check_isotropic(kernel), squares, length)
+
+
+def _profile(kernel: Radial, squares: FloatArray, length: Any) -> FloatArray:
+    """Return k(r) from r^2, with another length scale than the kernel's."""
     r = np.sqrt(squares)
     if isinstance(kernel, Gaussian):
         return np.asarray(np.exp(-squares / (2 * length**2)))
@@ -132,6 +149,11 @@ def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         return np.asarray(np.exp(-alpha * np.log1p(squares / (2 * alpha * length**2))))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(1 / np.sqrt(1 + squares / length**2))
+    if isinstance(kernel, Cauchy):
+        return np.asarray(1 / (1 + squares / length**2))
+    if isinstance(kernel, Wendland):
+        h, q = r / length, kernel.dimension // 2 + 2
+        return np.where(h < 1, (1 - h) ** (q + 1) * ((q + 1) * h + 1), 0)
     raise TypeError(f"no reference for {kernel!r}")
 
 
@@ -151,7 +173,7 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         Each formula is that of `kernel_value`, differentiated by hand.
     """
     (squares,) = _as_working(r2)
-    length = squares.dtype.type(kernel.length_scale)
+    length = squares.dtype.type(check_isotropic(kernel).length_scale)  # type: ignore[arg-type]
     value = kernel_value(kernel, squares)
     r = np.sqrt(squares)
     if isinstance(kernel, Gaussian):
@@ -171,6 +193,11 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         return np.asarray(-value / base / (2 * length**2))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(-(value**3) / (2 * length**2))
+    if isinstance(kernel, Cauchy):
+        return np.asarray(-(value**2) / length**2)
+    if isinstance(kernel, Wendland):
+        h, q = r / length, kernel.dimension // 2 + 2
+        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / (2 * length**2), 0)
     raise TypeError(f"no reference for {kernel!r}")
 
 
@@ -187,7 +214,34 @@ def gram(X: npt.ArrayLike, Z: npt.ArrayLike | None = None, *, kernel: Kernel) ->
         The kernel.
     """
     x, z = _as_working(X, X if Z is None else Z)
-    return kernel_value(kernel, _squared_distances(x, z))
+    return _matrix(kernel, x, z)
+
+
+def _matrix(kernel: Kernel, x: FloatArray, z: FloatArray) -> FloatArray:
+    """Return K(x, z) of any kernel, part by part."""
+    real = x.dtype.type
+    if isinstance(kernel, (Sum, Product)):
+        parts = np.stack([_matrix(part, x, z) for part in kernel.kernels])
+        return np.asarray(parts.sum(axis=0) if isinstance(kernel, Sum) else parts.prod(axis=0))
+    if isinstance(kernel, Scaled):
+        return real(kernel.amplitude) * _matrix(kernel.kernel, x, z)
+    if isinstance(kernel, Constant):
+        return np.full((len(x), len(z)), kernel.value, x.dtype)
+    if isinstance(kernel, FunctionKernel):
+        return np.asarray(kernel.function(x, z, **kernel.parameters))
+    if isinstance(kernel, Radial) and not isinstance(kernel.length_scale, tuple):
+        return kernel_value(kernel, _squared_distances(x, z))
+    assert isinstance(kernel, (Radial, Linear, Periodic))
+    length = np.asarray(kernel.length_scale, x.dtype)
+    if isinstance(kernel, Radial):
+        return _profile(kernel, _squared_distances(x / length, z / length), real(1))
+    if isinstance(kernel, Periodic):
+        angles = np.pi * (x[:, None] - z[None]) / np.asarray(kernel.period, x.dtype)
+        return np.asarray(np.exp(-2 * ((np.sin(angles) / length) ** 2).sum(axis=2)))
+    products = np.asarray((x / length) @ (z / length).T)
+    if isinstance(kernel, Polynomial):
+        return np.asarray((products + real(kernel.offset)) ** kernel.degree)
+    return products
 
 
 def _quadratic_form(A: FloatArray, Y: FloatArray) -> tuple[float, FloatArray]:

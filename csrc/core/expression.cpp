@@ -79,8 +79,7 @@ class Tiles {
                         routines.profile_and_slope(term.kernel, t, value(i),
                                                    s.slopes.data() + i * tile_, n);
                     } else {
-                        std::copy(t, t + n, value(i));
-                        routines.profile(term.kernel, value(i), n);
+                        routines.profile(term.kernel, t, value(i), n);
                     }
                     break;
                 }
@@ -220,6 +219,22 @@ Index blocks_of(Index n) { return (n + kTileRows - 1) / kTileRows; }
 
 Index rows_of(Index block, Index n) { return std::min(kTileRows, n - block * kTileRows); }
 
+template <class T>
+bool same(const Matrices<T>& x, const Matrices<T>& z) {
+    return std::equal(x.begin(), x.end(), z.begin(), z.end(),
+                      [](const auto& u, const auto& v) { return u.data == v.data; });
+}
+
+// Copies a tile of a symmetric matrix that lies above the diagonal, or on it, to the other side.
+template <class T>
+void mirror(MatrixView<T> a, Index row, Index column, Index rows, Index columns) {
+    for (Index j = column; j < column + columns; ++j) {
+        for (Index i = row; i < std::min(row + rows, j); ++i) {
+            a(j, i) = a(i, j);
+        }
+    }
+}
+
 // Multiply-adds that all leaves cost.
 template <class T>
 double work_of(const Expression& expression, const Matrices<T>& x, double entries) {
@@ -246,19 +261,21 @@ void evaluate(const Expression& expression, const Matrices<T>& x, const Matrices
     // Tasks of one panel and some blocks: also a narrow matrix keeps all threads busy.
     constexpr Index kBlocks = 8;
     const Index n_blocks = blocks_of(out.rows), n_chunks = (n_blocks + kBlocks - 1) / kBlocks;
+    const auto& routines = detail::simd().get<T>();
     const T factor = static_cast<T>(tiles.factor());
+    // K(x, x): the upper triangle is enough.
+    const bool symmetric = given.empty() && same(x, z) && out.rows == out.cols;
     detail::parallel_for(n_panels * n_chunks, team, [&](Index task, int worker) {
         const Index p = task % n_panels, column = p * width;
         const Index columns = std::min(width, out.cols - column);
         const Index begin = task / n_panels * kBlocks;
-        for (Index b = begin; b < std::min(begin + kBlocks, n_blocks); ++b) {
-            const Index n_rows = rows_of(b, out.rows);
+        const Index last = symmetric ? column + columns : out.rows;
+        for (Index b = begin; b < std::min(begin + kBlocks, blocks_of(last)); ++b) {
+            const Index first = b * kTileRows, n_rows = std::min(kTileRows, last - first);
             const T* k = tiles.evaluate(b, p, n_rows, false, scratch[size(worker)]);
-            for (Index r = 0; r < n_rows; ++r) {
-                T* row = out.row(b * kTileRows + r) + column;
-                for (Index lane = 0; lane < columns; ++lane) {
-                    row[lane] = factor * k[r * width + lane];
-                }
+            routines.store_tile(k, factor, {out.row(first) + column, n_rows, columns, out.stride});
+            if (symmetric) {
+                mirror(out, first, column, n_rows, columns);
             }
         }
     });
@@ -352,18 +369,17 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
             }
         }
         std::vector<MatrixView<double>> given_tiles(given_gradients.size());
-        const Index n_blocks = blocks_of(whole ? n : column + columns);
-        for (Index b = 0; b < n_blocks; ++b) {
-            const Index first = b * kTileRows, n_rows = rows_of(b, n);
-            for (Index r = 0; r < n_rows; ++r) {
-                const double* row = g.row(first + r) + column;
-                double* tile = s.g.data() + r * width;
-                for (Index lane = 0; lane < columns; ++lane) {
-                    const Index above = column + lane - (first + r);
-                    tile[lane] = whole ? row[lane]
-                                       : row[lane] * (above > 0) * 2.0 + row[lane] * (above == 0);
-                }
-                std::fill(tile + columns, tile + width, 0.0);
+        const Index last = whole ? n : column + columns;
+        for (Index b = 0; b < blocks_of(last); ++b) {
+            const Index first = b * kTileRows, n_rows = std::min(kTileRows, last - first);
+            routines.load_tile({g.row(first) + column, n_rows, columns, g.stride},
+                               whole ? 1.0 : 2.0, s.g.data());
+            for (Index r = std::max<Index>(column - first, 0); !whole && r < n_rows; ++r) {
+                // Below the diagonal nothing counts, and on it once.
+                double* row = s.g.data() + r * width;
+                const Index diagonal = first + r - column;
+                std::fill(row, row + diagonal, 0.0);
+                row[diagonal] *= 0.5;
             }
             for (std::size_t k = 0; k < given_tiles.size(); ++k) {
                 given_tiles[k] = {given_gradients[k].row(first) + column, n_rows, columns,

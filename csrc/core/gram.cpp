@@ -37,7 +37,7 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
 
 template <class T>
 void profile(const Kernel& kernel, T* r2, Index n) {
-    detail::simd().get<T>().profile(kernel, r2, n);
+    detail::simd().get<T>().profile(kernel, r2, r2, n);
 }
 
 template void profile(const Kernel&, float*, Index);

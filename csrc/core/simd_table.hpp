@@ -35,8 +35,8 @@ struct Centres {
 /// The routines that one instruction set provides for one precision.
 template <class T>
 struct SimdRoutines {
-    /// r2[j] <- k(r2[j])
-    void (*profile)(const Kernel& kernel, T* r2, Index n);
+    /// value[j] = k(r2[j]); `r2` may be `value`.
+    void (*profile)(const Kernel& kernel, const T* r2, T* value, Index n);
 
     /// value[j] = k(r2[j]), slope[j] = dk/d(r^2); a kernel with no slope at 0 has slope 0 there.
     /// `r2` may be `slope`.
@@ -81,6 +81,10 @@ struct SimdRoutines {
     /// tile; centres (m, 2 d) holds z_j, then c_j.
     void (*fused)(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
                   Index n_panels, T* out);
+
+    /// tile (in.rows, panel) = scale in, zero beyond its columns, and back: out = scale tile.
+    void (*load_tile)(MatrixView<const T> in, T scale, T* tile);
+    void (*store_tile)(const T* tile, T scale, MatrixView<T> out);
 
     /// out[i] = a x[i] + b y[i]
     void (*combine)(const T* x, T a, const T* y, T b, T* out, Index n);

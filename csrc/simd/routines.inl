@@ -3,17 +3,17 @@
 namespace {
 
 template <class T>
-void profile(const Kernel& kernel, T* r2, Index n) {
+void profile(const Kernel& kernel, const T* r2, T* value, Index n) {
     with_profile<T>(kernel, [=](auto k) {
         Index j = 0;
         for (; j + 2 * kLanes<T> <= n; j += 2 * kLanes<T>) {
-            store_wide(r2 + j, k.value(load_wide<2>(r2 + j)));
+            store_wide(value + j, k.value(load_wide<2>(r2 + j)));
         }
         for (; j + kLanes<T> <= n; j += kLanes<T>) {
-            store(r2 + j, k.value(load(r2 + j)));
+            store(value + j, k.value(load(r2 + j)));
         }
         if (j < n) {
-            store_part(r2 + j, k.value(load_part(r2 + j, n - j)), n - j);
+            store_part(value + j, k.value(load_part(r2 + j, n - j)), n - j);
         }
     });
 }
@@ -58,6 +58,34 @@ void weigh(const T* product, T scale, Index n, T* w, T* sums) {
         store_wide(w + i * kPanel<T>, scaled);
     }
     store_wide(sums, sum);
+}
+
+template <class T>
+void load_tile(MatrixView<const T> in, T scale, T* tile) {
+    constexpr Index L = kLanes<T>;
+    for (Index r = 0; r < in.rows; ++r, tile += kPanel<T>) {
+        for (Index lane = 0; lane < kPanel<T>; lane += L) {
+            const T* p = in.row(r) + lane;
+            const Index rest = in.cols - lane;
+            const Vec<T> v = rest >= L ? load(p) : rest > 0 ? load_part(p, rest) : Vec<T>{};
+            store(tile + lane, scale * v);
+        }
+    }
+}
+
+template <class T>
+void store_tile(const T* tile, T scale, MatrixView<T> out) {
+    constexpr Index L = kLanes<T>;
+    for (Index r = 0; r < out.rows; ++r, tile += kPanel<T>) {
+        for (Index lane = 0; lane < out.cols; lane += L) {
+            const Vec<T> v = scale * load(tile + lane);
+            if (out.cols - lane >= L) {
+                store(out.row(r) + lane, v);
+            } else {
+                store_part(out.row(r) + lane, v, out.cols - lane);
+            }
+        }
+    }
 }
 
 template <class T>
@@ -112,15 +140,21 @@ T centre(const T* x, const T* shift, T* out, Index n) {
 
 template <class T>
 T dot(const T* x, const T* y, Index n) {
-    Vec<T> sum = {};
+    // Four sums: one alone would wait for each of its additions.
+    Vec<T> sums[4] = {};
     Index i = 0;
+    for (; i + 4 * kLanes<T> <= n; i += 4 * kLanes<T>) {
+        for (int k = 0; k < 4; ++k) {
+            sums[k] += load(x + i + k * kLanes<T>) * load(y + i + k * kLanes<T>);
+        }
+    }
     for (; i + kLanes<T> <= n; i += kLanes<T>) {
-        sum += load(x + i) * load(y + i);
+        sums[0] += load(x + i) * load(y + i);
     }
     if (i < n) {
-        sum += load_part(x + i, n - i) * load_part(y + i, n - i);
+        sums[0] += load_part(x + i, n - i) * load_part(y + i, n - i);
     }
-    return horizontal_sum<T>(sum);
+    return horizontal_sum<T>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 template <class T>
@@ -158,6 +192,8 @@ constexpr SimdRoutines<T> routines() {
             eliminate<T>,
             back_substitute<T>,
             fused<T>,
+            load_tile<T>,
+            store_tile<T>,
             combine<T>,
             multiply<T>,
             add_scaled<T>,

@@ -18,15 +18,17 @@ using Reals = Matrix<Real>;
 
 inline std::vector<Kernel> kernels(double length_scale) {
     std::vector<Kernel> out;
-    for (Family family : {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
-                          Family::rational_quadratic, Family::inverse_multiquadric}) {
+    for (Family family :
+         {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
+          Family::rational_quadratic, Family::inverse_multiquadric, Family::cauchy}) {
         out.push_back({family, length_scale, 1.7});
     }
     return out;
 }
 
+/// k as a function of r^2, or of x.z for the polynomial.
 inline Real profile(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
     Real h = 0;
     switch (kernel.family) {
         case Family::gaussian:
@@ -41,15 +43,22 @@ inline Real profile(const Kernel& kernel, Real r2) {
             return (1 + h + h * h / 3) * std::exp(-h);
         case Family::rational_quadratic:
             return std::pow(1 + r2 / (2 * alpha * l * l), -alpha);
+        case Family::cauchy:
+            return 1 / (1 + r2 / (l * l));
+        case Family::wendland:
+            return r < 1 ? std::pow(1 - r, Real(kernel.degree)) * (kernel.degree * r + 1) : 0;
+        case Family::polynomial:
+            return std::pow(r2 / (l * l) + alpha, Real(kernel.degree));
         case Family::inverse_multiquadric:
             break;
     }
     return 1 / std::sqrt(1 + r2 / (l * l));
 }
 
-/// dk/d(r^2)
+/// dk/d(r^2), or dk/d(x.z)
 inline Real slope(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
+    const Real degree = kernel.degree;
     Real h = 0;
     switch (kernel.family) {
         case Family::gaussian:
@@ -64,6 +73,12 @@ inline Real slope(const Kernel& kernel, Real r2) {
             return -5 / (6 * l * l) * (1 + h) * std::exp(-h);
         case Family::rational_quadratic:
             return -std::pow(1 + r2 / (2 * alpha * l * l), -alpha - 1) / (2 * l * l);
+        case Family::cauchy:
+            return -std::pow(1 + r2 / (l * l), Real(-2)) / (l * l);
+        case Family::wendland:
+            return r < 1 ? -degree * (degree + 1) * std::pow(1 - r, degree - 1) / (2 * l * l) : 0;
+        case Family::polynomial:
+            return degree * std::pow(r2 / (l * l) + alpha, degree - 1) / (l * l);
         case Family::inverse_multiquadric:
             break;
     }
@@ -85,6 +100,9 @@ inline Real exponent(const Kernel& kernel, Real r2) {
         case Family::rational_quadratic:
             return alpha * std::log1p(r2 / (2 * alpha * l * l));
         case Family::inverse_multiquadric:
+        case Family::cauchy:
+        case Family::wendland:
+        case Family::polynomial:
             break;
     }
     return 0;
