@@ -236,12 +236,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         options = {} if self.learn_options is None else self.learn_options
         if not isinstance(options, Mapping):
             raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")
-        own: dict[str, Any] = {"loss": self.learn, "random_state": rng, "n_threads": self.n_threads}
-        settings = {"nugget": nugget, "learn_nugget": False, **options}
+        own: dict[str, Any] = {"loss": self.learn, "nugget": nugget, "random_state": rng}
+        own["n_threads"] = self.n_threads
         for name in own:
             if name in options:
                 raise ValueError(f"learn_options: {name!r} is a parameter of the forecaster itself")
-        return learn_kernel(kernel, X, Y, **settings, **own)
+        return learn_kernel(kernel, X, Y, **{"learn_nugget": False, **options, **own})
 
     # ---- forecasts ----------------------------------------------------------------------------
 
