@@ -55,6 +55,50 @@ def rho(
     gradient: _Floats | None,
     n_threads: int,
 ) -> float: ...
+def loss_rho(
+    K: _Floats,
+    Y: _Floats,
+    halves: _Rows,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def loss_e2(
+    K: _Floats,
+    Y: _Floats,
+    halves: _Rows,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def loss_lyapunov(
+    K: _Floats,
+    Y: _Floats,
+    halves: _Rows,
+    pairs: _Rows,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def loss_kfold(
+    K: _Floats,
+    Y: _Floats,
+    folds: _Rows | None,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def loss_nlml(
+    K: _Floats,
+    Y: _Floats,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def loss_mmd(
+    K: _Floats,
+    halves: _Rows,
+    gradient: _Floats | None,
+    n_threads: int,
+) -> float: ...
+def leave_one_out(
+    K: _Floats, Y: _Floats, residuals: _Floats, variances: _Floats, n_threads: int
+) -> None: ...
 def settle(
     sets: list[tuple[_Floats, _Floats]],
     pending: float,

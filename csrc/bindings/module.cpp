@@ -8,6 +8,7 @@ void bind_kernel(py::module_& m);
 void bind_batch(py::module_& m);
 void bind_expression(py::module_& m);
 void bind_layer(py::module_& m);
+void bind_loss(py::module_& m);
 }  // namespace kflow::python
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -17,4 +18,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     kflow::python::bind_batch(m);
     kflow::python::bind_expression(m);
     kflow::python::bind_layer(m);
+    kflow::python::bind_loss(m);
 }

@@ -8,6 +8,7 @@
 #include "core/cholesky.hpp"
 #include "core/kernel_operator.hpp"
 #include "core/parallel.hpp"
+#include "core/rho.hpp"
 #include "core/row_groups.hpp"
 #include "core/simd_table.hpp"
 #include "kflow/error.hpp"
@@ -16,15 +17,14 @@ namespace kflow {
 
 // All n x n matrices lie in panels of columns, like the factor.
 struct Batch::Workspace {
-    detail::Cholesky factor;                // of A
-    detail::Cholesky coarse;                // of A_cc for one further coarse subset
-    detail::AlignedVector<double> kernel;   // K
-    detail::AlignedVector<double> slope;    // dk/d(r^2), then M o 2 dk/d(r^2), scaled
-    detail::AlignedVector<double> points;   // panels of points
-    detail::AlignedVector<double> norms;    // |x_i|^2
-    detail::AlignedVector<double> targets;  // panels of Y's columns, then V = U'^-1 Y
-    detail::AlignedVector<double> rhs;      // panels of the columns of a solve's b
-    detail::RowGroups<double> rows;         // points
+    detail::Cholesky factor;               // of A
+    detail::Rho rho;                       // and M = left right'
+    detail::AlignedVector<double> kernel;  // K
+    detail::AlignedVector<double> slope;   // dk/d(r^2), then M o 2 dk/d(r^2), scaled
+    detail::AlignedVector<double> points;  // panels of points
+    detail::AlignedVector<double> norms;   // |x_i|^2
+    detail::AlignedVector<double> rhs;     // panels of the columns of a solve's b
+    detail::RowGroups<double> rows;        // points
 };
 
 namespace {
@@ -146,15 +146,7 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
         }
     });
 
-    detail::Cholesky& u = w_->factor;
-    const bool factored = u.factor(n_threads);
-    double smallest = factored ? std::numeric_limits<double>::infinity() : 0.0;
-    for (Index i = 0; factored && i < n_; ++i) {
-        smallest = std::min(smallest, u(i, i));
-    }
-    // Pivots this small are rounding errors: a factor exists, but none of its digits is right.
-    const double noise = static_cast<double>(n_) * std::numeric_limits<double>::epsilon();
-    if (!(square(smallest) > noise * diagonal_)) {
+    if (!w_->factor.factor(n_threads)) {
         throw_not_positive_definite();
     }
     return labels != nullptr ? label_distance_ratio(x, labels)
@@ -178,62 +170,9 @@ void Batch::throw_not_positive_definite() const {
 }
 
 double Batch::rho(Index n_coarse, const Index* further, Index n_halves, int n_threads) {
-    const MatrixView<double> v = targets();
-    const double share = 1.0 / static_cast<double>(n_halves);
-    rank_ = m_ * (n_halves + 1);
-    left_.assign(size(n_ * rank_), 0.0);
-    right_.assign(size(n_ * rank_), 0.0);
-    const MatrixView<double> left(left_.data(), n_, rank_), right(right_.data(), n_, rank_);
-
-    // rho does not change with the scale of the targets, but their squares overflow. A power of two
-    // is exact.
-    double largest = 0.0;
-    for (Index i = 0; i < n_ * m_; ++i) {
-        largest = std::max(largest, std::abs(v.data[i]));
-    }
-    int exponent = 0;
-    std::frexp(largest, &exponent);
-    for (Index i = 0; i < n_ * m_; ++i) {
-        v.data[i] = std::ldexp(v.data[i], -exponent);
-    }
-
-    const detail::Cholesky& u = w_->factor;
-    const Index width = u.width(), n_panels = u.panels_of(m_);
-    auto& panels = w_->targets;
-    panels.resize(size(u.elements_of(m_)));
-    const std::vector<double> y(v.data, v.data + n_ * m_);
-    detail::to_panels(v, width, panels.data());
-    u.forward(panels.data(), n_panels);
-    detail::from_panels(panels.data(), width, v);
-    double coarse_norm = 0.0, fine_norm = 0.0;
-    for (Index i = 0; i < n_; ++i) {
-        double& sum = i < n_coarse ? coarse_norm : fine_norm;
-        for (Index q = 0; q < m_; ++q) {
-            sum += square(v(i, q));
-        }
-    }
-    norm_ = coarse_norm + fine_norm;
-    if (norm_ == 0.0) {
-        return 0.0;
-    }
-    double loss = share * fine_norm / norm_;
-
-    // z of the first subset: V_c solved against the leading block.
-    std::vector<double> z(size(n_ * m_));
-    u.backward(panels.data(), n_panels, n_coarse);
-    detail::from_panels(panels.data(), width, {z.data(), n_, m_});
-    for (Index i = 0; i < n_coarse; ++i) {
-        for (Index q = 0; q < m_; ++q) {
-            left(i, m_ + q) = -share * z[size(i * m_ + q)];
-            right(i, m_ + q) = z[size(i * m_ + q)];
-        }
-    }
-
-    // Further subsets are factored on their own.
-    for (Index h = 1; h < n_halves; ++h) {
-        const Index* rows = further + (h - 1) * n_coarse;
-        detail::Cholesky& a = w_->coarse;
+    const auto factor_subset = [&](const Index* rows, detail::Cholesky& a) {
         a.resize(n_coarse);
+        const Index width = a.width();
         for (Index j = 0; j < n_coarse; ++j) {
             const double* column =
                 w_->kernel.data() + rows[j] / width * n_ * width + rows[j] % width;
@@ -244,60 +183,30 @@ double Batch::rho(Index n_coarse, const Index* further, Index n_halves, int n_th
         if (!a.factor(n_threads)) {
             throw_not_positive_definite();
         }
-        std::vector<double> subset(size(n_coarse * m_));
-        for (Index i = 0; i < n_coarse; ++i) {
-            std::copy_n(y.data() + rows[i] * m_, m_, subset.data() + i * m_);
-        }
-        const MatrixView<double> s(subset.data(), n_coarse, m_);
-        panels.resize(size(a.elements_of(m_)));
-        detail::to_panels(s, width, panels.data());
-        a.forward(panels.data(), n_panels);
-        detail::from_panels(panels.data(), width, s);
-        double subset_norm = 0.0;
-        for (double value : subset) {
-            subset_norm += square(value);
-        }
-        loss += share * std::clamp(1.0 - subset_norm / norm_, 0.0, 1.0);
-        a.backward(panels.data(), n_panels, n_coarse);
-        detail::from_panels(panels.data(), width, s);
-        for (Index i = 0; i < n_coarse; ++i) {
-            for (Index q = 0; q < m_; ++q) {
-                left(rows[i], m_ * (h + 1) + q) = -share * s(i, q);
-                right(rows[i], m_ * (h + 1) + q) = s(i, q);
-            }
-        }
-    }
-
-    panels.resize(size(u.elements_of(m_)));
-    detail::to_panels(v, width, panels.data());
-    u.backward(panels.data(), n_panels, n_);
-    detail::from_panels(panels.data(), width, v);
-    for (Index i = 0; i < n_; ++i) {
-        for (Index q = 0; q < m_; ++q) {
-            left(i, q) = (1.0 - loss) * v(i, q);
-            right(i, q) = v(i, q);
-        }
-    }
-    return loss;
+    };
+    return w_->rho.evaluate(w_->factor, targets(), n_coarse, further, n_halves, factor_subset);
 }
 
 void Batch::gradient(MatrixView<double> out, int n_threads) {
-    if (norm_ == 0.0) {
+    const double norm = w_->rho.norm();
+    if (norm == 0.0) {
         for (Index i = 0; i < n_; ++i) {
             std::fill(out.row(i), out.row(i) + out.cols, 0.0);
         }
         return;
     }
     const auto& routines = detail::simd().f64;
+    const MatrixView<const double> right = w_->rho.right();
+    const Index rank = right.cols;
     const int team =
-        detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank_), n_threads);
+        detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(d_ + rank), n_threads);
     // d rho / dx_i = -(2/D) sum_j W_ij (x_i - x_j), W = M o 2 dk/d(r^2). The scale and the sum over
     // j of the first term go into W, so that one product gives the gradient.
-    const double scale = 4.0 / norm_;
+    const double scale = 4.0 / norm;
     const Index width = w_->factor.width(), n_panels = w_->factor.panels_of(n_);
-    const std::vector<double> nothing(size(std::max(d_, rank_)), 0.0);
+    const std::vector<double> nothing(size(std::max(d_, rank)), 0.0);
     detail::RowGroups<double> left, coordinates;
-    left.set({left_.data(), n_, rank_});
+    left.set(w_->rho.left());
     coordinates.set_transposed({points_.data(), n_, out.cols, d_});
     struct Scratch {
         detail::AlignedVector<double> right, norms, product;
@@ -305,12 +214,12 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
     std::vector<Scratch> scratch(size(std::max(team, 1)));
     detail::parallel_for(n_panels, team, [&](Index p, int worker) {
         Scratch& mine = scratch[size(worker)];
-        mine.right.resize(size(std::max(rank_, out.cols) * width));
+        mine.right.resize(size(std::max(rank, out.cols) * width));
         mine.norms.resize(size(width));
         mine.product.resize(size(n_ * width));
         const Index columns = std::min(width, n_ - p * width);
-        routines.pack({right_.data() + p * width * rank_, columns, rank_}, nothing.data(),
-                      mine.right.data(), mine.norms.data());
+        routines.pack({right.row(p * width), columns, rank}, nothing.data(), mine.right.data(),
+                      mine.norms.data());
         left.multiply(mine.right.data(), 1, mine.product.data());
         double* w = w_->slope.data() + p * n_ * width;
         routines.weigh(mine.product.data(), scale, n_, w, mine.norms.data());
@@ -322,18 +231,6 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
     });
 }
 
-void Batch::solve(MatrixView<double> b, int n_threads) {
-    const detail::Cholesky& u = w_->factor;
-    const int team =
-        detail::team_for(static_cast<double>(n_ * n_) * static_cast<double>(b.cols), n_threads);
-    w_->rhs.resize(size(u.elements_of(b.cols)));
-    detail::to_panels(b, u.width(), w_->rhs.data());
-    detail::parallel_for(u.panels_of(b.cols), team, [&](Index p, int) {
-        double* panel = w_->rhs.data() + p * n_ * u.width();
-        u.forward(panel, 1);
-        u.backward(panel, 1, n_);
-    });
-    detail::from_panels(w_->rhs.data(), u.width(), b);
-}
+void Batch::solve(MatrixView<double> b, int n_threads) { w_->factor.solve(b, w_->rhs, n_threads); }
 
 }  // namespace kflow

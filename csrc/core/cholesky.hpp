@@ -14,17 +14,20 @@ class Cholesky {
     void resize(Index n);
 
     /// Columns [p panel, (p + 1) panel) of A.
-    double* panel(Index p);
+    double* panel(Index p) { return data_.data() + p * n_ * width_; }
+    const double* panel(Index p) const { return data_.data() + p * n_ * width_; }
 
     /// A or U, upper triangle.
     double& operator()(Index i, Index j) { return panel(j / width_)[i * width_ + j % width_]; }
+    double operator()(Index i, Index j) const { return panel(j / width_)[i * width_ + j % width_]; }
 
     /// Columns of one panel, panels of q columns, and the elements of those.
     Index width() const { return width_; }
     Index panels_of(Index q) const { return (q + width_ - 1) / width_; }
     Index elements_of(Index q) const { return panels_of(q) * n_ * width_; }
 
-    /// False when a pivot is not positive. Cost n^3/3 flops.
+    /// False when a pivot is not positive, or a rounding error of its diagonal entry: a factor
+    /// exists then, but none of its digits is right. Cost n^3/3 flops.
     bool factor(int n_threads);
 
     /// b <- U'^-1 b, for panels of b. Cost n^2 flops for each column.
@@ -33,7 +36,16 @@ class Cholesky {
     /// b <- U^-1 b with the leading block of U and the leading rows of b.
     void backward(double* b, Index n_panels, Index leading) const;
 
+    /// b (n, q) <- A^-1 b; `panels` is memory for panels of b. Cost 2 n^2 q.
+    void solve(MatrixView<double> b, AlignedVector<double>& panels, int n_threads) const;
+
+    /// diagonal (n) of A^-1 and, unless null, `inverse`: panels of its columns, bitwise symmetric.
+    /// Cost n^3/3 and 2 n^3/3 flops.
+    void invert(double* diagonal, double* inverse, int n_threads) const;
+
    private:
+    bool eliminate_all(int n_threads);
+
     Index n_ = 0, width_ = 1;
     AlignedVector<double> data_;
 };

@@ -56,13 +56,10 @@ class Batch {
     struct Workspace;
     [[noreturn]] void throw_not_positive_definite() const;
 
-    Index n_ = 0, d_ = 0, m_ = 0, rank_ = 0;
+    Index n_ = 0, d_ = 0, m_ = 0;
     double diagonal_ = 1.0;        // 1 + nugget
-    double norm_ = 0.0;            // D = tr(Y' A^-1 Y)
     std::vector<double> points_;   // (n, d)
     std::vector<double> targets_;  // (n, m): Y, then V
-    std::vector<double> left_;     // (n, rank): M = left right'
-    std::vector<double> right_;    // (n, rank)
     std::unique_ptr<Workspace> w_;
 };
 
