@@ -17,6 +17,18 @@ class Kernel:
 class Batch:
     def __init__(self) -> None: ...
 
+class Expression:
+    def __init__(self) -> None: ...
+    def append(
+        self,
+        operation: str,
+        factor: float = 1.0,
+        kernel: Kernel | None = None,
+        source: int = -1,
+        left: int = -1,
+        right: int = -1,
+    ) -> None: ...
+
 class TeamLease:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
@@ -45,6 +57,32 @@ def apply(
     out: _Floats,
     n_threads: int,
 ) -> None: ...
+def evaluate(
+    expression: Expression,
+    X: list[_Floats],
+    Z: list[_Floats],
+    given: list[_Floats],
+    out: _Floats,
+    n_threads: int,
+) -> None: ...
+def apply_expression(
+    expression: Expression,
+    X: list[_Floats],
+    Z: list[_Floats],
+    given: list[_Floats],
+    C: _Floats,
+    out: _Floats,
+    n_threads: int,
+) -> None: ...
+def contract(
+    expression: Expression,
+    X: list[_Floats],
+    given: list[_Floats],
+    G: _Floats,
+    features: list[_Floats | None],
+    given_gradients: list[_Floats],
+    n_threads: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
 def rho(
     X: _Floats,
     Y: _Floats,

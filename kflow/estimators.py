@@ -25,7 +25,7 @@ from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dt
 from kflow.errors import ModelFileError
 from kflow.flow import SCHEDULES, Callback, KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
-from kflow.kernels import Kernel, from_dict
+from kflow.kernels import Kernel, Radial, from_dict
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import one_hot
 from kflow.preprocessing import Preprocessing, standardisation
@@ -46,7 +46,7 @@ _VALIDATION = "validation"
 _PARAMETERS = """
     Parameters
     ----------
-    kernel : kflow.kernels.Kernel or None
+    kernel : kflow.kernels.Radial or None
         Kernel of the flow and of the interpolant. None: a Gaussian exp(-1.5 r^2 / msd), msd the
         mean squared distance of the scaled data.
     n_layers : int
@@ -160,7 +160,7 @@ class _KernelFlowEstimator(
 
     def __init__(
         self,
-        kernel: Kernel | None = None,
+        kernel: Radial | None = None,
         *,
         n_layers: int = 100,
         batch_size: int = 100,
@@ -475,7 +475,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
 
     def __init__(
         self,
-        kernel: Kernel | None = None,
+        kernel: Radial | None = None,
         *,
         n_layers: int = 100,
         batch_size: int = 100,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kflow import _core
+from kflow import _core, losses
 from kflow._threads import resolve_n_threads
 from kflow._validation import (
     FloatArray,
@@ -152,17 +152,21 @@ def _rho(
     want_gradient: bool,
     n_threads: int | None,
 ) -> tuple[float, FloatArray | None]:
-    radial = check_isotropic(kernel)
-    core = radial._to_core()
+    check_kernel(kernel)
     value = as_nugget(nugget)
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
-    radial._check_dimension(x.shape[1])
+    kernel._check_dimension(x.shape[1])
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
     order, n_coarse = _coarse_first(coarse, len(x))
-    gradient = np.empty_like(x) if want_gradient else None
     threads = resolve_n_threads(n_threads)
+    if not is_isotropic(kernel):
+        K = gram(x, kernel=kernel, n_threads=threads)
+        K.flat[:: len(K) + 1] += value
+        loss, G = losses.rho(K, y, order[:n_coarse], gradient=want_gradient, n_threads=threads)
+        return loss, None if G is None else kernel.contract(x, G, points=True)[1]
+    gradient = np.empty_like(x) if want_gradient else None
     try:
-        loss = _core.rho(x, y, order, n_coarse, core, value, gradient, threads)
+        loss = _core.rho(x, y, order, n_coarse, kernel._to_core(), value, gradient, threads)
     except _core.NotPositiveDefinite as error:
         raise singular_kernel_error(error, value, order) from None
     return loss, gradient

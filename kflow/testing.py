@@ -16,13 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow.kernels import (
+    Cauchy,
+    Constant,
+    FunctionKernel,
     Gaussian,
     InverseMultiquadric,
     Kernel,
     Laplacian,
+    Linear,
     Matern32,
     Matern52,
+    Periodic,
+    Polynomial,
+    Product,
+    Radial,
     RationalQuadratic,
+    Scaled,
+    Sum,
+    Wendland,
+    check_isotropic,
 )
 
 __all__ = [
@@ -36,12 +48,20 @@ __all__ = [
     "kernel_slope",
     "kernel_value",
     "layer",
+    "leave_one_out",
+    "loss_e2",
+    "loss_kfold",
+    "loss_lyapunov",
+    "loss_mmd",
+    "loss_nlml",
+    "loss_rho",
     "move",
     "rho",
     "rho_gradient",
     "solve",
     "step_length",
     "subspace",
+    "symmetric_gradient",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -106,7 +126,12 @@ def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
     ndarray, the shape of `r2`
     """
     (squares,) = _as_working(r2)
-    length = squares.dtype.type(kernel.length_scale)
+    length = squares.dtype.type(check_isotropic(kernel).length_scale)  # type: ignore[arg-type]
+    return _profile(check_isotropic(kernel), squares, length)
+
+
+def _profile(kernel: Radial, squares: FloatArray, length: Any) -> FloatArray:
+    """Return k(r) from r^2, with another length scale than the kernel's."""
     r = np.sqrt(squares)
     if isinstance(kernel, Gaussian):
         return np.asarray(np.exp(-squares / (2 * length**2)))
@@ -124,6 +149,11 @@ def kernel_value(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         return np.asarray(np.exp(-alpha * np.log1p(squares / (2 * alpha * length**2))))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(1 / np.sqrt(1 + squares / length**2))
+    if isinstance(kernel, Cauchy):
+        return np.asarray(1 / (1 + squares / length**2))
+    if isinstance(kernel, Wendland):
+        h, q = r / length, kernel.dimension // 2 + 2
+        return np.where(h < 1, (1 - h) ** (q + 1) * ((q + 1) * h + 1), 0)
     raise TypeError(f"no reference for {kernel!r}")
 
 
@@ -143,7 +173,7 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         Each formula is that of `kernel_value`, differentiated by hand.
     """
     (squares,) = _as_working(r2)
-    length = squares.dtype.type(kernel.length_scale)
+    length = squares.dtype.type(check_isotropic(kernel).length_scale)  # type: ignore[arg-type]
     value = kernel_value(kernel, squares)
     r = np.sqrt(squares)
     if isinstance(kernel, Gaussian):
@@ -163,6 +193,11 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> FloatArray:
         return np.asarray(-value / base / (2 * length**2))
     if isinstance(kernel, InverseMultiquadric):
         return np.asarray(-(value**3) / (2 * length**2))
+    if isinstance(kernel, Cauchy):
+        return np.asarray(-(value**2) / length**2)
+    if isinstance(kernel, Wendland):
+        h, q = r / length, kernel.dimension // 2 + 2
+        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / (2 * length**2), 0)
     raise TypeError(f"no reference for {kernel!r}")
 
 
@@ -179,7 +214,34 @@ def gram(X: npt.ArrayLike, Z: npt.ArrayLike | None = None, *, kernel: Kernel) ->
         The kernel.
     """
     x, z = _as_working(X, X if Z is None else Z)
-    return kernel_value(kernel, _squared_distances(x, z))
+    return _matrix(kernel, x, z)
+
+
+def _matrix(kernel: Kernel, x: FloatArray, z: FloatArray) -> FloatArray:
+    """Return K(x, z) of any kernel, part by part."""
+    real = x.dtype.type
+    if isinstance(kernel, (Sum, Product)):
+        parts = np.stack([_matrix(part, x, z) for part in kernel.kernels])
+        return np.asarray(parts.sum(axis=0) if isinstance(kernel, Sum) else parts.prod(axis=0))
+    if isinstance(kernel, Scaled):
+        return real(kernel.amplitude) * _matrix(kernel.kernel, x, z)
+    if isinstance(kernel, Constant):
+        return np.full((len(x), len(z)), kernel.value, x.dtype)
+    if isinstance(kernel, FunctionKernel):
+        return np.asarray(kernel.function(x, z, **kernel.parameters))
+    if isinstance(kernel, Radial) and not isinstance(kernel.length_scale, tuple):
+        return kernel_value(kernel, _squared_distances(x, z))
+    assert isinstance(kernel, (Radial, Linear, Periodic))
+    length = np.asarray(kernel.length_scale, x.dtype)
+    if isinstance(kernel, Radial):
+        return _profile(kernel, _squared_distances(x / length, z / length), real(1))
+    if isinstance(kernel, Periodic):
+        angles = np.pi * (x[:, None] - z[None]) / np.asarray(kernel.period, x.dtype)
+        return np.asarray(np.exp(-2 * ((np.sin(angles) / length) ** 2).sum(axis=2)))
+    products = np.asarray((x / length) @ (z / length).T)
+    if isinstance(kernel, Polynomial):
+        return np.asarray((products + real(kernel.offset)) ** kernel.degree)
+    return products
 
 
 def _quadratic_form(A: FloatArray, Y: FloatArray) -> tuple[float, FloatArray]:
@@ -635,3 +697,180 @@ def flow(
         layers=layers,
         reduced_points=training.restored() if rank is None else training.reduced(),
     )
+
+
+# ---- losses of a kernel matrix; each half, fold or pair by itself ------------------------------
+
+
+def _each_half(halves: npt.ArrayLike, loss: Callable[[int, IntArray], Any]) -> Any:
+    """Return the mean of loss(h, half h)."""
+    rows = np.atleast_2d(np.asarray(halves, np.intp))
+    return sum(loss(h, half) for h, half in enumerate(rows)) / len(rows)
+
+
+def _predict(k: FloatArray, y: FloatArray, known: IntArray, wanted: IntArray) -> Any:
+    """Interpolate the rows `wanted` from the rows `known`."""
+    return k[np.ix_(wanted, known)] @ solve(k[np.ix_(known, known)], y[known])
+
+
+def loss_rho(K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return `rho` of a kernel matrix, averaged over coarse subsets.
+
+    Parameters
+    ----------
+    K : array_like, shape (n, n)
+        Kernel matrix, nugget included.
+    Y : array_like, shape (n, m) or (n,)
+        Targets.
+    halves : array_like of int, shape (n_halves, n_coarse) or (n_coarse,)
+        Rows of the coarse subsets.
+    """
+    k, y = _as_working(K, _columns(Y))
+    fine = _quadratic_form(k, y)[0]
+    return _each_half(
+        halves, lambda _, c: 1 - _quadratic_form(k[np.ix_(c, c)], y[c])[0] / fine if fine else 0.0
+    )
+
+
+def loss_e2(K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return the squared error of predictions from coarse subsets for all other rows.
+
+    Parameters
+    ----------
+    K, Y, halves
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+
+    def error(_: int, c: IntArray) -> Any:
+        p = np.setdiff1d(np.arange(len(k)), c)
+        return ((y[p] - _predict(k, y, c, p)) ** 2).sum()
+
+    return _each_half(halves, error)
+
+
+def loss_kfold(K: npt.ArrayLike, Y: npt.ArrayLike, folds: npt.ArrayLike) -> Any:
+    """Return the sum of squared errors in cross-validation, every fold left out by itself.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    folds : array_like of int, shape (n,)
+        The fold of each row.
+    """
+    k, y = _as_working(K, _columns(Y))
+    numbers = np.asarray(folds)
+    total: Any = 0.0
+    for fold in np.unique(numbers):
+        out, rest = np.flatnonzero(numbers == fold), np.flatnonzero(numbers != fold)
+        total += ((y[out] - _predict(k, y, rest, out)) ** 2).sum()
+    return total
+
+
+def leave_one_out(K: npt.ArrayLike, Y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return leave-one-out residuals (n, m) and variances (n,), every row left out by itself.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+    residuals, variances = np.empty_like(y), np.empty_like(k[0])
+    everything = np.arange(len(k))
+    for i in everything:
+        rest, one = everything[everything != i], everything[[i]]
+        residuals[i] = y[i] - _predict(k, y, rest, one)[0]
+        variances[i] = k[i, i] - _predict(k, k[:, one], rest, one)[0, 0]
+    return residuals, variances
+
+
+def _log_det(A: FloatArray) -> Any:
+    """Return log det A for a symmetric positive definite A, by Gaussian elimination."""
+    a = A.copy()
+    for i in range(len(a)):
+        a[i + 1 :] -= a[i + 1 :, i : i + 1] / a[i, i] * a[i]
+    return np.log(np.diag(a)).sum()
+
+
+def loss_nlml(K: npt.ArrayLike, Y: npt.ArrayLike) -> Any:
+    """Return the negative log density of Y's columns, Gaussian with covariance K.
+
+    Parameters
+    ----------
+    K, Y
+        As for `loss_rho`.
+    """
+    k, y = _as_working(K, _columns(Y))
+    constant = _log_det(k) + len(k) * np.log(2 * k.dtype.type(np.pi))
+    return (_quadratic_form(k, y)[0] + y.shape[1] * constant) / 2
+
+
+def loss_mmd(K: npt.ArrayLike, halves: npt.ArrayLike) -> Any:
+    """Return the squared maximum mean discrepancy of the batch and coarse subsets.
+
+    Parameters
+    ----------
+    K, halves
+        As for `loss_rho`. The diagonal of K is left out.
+    """
+    (k,) = _as_working(K)
+    everything = np.arange(len(k))
+
+    def mean(rows: IntArray, columns: IntArray) -> Any:
+        different = rows[:, None] != columns
+        return k[np.ix_(rows, columns)][different].sum() / different.sum()
+
+    return _each_half(
+        halves,
+        lambda _, c: mean(everything, everything) + mean(c, c) - 2 * mean(everything, c),
+    )
+
+
+def loss_lyapunov(
+    K: npt.ArrayLike, Y: npt.ArrayLike, halves: npt.ArrayLike, pairs: npt.ArrayLike
+) -> Any:
+    """Return the squared difference of the divergence rates that predictions and targets have.
+
+    Parameters
+    ----------
+    K, Y, halves
+        As for `loss_rho`.
+    pairs : array_like of int, shape (n_halves, n_pairs, 2)
+        Rows of neighbouring inputs outside each half.
+    """
+    k, y = _as_working(K, _columns(Y))
+
+    def rate(targets: FloatArray, both: IntArray) -> Any:
+        apart = targets[both[:, 0]] - targets[both[:, 1]]
+        return np.log(np.sqrt((apart**2).sum(axis=1))).mean()
+
+    def difference(h: int, c: IntArray) -> Any:
+        both = np.asarray(pairs)[h]
+        return rate(_predict(k, y, c, np.arange(len(k))), both) - rate(y, both)
+
+    return _each_half(halves, lambda h, c: difference(h, c) ** 2)
+
+
+def symmetric_gradient(loss: Callable[[FloatArray], Any], K: npt.ArrayLike) -> FloatArray:
+    """Return the symmetric G with d loss = sum_ij G_ij dK_ij, by central differences.
+
+    Parameters
+    ----------
+    loss : callable
+        Function of a symmetric matrix.
+    K : array_like, shape (n, n)
+        Where to differentiate. Differences are of fourth order, in longdouble.
+    """
+    k = np.asarray(K, np.longdouble)
+    gradient = np.empty_like(k)
+    h = np.longdouble(2.0) ** -16
+    for i in range(len(k)):
+        for j in range(i + 1):
+            direction = np.zeros_like(k)
+            direction[i, j] = direction[j, i] = h
+            once = loss(k + direction) - loss(k - direction)
+            twice = loss(k + 2 * direction) - loss(k - 2 * direction)
+            gradient[i, j] = gradient[j, i] = (8 * once - twice) / (12 * h * (1 + (i != j)))
+    return gradient

@@ -22,6 +22,7 @@ ALL_KERNELS = [
     kernels.Matern52(2.1),
     kernels.RationalQuadratic(1.2, alpha=0.7),
     kernels.InverseMultiquadric(1.4),
+    kernels.Cauchy(1.6),
 ]
 
 

@@ -648,3 +648,20 @@ def test_extreme_length_scales_stay_finite(kernel, length_scale, d, dtype):
     K = gram(X, kernel=dataclasses.replace(kernel, length_scale=length_scale))
     assert np.isfinite(K).all()
     np.testing.assert_array_equal(np.diagonal(K, 3), np.ones(3, dtype))
+
+
+def test_rho_of_any_kernel(rng):
+    X, Y = rng.normal(size=(25, 3)), rng.normal(size=(25, 2))
+    want = kflow.rho_gradient(X, Y, np.arange(9), kernel=kernels.Gaussian(1.3), nugget=0.1)
+    for same in (kernels.Gaussian([1.3] * 3), 1.0 * kernels.Gaussian(1.3)):
+        loss, gradient = kflow.rho_gradient(X, Y, np.arange(9), kernel=same, nugget=0.1)
+        assert loss == pytest.approx(want[0], rel=1e-12)
+        np.testing.assert_allclose(gradient, want[1], rtol=0, atol=1e-13)
+        assert kflow.rho(X, Y, np.arange(9), kernel=same, nugget=0.1) == loss
+    # An amplitude counts like a smaller nugget.
+    doubled = kflow.rho(X, Y, np.arange(9), kernel=2.0 * kernels.Gaussian(1.3), nugget=0.2)
+    assert doubled == pytest.approx(want[0], rel=1e-12)
+    with pytest.raises(kflow.SingularKernelError, match="the same to the kernel"):
+        kflow.rho(
+            np.zeros((4, 1)), np.ones(4), [0, 2], kernel=2.0 * kernels.Gaussian(), nugget=0.0
+        )

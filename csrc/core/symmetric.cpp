@@ -1,11 +1,15 @@
 #include "core/symmetric.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "core/aligned.hpp"
 #include "core/parallel.hpp"
 #include "core/row_groups.hpp"
 #include "core/simd_table.hpp"
+#include "kflow/error.hpp"
 
 namespace kflow::detail {
 namespace {
@@ -19,11 +23,61 @@ constexpr double kMemoryWork = 8.0;
 /// every level.
 constexpr Index kTile = 48;
 
+/// Names two rows that are the same to the kernel: then a 2 x 2 determinant is a rounding error.
+[[noreturn]] void throw_singular(MatrixView<const double> a, const Rows& rows) {
+    constexpr double close = 1.0 - 4.0 * std::numeric_limits<double>::epsilon();
+    for (Index i : rows) {
+        for (Index j : rows) {
+            if (j == i) {
+                break;
+            }
+            const double value = std::abs(a(i, j));
+            if (value > 0.0 && value >= close * std::sqrt(a(i, i)) * std::sqrt(a(j, j))) {
+                throw NotPositiveDefinite(std::min(i, j), std::max(i, j));
+            }
+        }
+    }
+    throw NotPositiveDefinite(-1, -1);
+}
+
 }  // namespace
 
-void multiply_block(MatrixView<const double> a, const std::vector<Index>& rows,
-                    const std::vector<Index>& columns, MatrixView<const double> b,
-                    MatrixView<double> out, int n_threads) {
+Rows all_rows(Index n) {
+    Rows rows(size(n));
+    std::iota(rows.begin(), rows.end(), Index(0));
+    return rows;
+}
+
+std::vector<double> rows_of(MatrixView<const double> y, const Rows& rows) {
+    std::vector<double> out;
+    for (Index i : rows) {
+        out.insert(out.end(), y.row(i), y.row(i) + y.cols);
+    }
+    return out;
+}
+
+void factor_block(MatrixView<const double> a, const Rows& rows, Cholesky& u, int n_threads) {
+    const Index n = static_cast<Index>(rows.size());
+    u.resize(n);
+    const Index width = u.width();
+    const int team = team_for(kMemoryWork / 2.0 * static_cast<double>(n * n), n_threads);
+    parallel_for(u.panels_of(n), team, [&](Index p, int) {
+        const Index first = p * width, columns = std::min(width, n - first);
+        for (Index i = 0; i < first + columns; ++i) {
+            const double* row = a.row(rows[size(i)]);
+            double* out = u.panel(p) + i * width;
+            for (Index lane = 0; lane < columns; ++lane) {
+                out[lane] = row[rows[size(first + lane)]];
+            }
+        }
+    });
+    if (!u.factor(n_threads)) {
+        throw_singular(a, rows);
+    }
+}
+
+void multiply_block(MatrixView<const double> a, const Rows& rows, const Rows& columns,
+                    MatrixView<const double> b, MatrixView<double> out, int n_threads) {
     const auto& routines = simd().f64;
     const Index inner = static_cast<Index>(rows.size()), n = static_cast<Index>(columns.size());
     const Index width = routines.panel, n_panels = (n + width - 1) / width, m = b.cols;
@@ -52,10 +106,10 @@ void multiply_block(MatrixView<const double> a, const std::vector<Index>& rows,
     });
 }
 
-void symmetric_product(MatrixView<const double> left, MatrixView<const double> right, bool add,
-                       MatrixView<double> out, int n_threads) {
+void ThinFactors::multiply(bool add, MatrixView<double> out, int n_threads) const {
     const auto& routines = simd().f64;
-    const Index n = left.rows, rank = left.cols, width = routines.panel;
+    const MatrixView<const double> left(left_.data(), n_, rank_), right(right_.data(), n_, rank_);
+    const Index n = n_, rank = rank_, width = routines.panel;
     const Index n_tiles = (n + kTile - 1) / kTile, panels_of_tile = kTile / width;
     const int team = team_for(
         static_cast<double>(n * n) * (static_cast<double>(rank) / 2.0 + kMemoryWork), n_threads);

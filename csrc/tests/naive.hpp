@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "kflow/kernel.hpp"
@@ -17,15 +18,17 @@ using Reals = Matrix<Real>;
 
 inline std::vector<Kernel> kernels(double length_scale) {
     std::vector<Kernel> out;
-    for (Family family : {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
-                          Family::rational_quadratic, Family::inverse_multiquadric}) {
+    for (Family family :
+         {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
+          Family::rational_quadratic, Family::inverse_multiquadric, Family::cauchy}) {
         out.push_back({family, length_scale, 1.7});
     }
     return out;
 }
 
+/// k as a function of r^2, or of x.z for the polynomial.
 inline Real profile(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
     Real h = 0;
     switch (kernel.family) {
         case Family::gaussian:
@@ -40,15 +43,22 @@ inline Real profile(const Kernel& kernel, Real r2) {
             return (1 + h + h * h / 3) * std::exp(-h);
         case Family::rational_quadratic:
             return std::pow(1 + r2 / (2 * alpha * l * l), -alpha);
+        case Family::cauchy:
+            return 1 / (1 + r2 / (l * l));
+        case Family::wendland:
+            return r < 1 ? std::pow(1 - r, Real(kernel.degree)) * (kernel.degree * r + 1) : 0;
+        case Family::polynomial:
+            return std::pow(r2 / (l * l) + alpha, Real(kernel.degree));
         case Family::inverse_multiquadric:
             break;
     }
     return 1 / std::sqrt(1 + r2 / (l * l));
 }
 
-/// dk/d(r^2)
+/// dk/d(r^2), or dk/d(x.z)
 inline Real slope(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
+    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
+    const Real degree = kernel.degree;
     Real h = 0;
     switch (kernel.family) {
         case Family::gaussian:
@@ -63,6 +73,12 @@ inline Real slope(const Kernel& kernel, Real r2) {
             return -5 / (6 * l * l) * (1 + h) * std::exp(-h);
         case Family::rational_quadratic:
             return -std::pow(1 + r2 / (2 * alpha * l * l), -alpha - 1) / (2 * l * l);
+        case Family::cauchy:
+            return -std::pow(1 + r2 / (l * l), Real(-2)) / (l * l);
+        case Family::wendland:
+            return r < 1 ? -degree * (degree + 1) * std::pow(1 - r, degree - 1) / (2 * l * l) : 0;
+        case Family::polynomial:
+            return degree * std::pow(r2 / (l * l) + alpha, degree - 1) / (l * l);
         case Family::inverse_multiquadric:
             break;
     }
@@ -84,6 +100,9 @@ inline Real exponent(const Kernel& kernel, Real r2) {
         case Family::rational_quadratic:
             return alpha * std::log1p(r2 / (2 * alpha * l * l));
         case Family::inverse_multiquadric:
+        case Family::cauchy:
+        case Family::wendland:
+        case Family::polynomial:
             break;
     }
     return 0;
@@ -134,34 +153,39 @@ Matrix<T> rows_of(const Matrix<T>& a, const std::vector<Index>& rows) {
     return out;
 }
 
-/// (K(x, x) + nugget I)^-1 b by Gaussian elimination, which needs no pivots here.
-template <class B>
-Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
-    Reals a = gram(x, x, kernel), out = cast<Real>(b);
+/// a^-1 b by Gaussian elimination, which needs no pivots where a is positive definite.
+inline Reals solve(Reals a, Reals b) {
     const Index n = a.rows();
-    for (Index i = 0; i < n; ++i) {
-        a(i, i) += nugget;
-    }
     for (Index k = 0; k < n; ++k) {
         for (Index i = k + 1; i < n; ++i) {
             const Real factor = a(i, k) / a(k, k);
             for (Index j = k; j < n; ++j) {
                 a(i, j) -= factor * a(k, j);
             }
-            for (Index j = 0; j < out.cols(); ++j) {
-                out(i, j) -= factor * out(k, j);
+            for (Index j = 0; j < b.cols(); ++j) {
+                b(i, j) -= factor * b(k, j);
             }
         }
     }
     for (Index k = n - 1; k >= 0; --k) {
-        for (Index j = 0; j < out.cols(); ++j) {
+        for (Index j = 0; j < b.cols(); ++j) {
             for (Index i = k + 1; i < n; ++i) {
-                out(k, j) -= a(k, i) * out(i, j);
+                b(k, j) -= a(k, i) * b(i, j);
             }
-            out(k, j) /= a(k, k);
+            b(k, j) /= a(k, k);
         }
     }
-    return out;
+    return b;
+}
+
+/// (K(x, x) + nugget I)^-1 b
+template <class B>
+Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
+    Reals a = gram(x, x, kernel);
+    for (Index i = 0; i < a.rows(); ++i) {
+        a(i, i) += nugget;
+    }
+    return solve(std::move(a), cast<Real>(b));
 }
 
 /// tr(y' (K(x, x) + nugget I)^-1 y)

@@ -22,6 +22,9 @@ Self = TypeVar("Self", bound="Kernel")
 
 DEFAULT_BOUNDS = (1e-5, 1e5)
 
+# Relative: what a logarithm and an exponential may do to a bound.
+_ROUNDING = 1e-12
+
 
 def as_values(value: Any, name: str) -> Value:
     """Return a positive number, or a tuple of them."""
@@ -64,7 +67,7 @@ class Kernel:
 
     A kernel is called with points, ``kernel(X, Z)``; ``kernel + other``, ``kernel * other`` and
     ``2.0 * kernel`` are kernels again. Each positive parameter `p` has a twin `p_bounds`: its lower
-    and upper bound, (1e-5, 1e5) unless given, or ``"fixed"``. The parameters that are not fixed
+    and upper bound, or ``"fixed"``. Unless given they are 1e-5 and 1e5, or the value beyond. The parameters that are not fixed
     make up `theta`, a flat vector of their logarithms, in which kernels are learnt.
     """
 
@@ -84,10 +87,10 @@ class Kernel:
         bounds = _as_bounds(getattr(self, f"{name}_bounds"), f"{name}_bounds")
         object.__setattr__(self, name, value)
         object.__setattr__(self, f"{name}_bounds", bounds)
-        if bounds != "fixed":
+        if not isinstance(bounds, str) and bounds != DEFAULT_BOUNDS:
             for number in _as_tuple(value):
                 # One rounding of exp(log(bound)) is not outside.
-                if not bounds[0] * (1 - 1e-12) <= number <= bounds[1] * (1 + 1e-12):
+                if not bounds[0] * (1 - _ROUNDING) <= number <= bounds[1] * (1 + _ROUNDING):
                     raise ValueError(
                         f"{name}={number:g} is outside {name}_bounds={bounds}: pass other bounds, "
                         "or 'fixed' for a parameter that is not to be learnt"
@@ -112,11 +115,12 @@ class Kernel:
         return np.concatenate([[], *(np.log(value) for _, value in self._free())])
 
     def _own_bounds(self) -> npt.NDArray[np.float64]:
-        rows = [
-            np.tile(np.log(getattr(self, f"{name}_bounds")), (len(value), 1))
-            for name, value in self._free()
-        ]
-        return np.concatenate([np.empty((0, 2)), *rows])
+        rows = [np.empty((0, 2))]
+        for name, value in self._free():
+            lower, upper = getattr(self, f"{name}_bounds")
+            # The default ones are meant for nobody in particular: they yield to the value.
+            rows.append(np.log(np.stack([np.minimum(value, lower), np.maximum(value, upper)], 1)))
+        return np.concatenate(rows)
 
     def _own_names(self) -> list[str]:
         return [
@@ -133,7 +137,7 @@ class Kernel:
             start += len(value)
             many = isinstance(getattr(self, name), tuple)
             changes[name] = tuple(float(v) for v in part) if many else float(part[0])
-        return replace(self, **changes) if changes else self  # type: ignore[arg-type]
+        return replace(self, **changes) if changes else self
 
     @property
     def theta(self) -> npt.NDArray[np.float64]:
@@ -176,12 +180,24 @@ class Kernel:
             )
         if not np.isfinite(values).all():
             raise ValueError("theta contains NaN or infinity")
+        outside = (values < self.bounds[:, 0] - _ROUNDING) | (
+            values > self.bounds[:, 1] + _ROUNDING
+        )
+        if outside.any():
+            i = int(np.flatnonzero(outside)[0])
+            raise ValueError(
+                f"theta: {self.parameter_names[i]} leaves its bounds, {values[i]:g} is not in "
+                f"{tuple(self.bounds[i])}: keep theta within `bounds`"
+            )
+        return self._with_theta(values)
+
+    def _with_theta(self: Self, values: npt.NDArray[np.float64]) -> Self:
         n_own = len(self._own_theta())
         start = n_own
         children = []
         for child in self._children():
             size = len(child.theta)
-            children.append(child.clone_with_theta(values[start : start + size]))
+            children.append(child._with_theta(values[start : start + size]))
             start += size
         return self._with_own_theta(values[:n_own])._with_children(tuple(children))
 
@@ -263,25 +279,25 @@ class Kernel:
 
     # ---- algebra ------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Kernel:
+    def __add__(self, other: Any) -> Any:
         """Return the sum with another kernel, or with a positive constant."""
         from kflow.kernels.composite import add
 
         return add(self, other)
 
-    def __radd__(self, other: Any) -> Kernel:
+    def __radd__(self, other: Any) -> Any:
         """Return the sum with a positive constant."""
         from kflow.kernels.composite import add
 
         return add(other, self)
 
-    def __mul__(self, other: Any) -> Kernel:
+    def __mul__(self, other: Any) -> Any:
         """Return the product with another kernel, or with a positive amplitude."""
         from kflow.kernels.composite import multiply
 
         return multiply(self, other)
 
-    def __rmul__(self, other: Any) -> Kernel:
+    def __rmul__(self, other: Any) -> Any:
         """Return the kernel times a positive amplitude."""
         from kflow.kernels.composite import multiply
 

@@ -59,6 +59,7 @@ class Radial(Kernel):
         return {}
 
     def _to_core(self) -> _core.Kernel:
+        assert isinstance(self.length_scale, float)
         return _core.Kernel(self._family, self.length_scale, **self._core_settings())
 
     def _emit(self, program: Program) -> int:
