@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kflow import errors, kernels
+from kflow import errors, kernels, losses
 from kflow._core import __version__
 from kflow._info import build_config
 from kflow._threads import get_num_threads, set_num_threads
 from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
 from kflow.flow import KernelFlow
 from kflow.interpolant import Interpolant
+from kflow.learning import LearnedKernel, learn_kernel
 from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
@@ -23,6 +24,7 @@ __all__ = [
     "KernelFlow",
     "KernelFlowClassifier",
     "KernelFlowRegressor",
+    "LearnedKernel",
     "ModelFileError",
     "SingularKernelError",
     "StorageError",
@@ -32,7 +34,9 @@ __all__ = [
     "get_num_threads",
     "gram",
     "kernels",
+    "learn_kernel",
     "load",
+    "losses",
     "move",
     "one_hot",
     "rho",

@@ -1,4 +1,4 @@
-"""The progress bar of a running flow."""
+"""The progress bars of running flows and of learning."""
 
 from __future__ import annotations
 
@@ -11,26 +11,40 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from kflow.flow import KernelFlow
+    from kflow.learning import LearningState
 
-__all__ = ["flow_progress"]
+__all__ = ["flow_progress", "learning_progress"]
 
 
 @contextmanager
 def flow_progress(n_layers: int) -> Iterator[Callable[[KernelFlow], None]]:
     """Show layer, rho, layers per second and time left on standard error."""
+    with _bar(n_layers, "layer", "rho {task.fields[value]:.3f}") as advance:
+        yield lambda flow: advance(flow._records[-1][0])
+
+
+@contextmanager
+def learning_progress(n_steps: int) -> Iterator[Callable[[LearningState], None]]:
+    """Show step, loss, steps per second and time left on standard error."""
+    with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
+        yield lambda state: advance(state.loss)
+
+
+@contextmanager
+def _bar(total: int, unit: str, value: str) -> Iterator[Callable[[float], None]]:
     columns = (
-        TextColumn("layer"),
+        TextColumn(unit),
         MofNCompleteColumn(),
         BarColumn(),
-        TextColumn("rho {task.fields[rho]:.3f}"),
-        TextColumn("{task.fields[rate]:.1f} layers/s"),
+        TextColumn(value),
+        TextColumn(f"{{task.fields[rate]:.1f}} {unit}s/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("flow", total=n_layers, rho=float("nan"), rate=0.0)
+        task = bar.add_task(unit, total=total, value=float("nan"), rate=0.0)
 
-        def report(flow: KernelFlow) -> None:
+        def advance(value: float) -> None:
             speed = bar.tasks[task].speed or 0.0
-            bar.update(task, advance=1, rho=flow._records[-1][0], rate=speed)
+            bar.update(task, advance=1, value=value, rate=speed)
 
-        yield report
+        yield advance

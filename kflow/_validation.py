@@ -15,6 +15,7 @@ __all__ = [
     "FloatArray",
     "as_count",
     "as_flag",
+    "as_generator",
     "as_matrix",
     "as_nugget",
     "as_number",
@@ -85,6 +86,14 @@ def as_count(value: Any, name: str, lowest: int) -> int:
     if count < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {count}")
     return count
+
+
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return a generator: a new one, or `random_state` itself if it is one."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"random_state: {error}") from None
 
 
 def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:

@@ -1,10 +1,18 @@
-"""The exceptions that are kflow's own; everything else is a ValueError or a TypeError."""
+"""The exceptions and warnings that are kflow's own; other errors are ValueError or TypeError."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["DivergenceError", "ModelFileError", "SingularKernelError", "StorageError"]
+__all__ = [
+    "BoundsWarning",
+    "DivergenceError",
+    "JitterWarning",
+    "LearningWarning",
+    "ModelFileError",
+    "SingularKernelError",
+    "StorageError",
+]
 
 
 class SingularKernelError(np.linalg.LinAlgError):
@@ -14,7 +22,8 @@ class SingularKernelError(np.linalg.LinAlgError):
 class DivergenceError(ArithmeticError):
     """A layer produced non-finite values or moved the points by far more than their size.
 
-    The flow that raised it stays at the last good layer.
+    The flow that raised it stays at the last good layer. `kflow.learn_kernel` raises it if its loss
+    is finite nowhere.
     """
 
 
@@ -24,3 +33,15 @@ class StorageError(MemoryError):
 
 class ModelFileError(ValueError):
     """A file is not a kflow model, or it is damaged."""
+
+
+class LearningWarning(UserWarning):
+    """Something about `kflow.learn_kernel`'s result that its user should know."""
+
+
+class JitterWarning(LearningWarning):
+    """Kernel matrices were not positive definite until something was added to their diagonals."""
+
+
+class BoundsWarning(LearningWarning):
+    """A learned parameter is at one of its bounds."""

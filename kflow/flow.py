@@ -22,6 +22,7 @@ from kflow._validation import (
     FloatArray,
     as_cap,
     as_count,
+    as_generator,
     as_matrix,
     as_nugget,
     as_positive,
@@ -61,13 +62,6 @@ def _check_step(value: Any) -> str:
     if value not in STEP_RULES:
         raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
     return str(value)
-
-
-def _new_generator(random_state: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"random_state: {error}") from None
 
 
 def _labels_of(targets: FloatArray) -> npt.NDArray[np.intc] | None:
@@ -394,7 +388,7 @@ class KernelFlow:
         }
         if "" in followed:
             raise ValueError("follow: '' is the name of the training points, pass another")
-        rng = _new_generator(self.random_state)
+        rng = as_generator(self.random_state)
         subspace = None
         if self.rank is not None:
             subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
