@@ -54,8 +54,8 @@ Array = np.ndarray
 
 PRESETS: dict[str, dict[str, float]] = {
     "smallest": {"train": 0.2, "seeds": 1, "starts": 3, "long": 60, "steps": 3},
-    "quick": {"train": 0.5, "seeds": 1, "starts": 20, "long": 1000, "steps": 100},
-    "full": {"train": 1.0, "seeds": 5, "starts": 40, "long": 3000, "steps": 100},
+    "quick": {"train": 0.5, "seeds": 1, "starts": 20, "long": 1000, "steps": 60},
+    "full": {"train": 1.0, "seeds": 3, "starts": 40, "long": 3000, "steps": 60},
 }
 LEARNERS = [
     "none",
@@ -65,8 +65,8 @@ LEARNERS = [
     "nlml",
     "lyapunov",
     "scikit-learn",
-    "sparse rho",
-    "sparse e2",
+    "sparse-rho",
+    "sparse-e2",
 ]
 
 # ---- systems ----------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def dysts_system(name: str) -> System:
 
 
 # Learners that do not start from both of `kernels`.
-KERNELS_OF = {"scikit-learn": ["single"], "sparse rho": ["sparse"], "sparse e2": ["sparse"]}
+KERNELS_OF = {"scikit-learn": ["single"], "sparse-rho": ["sparse"], "sparse-e2": ["sparse"]}
 
 
 def kernels(length: float) -> dict[str, Kernel]:
@@ -208,7 +208,7 @@ def learn(
             dictionary(length),
             X,
             Y,
-            loss=learner.split()[1],
+            loss=learner.removeprefix("sparse-"),
             penalty=args.penalty,
             nugget=nugget,
             learn_options={"n_steps": args.steps},
