@@ -405,7 +405,10 @@ def _minimize(
     if math.isnan(evaluation.value):
         run.has_given_up = True
         return
-    worst, n_failures = evaluation.value, 0
+    # SciPy ends where a value below 1 changes by less than about 1e-9, which squared errors of a
+    # good kernel always do: it sees the loss in units of the first one.
+    unit = abs(evaluation.value) or 1.0
+    worst, n_failures = evaluation.value / unit, 0
 
     def at(point: Vector) -> Evaluation:
         nonlocal z, evaluation
@@ -418,8 +421,8 @@ def _minimize(
         nonlocal worst, n_failures
         value, gradient = at(point)[:2]
         if not math.isnan(value):
-            worst, n_failures = max(worst, value), 0
-            return value, gradient
+            worst, n_failures = max(worst, value / unit), 0
+            return value / unit, gradient / unit
         n_failures += 1
         if n_failures == _MAX_FAILURES:
             run.has_given_up = True

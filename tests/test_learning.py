@@ -673,3 +673,20 @@ def test_stochastic_learning_needs_no_scipy(run_python):
         assert "scipy" not in sys.modules
         """
     )
+
+
+@pytest.mark.parametrize("loss", ["rho", "e2", "loo", "kfold"])
+def test_lbfgs_goes_on_where_losses_are_small(loss):
+    # Squared errors start far below SciPy's tolerance for a loss, and can fall much further.
+    x = np.linspace(0.0, 1.0, 80)[:, None]
+    learned = kflow.learn_kernel(
+        kernels.Matern32(0.01),
+        x,
+        1e-6 * np.sin(6.0 * x),
+        loss=loss,
+        nugget=1e-9,
+        learn_nugget=False,
+        optimizer="lbfgs",
+        random_state=0,
+    )
+    assert learned.loss < 0.5 * learned.history["loss"][0]
