@@ -234,8 +234,8 @@ def learn_kernel(
     rho compares half of a batch with all of it, and is no error. Its mean is 1/2 at the covariance
     and noise of any Gaussian process, and smaller where the targets are smoother than the kernel
     expects: it finds kernels that need few points, not a process's own, and of noisy data makes
-    the nugget large. Small batches, of 50 to 200 rows, suit it best. To predict, e2, loo, kfold or
-    nlml choose better kernels.
+    the nugget large. Noisy data suit it in small batches, of 50 to 200 rows; data without noise may
+    want larger ones. To predict, e2, loo, kfold or nlml mostly choose better kernels.
 
     References
     ----------
