@@ -176,9 +176,9 @@ def learn_kernel(
         `n_batches` once and minimises their mean loss by SciPy's L-BFGS-B; the result is its last
         iterate.
     learning_rate : float, optional
-        Of the first step; it falls to zero along half a cosine. None: 0.2 for adam, the most by
-        which logarithms move in a step, 1.0 for sgd and 0.1 for nesterov, whose gradients are
-        shortened to length 1.
+        Of the first step; it falls to zero along half a cosine. None: 0.2 for adam, about as far as
+        logarithms move in a step, 1.0 for sgd and 0.1 for nesterov, whose gradients are shortened
+        to length 1.
     n_steps : int
         Steps; for lbfgs the most iterations.
     n_restarts : int
@@ -228,10 +228,14 @@ def learn_kernel(
     flops for the factorisation and up to six times that), and `Kernel.contract`; nothing depends on
     N but the neighbours.
 
-    rho is invariant when kernel and nugget grow alike, and e2, loo, kfold are too: fix one
-    amplitude. rho measures what half of the data lose against all of them, not an error: where it
-    learns the nugget of noisy data, that comes out large. For predictions e2, loo or nlml mostly
-    choose better kernels.
+    Scaling kernel and nugget alike changes neither rho nor the predictions, so that rho, e2, loo,
+    kfold and lyapunov cannot tell an amplitude of the whole kernel from the nugget: leave one out.
+
+    rho compares half of a batch with all of it, and is no error. Its mean is 1/2 at the covariance
+    and noise of any Gaussian process, and smaller where the targets are smoother than the kernel
+    expects: it finds kernels that need few points, not a process's own, and of noisy data makes
+    the nugget large. Noisy data suit it in small batches, of 50 to 200 rows; data without noise may
+    want larger ones. To predict, e2, loo, kfold or nlml mostly choose better kernels.
 
     References
     ----------
