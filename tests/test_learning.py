@@ -166,13 +166,15 @@ def test_a_users_kernel_and_loss(rng):
 def test_a_fixed_nugget_and_fixed_parameters_stay(rng):
     X, Y = waves(60, rng)
     kernel = kernels.RationalQuadratic(0.5, alpha=2.0, alpha_bounds="fixed")
-    learned = learn_kernel(kernel, X, Y, nugget=0.0, learn_nugget=False, loss="e2", n_steps=10)
+    learned = learn_kernel(
+        kernel, X, Y, nugget=0.0, learn_nugget=False, loss="e2", n_steps=10, random_state=0
+    )
     assert learned.nugget == 0.0
     assert learned.kernel.alpha == 2.0
     assert learned.kernel.length_scale != 0.5
     np.testing.assert_array_equal(learned.history["nugget"], np.zeros(10))
     fixed = kernels.Gaussian(0.5, length_scale_bounds="fixed")
-    learned = learn_kernel(fixed, X, Y, n_steps=10)
+    learned = learn_kernel(fixed, X, Y, n_steps=10, random_state=0)
     assert learned.kernel == fixed
     assert learned.nugget != 1e-2
     assert learned.history["theta"].shape == (10, 0)
