@@ -114,7 +114,8 @@ def default_kernel(d: int) -> Kernel:
 
     The length scale per dimension is the root of d, about the distance of two points.
     """
-    return Matern52((float(np.sqrt(d)),) * d) + 0.1 * Linear()
+    matern: Kernel = Matern52((float(np.sqrt(d)),) * d) + 0.1 * Linear()
+    return matern
 
 
 class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]

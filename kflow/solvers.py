@@ -7,7 +7,6 @@ without ever forming K, and a preconditioner of low rank.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,9 +14,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kflow._jitter import with_jitter
 from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray
-from kflow.errors import JitterWarning, SingularKernelError
+from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
 from kflow.preprocessing import row_chunks
 
@@ -30,9 +30,6 @@ __all__ = [
     "factorise",
     "low_rank",
 ]
-
-# Multiples of the mean diagonal that are added, in turn, where a matrix is not positive definite.
-_JITTERS = tuple(10.0**k for k in range(-12, -3))
 
 # Pivots drawn at a time: as many as make products with them efficient.
 _BLOCK = 100
@@ -147,25 +144,11 @@ def factorise(
         If 1e-4 of the mean diagonal, added to the nugget, does not suffice.
     """
     scale = float(np.mean(kernel.diag(X))) + nugget
-    for jitter in (0.0, *(scale * factor for factor in _JITTERS)):
-        try:
-            factor = Factor(kernel, X, nugget + jitter, n_threads=n_threads)
-        except SingularKernelError as error:
-            reason = error
-            continue
-        if jitter > 0.0:
-            warnings.warn(
-                f"the kernel matrix of {len(X)} points with nugget={nugget:g} is not positive "
-                f"definite, until {jitter:.1e} is added to the nugget: pass a larger nugget or "
-                "remove duplicates",
-                JitterWarning,
-                stacklevel=3,
-            )
-        return factor
-    raise SingularKernelError(
-        f"{reason}; even a nugget of {nugget + jitter:.1e} is too small: pass a kernel that is "
-        "positive definite"
-    )
+
+    def make(nugget: float) -> Factor:
+        return Factor(kernel, X, nugget, n_threads=n_threads)
+
+    return with_jitter(make, nugget, scale, len(X))
 
 
 # ---- approximations of low rank ---------------------------------------------------------------

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from kflow import DivergenceError, SingularKernelError, kernels, losses
+from kflow.errors import JitterWarning
 from kflow.kernels import Gaussian, Laplacian, Linear, Matern52, Periodic, Polynomial
 from kflow.timeseries import (
     LYAPUNOV,
@@ -492,9 +493,18 @@ def test_fit_refuses_what_is_no_kernel():
         Forecaster(increments=1, learn=None).fit([1.0, 2.0, 3.0])
 
 
-def test_duplicates_without_a_nugget_are_singular():
-    with pytest.raises(SingularKernelError):
-        Forecaster(Gaussian(), nugget=0.0, learn=None).fit([1.0, 2.0, 1.0, 2.0, 1.0])
+def test_duplicates_without_a_nugget_get_one():
+    series = [1.0, 2.0, 1.0, 2.0, 1.0]
+    with pytest.warns(JitterWarning, match="is added to the nugget"):
+        forecaster = Forecaster(Gaussian(), nugget=0.0, learn=None).fit(series)
+    assert 0.0 < forecaster.nugget_ < 1e-9
+    np.testing.assert_allclose(forecaster.predict(2), [2.0, 1.0], rtol=1e-6)
+
+
+def test_what_is_no_kernel_is_singular_for_good():
+    distance = kernels.FunctionKernel(lambda X, Z: -((X - Z.T) ** 2))
+    with pytest.raises(SingularKernelError, match="positive definite"):
+        Forecaster(distance, nugget=0.0, learn=None).fit([1.0, 2.0, 3.0, 5.0])
 
 
 @pytest.mark.parametrize("scaling", ["standard", None])

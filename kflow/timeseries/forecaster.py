@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kflow._jitter import with_jitter
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget
 from kflow.interpolant import Interpolant
 from kflow.kernels import Gaussian, Kernel, check_kernel
@@ -93,7 +94,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     kernel_ : kflow.kernels.Kernel
         The kernel of the interpolant: the learnt one.
     nugget_ : float
-        Its nugget.
+        Its nugget, and what the matrix needed besides to be positive definite.
     learned_ : kflow.LearnedKernel or None
         How it was learnt.
     interpolant_ : kflow.Interpolant
@@ -163,9 +164,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         SingularKernelError
-            If the interpolant's kernel matrix is numerically singular.
+            If the interpolant's kernel matrix is not positive definite, even with a larger nugget.
         TypeError, ValueError
             For arguments of the wrong kind, shape or values, naming them.
+
+        Warns
+        -----
+        JitterWarning
+            If a larger nugget was needed.
 
         Notes
         -----
@@ -200,11 +206,17 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if self.learn is not None:
             learned = self._learn(kernel, X, Y, nugget, np.random.default_rng(seeds[1]))
             kernel, nugget = learned.kernel, learned.nugget
-        interpolant = Interpolant(
-            X[rows], Y[rows], kernel=kernel, nugget=nugget, n_threads=self.n_threads
-        )
+        centres, values = X[rows], Y[rows]
 
-        self.kernel_, self.nugget_, self.learned_ = kernel, nugget, learned
+        def interpolate(nugget: float) -> Interpolant:
+            return Interpolant(
+                centres, values, kernel=kernel, nugget=nugget, n_threads=self.n_threads
+            )
+
+        mean_diagonal = float(kernel.diag(centres).mean()) + nugget
+        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
+
+        self.kernel_, self.nugget_, self.learned_ = kernel, interpolant.nugget, learned
         self.interpolant_ = interpolant
         self.n_features_in_ = tables[0].shape[1]
         self._delay, self._increments = delay, increments
