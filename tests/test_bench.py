@@ -126,6 +126,16 @@ def test_accuracy(run_benchmark):
     assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
 
 
+def test_learning_step(run_benchmark):
+    printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
+    (result,) = report["results"]
+    assert positive([result], "floor", "own_floor", "over_floor", "over_own_floor")
+    for name, package in (("PyTorch", "torch"), ("GPyTorch", "gpytorch")):
+        assert (name in result["steps"]) == (find_spec(package) is not None)
+        assert name in result["steps"] or f"{name} is left out" in printed
+    assert max(result["differences"].values()) < 1e-6
+
+
 def test_chaos(run_benchmark, tmp_path):
     pytest.importorskip("matplotlib")
     pictures, learners = tmp_path / "pictures", "none rho nlml scikit-learn sparse-e2"
