@@ -127,7 +127,7 @@ class Peer:
 
 def regressors(args: Any, n: int, seed: int) -> dict[str, Any]:
     result: dict[str, Any] = {
-        f"kflow {loss}": kflow.GPRegressor(loss=loss, random_state=seed, **args.set)
+        f"kflow {loss}": kflow.GPRegressor(learn=loss, random_state=seed, **args.set)
         for loss in args.loss
     }
     if n <= args.peer_limit:

@@ -144,8 +144,8 @@ class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         column, plus a linear kernel; the length scales start at the root of the number of columns.
     nugget : float
         Variance of the noise over the amplitude's square to start from, for targets of variance 1.
-    loss : str, callable or None
-        What is learned by: "rho", "e2", "loo", "kfold", "nlml" or another loss of
+    learn : str, callable or None
+        The loss that is learned by: "rho", "e2", "loo", "kfold", "nlml" or another loss of
         `kflow.learn_kernel`. None: kernel and nugget are taken as they are.
     learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, \
 learning_rate, n_steps, n_restarts
@@ -241,7 +241,7 @@ learning_rate, n_steps, n_restarts
         kernel: Kernel | None = None,
         *,
         nugget: float = 1e-2,
-        loss: Any = "rho",
+        learn: Any = "rho",
         learn_nugget: bool = True,
         nugget_bounds: tuple[float, float] = (1e-8, 1e4),
         batch_size: int | None = None,
@@ -266,7 +266,7 @@ learning_rate, n_steps, n_restarts
     ) -> None:
         self.kernel = kernel
         self.nugget = nugget
-        self.loss = loss
+        self.learn = learn
         self.learn_nugget = learn_nugget
         self.nugget_bounds = nugget_bounds
         self.batch_size = batch_size
@@ -352,7 +352,7 @@ learning_rate, n_steps, n_restarts
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         learn_rng, solver_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
         self.learned_ = None
-        if self.loss is not None and Y.any():
+        if self.learn is not None and Y.any():
             self.learned_ = self._learn(kernel, nugget, X, Y, learn_rng)
             kernel, nugget = self.learned_.kernel, self.learned_.nugget
         if solver == "cg":
@@ -401,7 +401,7 @@ learning_rate, n_steps, n_restarts
                 kernel,
                 X,
                 Y,
-                loss=self.loss,
+                loss=self.learn,
                 nugget=nugget,
                 learn_nugget=self.learn_nugget,
                 nugget_bounds=self.nugget_bounds,
