@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._validation import FloatArray, as_count, as_flag, as_matrix, as_nugget, as_positive
 from kflow.errors import BoundsWarning, ModelFileError
-from kflow.kernels import Kernel, Linear, Matern52, check_kernel, from_dict
+from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
+from kflow.losses import LOSSES
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.preprocessing import Preprocessing, standardisation
 from kflow.solvers import (
@@ -109,15 +111,6 @@ def _json_parameter(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else None
 
 
-def default_kernel(d: int) -> Kernel:
-    """Return the kernel that learning starts from where none is given, for standardised columns.
-
-    The length scale per dimension is the root of d, about the distance of two points.
-    """
-    matern: Kernel = Matern52((float(np.sqrt(d)),) * d) + 0.1 * Linear()
-    return matern
-
-
 class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
@@ -128,7 +121,7 @@ class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     (Rasmussen and Williams 2006, equations 2.25 and 2.26), for columns of X and of y that are first
     centred and scaled. The kernel and the nugget are learned on random batches (`kflow.learn_kernel`)
-    by a loss of cross-validation, such as `rho`, or by the marginal likelihood. The losses of
+    by a loss of cross-validation, such as `e2`, or by the marginal likelihood. The losses of
     cross-validation do not see the amplitude s; it is chosen afterwards, for every output, so that
     leave-one-out residuals in units of their predicted deviations have mean square 1:
 
@@ -140,16 +133,16 @@ class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     kernel : kflow.kernels.Kernel or None
-        Kernel to start from, on scaled points. None: a Matern 5/2 with a length scale for each
-        column, plus a linear kernel; the length scales start at the root of the number of columns.
+        Kernel to start from, of scaled points. None: a Matern 5/2 with a length scale for each
+        column, which start at the root of their number; with an amplitude if `learn` is "nlml".
     nugget : float
-        Variance of the noise over the amplitude's square to start from, for targets of variance 1.
+        Variance of the noise over s^2 to start from.
     learn : str, callable or None
-        The loss that is learned by: "rho", "e2", "loo", "kfold", "nlml" or another loss of
+        The loss that is learned by: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: kernel and nugget are taken as they are.
     learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, \
 learning_rate, n_steps, n_restarts
-        As for `kflow.learn_kernel`; a `batch_size` or `n_folds` above the number of rows counts as
+        As for `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts as
         that number.
     scaling : {"standard", "unit"} or None
         ``"standard"``: each column of X to mean 0 and variance 1. ``"unit"``: each row to norm 1.
@@ -241,23 +234,23 @@ learning_rate, n_steps, n_restarts
         kernel: Kernel | None = None,
         *,
         nugget: float = 1e-2,
-        learn: Any = "rho",
+        learn: Any = "e2",
         learn_nugget: bool = True,
         nugget_bounds: tuple[float, float] = (1e-8, 1e4),
-        batch_size: int | None = None,
+        batch_size: int = 1000,
         batches: str = "uniform",
-        n_batches: int = 1,
+        n_batches: int = 4,
         n_halves: int = 4,
         n_folds: int = 5,
-        optimizer: str = "adam",
+        optimizer: str = "lbfgs",
         learning_rate: float | None = None,
-        n_steps: int = 200,
+        n_steps: int = 100,
         n_restarts: int = 0,
         scaling: str | None = "standard",
         solver: str = "auto",
         max_memory: float = 2.0**30,
         subset_size: int = 2000,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-5,
         max_iterations: int = 500,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -308,8 +301,10 @@ learning_rate, n_steps, n_restarts
 
         Raises
         ------
+        DivergenceError
+            If the loss is finite nowhere.
         SingularKernelError
-            If the kernel matrix is not positive definite, even with a larger nugget.
+            If a kernel matrix is not positive definite, even with a larger nugget.
         TypeError, ValueError
             For arguments of the wrong kind, shape or values, naming them.
 
@@ -342,7 +337,7 @@ learning_rate, n_steps, n_restarts
 
     def _fit(self, X: FloatArray, Y: FloatArray) -> None:
         """Fit scaled points and targets."""
-        kernel = default_kernel(X.shape[1]) if self.kernel is None else check_kernel(self.kernel)
+        kernel = self._start(X.shape[1])
         kernel._check_dimension(X.shape[1])
         nugget = as_nugget(self.nugget)
         subset_size = as_count(self.subset_size, "subset_size", 1)
@@ -373,6 +368,14 @@ learning_rate, n_steps, n_restarts
         self._variance_rows = posterior.variance_rows
         self._factor = posterior.factor
 
+    def _start(self, d: int) -> Kernel:
+        """Return the kernel that learning starts from."""
+        if self.kernel is not None:
+            return check_kernel(self.kernel)
+        # The root of d is about the distance of two points of standardised columns.
+        kernel = Matern52((math.sqrt(d),) * d)
+        return 1.0 * kernel if self.learn == "nlml" else kernel
+
     def _chosen_solver(self, n: int) -> str:
         if self.solver not in _SOLVERS:
             raise ValueError(f"solver must be one of {_SOLVERS}, got {self.solver!r}")
@@ -390,9 +393,11 @@ learning_rate, n_steps, n_restarts
         rng: np.random.Generator,
     ) -> LearnedKernel:
         n = len(X)
-        batch_size = self.batch_size
-        if batch_size is not None:
-            batch_size = min(as_count(batch_size, "batch_size", 2), n)
+        batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
+        n_batches = as_count(self.n_batches, "n_batches", 1)
+        known = LOSSES.get(self.learn) if isinstance(self.learn, str) else None
+        if batch_size == n and known is not None and not known.subsets:
+            n_batches = 1  # all would be the same
         with warnings.catch_warnings():
             if self.kernel is None:
                 # Without an effect on y, a column's length scale grows up to its bound.
@@ -407,7 +412,7 @@ learning_rate, n_steps, n_restarts
                 nugget_bounds=self.nugget_bounds,
                 batch_size=batch_size,
                 batches=self.batches,
-                n_batches=self.n_batches,
+                n_batches=n_batches,
                 n_halves=self.n_halves,
                 n_folds=min(as_count(self.n_folds, "n_folds", 2), n),
                 optimizer=self.optimizer,

@@ -310,7 +310,7 @@ def conjugate_gradients(
     *,
     preconditioner: _Product,
     start: FloatArray | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     max_iterations: int = 500,
 ) -> Solution:
     """Solve A C = Y by preconditioned conjugate gradients, each column on its own.
@@ -342,6 +342,7 @@ def conjugate_gradients(
     Nat. Bur. Standards 49 (1952), 409-436.
     """
     sizes = np.linalg.norm(Y, axis=0)
+    tolerance = max(tolerance, float(np.finfo(np.float64).eps))
     C = np.zeros_like(Y) if start is None else np.where(sizes > 0.0, start, 0.0)
     R = Y.copy() if start is None else Y - product(C)
     n_iterations = 0
@@ -380,7 +381,8 @@ def _descend(
     going = np.arange(R.shape[1])  # columns
     x, r = C.copy(), R.copy()
     z = preconditioner(r)
-    p, rz = z, np.einsum("ij,ij->j", r, z)
+    p = z.copy()  # z may be r itself
+    rz = np.einsum("ij,ij->j", r, z)
     n = 0
     while n < max_iterations:
         Ap = product(p)

@@ -85,8 +85,8 @@ def test_amplitude_makes_leave_one_out_residuals_standard(data):
 @pytest.mark.parametrize("learn", ["rho", "e2", "loo", "kfold", "nlml"])
 def test_every_loss_learns(data, learn):
     X, y, X_new, y_new = data
-    model = GPRegressor(learn=learn, n_steps=120, batch_size=150, random_state=0).fit(X, y)
-    assert model.learned_.n_steps == 120
+    model = GPRegressor(learn=learn, n_steps=40, batch_size=150, random_state=0).fit(X, y)
+    assert model.learned_.history["loss"][-1] < model.learned_.history["loss"][0]
     assert model.score(X_new, y_new) > 0.9
     mean, std = model.predict(X_new, return_std=True)
     inside = np.abs(mean - y_new) < 1.96 * std
@@ -95,8 +95,8 @@ def test_every_loss_learns(data, learn):
 
 def test_learning_beats_not_learning(data):
     X, y, X_new, y_new = data
-    start = Matern52([0.3] * 6)
-    learned = GPRegressor(start, learn="e2", n_steps=100, random_state=0).fit(X, y)
+    start = Matern52(0.2)
+    learned = GPRegressor(start, learn="e2", n_steps=40, random_state=0).fit(X, y)
     fixed = GPRegressor(start, learn=None).fit(X, y)
     assert learned.score(X_new, y_new) > fixed.score(X_new, y_new) + 0.1
     assert fixed.learned_ is None
@@ -294,7 +294,8 @@ def test_callbacks_and_pickle(data):
     X, y, X_new, _ = data
     states = []
     GPRegressor(**QUICK, callbacks=[states.append]).fit(X, y)
-    assert [state.step for state in states] == list(range(20))
+    assert [state.step for state in states] == list(range(len(states)))
+    assert 2 < len(states) <= 21
     model = GPRegressor(**QUICK).fit(X, y)
     twin = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(twin.predict(X_new), model.predict(X_new))
