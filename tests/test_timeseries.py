@@ -568,7 +568,7 @@ def test_predict_with_times_says_what_is_wrong(lorenz):
 
 # ---- forecasts with learnt kernels ------------------------------------------------------------
 
-QUICK = {"n_steps": 15, "batch_size": 60}
+QUICK = {"optimizer": "adam", "n_steps": 15, "batch_size": 60}
 
 
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))

@@ -27,6 +27,9 @@ __all__ = ["Forecaster"]
 # Rows by which the median distance is estimated.
 _MEDIAN_ROWS = 1000
 
+# Rows of the batch on which a kernel is learnt, at most.
+_BATCH_SIZE = 1000
+
 # A forecast that leaves the data by so many times their largest extent is going to infinity.
 _FAR = 10.0
 
@@ -70,11 +73,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Nugget of the interpolant and of learning. Data without noise want it as small as rounding
         errors allow, data with noise near the noise's part of the variance.
     learn : str or None
-        Loss by which `kflow.learn_kernel` learns the kernel before it is used: ``"rho"``, ``"e2"``,
-        ``"loo"``, ``"nlml"``, ``"mmd"`` or ``"lyapunov"``, say. None: the kernel as it is.
+        Loss by which `kflow.learn_kernel` learns the kernel before it is used: ``"e2"``, ``"loo"``,
+        ``"rho"``, ``"nlml"``, ``"mmd"`` or ``"lyapunov"``, say. None: the kernel as it is.
+        ``bench/chaos.py`` compares them.
     learn_options : mapping or None
-        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. The nugget is not
-        learnt unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
+        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``, in place of L-BFGS
+        for 60 steps on one batch of 1000 rows, or all, with eight halves. The nugget is not learnt
+        unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
     increments : bool
         Learn x_{k+1} - x_k instead of x_{k+1}; from irregular times, divided by the gap. Good where
         steps are small.
@@ -124,7 +129,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         *,
         delay: int = 1,
         nugget: float = 1e-8,
-        learn: str | None = "rho",
+        learn: str | None = "e2",
         learn_options: Mapping[str, Any] | None = None,
         increments: bool = False,
         scaling: str | None = "standard",
@@ -253,7 +258,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for name in own:
             if name in options:
                 raise ValueError(f"learn_options: {name!r} is a parameter of the forecaster itself")
-        return learn_kernel(kernel, X, Y, **{"learn_nugget": False, **options, **own})
+        usual: dict[str, Any] = {
+            "optimizer": "lbfgs",
+            "n_steps": 60,
+            "n_halves": 8,
+            "learn_nugget": False,
+        }
+        usual["batch_size"] = min(len(X), _BATCH_SIZE)
+        return learn_kernel(kernel, X, Y, **{**usual, **options, **own})
 
     # ---- forecasts ----------------------------------------------------------------------------
 
