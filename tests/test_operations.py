@@ -662,6 +662,4 @@ def test_rho_of_any_kernel(rng):
     doubled = kflow.rho(X, Y, np.arange(9), kernel=2.0 * kernels.Gaussian(1.3), nugget=0.2)
     assert doubled == pytest.approx(want[0], rel=1e-12)
     with pytest.raises(kflow.SingularKernelError, match="the same to the kernel"):
-        kflow.rho(
-            np.zeros((4, 1)), np.ones(4), [0, 2], kernel=2.0 * kernels.Gaussian(), nugget=0.0
-        )
+        kflow.rho(np.zeros((4, 1)), np.ones(4), [0, 2], kernel=2.0 * kernels.Gaussian(), nugget=0.0)
