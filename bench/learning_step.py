@@ -160,7 +160,7 @@ def available() -> list[type[Any]]:
     kinds: list[type[Any]] = [Kflow]
     for kind in (Torch, GPyTorch):
         if find_spec(kind.package) is None:
-            print(f"{kind.name} is not installed")
+            print(f"{kind.name} is left out: it is not installed")
         else:
             kinds.append(kind)
     return kinds

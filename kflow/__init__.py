@@ -17,9 +17,11 @@ from kflow.persistence import load
 
 if TYPE_CHECKING:
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
+    from kflow.gp import GPRegressor
 
 __all__ = [
     "DivergenceError",
+    "GPRegressor",
     "Interpolant",
     "KernelFlow",
     "KernelFlowClassifier",
@@ -51,6 +53,10 @@ def __getattr__(name: str) -> Any:
         from kflow import estimators
 
         return getattr(estimators, name)
+    if name == "GPRegressor":
+        from kflow.gp import GPRegressor
+
+        return GPRegressor
     raise AttributeError(f"module 'kflow' has no attribute {name!r}")
 
 

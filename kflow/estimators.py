@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from kflow._simplex import onto_simplex
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
 from kflow.errors import ModelFileError
 from kflow.flow import SCHEDULES, Callback, KernelFlow
@@ -432,20 +433,6 @@ class _KernelFlowEstimator(
         return estimator
 
 
-def _onto_simplex(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the probability vector nearest to each row, which keeps the order of its entries.
-
-    Held, Wolfe and Crowder, Validation of subgradient optimization, Math. Program. 6 (1974).
-    """
-    descending = -np.sort(-scores, axis=1)
-    excess = np.cumsum(descending, axis=1) - 1.0
-    count = np.arange(1, scores.shape[1] + 1)
-    support = (descending - excess / count > 0).sum(axis=1)
-    shift = excess[np.arange(len(scores)), support - 1] / support
-    nearest = np.maximum(scores - shift[:, None], 0.0)
-    return np.asarray(nearest / nearest.sum(axis=1, keepdims=True))
-
-
 @_with_parameters(balanced=", the same number of each class", own=_EARLY_STOPPING)
 class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: ignore[misc]
     """Classifier by a kernel flow and an interpolant of one-hot labels.
@@ -640,7 +627,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the probability vectors nearest to the interpolant's values, (n, n_classes)."""
         check_is_fitted(self)
-        return _onto_simplex(self._scores(X))
+        return onto_simplex(self._scores(X))
 
     def _own_arrays(self) -> dict[str, npt.NDArray[Any]]:
         classes = np.asarray(self.classes_)

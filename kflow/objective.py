@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
+from kflow._jitter import jitters
 from kflow._validation import FloatArray, as_nugget, as_positive
 from kflow.batches import Batch
 from kflow.errors import SingularKernelError
@@ -20,9 +21,6 @@ __all__ = ["Evaluation", "LossFunction", "Objective", "Parameters", "Vector"]
 
 Vector: TypeAlias = npt.NDArray[np.float64]
 LossFunction: TypeAlias = Callable[..., tuple[float, "FloatArray | None"]]
-
-# Multiples of the mean diagonal that are tried, in turn, where a matrix is not positive definite.
-_JITTERS = tuple(10.0**k for k in range(-12, -3))
 
 
 class Parameters:
@@ -218,7 +216,7 @@ class Objective:
         diagonal = matrix.reshape(-1)[:: len(matrix) + 1]
         with_nugget = diagonal + nugget
         scale = float(np.abs(with_nugget).mean())
-        for jitter in (0.0, *(scale * factor for factor in _JITTERS)):
+        for jitter in jitters(scale):
             diagonal[:] = with_nugget + jitter
             try:
                 value, G = self._loss(matrix, y, *subsets)

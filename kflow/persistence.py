@@ -24,7 +24,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor or GPRegressor
         As it was saved.
 
     Raises
@@ -41,4 +41,8 @@ def load(path: str | os.PathLike[str]) -> Any:
             from kflow import estimators
 
             return getattr(estimators, reader.kind)._import(reader)
+        if reader.kind == "GPRegressor":
+            from kflow.gp import GPRegressor
+
+            return GPRegressor._import(reader)
         raise ModelFileError(f"{path} holds a {reader.kind!r}, which this kflow does not know")

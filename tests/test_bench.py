@@ -124,3 +124,27 @@ def test_accuracy(run_benchmark):
     assert row["peak_over_budget"] == pytest.approx(row["peak_bytes"] / row["budget_bytes"])
     assert row["budget_bytes"] == 1.5 * 1797 * 64 * 4 + 300e6
     assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
+
+
+def test_learning_step(run_benchmark):
+    printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
+    (result,) = report["results"]
+    assert positive([result], "floor", "own_floor", "over_floor", "over_own_floor")
+    for name, package in (("PyTorch", "torch"), ("GPyTorch", "gpytorch")):
+        assert (name in result["steps"]) == (find_spec(package) is not None)
+        assert name in result["steps"] or f"{name} is left out" in printed
+    assert max(result["differences"].values()) < 1e-6
+
+
+def test_chaos(run_benchmark, tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures, learners = tmp_path / "pictures", "none rho nlml scikit-learn sparse-e2"
+    printed, report = run_benchmark(
+        "chaos", f"--preset smallest --system logistic --learner {learners} --pictures {pictures}"
+    )
+    rows = report["rows"]
+    assert len(printed.splitlines()) == 1 + len(rows) == 9
+    assert positive(rows, "seconds", "one_step")
+    assert {row["kernel"] for row in rows} == {"single", "sum", "sparse"}
+    for name in ("attractor-logistic", "forecast-logistic", "valid-times"):
+        assert (pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ import pytest
 
 import kflow
 
-MODULES = [f"kflow.{module.name}" for module in pkgutil.iter_modules(kflow.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(kflow.__path__, "kflow.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -290,16 +290,6 @@ def test_probabilities(X, labels):
     np.testing.assert_array_equal(model.classes_[probabilities.argmax(axis=1)], model.predict(X))
 
 
-def test_projection_onto_the_simplex(rng):
-    scores = rng.normal(size=(200, 4)) * 3
-    nearest = estimators._onto_simplex(scores)
-    np.testing.assert_allclose(nearest.sum(axis=1), 1)
-    # No other probability vector is nearer: the angle to each of the corners is not acute.
-    for corner in np.eye(4):
-        assert (((scores - nearest) * (corner - nearest)).sum(axis=1) < 1e-12).all()
-    np.testing.assert_allclose(estimators._onto_simplex(nearest), nearest, atol=1e-15)
-
-
 def test_several_targets(X):
     Y = np.column_stack([X[:, 0], 1000 * X[:, 1] + 5])
     model = KernelFlowRegressor(**SETTINGS, interpolation_nugget=0.01).fit(X, Y)

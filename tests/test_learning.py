@@ -166,13 +166,15 @@ def test_a_users_kernel_and_loss(rng):
 def test_a_fixed_nugget_and_fixed_parameters_stay(rng):
     X, Y = waves(60, rng)
     kernel = kernels.RationalQuadratic(0.5, alpha=2.0, alpha_bounds="fixed")
-    learned = learn_kernel(kernel, X, Y, nugget=0.0, learn_nugget=False, loss="e2", n_steps=10)
+    learned = learn_kernel(
+        kernel, X, Y, nugget=0.0, learn_nugget=False, loss="e2", n_steps=10, random_state=0
+    )
     assert learned.nugget == 0.0
     assert learned.kernel.alpha == 2.0
     assert learned.kernel.length_scale != 0.5
     np.testing.assert_array_equal(learned.history["nugget"], np.zeros(10))
     fixed = kernels.Gaussian(0.5, length_scale_bounds="fixed")
-    learned = learn_kernel(fixed, X, Y, n_steps=10)
+    learned = learn_kernel(fixed, X, Y, n_steps=10, random_state=0)
     assert learned.kernel == fixed
     assert learned.nugget != 1e-2
     assert learned.history["theta"].shape == (10, 0)
@@ -673,3 +675,20 @@ def test_stochastic_learning_needs_no_scipy(run_python):
         assert "scipy" not in sys.modules
         """
     )
+
+
+@pytest.mark.parametrize("loss", ["rho", "e2", "loo", "kfold"])
+def test_lbfgs_goes_on_where_losses_are_small(loss):
+    # Squared errors start far below SciPy's tolerance for a loss, and can fall much further.
+    x = np.linspace(0.0, 1.0, 80)[:, None]
+    learned = kflow.learn_kernel(
+        kernels.Matern32(0.01),
+        x,
+        1e-6 * np.sin(6.0 * x),
+        loss=loss,
+        nugget=1e-9,
+        learn_nugget=False,
+        optimizer="lbfgs",
+        random_state=0,
+    )
+    assert learned.loss < 0.5 * learned.history["loss"][0]

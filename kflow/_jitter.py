@@ -1,0 +1,68 @@
+"""What is added to the diagonal of a kernel matrix that is not positive definite."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from kflow.errors import JitterWarning, SingularKernelError
+
+__all__ = ["jitters", "with_jitter"]
+
+T = TypeVar("T")
+
+
+def jitters(scale: float) -> Iterator[float]:
+    """Yield 0, then 1e-12 to 1e-4 times the mean diagonal `scale` in steps of ten.
+
+    Whoever needs more than the last one has no positive definite kernel.
+    """
+    yield 0.0
+    for exponent in range(-12, -3):
+        yield scale * 10.0**exponent
+
+
+def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_points: int) -> T:
+    """Return what `make` makes of the nugget, or of a larger one where the matrix is singular.
+
+    Parameters
+    ----------
+    make : callable
+        Takes a nugget; raises SingularKernelError if it is too small.
+    nugget : float
+        The nugget to start from.
+    scale : float
+        Mean diagonal of the kernel matrix, nugget included.
+    n_points : int
+        Rows of the matrix, for messages.
+
+    Raises
+    ------
+    SingularKernelError
+        If 1e-4 of the mean diagonal, added to the nugget, does not suffice.
+
+    Warns
+    -----
+    JitterWarning
+        If a larger nugget was needed; it is blamed on the caller's caller's caller.
+    """
+    for jitter in jitters(scale):
+        try:
+            made = make(nugget + jitter)
+        except SingularKernelError as error:
+            reason = error
+            continue
+        if jitter > 0.0:
+            warnings.warn(
+                f"the kernel matrix of {n_points} points with nugget={nugget:g} is not positive "
+                f"definite, until {jitter:.1e} is added to the nugget: pass a larger nugget or "
+                "remove duplicates",
+                JitterWarning,
+                stacklevel=4,
+            )
+        return made
+    raise SingularKernelError(
+        f"{reason}; even a nugget of {nugget + jitter:.1e} is too small: pass a kernel that is "
+        "positive definite"
+    )

@@ -1,0 +1,28 @@
+"""Dynamical systems learnt from time series by learnt kernels: forecasts, and how good they are."""
+
+from __future__ import annotations
+
+from kflow.timeseries.embedding import delay_embedding
+from kflow.timeseries.forecaster import Forecaster
+from kflow.timeseries.measures import (
+    attractor_distance,
+    lyapunov_exponent,
+    valid_prediction_time,
+)
+from kflow.timeseries.sparse import SparseKernel, dictionary, learn_sparse_kernel
+from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
+
+__all__ = [
+    "LYAPUNOV",
+    "Forecaster",
+    "SparseKernel",
+    "attractor_distance",
+    "delay_embedding",
+    "dictionary",
+    "henon_map",
+    "learn_sparse_kernel",
+    "logistic_map",
+    "lorenz63",
+    "lyapunov_exponent",
+    "valid_prediction_time",
+]

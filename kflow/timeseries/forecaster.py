@@ -1,0 +1,445 @@
+"""Forecasts of a dynamical system by a learnt kernel, fed back step by step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from kflow._jitter import with_jitter
+from kflow._validation import FloatArray, as_count, as_flag, as_nugget
+from kflow.interpolant import Interpolant
+from kflow.kernels import Gaussian, Kernel, check_kernel
+from kflow.preprocessing import standardisation
+from kflow.timeseries.embedding import as_series, as_times, embed, is_several
+
+if TYPE_CHECKING:
+    from kflow.learning import LearnedKernel
+
+__all__ = ["Forecaster"]
+
+# Rows by which the median distance is estimated.
+_MEDIAN_ROWS = 1000
+
+# A forecast that leaves the data by so many times their largest extent is going to infinity.
+_FAR = 10.0
+
+
+def median_distance(X: FloatArray, rng: np.random.Generator) -> float:
+    """Return the median distance of the rows, or of some of them; 1 if they are the same."""
+    from scipy.spatial.distance import pdist
+
+    if len(X) > _MEDIAN_ROWS:
+        X = X[rng.choice(len(X), _MEDIAN_ROWS, replace=False)]
+    median = float(np.median(pdist(X))) if len(X) > 1 else 0.0
+    return median if median > 0.0 else 1.0
+
+
+class _Affine:
+    """v -> (v - mean) / scale, column by column, or the identity."""
+
+    def __init__(self, values: FloatArray, scaling: str | None, name: str) -> None:
+        self.mean, self.scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if scaling == "standard":
+            self.mean, self.scale = standardisation(values, name)
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        return np.asarray((values - self.mean) / self.scale)
+
+    def inverse(self, values: FloatArray) -> FloatArray:
+        return np.asarray(values * self.scale + self.mean)
+
+
+class Forecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecasts x_{k+1} = f(x_k, ..., x_{k-delay+1}), f an interpolant with a learnt kernel.
+
+    Parameters
+    ----------
+    kernel : kflow.kernels.Kernel or None
+        Kernel of the scaled rows of `delay_embedding`, and where learning starts. None: a Gaussian
+        whose length scale is the median distance of the rows.
+    delay : int
+        Observations from which the next is forecast, at least 1.
+    nugget : float
+        Nugget of the interpolant and of learning. Data without noise want it as small as rounding
+        errors allow, data with noise near the noise's part of the variance.
+    learn : str or None
+        Loss by which `kflow.learn_kernel` learns the kernel before it is used: ``"rho"``, ``"e2"``,
+        ``"loo"``, ``"nlml"``, ``"mmd"`` or ``"lyapunov"``, say. None: the kernel as it is.
+    learn_options : mapping or None
+        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. The nugget is not
+        learnt unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
+    increments : bool
+        Learn x_{k+1} - x_k instead of x_{k+1}; from irregular times, divided by the gap. Good where
+        steps are small.
+    scaling : {"standard"} or None
+        ``"standard"``: each column of the series and of what is learnt to mean 0 and variance 1, gaps
+        in mean gaps. None: the data as they are.
+    n_interpolation : int or None
+        Rows of the interpolant, drawn at random. None: all of them; their number m costs 16 m^2
+        bytes and m^3 / 3 flops.
+    random_state : None, int or numpy.random.RandomState
+        Source of what learning draws and of the interpolant's rows.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+    Attributes
+    ----------
+    kernel_ : kflow.kernels.Kernel
+        The kernel of the interpolant: the learnt one.
+    nugget_ : float
+        Its nugget, and what the matrix needed besides to be positive definite.
+    learned_ : kflow.LearnedKernel or None
+        How it was learnt.
+    interpolant_ : kflow.Interpolant
+        The map from scaled rows to scaled targets.
+    n_features_in_ : int
+        Columns of the series, q.
+
+    Notes
+    -----
+    B. Hamzi and H. Owhadi, Learning dynamical systems from data: a simple cross-validation
+    perspective, part I: parametric kernel flows, Physica D 421 (2021) 132817. Irregular times:
+    J. Lee, E. De Brouwer, B. Hamzi and H. Owhadi, arXiv:2111.13037.
+
+    Examples
+    --------
+    >>> from kflow.timeseries import Forecaster, logistic_map
+    >>> series = logistic_map(300)
+    >>> forecaster = Forecaster(learn=None).fit(series[:200])
+    >>> forecast = forecaster.predict(5)
+    >>> bool(abs(forecast - series[200:205]).max() < 0.01)
+    True
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        *,
+        delay: int = 1,
+        nugget: float = 1e-8,
+        learn: str | None = "rho",
+        learn_options: Mapping[str, Any] | None = None,
+        increments: bool = False,
+        scaling: str | None = "standard",
+        n_interpolation: int | None = None,
+        random_state: Any = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.delay = delay
+        self.nugget = nugget
+        self.learn = learn
+        self.learn_options = learn_options
+        self.increments = increments
+        self.scaling = scaling
+        self.n_interpolation = n_interpolation
+        self.random_state = random_state
+        self.n_threads = n_threads
+
+    # ---- learning -----------------------------------------------------------------------------
+
+    def fit(self, series: Any, times: Any = None) -> Forecaster:
+        """Learn the kernel, and interpolate.
+
+        Parameters
+        ----------
+        series : array_like, shape (T,) or (T, q), or list of them
+            Observations, as in `delay_embedding`; several series of one system as a list of
+            (T_i, q) arrays.
+        times : array_like, shape (T,), or list of them, optional
+            When they were made, strictly increasing, if not at equal steps.
+
+        Returns
+        -------
+        Forecaster
+            Itself.
+
+        Raises
+        ------
+        SingularKernelError
+            If the interpolant's kernel matrix is not positive definite, even with a larger nugget.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Warns
+        -----
+        JitterWarning
+            If a larger nugget was needed.
+
+        Notes
+        -----
+        A fit that fails leaves an earlier one as it was.
+        """
+        delay = as_count(self.delay, "delay", 1)
+        nugget, increments = as_nugget(self.nugget), as_flag(self.increments, "increments")
+        if self.scaling not in ("standard", None):
+            raise ValueError(f"scaling must be 'standard' or None, got {self.scaling!r}")
+        tables, clocks = as_series(series, times)
+        scale = _Affine(np.concatenate(tables), self.scaling, "series")
+        windows, gaps, following = embed([scale(table) for table in tables], clocks, delay, 1)
+        if increments:
+            following = following - windows[:, -1]
+            if clocks is not None:
+                following = following / gaps[:, -1:]
+        # Not to variance 1, which would blow up the rounding errors of gaps that are equal.
+        gap_unit = float(gaps[:, -1].mean()) if clocks is not None and self.scaling else 1.0
+        target_scale = _Affine(following, self.scaling, "series")
+        X = np.concatenate([windows.reshape(len(windows), -1), gaps / gap_unit], axis=1)
+        Y = target_scale(following)
+
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seeds = np.random.SeedSequence(seed).spawn(2)
+        rng = np.random.default_rng(seeds[0])
+        rows = self._interpolation_rows(len(X), rng)
+        if self.kernel is None:
+            kernel: Kernel = Gaussian(median_distance(X, rng))
+        else:
+            kernel = check_kernel(self.kernel)
+        learned: LearnedKernel | None = None
+        if self.learn is not None:
+            learned = self._learn(kernel, X, Y, nugget, np.random.default_rng(seeds[1]))
+            kernel, nugget = learned.kernel, learned.nugget
+        centres, values = X[rows], Y[rows]
+
+        def interpolate(nugget: float) -> Interpolant:
+            return Interpolant(
+                centres, values, kernel=kernel, nugget=nugget, n_threads=self.n_threads
+            )
+
+        mean_diagonal = float(kernel.diag(centres).mean()) + nugget
+        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
+
+        self.kernel_, self.nugget_, self.learned_ = kernel, interpolant.nugget, learned
+        self.interpolant_ = interpolant
+        self.n_features_in_ = tables[0].shape[1]
+        self._delay, self._increments = delay, increments
+        self._scale, self._gap_unit, self._target_scale = scale, gap_unit, target_scale
+        self._is_flat = not is_several(series) and np.ndim(series) == 1
+        self._end = tables[-1][-delay:]
+        self._end_times = None if clocks is None else clocks[-1][-delay:]
+        states = scale(np.concatenate(tables))
+        margin = _FAR * (float(np.ptp(states, axis=0).max()) or 1.0 + float(np.abs(states).max()))
+        self._region = states.min(axis=0) - margin, states.max(axis=0) + margin
+        return self
+
+    def _interpolation_rows(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+        if self.n_interpolation is None:
+            return np.arange(n)
+        wanted = as_count(self.n_interpolation, "n_interpolation", 1)
+        if wanted > n:
+            raise ValueError(
+                f"n_interpolation={wanted} is more than the {n} rows of the delay embedding: pass "
+                "fewer, or None for all"
+            )
+        return np.sort(rng.choice(n, wanted, replace=False))
+
+    def _learn(
+        self, kernel: Kernel, X: FloatArray, Y: FloatArray, nugget: float, rng: np.random.Generator
+    ) -> LearnedKernel:
+        from kflow.learning import learn_kernel
+
+        options = {} if self.learn_options is None else self.learn_options
+        if not isinstance(options, Mapping):
+            raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")
+        own: dict[str, Any] = {"loss": self.learn, "nugget": nugget, "random_state": rng}
+        own["n_threads"] = self.n_threads
+        for name in own:
+            if name in options:
+                raise ValueError(f"learn_options: {name!r} is a parameter of the forecaster itself")
+        return learn_kernel(kernel, X, Y, **{"learn_nugget": False, **options, **own})
+
+    # ---- forecasts ----------------------------------------------------------------------------
+
+    def _following(self, windows: FloatArray, gaps: FloatArray) -> FloatArray:
+        """Return the scaled states (s, q) that follow scaled windows (s, delay q) and gaps."""
+        rows = np.concatenate([windows, gaps / self._gap_unit], axis=1) if gaps.size else windows
+        following = self._target_scale.inverse(self.interpolant_(rows))
+        if self._increments:
+            if gaps.size:
+                following *= gaps[:, -1:]
+            following += windows[:, -self.n_features_in_ :]
+        return following
+
+    def _histories(self, n_steps: int, history: Any, times: Any) -> tuple[FloatArray, FloatArray]:
+        """Return the scaled windows (s, delay q) and the gaps, (s, delay + n_steps - 1) or none."""
+        delay, q = self._delay, self.n_features_in_
+        if (times is None) != (self._end_times is None):
+            raise ValueError(
+                "times must be given if and only if the forecaster was fitted with times: those of "
+                "the history, if one is given, then those of the forecast"
+            )
+        tables = [self._end] if history is None else as_series(history, None, "history")[0]
+        if tables[0].shape[1] != q:
+            raise ValueError(
+                f"history must have {q} columns, as the series had, got {tables[0].shape[1]}"
+            )
+        for i, table in enumerate(tables):
+            if len(table) < delay:
+                name = f"history[{i}]" if is_several(history) else "history"
+                raise ValueError(
+                    f"{name} has {len(table)} observations where delay={delay} needs as many: pass "
+                    "a longer history"
+                )
+        windows = np.stack([self._scale(table[-delay:]).ravel() for table in tables])
+        if times is None:
+            return windows, np.empty((len(windows), 0))
+        if history is None:
+            clocks = [self._later_times(as_times(times, "times", n_steps))]
+        elif not is_several(history):
+            clocks = [as_times(times, "times", len(tables[0]) + n_steps)]
+        elif len(times) == len(tables):
+            clocks = [
+                as_times(t, f"times[{i}]", len(tables[i]) + n_steps) for i, t in enumerate(times)
+            ]
+        else:
+            raise ValueError(f"times must be a list of {len(tables)} arrays, one for each history")
+        return windows, np.stack([np.diff(clock[-delay - n_steps :]) for clock in clocks])
+
+    def _later_times(self, times: FloatArray) -> FloatArray:
+        """Return the times of the last window that was learnt from, and then these."""
+        assert self._end_times is not None
+        if len(times) and times[0] <= self._end_times[-1]:
+            raise ValueError(
+                f"times must go on after the series, which ends at {self._end_times[-1]:g}, got "
+                f"{times[0]:g}"
+            )
+        return np.concatenate([self._end_times, times])
+
+    def predict(self, n_steps: int, history: Any = None, times: Any = None) -> FloatArray:
+        """Forecast by iteration: each forecast is taken for an observation by the next.
+
+        Parameters
+        ----------
+        n_steps : int
+            Steps, 0 or more.
+        history : array_like, shape (L,) or (L, q), or list of them, optional
+            Observations after which to go on, L >= delay; several are a list of (L_i, q) arrays, and
+            forecast together, which takes less time than one by one. If not given: the (last) series
+            that was learnt from.
+        times : array_like, shape (L + n_steps,) or (n_steps,), or list of them, optional
+            If there were times in `fit`: those of the history, if one is given, then those of the
+            forecast.
+
+        Returns
+        -------
+        ndarray, shape (n_steps,), (n_steps, q) or (s, n_steps, q)
+            As the series in `fit`; three dimensions for a list of s histories. NaN from where on a
+            forecast is outside the region of the data by ten times its largest extent (in the
+            scaled columns), from where none comes back that is of use; a RuntimeWarning says so.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Notes
+        -----
+        n_steps m evaluations of the kernel for each history, m the rows of the interpolant.
+        """
+        check_is_fitted(self)
+        n = as_count(n_steps, "n_steps", 0)
+        windows, gaps = self._histories(n, history, times)
+        states = self._iterate(windows, gaps, n)
+        lost = np.isnan(states[:, :, 0])
+        n_lost = int(lost.any(axis=1).sum())
+        if n_lost:
+            first = int(lost.any(axis=0).argmax())
+            warnings.warn(
+                f"{n_lost} of {len(states)} forecasts ran away from the data, the first after "
+                f"{first} steps, and end in NaN",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        forecast = self._scale.inverse(states)
+        if history is not None and is_several(history):
+            return forecast
+        return forecast[0, :, 0] if self._is_flat else forecast[0]
+
+    def _iterate(self, windows: FloatArray, gaps: FloatArray, n_steps: int) -> FloatArray:
+        """Return scaled forecasts (s, n_steps, q) from scaled windows; NaN where they ran away."""
+        q = self.n_features_in_
+        lowest, highest = self._region
+        states = np.full((len(windows), n_steps, q), np.nan)
+        going = np.arange(len(windows))
+        for k in range(n_steps):
+            following = self._following(windows, gaps[:, k : k + self._delay])
+            inside = ((following >= lowest) & (following <= highest)).all(axis=1)
+            if not inside.all():
+                going, windows, gaps, following = (
+                    array[inside] for array in (going, windows, gaps, following)
+                )
+                if not len(going):
+                    break
+            states[going, k] = following
+            windows = np.concatenate([windows[:, q:], following], axis=1)
+        return states
+
+    def one_step(self, series: Any, times: Any = None) -> tuple[FloatArray, FloatArray]:
+        """Forecast each observation of a series from those before it.
+
+        Parameters
+        ----------
+        series : array_like, shape (T,) or (T, q), or list of them
+            Observations, T > delay.
+        times : array_like, shape (T,), or list of them, optional
+            Their times, if there were times in `fit`.
+
+        Returns
+        -------
+        forecasts : ndarray, shape (n, q)
+            One for each row of `delay_embedding`, n = T - delay for one series.
+        errors : ndarray, shape (n, q)
+            What was observed minus what was forecast.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+        """
+        check_is_fitted(self)
+        tables, clocks = as_series(series, times)
+        if (clocks is None) != (self._end_times is None):
+            raise ValueError(
+                "times must be given if and only if the forecaster was fitted with times"
+            )
+        if tables[0].shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"series must have {self.n_features_in_} columns, as in fit, got "
+                f"{tables[0].shape[1]}"
+            )
+        scaled = [self._scale(table) for table in tables]
+        windows, gaps, observed = embed(scaled, clocks, self._delay, 1)
+        following = self._following(windows.reshape(len(windows), -1), gaps)
+        forecasts = self._scale.inverse(following)
+        return forecasts, self._scale.inverse(observed) - forecasts
+
+    def _window_map(
+        self, start: Any, time_step: float
+    ) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
+        """Return the map of scaled windows (s, delay q) to the next ones, and a first window."""
+        check_is_fitted(self)
+        tables, _ = as_series(start, None, "start")
+        if len(tables) > 1 or tables[0].shape != (self._delay, self.n_features_in_):
+            raise ValueError(
+                f"start must be a window of shape {(self._delay, self.n_features_in_)}, got "
+                f"{np.shape(start)}"
+            )
+        n_gaps = 0 if self._end_times is None else self._delay
+        q = self.n_features_in_
+
+        def step(windows: FloatArray) -> FloatArray:
+            gaps = np.full((len(windows), n_gaps), time_step)
+            return np.concatenate([windows[:, q:], self._following(windows, gaps)], axis=1)
+
+        return step, self._scale(tables[0]).ravel()

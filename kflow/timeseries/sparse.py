@@ -1,0 +1,461 @@
+"""Sparse kernel flows: which of many kernels a system needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow import losses
+from kflow._simplex import onto_simplex
+from kflow._threads import resolve_n_threads
+from kflow._validation import (
+    FloatArray,
+    as_count,
+    as_flag,
+    as_generator,
+    as_matrix,
+    as_nugget,
+    as_number,
+    as_positive,
+)
+from kflow.batches import Batch, BatchSource, uniform_rows
+from kflow.errors import SingularKernelError
+from kflow.kernels import (
+    Cauchy,
+    Gaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplacian,
+    Linear,
+    Matern32,
+    Matern52,
+    Periodic,
+    Polynomial,
+    RationalQuadratic,
+    Scaled,
+    Sum,
+    check_kernel,
+)
+from kflow.kernels.base import DEFAULT_BOUNDS
+from kflow.learning import learn_kernel
+from kflow.objective import LossFunction
+
+__all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
+
+# What losses that grow with the batch, and with the scale of its targets, are divided by.
+_UNITS: dict[str, Callable[[FloatArray], float]] = {
+    "e2": lambda y: float(np.square(y).sum()),
+    "loo": lambda y: float(np.square(y).sum()),
+    "kfold": lambda y: float(np.square(y).sum()),
+    "nlml": lambda y: float(y.size),
+}
+
+# A step so short changes no digit of the weights.
+_SHORTEST = 1e-14
+
+
+def dictionary(length_scale: float = 1.0, *, period: float | None = None) -> list[Kernel]:
+    """Return kernels of many kinds, from which `learn_sparse_kernel` takes a few.
+
+    Parameters
+    ----------
+    length_scale : float
+        Of all of them, in the units of the points: the median distance of the rows, say.
+    period : float, optional
+        Of those that are periodic; 4 `length_scale` if not given.
+
+    Returns
+    -------
+    list of Kernel
+        Gaussian, Laplacian, Matern, rational quadratic, inverse multiquadric and Cauchy kernels, a
+        linear, a quadratic and a cubic one, a periodic and a locally periodic one. All are positive
+        definite, or semi-definite, in every dimension.
+
+    Examples
+    --------
+    >>> from kflow.timeseries import dictionary
+    >>> dictionary(2.0)[:2]
+    [Gaussian(length_scale=2), Laplacian(length_scale=2)]
+    """
+    length = as_positive(length_scale, "length_scale")
+    repeat = 4.0 * length if period is None else as_positive(period, "period")
+    return [
+        Gaussian(length),
+        Laplacian(length),
+        Matern32(length),
+        Matern52(length),
+        RationalQuadratic(length),
+        InverseMultiquadric(length),
+        Cauchy(length),
+        Linear(length),
+        Polynomial(length, degree=2),
+        Polynomial(length, degree=3),
+        Periodic(1.0, repeat),
+        Periodic(1.0, repeat) * Gaussian(2.0 * length),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseKernel:
+    """Result of `learn_sparse_kernel`.
+
+    Attributes
+    ----------
+    kernel : kflow.kernels.Kernel
+        The sum of the survivors, each times its weight over its mean diagonal.
+    weights : ndarray, shape (q,)
+        Weights of all kernels: not negative, of sum 1, most of them zero.
+    survivors : tuple of int
+        Numbers of those whose weight is not zero, in falling order of their weights.
+    nugget : float
+        The nugget that belongs to `kernel`.
+    loss : float
+        Mean loss on the batches of the last round, without the penalty.
+    history : dict of ndarray
+        Of each step of the weights: ``loss`` (n_steps,), ``weights`` (n_steps, q), and ``round``
+        (n_steps,), in which round it was: 0 without penalty, then one after the other. Each round
+        has its own batches.
+    """
+
+    kernel: Kernel
+    weights: FloatArray
+    survivors: tuple[int, ...]
+    nugget: float
+    loss: float
+    history: dict[str, npt.NDArray[Any]] = field(repr=False)
+
+
+def learn_sparse_kernel(
+    kernels: Iterable[Kernel],
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    *,
+    loss: str = "rho",
+    penalty: float = 0.01,
+    nugget: float = 1e-4,
+    learn: bool = True,
+    learn_options: Mapping[str, Any] | None = None,
+    n_rounds: int = 2,
+    batch_size: int = 200,
+    n_batches: int = 4,
+    n_halves: int = 4,
+    n_folds: int = 5,
+    tolerance: float = 1e-5,
+    max_steps: int = 500,
+    random_state: int | np.random.Generator | None = None,
+    n_threads: int | None = None,
+) -> SparseKernel:
+    """Learn a sum of few kernels: K = sum_i w_i k_i / mean k_i(x, x), w >= 0, sum w = 1.
+
+    Minimises loss + penalty (1 - max w) over the weights, in turn with the loss over the parameters
+    of the kernels that have a weight.
+
+    Parameters
+    ----------
+    kernels : iterable of Kernel
+        The k_i, such as `dictionary` gives.
+    X : array_like, shape (n, d)
+        Points, such as rows of `delay_embedding`; scaled as the kernels expect them.
+    Y : array_like, shape (n,) or (n, m)
+        Targets.
+    loss : str
+        Name of a loss of `kflow.losses`. Here e2, loo and kfold are parts of the sum of squares of
+        the batch's targets, and nlml is of one target.
+    penalty : float
+        What a kernel must lower the loss by to deserve a weight, per unit of weight; 0 or more. All
+        kernels pay it but that of the largest weight.
+    nugget : float
+        Added to the diagonal of K, whose mean is 1.
+    learn : bool
+        Whether the kernels' own parameters are learnt too, by `kflow.learn_kernel`.
+    learn_options : mapping or None
+        Its further arguments, such as ``{"n_steps": 500}``. The nugget is not learnt, and batches
+        are of `batch_size`, unless they say otherwise.
+    n_rounds : int
+        Rounds, of which each learns the parameters of the kernels that have a weight, and then the
+        weights of all. Without `learn` there is one.
+    batch_size : int
+        Rows of a batch; all if there are fewer.
+    n_batches : int
+        Batches of a round, over which the loss is averaged.
+    n_halves, n_folds : int
+        Coarse halves of each, or folds, as the loss takes them.
+    tolerance : float
+        The weights of a round are done when a gradient step of length 1 changes none by more.
+    max_steps : int
+        Steps of a round at most.
+    random_state : None, int or numpy.random.Generator
+        Source of the batches.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+    Returns
+    -------
+    SparseKernel
+
+    Raises
+    ------
+    SingularKernelError
+        If the kernel matrix of a batch is numerically singular at the first weights.
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or values, naming them.
+
+    Notes
+    -----
+    rho hardly changes when K is multiplied by a number, and not at all without a nugget, so that the
+    L1 norm of the weights as a penalty would do no more than shrink them all. Here their sum is
+    fixed, and what is penalised is the L1 norm of all but the largest. That is concave, so each step
+    takes its tangent; a spectral projected gradient step (Birgin, Martinez and Raydan, SIAM J.
+    Optim. 10 (2000)) on the exact projection makes weights exactly zero. Before the first round the
+    weights go to their minimum without penalty, lest the start decide which kernel is the largest.
+
+    Where a kernel is singular by itself, as those of low rank are, others keep a weight beside it
+    that is next to nothing, and so costs next to nothing, whatever the penalty.
+
+    A step of the weights costs n_batches factorisations and q batch_size^2 multiplications for
+    each; 8 q n_batches batch_size^2 bytes hold the kernels' matrices.
+
+    L. Yang, X. Sun, B. Hamzi, H. Owhadi and N. Xie, Learning dynamical systems from data: a simple
+    cross-validation perspective, part V: sparse kernel flows, arXiv:2301.10321, for the idea.
+
+    Examples
+    --------
+    >>> import kflow
+    >>> from kflow.timeseries import delay_embedding, henon_map, learn_sparse_kernel
+    >>> X, Y = delay_embedding(henon_map(200), 1)
+    >>> candidates = [kflow.kernels.Polynomial(), kflow.kernels.Laplacian()]
+    >>> learn_sparse_kernel(candidates, X, Y, learn=False, random_state=0).survivors
+    (0,)
+    """
+    threads = resolve_n_threads(n_threads)
+    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=threads)
+    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=threads)
+    if len(x) < 2:
+        raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
+    if not y.any():
+        raise ValueError("Y is zero everywhere, from which nothing can be learned")
+    known = losses.get_loss(loss)
+    price = as_number(penalty, "penalty")
+    if price < 0.0:
+        raise ValueError(f"penalty must not be negative, got {price:g}")
+    nugget = as_nugget(nugget)
+    n_rounds = as_count(n_rounds, "n_rounds", 1) if as_flag(learn, "learn") else 1
+    size = min(as_count(batch_size, "batch_size", 2), len(x))
+    n_batches, n_halves = as_count(n_batches, "n_batches", 1), as_count(n_halves, "n_halves", 1)
+    options = {"learn_nugget": False, "batch_size": size, **_as_options(learn_options)}
+    options |= {"loss": loss, "n_threads": threads}
+    n_folds = min(as_count(n_folds, "n_folds", 2), size)
+    if size == len(x):  # the batches would differ in nothing but their halves
+        n_batches, n_halves = 1, n_batches * n_halves
+    accuracy = as_positive(tolerance, "tolerance")
+    most = as_count(max_steps, "max_steps", 1)
+    rng = as_generator(random_state)
+
+    draw_batches = BatchSource(
+        x,
+        y,
+        uniform_rows(x, size),
+        known.subsets,
+        n_batches=n_batches,
+        n_halves=n_halves,
+        n_folds=n_folds,
+    )
+    function = partial(known.function, n_threads=threads)
+    unit = _UNITS.get(loss, lambda _: 1.0)
+    parts = _as_kernels(kernels, x.shape[1])
+    scales = _mean_diagonals(parts, x)
+    states: list[_State] = []
+    rounds: list[int] = []
+
+    def find_weights(weights: FloatArray, penalty: float, number: int) -> FloatArray:
+        average = _MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, unit)
+        steps = _minimize(average, weights, penalty, accuracy, most)
+        states.extend(steps)
+        rounds.extend([number] * len(steps))
+        return steps[-1].weights
+
+    weights = find_weights(np.full(len(parts), 1.0 / len(parts)), 0.0, 0)
+    for number in range(1, n_rounds + 1):
+        if learn:
+            parts, nugget = _learn_parts(parts, weights / scales, nugget, x, y, options, rng)
+            before, scales = scales, _mean_diagonals(parts, x)
+            weights = weights * scales / before
+            weights /= weights.sum()
+        weights = find_weights(weights, price, number)
+
+    survivors = tuple(int(i) for i in np.argsort(-weights, kind="stable") if weights[i] > 0.0)
+    history = {
+        "loss": np.array([state.loss for state in states]),
+        "weights": np.array([state.weights for state in states]),
+        "round": np.array(rounds),
+    }
+    kernel = _combined([parts[i] for i in survivors], (weights / scales)[list(survivors)])
+    return SparseKernel(kernel, weights, survivors, nugget, states[-1].loss, history)
+
+
+# ---- weights ----------------------------------------------------------------------------------
+
+
+class _State(NamedTuple):
+    weights: FloatArray
+    loss: float
+    gradient: FloatArray
+
+
+class _MeanLoss:
+    """Mean of a loss over some batches as a function of the weights."""
+
+    def __init__(
+        self,
+        kernels: list[Kernel],
+        scales: FloatArray,
+        nugget: float,
+        X: FloatArray,
+        Y: FloatArray,
+        batches: list[Batch],
+        function: LossFunction,
+        unit: Callable[[FloatArray], float],
+    ) -> None:
+        self._nugget, self._function, self._batches = nugget, function, batches
+        # The kernels' parameters stay as they are.
+        self._matrices = [
+            np.stack([k(X[batch.rows]) / s for k, s in zip(kernels, scales, strict=True)])
+            for batch in batches
+        ]
+        self._targets = [Y[batch.rows] for batch in batches]
+        self._units = [unit(y) for y in self._targets]
+
+    def __call__(self, weights: FloatArray) -> _State:
+        """Return the loss and dLoss / dw_i = sum_jk G_jk (K_i)_jk."""
+        total, gradient = 0.0, np.zeros(len(weights))
+        for batch, matrices, y, unit in zip(
+            self._batches, self._matrices, self._targets, self._units, strict=True
+        ):
+            # Not by BLAS, whose results depend on its threads.
+            K = np.einsum("q,qjk->jk", weights, matrices)
+            K.flat[:: len(K) + 1] += self._nugget
+            value, G = self._function(K, y, *batch.subsets)
+            assert G is not None
+            total += value / unit
+            gradient += np.einsum("qjk,jk->q", matrices, G) / unit
+        n = len(self._batches)
+        return _State(weights, total / n, gradient / n)
+
+
+def _slope(state: _State, penalty: float) -> FloatArray:
+    """Return the gradient of loss + penalty (1 - max w), the latter being concave by a tangent."""
+    largest = np.flatnonzero(state.weights == state.weights.max())
+    slope = state.gradient.copy()
+    slope[largest[np.argmin(slope[largest])]] -= penalty
+    return slope
+
+
+def _minimize(
+    average: _MeanLoss, weights: FloatArray, penalty: float, tolerance: float, max_steps: int
+) -> list[_State]:
+    """Return the states that a projected gradient method goes through."""
+    states = [average(weights)]
+    length = 1.0
+    for _ in range(max_steps):
+        state = states[-1]
+        slope = _slope(state, penalty)
+        nearby = _projected(state.weights - slope)
+        if np.abs(nearby - state.weights).max() <= tolerance:
+            if ((nearby == 0.0) & (state.weights > 0.0)).any():  # next to nothing becomes nothing
+                with suppress(SingularKernelError):
+                    states.append(average(nearby))
+            break
+        while length > _SHORTEST:
+            new = _projected(state.weights - length * slope)
+            step = new - state.weights
+            bound = state.loss + state.gradient @ step + step @ step / (2.0 * length)
+            try:
+                following = average(new)
+            except SingularKernelError:  # one kernel alone may be of low rank
+                length *= 0.5
+                continue
+            if following.loss <= bound:
+                break
+            length *= 0.5
+        else:
+            break
+        states.append(following)
+        # The inverse of the curvature along the step, where there is one.
+        bend = float(step @ (following.gradient - state.gradient))
+        length = float(step @ step) / bend if bend > 0.0 else 4.0 * length
+        length = min(max(length, _SHORTEST), 1e6)
+    return states
+
+
+def _projected(weights: FloatArray) -> FloatArray:
+    return np.asarray(onto_simplex(weights[None, :])[0])
+
+
+# ---- kernels ----------------------------------------------------------------------------------
+
+
+def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
+    return np.array([float(kernel.diag(X).mean()) for kernel in kernels])
+
+
+def _combined(kernels: list[Kernel], amplitudes: FloatArray, *, fixed: bool = False) -> Kernel:
+    """Return sum_i a_i k_i, its amplitudes fixed or within wide bounds."""
+    parts: list[Kernel] = []
+    for kernel, amplitude in zip(kernels, amplitudes.tolist(), strict=True):
+        lower, upper = DEFAULT_BOUNDS
+        bounds = (min(lower, 1e-3 * amplitude), max(upper, 1e3 * amplitude))
+        parts.append(Scaled(kernel, amplitude, amplitude_bounds="fixed" if fixed else bounds))
+    return parts[0] if len(parts) == 1 else Sum(tuple(parts))
+
+
+def _learn_parts(
+    kernels: list[Kernel],
+    amplitudes: FloatArray,
+    nugget: float,
+    X: FloatArray,
+    Y: FloatArray,
+    options: dict[str, Any],
+    rng: np.random.Generator,
+) -> tuple[list[Kernel], float]:
+    """Return the kernels with parameters learnt where they have an amplitude, and the nugget."""
+    present = [i for i, amplitude in enumerate(amplitudes) if amplitude > 0.0]
+    together = _combined([kernels[i] for i in present], amplitudes[present], fixed=True)
+    if len(together.theta) == 0 and not options["learn_nugget"]:
+        return kernels, nugget
+    learned = learn_kernel(together, X, Y, nugget=nugget, random_state=rng, **options)
+    # The amplitudes are fixed: theta is that of the parts, one after the other.
+    theta = learned.kernel.theta
+    result, start = list(kernels), 0
+    for i in present:
+        end = start + len(kernels[i].theta)
+        result[i] = kernels[i].clone_with_theta(theta[start:end])
+        start = end
+    return result, learned.nugget
+
+
+def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
+    if isinstance(kernels, Kernel):
+        raise TypeError("kernels must be a list of kernels, got one: pass its parts")
+    parts = [check_kernel(kernel) for kernel in kernels]
+    if len(parts) < 2:
+        raise ValueError(f"kernels must be at least two, got {len(parts)}")
+    for kernel in parts:
+        kernel._check_dimension(d)
+    return parts
+
+
+def _as_options(options: Any) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")
+    for name in ("loss", "nugget", "random_state", "n_threads"):
+        if name in options:
+            raise ValueError(f"learn_options: {name!r} is an argument of its own")
+    return dict(options)
