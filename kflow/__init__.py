@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kflow import errors, kernels, losses
@@ -16,6 +17,7 @@ from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
 if TYPE_CHECKING:
+    from kflow import pde, timeseries
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.gp import GPRegressor
 
@@ -41,22 +43,28 @@ __all__ = [
     "losses",
     "move",
     "one_hot",
+    "pde",
     "rho",
     "rho_gradient",
     "set_num_threads",
+    "timeseries",
 ]
 
 
+# Scikit-learn takes longer to import than everything else together: what needs it comes on first use.
+_CLASSES = {
+    "GPRegressor": "kflow.gp",
+    "KernelFlowClassifier": "kflow.estimators",
+    "KernelFlowRegressor": "kflow.estimators",
+}
+_MODULES = ("pde", "timeseries")
+
+
 def __getattr__(name: str) -> Any:
-    # The estimators import scikit-learn, which takes longer than everything else together.
-    if name in ("KernelFlowClassifier", "KernelFlowRegressor"):
-        from kflow import estimators
-
-        return getattr(estimators, name)
-    if name == "GPRegressor":
-        from kflow.gp import GPRegressor
-
-        return GPRegressor
+    if name in _CLASSES:
+        return getattr(import_module(_CLASSES[name]), name)
+    if name in _MODULES:
+        return import_module(f"kflow.{name}")
     raise AttributeError(f"module 'kflow' has no attribute {name!r}")
 
 
