@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     Estimator = KernelFlowClassifier | KernelFlowRegressor
 
+# Wendland's is positive definite in few dimensions only, and tables have many.
+_KERNELS = [name for name in RADIAL if name != "wendland"]
 _MODEL = "model.kflow"
 _SCHEDULE = "VALUE|0:VALUE,N:VALUE"
 
@@ -181,7 +183,7 @@ def main() -> None:
 @click.option("--shrink-every", type=int, help="Drop idle directions every so many layers.")
 @click.option("--shrink-tolerance", type=float, help="Change of mean squared distance so allowed.")
 @click.option("--scaling", type=click.Choice(["standard", "unit", "none"]), help="Of the data.")
-@click.option("--kernel", type=click.Choice(list(RADIAL)), help="K_1.  [default: gaussian]")
+@click.option("--kernel", type=click.Choice(_KERNELS), help="K_1.  [default: gaussian]")
 @click.option("--length-scale", type=float, help="Of the kernel, in units of the scaled data.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Precision of the points.")
 @click.option(

@@ -398,6 +398,7 @@ class KernelFlow:
             for name, points in {"": source, **followed}.items()
         }
         shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
+        kernel._check_dimension(max(d, sets[""].shape[1]))
         rank = sets[""].shape[1] - shape.n_fixed
         store = open_layers(self.layers, shape, rank, self.n_layers)
         frozen = {name: points[:, :0].copy() for name, points in sets.items()}

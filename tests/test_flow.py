@@ -1225,3 +1225,13 @@ assert all(len(values) == flow.n_layers_ for values in flow.history_.values())
 assert not options or flow.rank_ < 20
 """
     )
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_kernels_of_few_dimensions(rank, rng):
+    X, Y = rng.normal(size=(30, 3)), rng.normal(size=30)
+    settings = {"n_layers": 2, "batch_size": 10, "nugget": 0.1, "random_state": 0, "rank": rank}
+    flow = kflow.KernelFlow(kernels.Wendland(4.0), **settings).fit(X, Y)
+    assert np.isfinite(flow.points_).all()
+    with pytest.raises(ValueError, match="at most 2 dimensions, but X has 3 columns"):
+        kflow.KernelFlow(kernels.Wendland(4.0, dimension=2), **settings).fit(X, Y)
