@@ -583,7 +583,7 @@ learning_rate, n_steps, n_restarts
             "parameters": {
                 name: _json_parameter(value)
                 for name, value in self.get_params(deep=False).items()
-                if name not in _NOT_STORED and not callable(value)
+                if name not in _NOT_STORED and not (name == "learn" and callable(value))
             },
             "kernel": self.kernel_.to_dict(),
             "nugget": self.nugget_,

@@ -148,3 +148,12 @@ def test_chaos(run_benchmark, tmp_path):
     assert {row["kernel"] for row in rows} == {"single", "sum", "sparse"}
     for name in ("attractor-logistic", "forecast-logistic", "valid-times"):
         assert (pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_regression(run_benchmark):
+    options = "--n 60 --seeds 2 --data diabetes borehole --loss e2 --restarts 0"
+    printed, report = run_benchmark("regression", f'{options} --set {{"n_steps":3}}')
+    assert len(report["rows"]) == 2 * len(report["means"]) == 8
+    assert len(printed.splitlines()) == 1 + len(report["means"])
+    assert [mean["by"] for mean in report["means"]] == ["kflow e2", "scikit-learn, 0 restarts"] * 2
+    assert positive(report["rows"], "rmse", "inside", "seconds")
