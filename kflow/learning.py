@@ -150,7 +150,7 @@ def learn_kernel(
         One of `kflow.losses`: ``"rho"``, ``"e2"``, ``"loo"``, ``"kfold"``, ``"nlml"``, ``"mmd"``,
         ``"lyapunov"``. Or a function that takes the batch's kernel matrix, nugget included, (n, n),
         and its targets, (n, m), neither of which it may change, and returns a number and its
-        symmetric derivatives with respect to the matrix, (n, n). It may raise
+        derivatives with respect to the matrix, (n, n). It may raise
         ``numpy.linalg.LinAlgError``, to be called again with a larger diagonal.
     nugget : float
         The nugget to start from, or to keep.
@@ -174,7 +174,7 @@ def learn_kernel(
     optimizer : {"adam", "sgd", "nesterov", "lbfgs"}
         The first three take a new batch in each step, see `kflow.optimizers`. ``"lbfgs"`` draws
         `n_batches` once and minimises their mean loss by SciPy's L-BFGS-B; the result is its last
-        iterate.
+        iterate, and the history begins with the start.
     learning_rate : float, optional
         Of the first step; it falls to zero along half a cosine. None: 0.2 for adam, about as far as
         logarithms move in a step, 1.0 for sgd and 0.1 for nesterov, whose gradients are shortened
@@ -536,7 +536,7 @@ def _as_loss(loss: Any, n_threads: int) -> tuple[str, LossFunction, tuple[str, .
             raise TypeError("loss must return a number and an array, dLoss / dK") from None
         if G.shape != K.shape:
             raise ValueError(f"loss must return dLoss / dK of shape {K.shape}, got {G.shape}")
-        return value, G
+        return value, 0.5 * (G + G.T)  # K is symmetric: nothing else counts
 
     return "", checked, ()
 

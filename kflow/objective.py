@@ -15,6 +15,8 @@ from kflow._validation import FloatArray, as_nugget, as_positive
 from kflow.batches import Batch
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
+from kflow.kernels.function import NonFiniteError
+from kflow.kernels.program import contract
 from kflow.operations import gram
 
 __all__ = ["Evaluation", "LossFunction", "Objective", "Parameters", "Vector"]
@@ -195,8 +197,11 @@ class Objective:
         y = self._Y.take(batch.rows, axis=0)
         if len(self._matrix) != n:
             self._matrix = np.empty((n, n))
-        matrix = gram(x, kernel=kernel, out=self._matrix, n_threads=self._n_threads)
         undefined = math.nan, np.full(len(parameters.start), math.nan)
+        try:
+            matrix = gram(x, kernel=kernel, out=self._matrix, n_threads=self._n_threads)
+        except NonFiniteError:
+            return *undefined, 0.0
         if not _core.all_finite(matrix, self._n_threads):
             return *undefined, 0.0
         value, G, jitter = self._evaluate(matrix, nugget, y, batch.subsets)
@@ -204,7 +209,7 @@ class Objective:
             return *undefined, jitter
         gradient = np.empty(len(parameters.start))
         if parameters.n_theta:
-            gradient[: parameters.n_theta] = kernel.contract(x, G, n_threads=self._n_threads)[0]
+            gradient[: parameters.n_theta] = contract(kernel, x, G, False, self._n_threads)[0]
         if parameters.learn_nugget:
             gradient[-1] = nugget * G.trace()
         return value, gradient, jitter

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -159,3 +162,56 @@ def test_caller_cannot_change_the_kernel(parameters):
     assert kernel.parameters["weights"][0] == 1.0
     with pytest.raises(ValueError, match="read-only"):
         kernel.parameters["weights"][0] = 100.0
+    kernel.parameters["length"] = 100.0  # of a copy
+    assert kernel.parameters["length"] == 1.5
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        kernel.function = gradient
+
+
+def test_equality_and_hash(parameters):
+    kernel = FunctionKernel(value, parameters, positive=["length"])
+    assert kernel == FunctionKernel(value, parameters, positive=["length"])
+    assert hash(kernel) == hash(FunctionKernel(value, parameters, positive=["length"]))
+    assert kernel != FunctionKernel(gradient, parameters, positive=["length"])
+    assert kernel != FunctionKernel(value, {**parameters, "length": 2.0}, positive=["length"])
+    assert kernel + Gaussian() != FunctionKernel(gradient) + Gaussian()
+
+
+def test_copies_and_pickles(parameters, rng):
+    kernel = FunctionKernel(value, parameters, positive=["length"])
+    X = rng.normal(size=(5, 3))
+    for twin in (copy.deepcopy(kernel), pickle.loads(pickle.dumps(kernel))):
+        assert twin == kernel
+        np.testing.assert_array_equal(twin(X), kernel(X))
+
+
+def test_parts_that_are_functions_are_never_formed_as_a_whole(rng):
+    shapes = []
+
+    def linear(X, Z):
+        shapes.append((len(X), len(Z)))
+        return X @ Z.T
+
+    X, Z, C = rng.normal(size=(3000, 1)), rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1))
+    product = (FunctionKernel(linear) + Gaussian()).apply(X, Z, C)
+    np.testing.assert_allclose(product, X @ (Z.T @ C) + Gaussian().apply(X, Z, C), atol=1e-8)
+    assert len(shapes) > 1
+    assert max(n * m for n, m in shapes) < 3000 * 2000
+
+
+def test_learning_steps_back_from_numbers_that_are_not_finite(rng):
+    def walled(X, Z, length):
+        r2 = (X - Z.T) ** 2
+        return np.exp(-r2 / (2 * length**2)) if length < 1.2 else np.full_like(r2, np.nan)
+
+    x = rng.uniform(size=(40, 1))
+    with pytest.warns(kflow.errors.LearningWarning, match="not finite"):
+        learned = kflow.learn_kernel(
+            FunctionKernel(walled, {"length": 1.0}),
+            x,
+            x[:, 0],
+            loss="e2",
+            random_state=0,
+            n_steps=30,
+        )
+    assert learned.kernel.parameters["length"] < 1.2

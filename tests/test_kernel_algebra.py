@@ -112,8 +112,26 @@ def test_bounds():
 
 
 def test_default_bounds_yield_to_the_value():
-    np.testing.assert_allclose(np.exp(Gaussian(1e-9).bounds), [[1e-9, 1e5]])
-    np.testing.assert_allclose(np.exp(Gaussian([1.0, 1e9]).bounds), [[1e-5, 1e5], [1e-5, 1e9]])
+    np.testing.assert_allclose(np.exp(Gaussian(1e-9).bounds), [[1e-14, 1e5]])
+    np.testing.assert_allclose(np.exp(Gaussian([1.0, 1e9]).bounds), [[1e-5, 1e14]] * 2)
+    # They do not move with the value.
+    kernel = Gaussian(1e7)
+    moved = kernel.clone_with_theta([np.log(1e3)])
+    np.testing.assert_allclose(moved.bounds, kernel.bounds)
+    assert moved.clone_with_theta(kernel.theta).length_scale == pytest.approx(1e7)
+
+
+def test_numbers_that_have_no_squares_are_refused():
+    for value in (1e-200, 1e200):
+        with pytest.raises(ValueError, match="between 1e-150 and 1e150"):
+            Gaussian(value)
+
+
+def test_numpy_leaves_the_algebra_to_kernels():
+    assert np.float64(2.0) * Gaussian() == 2.0 * Gaussian()
+    for operation in (lambda k: np.array([1.0, 2.0]) * k, lambda k: k + np.bool_(True)):
+        with pytest.raises(TypeError):
+            operation(Gaussian())
 
 
 @pytest.mark.parametrize("theta", [[], [0.0, 0.0], [float("nan")], 0.0])

@@ -73,9 +73,11 @@ def from_dict(data: dict[str, Any]) -> Kernel:
     ValueError
         For an unknown family or unknown parameters.
     """
+    if not isinstance(data, dict):
+        raise ValueError(f"a kernel is described by a dict, got {data!r}")
     parameters = dict(data)
     family = parameters.pop("kernel", None)
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise ValueError(f"unknown kernel {family!r}; known are {sorted(_FAMILIES)}")
     # JSON knows lists only.
     for name, value in parameters.items():

@@ -26,13 +26,24 @@ DEFAULT_BOUNDS = (1e-5, 1e5)
 _ROUNDING = 1e-12
 
 
+def _one_value(value: Any, name: str) -> float:
+    number = as_values(value, name)
+    if isinstance(number, tuple):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return number
+
+
 def as_values(value: Any, name: str) -> Value:
     """Return a positive number, or a tuple of them."""
     if isinstance(value, (str, bytes)) or np.ndim(value) == 0:
-        return as_positive(value, name)
+        number = as_positive(value, name)
+        # Squares of what is smaller or larger leave the numbers.
+        if not 1e-150 < number < 1e150:
+            raise ValueError(f"{name} must be between 1e-150 and 1e150, got {value!r}")
+        return number
     if np.ndim(value) != 1 or len(value) == 0:
         raise ValueError(f"{name} must be a number or one number per dimension, got {value!r}")
-    return tuple(as_positive(number, f"{name}[{i}]") for i, number in enumerate(value))
+    return tuple(_one_value(number, f"{name}[{i}]") for i, number in enumerate(value))
 
 
 def _as_bounds(value: Any, name: str) -> Bounds:
@@ -67,9 +78,12 @@ class Kernel:
 
     A kernel is called with points, ``kernel(X, Z)``; ``kernel + other``, ``kernel * other`` and
     ``2.0 * kernel`` are kernels again. Each positive parameter `p` has a twin `p_bounds`: its lower
-    and upper bound, or ``"fixed"``. Unless given they are 1e-5 and 1e5, or the value beyond. The parameters that are not fixed
+    and upper bound, or ``"fixed"``. Unless given they are 1e-5 and 1e5, times the value if it is outside. The parameters that are not fixed
     make up `theta`, a flat vector of their logarithms, in which kernels are learnt.
     """
+
+    # NumPy must leave its numbers times a kernel to the kernel.
+    __array_ufunc__ = None
 
     _family: ClassVar[str] = ""
     # The parameters that can be learnt, in the order of theta.
@@ -117,10 +131,19 @@ class Kernel:
     def _own_bounds(self) -> npt.NDArray[np.float64]:
         rows = [np.empty((0, 2))]
         for name, value in self._free():
-            lower, upper = getattr(self, f"{name}_bounds")
-            # The default ones are meant for nobody in particular: they yield to the value.
-            rows.append(np.log(np.stack([np.minimum(value, lower), np.maximum(value, upper)], 1)))
+            rows.append(np.tile(np.log(self._box(name)), (len(value), 1)))
         return np.concatenate(rows)
+
+    def _box(self, name: str) -> tuple[float, float]:
+        """Return the bounds of a free parameter.
+
+        The default ones are meant for nobody in particular: they yield to a value outside.
+        """
+        lower, upper = getattr(self, f"{name}_bounds")
+        values = _as_tuple(getattr(self, name))
+        if (lower, upper) == DEFAULT_BOUNDS and not lower <= min(values) <= max(values) <= upper:
+            lower, upper = min(lower, lower * min(values)), max(upper, upper * max(values))
+        return lower, upper
 
     def _own_names(self) -> list[str]:
         return [
@@ -130,13 +153,15 @@ class Kernel:
         ]
 
     def _with_own_theta(self: Self, theta: npt.NDArray[np.float64]) -> Self:
-        changes: dict[str, Value] = {}
+        changes: dict[str, Any] = {}
         start = 0
         for name, value in self._free():
             part = np.exp(theta[start : start + len(value)])
             start += len(value)
             many = isinstance(getattr(self, name), tuple)
             changes[name] = tuple(float(v) for v in part) if many else float(part[0])
+            if self._box(name) != DEFAULT_BOUNDS:  # they must not move with the value
+                changes[f"{name}_bounds"] = self._box(name)
         return replace(self, **changes) if changes else self
 
     @property
@@ -173,7 +198,10 @@ class Kernel:
         ValueError
             If there are not p numbers, or one leaves its bounds or is not finite.
         """
-        values = np.asarray(theta, np.float64)
+        try:
+            values = np.asarray(theta, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"theta must hold numbers, got {theta!r}") from None
         if values.shape != self.theta.shape:
             raise ValueError(
                 f"theta must have shape {self.theta.shape} for {self!r}, got {values.shape}"
@@ -417,7 +445,7 @@ class Kernel:
         X : array_like, shape (n, d)
             Points, computed with in float64.
         G : array_like, shape (n, n)
-            dLoss / dK at K = K(X, X), symmetric, as every loss of `kflow.losses` returns it.
+            dLoss / dK at K = K(X, X). K is symmetric, so that only G + G' counts.
         points : bool
             Whether to carry it to the points too.
         n_threads : int, optional
@@ -438,7 +466,10 @@ class Kernel:
         """
         from kflow.kernels.program import contract
 
-        return contract(self, X, G, points, n_threads)
+        g = as_matrix(G, "G", dtype=np.float64)
+        if g.shape[0] == g.shape[1] and not np.array_equal(g, g.T):
+            g = 0.5 * (g + g.T)
+        return contract(self, X, g, points, n_threads)
 
 
 def check_kernel(kernel: Any) -> Kernel:

@@ -163,7 +163,7 @@ class Scaled(Kernel):
 
 
 def _is_number(value: Any) -> bool:
-    return np.ndim(value) == 0 and not isinstance(value, (Kernel, str, bool, type(None)))
+    return np.ndim(value) == 0 and not isinstance(value, (Kernel, str, bool, np.bool_, type(None)))
 
 
 def add(left: Any, right: Any) -> Any:

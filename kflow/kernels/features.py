@@ -55,16 +55,20 @@ class Identity(FeatureMap):
 
 @dataclass(frozen=True)
 class Scaling(FeatureMap):
-    """u_k = x_k / l_k."""
+    """u_k = (x_k - c_k) / l_k.
+
+    Distances do not depend on the centre c, but their digits do: it should lie among the points.
+    """
 
     length_scale: tuple[float, ...]
+    centre: tuple[float, ...] | float = 0.0
 
     def _rates(self, X: FloatArray) -> FloatArray:
         return np.asarray(1.0 / np.array(self.length_scale), X.dtype)
 
     def __call__(self, X: FloatArray) -> FloatArray:
         """Return the scaled points."""
-        return X * self._rates(X)
+        return (X - np.asarray(self.centre, X.dtype)) * self._rates(X)
 
     def parameters_gradient(self, X: FloatArray, dU: FloatArray) -> Mapping[str, FloatArray]:
         """Return -sum_i u_ik dLoss / du_ik."""

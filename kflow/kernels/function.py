@@ -9,15 +9,57 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._validation import FloatArray, as_positive
-from kflow.kernels.base import Kernel, show
+from kflow.kernels.base import DEFAULT_BOUNDS, Kernel, show
 
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term
 
-__all__ = ["FunctionKernel"]
+__all__ = ["FunctionKernel", "NonFiniteError"]
 
 # Relative step of central differences: their error is then about 1e-10.
 _STEP = 6e-6
+
+
+class NonFiniteError(ValueError):
+    """A user's function returned numbers that are not finite: learning can step back from there."""
+
+
+def _as_parameter(value: Any, name: str, positive: bool) -> Any:
+    """Return a number, or a vector that nobody can write to."""
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        array = np.empty((0,))
+    if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"parameters: {name} must be a finite number or vector, got {value!r}")
+    if positive and not (array > 0).all():
+        raise ValueError(f"parameters: {name} must be positive, or not in `positive`")
+    array.flags.writeable = False
+    return float(array) if array.ndim == 0 else array
+
+
+def _as_limits(value: Any, name: str, parameter: Any, positive: bool) -> Any:
+    """Return a parameter's bounds, or "fixed"."""
+    if isinstance(value, str) and value == "fixed":
+        return "fixed"
+    if value is None:
+        if not positive:
+            return -np.inf, np.inf
+        lower, upper = DEFAULT_BOUNDS
+        return min(lower, lower * np.min(parameter)), max(upper, upper * np.max(parameter))
+    try:
+        lower, upper = (float(limit) for limit in value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"bounds: {name} must be (lower, upper) or 'fixed', got {value!r}"
+        ) from None
+    if positive:
+        as_positive(lower, f"bounds: the lower one of {name}")
+    if not (lower <= np.min(parameter) and np.max(parameter) <= upper):
+        raise ValueError(
+            f"parameters: {name}={parameter!r} is outside its bounds {(lower, upper)}: pass others"
+        )
+    return lower, upper
 
 
 class FunctionKernel(Kernel):
@@ -65,12 +107,12 @@ class FunctionKernel(Kernel):
     _family: ClassVar[str] = "function"
 
     function: Callable[..., Any]
-    parameters: Mapping[str, Any]
     positive: frozenset[str]
     gradient: Callable[..., Any] | None
     points_gradient: Callable[..., Any] | None
     diagonal: Callable[..., Any] | None
     _bounds: Mapping[str, Any]
+    _parameter_values: Mapping[str, Any]
 
     def __init__(
         self,
@@ -99,40 +141,48 @@ class FunctionKernel(Kernel):
                 raise ValueError(
                     f"{argument} names {sorted(given - set(values))}, which parameters lacks"
                 )
-        for name, value in values.items():
-            array = np.array(value, np.float64)
-            if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
-                raise ValueError(f"parameters: {name} must be a finite number or vector")
-            if name in names and not (array > 0).all():
-                raise ValueError(f"parameters: {name} must be positive, or not in `positive`")
-            array.flags.writeable = False
-            values[name] = float(array) if array.ndim == 0 else array
-            if name not in limits:
-                limits[name] = (1e-5, 1e5) if name in names else (-np.inf, np.inf)
-            if limits[name] != "fixed":
-                lower, upper = map(float, limits[name])
-                if name in names:
-                    as_positive(lower, f"bounds[{name!r}][0]")
-                if not lower <= upper or not ((array >= lower) & (array <= upper)).all():
-                    raise ValueError(
-                        f"parameters: {name}={value!r} is outside its bounds {limits[name]}"
-                    )
-                limits[name] = (lower, upper)
+        for name in values:
+            values[name] = _as_parameter(values[name], name, name in names)
+            limits[name] = _as_limits(limits.get(name), name, values[name], name in names)
         # Once only: a kernel is a value that nobody changes.
         self.__dict__.update(
             function=function,
-            parameters=values,
             positive=frozenset(names),
+            _parameter_values=values,
             _bounds=limits,
             gradient=gradient,
             points_gradient=points_gradient,
             diagonal=diagonal,
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change a value."""
+        raise AttributeError(f"kernels cannot be changed: use with_params({name}=...)")
+
+    def _identity(self) -> tuple[Any, ...]:
+        """Return what makes two of them equal: the same functions, equal numbers."""
+        functions = (self.function, self.gradient, self.points_gradient, self.diagonal)
+        values = self._values().items()
+        numbers = frozenset((name, np.shape(v), np.ravel(v).tobytes()) for name, v in values)
+        return functions, numbers, self.positive, frozenset(self._bounds.items())
+
+    def __eq__(self, other: object) -> bool:
+        """Compare functions by identity and parameters by value."""
+        return isinstance(other, FunctionKernel) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Return the hash of what is compared."""
+        return hash(self._identity())
+
     # ---- parameters ---------------------------------------------------------------------------
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters' values by name; a copy."""
+        return dict(self._parameter_values)
+
     def _values(self) -> dict[str, Any]:
-        return dict(self.parameters)
+        return dict(self._parameter_values)
 
     def _is_positive(self, name: str) -> bool:
         return name in self.positive
@@ -232,8 +282,10 @@ class FunctionKernel(Kernel):
         array = np.asarray(result)
         if array.shape != shape:
             raise ValueError(f"{name} of {self!r} must return shape {shape}, got {array.shape}")
-        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        if array.dtype.kind not in "fiub":
             raise ValueError(f"{name} of {self!r} must return finite real numbers")
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"{name} of {self!r} must return finite real numbers")
         return np.ascontiguousarray(array, dtype)
 
     def _given(self, X: FloatArray, Z: FloatArray) -> FloatArray:

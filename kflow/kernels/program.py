@@ -18,6 +18,9 @@ from kflow.kernels.features import FeatureMap, Identity
 if TYPE_CHECKING:
     from kflow.kernels.function import FunctionKernel
 
+# Entries of the matrices that users' functions give at a time.
+_GIVEN_ENTRIES = 2**21
+
 __all__ = ["Contraction", "Program", "Term", "apply", "contract", "evaluate"]
 
 
@@ -74,6 +77,10 @@ class Program:
         self.maps.append(features)
         return len(self.maps) - 1
 
+    def centre(self) -> tuple[float, ...]:
+        """Return a point among those of the rows."""
+        return tuple(self.X.mean(axis=0).tolist()) if len(self.X) else (0.0,) * self.X.shape[1]
+
     def add_leaf(self, family: str, length_scale: float, features: int, **settings: Any) -> int:
         """Append a function of distances or products of features."""
         kernel = _core.Kernel(family, length_scale, **settings)
@@ -117,6 +124,11 @@ class Program:
     def features(self, points: FloatArray) -> list[FloatArray]:
         """Return the features of points."""
         return [features(points) for features in self.maps]
+
+    @property
+    def has_given(self) -> bool:
+        """Whether users' functions have a part in the kernel."""
+        return bool(self._given)
 
     def given_kernel(self, number: int) -> FunctionKernel:
         """Return the kernel behind a given matrix."""
@@ -216,6 +228,13 @@ def apply(
     c = as_matrix(C, "C", dtype=dtype, n_rows=len(z), n_threads=threads)
     out = np.empty((len(x), c.shape[1]), dtype)
     program = Program(check_kernel(kernel), x, z)
+    n_rows = max(1, _GIVEN_ENTRIES // max(1, len(z)))
+    if program.has_given and len(x) > n_rows:
+        # What users' functions give must not be as large as the matrix that is never formed.
+        for first in range(0, len(x), n_rows):
+            rows = slice(first, first + n_rows)
+            out[rows] = apply(kernel, x[rows], z, c, threads)
+        return out
     _core.apply_expression(
         program.expression(),
         program.features(x),

@@ -64,7 +64,7 @@ class Radial(Kernel):
 
     def _emit(self, program: Program) -> int:
         if isinstance(self.length_scale, tuple):
-            features = program.add_features(Scaling(self.length_scale))
+            features = program.add_features(Scaling(self.length_scale, program.centre()))
             return program.add_leaf(self._family, 1.0, features, **self._core_settings())
         features = program.add_features(Identity())
         return program.add_leaf(self._family, self.length_scale, features, **self._core_settings())
