@@ -23,7 +23,9 @@ def jitters(scale: float) -> Iterator[float]:
         yield scale * 10.0**exponent
 
 
-def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_points: int) -> T:
+def with_jitter(
+    make: Callable[[float], T], nugget: float, scale: float, n_points: int, *, stacklevel: int
+) -> T:
     """Return what `make` makes of the nugget, or of a larger one where the matrix is singular.
 
     Parameters
@@ -36,6 +38,8 @@ def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_point
         Mean diagonal of the kernel matrix, nugget included.
     n_points : int
         Rows of the matrix, for messages.
+    stacklevel : int
+        Of the warning, as seen from here.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_point
     Warns
     -----
     JitterWarning
-        If a larger nugget was needed; it is blamed on the caller's caller's caller.
+        If a larger nugget was needed.
     """
     for jitter in jitters(scale):
         try:
@@ -59,7 +63,7 @@ def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_point
                 f"definite, until {jitter:.1e} is added to the nugget: pass a larger nugget or "
                 "remove duplicates",
                 JitterWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
         return made
     raise SingularKernelError(

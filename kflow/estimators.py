@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from kflow._kernel_parameters import KernelParameters
 from kflow._simplex import onto_simplex
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
 from kflow.errors import ModelFileError
@@ -153,6 +154,7 @@ def _json_parameter(name: str, value: Any) -> Any:
 
 
 class _KernelFlowEstimator(
+    KernelParameters,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]

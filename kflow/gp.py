@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from kflow._kernel_parameters import KernelParameters
 from kflow._validation import FloatArray, as_count, as_flag, as_matrix, as_nugget, as_positive
 from kflow.errors import BoundsWarning, ModelFileError
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
@@ -104,14 +105,14 @@ def _by_cholesky(
 def _json_parameter(value: Any) -> Any:
     if isinstance(value, Kernel):
         return value.to_dict()
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_json_parameter(number) for number in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else None
 
 
-class GPRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
     The posterior of f ~ GP(0, s^2 k) given y = f(X) + noise, noise ~ N(0, s^2 nugget I): with
@@ -393,9 +394,11 @@ learning_rate, n_steps, n_restarts
         rng: np.random.Generator,
     ) -> LearnedKernel:
         n = len(X)
+        if isinstance(self.learn, str) and self.learn not in LOSSES:
+            raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
         batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
         n_batches = as_count(self.n_batches, "n_batches", 1)
-        known = LOSSES.get(self.learn) if isinstance(self.learn, str) else None
+        known = LOSSES[self.learn] if isinstance(self.learn, str) else None
         if batch_size == n and known is not None and not known.subsets:
             n_batches = 1  # all would be the same
         with warnings.catch_warnings():
@@ -414,7 +417,7 @@ learning_rate, n_steps, n_restarts
                 batches=self.batches,
                 n_batches=n_batches,
                 n_halves=self.n_halves,
-                n_folds=min(as_count(self.n_folds, "n_folds", 2), n),
+                n_folds=min(as_count(self.n_folds, "n_folds", 2), batch_size),
                 optimizer=self.optimizer,
                 learning_rate=self.learning_rate,
                 n_steps=self.n_steps,

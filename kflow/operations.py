@@ -161,6 +161,10 @@ def _rho(
     threads = resolve_n_threads(n_threads)
     if not is_isotropic(kernel):
         K = gram(x, kernel=kernel, n_threads=threads)
+        if not _core.all_finite(K, threads):
+            raise ValueError(
+                f"kernel: {kernel!r} is not finite on X: pass a larger length scale, or scale X"
+            )
         K.flat[:: len(K) + 1] += value
         loss, G = losses.rho(K, y, order[:n_coarse], gradient=want_gradient, n_threads=threads)
         return loss, None if G is None else kernel.contract(x, G, points=True)[1]

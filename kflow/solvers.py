@@ -37,6 +37,9 @@ _BLOCK = 100
 # A pass of conjugate gradients that does not at least halve the residual is the last one.
 _PROGRESS = 0.5
 
+# From where a matrix is found singular up to the call of an estimator's `fit`.
+_FIT = 6
+
 _Product: TypeAlias = Callable[[FloatArray], FloatArray]
 
 
@@ -148,7 +151,7 @@ def factorise(
     def make(nugget: float) -> Factor:
         return Factor(kernel, X, nugget, n_threads=n_threads)
 
-    return with_jitter(make, nugget, scale, len(X))
+    return with_jitter(make, nugget, scale, len(X), stacklevel=_FIT)
 
 
 # ---- approximations of low rank ---------------------------------------------------------------

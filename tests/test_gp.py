@@ -451,7 +451,7 @@ def test_a_kernel_that_is_not_positive_definite(X, y):
         ({"kernel": "gaussian"}, TypeError, "kernel must be"),
         ({"kernel": kernels.Gaussian((1.0, 2.0))}, ValueError, "has 2 entries in length_scale"),
         ({"nugget": -1.0}, ValueError, "nugget must be"),
-        ({"learn": "r2"}, ValueError, "loss must be"),
+        ({"learn": "r2"}, ValueError, "learn must be"),
         ({"optimizer": "newton"}, ValueError, "optimizer must be"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
@@ -686,3 +686,19 @@ def test_an_interrupted_fit_leaves_the_earlier_one(X, y, points):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2], y)
     np.testing.assert_array_equal(model.predict(points), before)
+
+
+def test_parameters_of_the_kernel_can_be_searched(rng):
+    X = rng.uniform(-1, 1, size=(60, 1))
+    y = np.sin(6 * X[:, 0])
+    model = GPRegressor(2.0 * kernels.Gaussian(1.0), learn=None)
+    model.set_params(kernel__kernel__length_scale=0.5, nugget=0.1)
+    assert model.kernel == 2.0 * kernels.Gaussian(0.5)
+    assert model.nugget == 0.1
+    grid = {"kernel__kernel__length_scale": [0.01, 0.4]}
+    search = GridSearchCV(model, grid, cv=3).fit(X, y)
+    assert search.best_params_ == {"kernel__kernel__length_scale": 0.4}
+    with pytest.raises(ValueError, match="has no parameter 'beta'"):
+        model.set_params(kernel__beta=1.0)
+    with pytest.raises(TypeError, match="kernel must be one of"):
+        GPRegressor().set_params(kernel__length_scale=1.0)

@@ -612,7 +612,7 @@ def test_learn_options_are_checked(lorenz):
         Forecaster(learn_options=[1]).fit(lorenz)
     with pytest.raises(ValueError, match="learn_options: 'loss' is a parameter"):
         Forecaster(learn_options={"loss": "e2"}).fit(lorenz)
-    with pytest.raises(ValueError, match="loss must be one of"):
+    with pytest.raises(ValueError, match="learn must be one of"):
         Forecaster(learn="mse").fit(lorenz)
 
 

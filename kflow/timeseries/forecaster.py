@@ -12,7 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kflow import losses
 from kflow._jitter import with_jitter
+from kflow._kernel_parameters import KernelParameters
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget
 from kflow.interpolant import Interpolant
 from kflow.kernels import Gaussian, Kernel, check_kernel
@@ -59,7 +61,7 @@ class _Affine:
         return np.asarray(values * self.scale + self.mean)
 
 
-class Forecaster(BaseEstimator):  # type: ignore[misc]
+class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     """Forecasts x_{k+1} = f(x_k, ..., x_{k-delay+1}), f an interpolant with a learnt kernel.
 
     Parameters
@@ -219,7 +221,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             )
 
         mean_diagonal = float(kernel.diag(centres).mean()) + nugget
-        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
+        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres), stacklevel=3)
 
         self.kernel_, self.nugget_, self.learned_ = kernel, interpolant.nugget, learned
         self.interpolant_ = interpolant
@@ -250,6 +252,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     ) -> LearnedKernel:
         from kflow.learning import learn_kernel
 
+        if isinstance(self.learn, str) and self.learn not in losses.LOSSES:
+            raise ValueError(f"learn must be one of {tuple(losses.LOSSES)}, got {self.learn!r}")
         options = {} if self.learn_options is None else self.learn_options
         if not isinstance(options, Mapping):
             raise TypeError(f"learn_options must be a mapping, got {type(options).__name__}")

@@ -50,9 +50,9 @@ __all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
 
 # What losses that grow with the batch, and with the scale of its targets, are divided by.
 _UNITS: dict[str, Callable[[FloatArray], float]] = {
-    "e2": lambda y: float(np.square(y).sum()),
-    "loo": lambda y: float(np.square(y).sum()),
-    "kfold": lambda y: float(np.square(y).sum()),
+    "e2": lambda y: float(np.square(y).sum()) or 1.0,
+    "loo": lambda y: float(np.square(y).sum()) or 1.0,
+    "kfold": lambda y: float(np.square(y).sum()) or 1.0,
     "nlml": lambda y: float(y.size),
 }
 
@@ -249,8 +249,8 @@ def learn_sparse_kernel(
     size = min(as_count(batch_size, "batch_size", 2), len(x))
     n_batches, n_halves = as_count(n_batches, "n_batches", 1), as_count(n_halves, "n_halves", 1)
     options = {"learn_nugget": False, "batch_size": size, **_as_options(learn_options)}
-    options |= {"loss": loss, "n_threads": threads}
     n_folds = min(as_count(n_folds, "n_folds", 2), size)
+    options = {"n_folds": n_folds, **options, "loss": loss, "n_threads": threads}
     if size == len(x):  # the batches would differ in nothing but their halves
         n_batches, n_halves = 1, n_batches * n_halves
     accuracy = as_positive(tolerance, "tolerance")
@@ -401,7 +401,14 @@ def _projected(weights: FloatArray) -> FloatArray:
 
 
 def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
-    return np.array([float(kernel.diag(X).mean()) for kernel in kernels])
+    means = np.array([float(kernel.diag(X).mean()) for kernel in kernels])
+    for i, mean in enumerate(means):
+        if not (np.isfinite(mean) and mean > 0.0):
+            raise ValueError(
+                f"kernels[{i}], {kernels[i]!r}, has mean diagonal {mean:g} on X, and cannot be "
+                "weighed: leave it out"
+            )
+    return means
 
 
 def _combined(kernels: list[Kernel], amplitudes: FloatArray, *, fixed: bool = False) -> Kernel:

@@ -1,0 +1,31 @@
+"""What estimators do about parameters of parameters: kernels are values that nobody can change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kflow.kernels import check_kernel
+
+__all__ = ["KernelParameters"]
+
+
+class KernelParameters:
+    """Lets an estimator's `set_params` reach ``kernel__...`` by replacing the kernel."""
+
+    kernel: Any
+
+    def set_params(self, **params: Any) -> Any:
+        """Set the parameters of this estimator, and with ``kernel__...`` those of its kernel.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a kernel's parameter if there is no kernel, or it has no such parameter.
+        """
+        prefix = "kernel__"
+        nested = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}
+        own = {k: v for k, v in params.items() if not k.startswith(prefix)}
+        super().set_params(**own)  # type: ignore[misc]
+        if nested:
+            self.kernel = check_kernel(self.kernel).with_params(**nested)
+        return self
