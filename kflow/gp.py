@@ -554,6 +554,13 @@ learning_rate, n_steps, n_restarts
             self._factor = Factor(self.kernel_, points, self.nugget_, n_threads=self.n_threads)
         return self._factor
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but the factor, which can be made again."""
+        state = dict(super().__getstate__())
+        if "_factor" in state:
+            state["_factor"] = None
+        return state
+
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there are coefficients."""
         return hasattr(self, "coefficients_")
