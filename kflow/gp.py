@@ -199,7 +199,8 @@ learning_rate, n_steps, n_restarts
     With conjugate gradients the inverse is out of reach. The variance is then that given
     `subset_size` rows drawn at random, which is never smaller than that given all rows. The
     amplitude makes up for it in the mean: a twentieth of the rows, at most 1000, is held out, the
-    others are solved for, and s^2 = mean e^2 / v over the rows held out. Then all rows are solved
+    others are solved for, and s^2 = mean e^2 / v over the rows held out (if they could not be solved
+    for to the tolerance: over the subset's leave-one-out residuals). Then all rows are solved
     for, from there. With N up to `subset_size` the variance is exact.
 
     Targets that are constant are predicted as that constant, with deviation 0.
@@ -462,9 +463,13 @@ learning_rate, n_steps, n_restarts
             scale = _leave_one_out_scale(factor, solution.coefficients)
         else:
             first = solve(kept, None)
-            mean = kernel.apply(X[held], X[kept], first.coefficients, n_threads=self.n_threads)
-            variances = factor.variances(X[held]) + nugget
-            scale = np.sqrt(np.mean(np.square(Y[held] - mean) / variances[:, None], axis=0))
+            if first.residuals.max() > self.tolerance:
+                # Predictions of what is not solved say nothing; the subset's own do.
+                scale = _leave_one_out_scale(factor, factor.solve(Y[variance_rows]))
+            else:
+                mean = kernel.apply(X[held], X[kept], first.coefficients, n_threads=self.n_threads)
+                variances = factor.variances(X[held]) + nugget
+                scale = np.sqrt(np.mean(np.square(Y[held] - mean) / variances[:, None], axis=0))
             start = np.zeros_like(Y)
             start[kept] = first.coefficients
             solution = solve(np.arange(n), start)

@@ -704,3 +704,21 @@ def test_parameters_of_the_kernel_can_be_searched(rng):
         model.set_params(kernel__beta=1.0)
     with pytest.raises(TypeError, match="kernel must be one of"):
         GPRegressor().set_params(kernel__length_scale=1.0)
+
+
+def test_amplitude_is_the_subsets_own_where_conjugate_gradients_end_early(rng):
+    X = rng.normal(size=(200, 2))
+    y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=200)
+    settings = {"nugget": 1e-3, "learn": None, "subset_size": 60, "random_state": 0}
+    model = GPRegressor(
+        kernels.Matern52(1.0), solver="cg", max_iterations=1, max_memory=1e4, **settings
+    )
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    subset = model._variance_rows
+    points, targets = model.X_train_[subset], (y - y.mean()) / y.std()
+    A = model.kernel_(points) + 1e-3 * np.eye(60)
+    residuals, variances = losses.leave_one_out(A, targets[subset])
+    np.testing.assert_allclose(
+        model.scale_, np.sqrt(np.mean(residuals**2 / variances)) * y.std(), rtol=1e-7
+    )
