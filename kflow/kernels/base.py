@@ -424,7 +424,8 @@ class Kernel:
 
         Notes
         -----
-        2 n m (d + q) flops and n m evaluations of each part of the kernel.
+        2 n m (d + q) flops and n m evaluations of each part of the kernel. A user's function is called
+        for some rows of X at a time.
         """
         from kflow.kernels.program import apply
 

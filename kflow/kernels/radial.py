@@ -87,7 +87,11 @@ class Gaussian(Radial):
 
 
 class Laplacian(Radial):
-    """exp(-r / l). Not differentiable at r = 0, where its gradient is taken as zero."""
+    """exp(-r / l). Not differentiable at r = 0, where its gradient is taken as zero.
+
+    Derivatives by the points, and by a length scale per dimension, lose digits between points closer
+    than about 1e-8 length scales, where they jump.
+    """
 
     _family = "laplacian"
 
