@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from kflow._input_files import input_arrays, read_inputs
 from kflow._kernel_parameters import KernelParameters
 from kflow._simplex import onto_simplex
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
@@ -380,10 +381,7 @@ class _KernelFlowEstimator(
             yield from flow_arrays
             yield "interpolant_centres", self.interpolant_.centres
             yield "interpolant_coefficients", self.interpolant_.coefficients
-            for name, array in self._preprocessing.to_arrays().items():
-                yield f"preprocessing_{name}", array
-            if hasattr(self, "feature_names_in_"):
-                yield "feature_names", np.asarray(self.feature_names_in_, dtype=np.str_)
+            yield from input_arrays(self)
             for name, array in self._own_arrays().items():
                 yield f"own_{name}", array
 
@@ -406,18 +404,10 @@ class _KernelFlowEstimator(
             n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
             interpolant = reader.settings["interpolant"]
             kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
-        estimator.n_features_in_ = n_features
+        read_inputs(reader, estimator, n_features)
         estimator.flow_ = KernelFlow._import(reader, flow_settings)
         if estimator.flow_.n_features_in_ != n_features:
             raise ModelFileError("the model's flow does not fit its features")
-        estimator._preprocessing = Preprocessing.from_arrays(
-            {
-                name: reader.array(f"preprocessing_{name}")
-                for name in Preprocessing.ARRAYS
-                if f"preprocessing_{name}" in reader
-            },
-            n_features,
-        )
         centres = reader.array("interpolant_centres", ndim=2)
         coefficients = reader.array("interpolant_coefficients", ndim=2)
         if centres.shape[1] != estimator.flow_._carried.sets[""].shape[1]:
@@ -426,11 +416,6 @@ class _KernelFlowEstimator(
             estimator.interpolant_ = Interpolant.from_coefficients(
                 centres, coefficients, kernel=kernel, nugget=nugget
             )
-        if "feature_names" in reader:
-            names = reader.array("feature_names", ndim=1)
-            if len(names) != n_features or names.dtype.kind != "U":
-                raise ModelFileError("the model's feature names do not fit its features")
-            estimator.feature_names_in_ = names.astype(object)
         estimator._set_own_arrays(reader, coefficients.shape[1])
         return estimator
 

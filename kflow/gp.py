@@ -17,9 +17,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from kflow._input_files import input_arrays, read_inputs
 from kflow._kernel_parameters import KernelParameters
 from kflow._validation import FloatArray, as_count, as_flag, as_matrix, as_nugget, as_positive
-from kflow.errors import BoundsWarning, ModelFileError
+from kflow.errors import BoundsWarning
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
 from kflow.losses import LOSSES
@@ -617,10 +618,7 @@ learning_rate, n_steps, n_restarts
         yield "target_scale", self._target_scale
         if self._variance_rows is not None:
             yield "variance_rows", self._variance_rows
-        for name, array in self._preprocessing.to_arrays().items():
-            yield f"preprocessing_{name}", array
-        if hasattr(self, "feature_names_in_"):
-            yield "feature_names", np.asarray(self.feature_names_in_, dtype=np.str_)
+        yield from input_arrays(self)
 
     @classmethod
     def _import(cls, reader: ModelReader) -> GPRegressor:
@@ -638,21 +636,8 @@ learning_rate, n_steps, n_restarts
             n_iterations = as_count(reader.settings["n_iterations"], "n_iterations", 0)
             estimator.solver_ = str(reader.settings["solver"])
             one_dimensional = as_flag(reader.settings["one_dimensional"], "one_dimensional")
-        estimator.n_features_in_ = n_features
+        read_inputs(reader, estimator, n_features)
         estimator.learned_ = None  # it belongs to the run, not to the model
-        estimator._preprocessing = Preprocessing.from_arrays(
-            {
-                name: reader.array(f"preprocessing_{name}")
-                for name in Preprocessing.ARRAYS
-                if f"preprocessing_{name}" in reader
-            },
-            n_features,
-        )
-        if "feature_names" in reader:
-            names = reader.array("feature_names", ndim=1)
-            if len(names) != n_features or names.dtype.kind != "U":
-                raise ModelFileError("the model's feature names do not fit its features")
-            estimator.feature_names_in_ = names.astype(object)
 
         def columns(name: str) -> npt.NDArray[np.float64]:
             array = reader.array(name, ndim=1)

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
-from kflow._threads import resolve_n_threads, single_threaded_blas
+from kflow._threads import resolve_n_threads
 from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
-from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel, check_kernel, is_isotropic
-from kflow.operations import gram
+from kflow.solvers import Factor
 
 __all__ = ["Interpolant", "balanced_subset"]
 
@@ -105,9 +104,6 @@ class Interpolant:
         nugget: float,
         n_threads: int | None = None,
     ) -> None:
-        # Imported here: it costs more than the rest of the package.
-        from scipy.linalg import cho_factor, cho_solve
-
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
         self._n_threads = n_threads
@@ -115,27 +111,11 @@ class Interpolant:
         # A copy: what the caller does to Z later must not change the interpolant.
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
-        matrix = gram(self.centres.astype(np.float64), kernel=kernel, n_threads=n_threads)
-        largest = float(matrix.diagonal().max()) + self.nugget
-        matrix.flat[:: len(matrix) + 1] += self.nugget
-        try:
-            # On one thread the result is the same on every machine, and BLAS's own threads do not
-            # fight with those of the engine that have just finished.
-            with single_threaded_blas:
-                # The transpose is the same matrix in LAPACK's order: it is factored in place.
-                factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-                # Pivots this small are rounding errors: no digit of the solution would be right.
-                noise = len(values) * np.finfo(np.float64).eps * largest
-                if np.diagonal(factor[0]).min() ** 2 <= noise:
-                    raise np.linalg.LinAlgError
-                coefficients = cho_solve(factor, values, check_finite=False)
-        except np.linalg.LinAlgError:
-            raise SingularKernelError(
-                f"the kernel matrix of {len(values)} interpolation points with "
-                f"nugget={self.nugget:g} is numerically singular: pass a larger nugget or remove "
-                "duplicates"
-            ) from None
-        self.coefficients = np.ascontiguousarray(coefficients, dtype=dtype)
+        points = self.centres.astype(np.float64)
+        factor = Factor(
+            self.kernel, points, self.nugget, n_threads=n_threads, what="interpolation points"
+        )
+        self.coefficients = np.ascontiguousarray(factor.solve(values), dtype=dtype)
 
     @classmethod
     def from_coefficients(

@@ -59,6 +59,8 @@ class Factor:
         Added to the diagonal.
     n_threads : int, optional
         Threads for the kernel; the factorisation takes one.
+    what : str
+        What the rows of X are called in errors.
 
     Raises
     ------
@@ -71,7 +73,13 @@ class Factor:
     """
 
     def __init__(
-        self, kernel: Kernel, X: FloatArray, nugget: float, *, n_threads: int | None = None
+        self,
+        kernel: Kernel,
+        X: FloatArray,
+        nugget: float,
+        *,
+        n_threads: int | None = None,
+        what: str = "points",
     ) -> None:
         # Imported here: it costs more than the rest of the package.
         from scipy.linalg import cholesky
@@ -82,6 +90,8 @@ class Factor:
         matrix.flat[:: len(matrix) + 1] += nugget
         largest = float(matrix.diagonal().max())
         try:
+            # On one thread the result is the same on every machine, and BLAS's own threads do not
+            # fight with those of the engine that have just finished.
             with single_threaded_blas:
                 # The transpose is the same matrix in LAPACK's order: it is factored in place.
                 self._factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
@@ -91,8 +101,8 @@ class Factor:
                 raise np.linalg.LinAlgError
         except np.linalg.LinAlgError:
             raise SingularKernelError(
-                f"the kernel matrix of {len(X)} points with nugget={nugget:g} is numerically "
-                "singular: pass a larger nugget or remove duplicates"
+                f"the kernel matrix of {len(X)} {what} with nugget={nugget:g} is "
+                "numerically singular: pass a larger nugget or remove duplicates"
             ) from None
 
     def solve(self, Y: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 #include "kflow/expression.hpp"
 
 #include <algorithm>
-#include <array>
+#include <utility>
 
 #include "core/aligned.hpp"
 #include "core/feature_pair.hpp"

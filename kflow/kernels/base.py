@@ -14,7 +14,7 @@ from kflow._validation import FloatArray, as_matrix, as_positive, common_dtype
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term
 
-__all__ = ["DEFAULT_BOUNDS", "Bounds", "Kernel", "Value", "check_kernel"]
+__all__ = ["DEFAULT_BOUNDS", "Bounds", "Kernel", "Value", "as_tuple", "check_kernel", "show"]
 
 Bounds: TypeAlias = tuple[float, float] | Literal["fixed"]
 Value: TypeAlias = float | tuple[float, ...]
@@ -61,7 +61,8 @@ def _as_bounds(value: Any, name: str) -> Bounds:
     return lower, upper
 
 
-def _as_tuple(value: Value) -> tuple[float, ...]:
+def as_tuple(value: Value) -> tuple[float, ...]:
+    """Return one number, or one for each dimension, as a tuple."""
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -88,6 +89,8 @@ class Kernel:
     _family: ClassVar[str] = ""
     # The parameters that can be learnt, in the order of theta.
     _parameters: ClassVar[tuple[str, ...]] = ()
+    # Those that may be one number for each dimension.
+    _per_dimension: ClassVar[tuple[str, ...]] = ("length_scale", "period")
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -97,12 +100,13 @@ class Kernel:
             self._check_parameter(name)
 
     def _check_parameter(self, name: str) -> None:
-        value = as_values(getattr(self, name), name)
+        check = as_values if name in self._per_dimension else _one_value
+        value = check(getattr(self, name), name)
         bounds = _as_bounds(getattr(self, f"{name}_bounds"), f"{name}_bounds")
         object.__setattr__(self, name, value)
         object.__setattr__(self, f"{name}_bounds", bounds)
         if not isinstance(bounds, str) and bounds != DEFAULT_BOUNDS:
-            for number in _as_tuple(value):
+            for number in as_tuple(value):
                 # One rounding of exp(log(bound)) is not outside.
                 if not bounds[0] * (1 - _ROUNDING) <= number <= bounds[1] * (1 + _ROUNDING):
                     raise ValueError(
@@ -123,7 +127,7 @@ class Kernel:
         """Yield the free parameters of this node, as vectors."""
         for name in self._parameters:
             if getattr(self, f"{name}_bounds") != "fixed":
-                yield name, np.array(_as_tuple(getattr(self, name)))
+                yield name, np.array(as_tuple(getattr(self, name)))
 
     def _own_theta(self) -> npt.NDArray[np.float64]:
         return np.concatenate([[], *(np.log(value) for _, value in self._free())])
@@ -140,7 +144,7 @@ class Kernel:
         The default ones are meant for nobody in particular: they yield to a value outside.
         """
         lower, upper = getattr(self, f"{name}_bounds")
-        values = _as_tuple(getattr(self, name))
+        values = as_tuple(getattr(self, name))
         if (lower, upper) == DEFAULT_BOUNDS and not lower <= min(values) <= max(values) <= upper:
             lower, upper = min(lower, lower * min(values)), max(upper, upper * max(values))
         return lower, upper

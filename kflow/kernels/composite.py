@@ -12,7 +12,6 @@ import numpy as np
 from kflow._validation import FloatArray
 from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, check_kernel, show
 from kflow.kernels.other import Constant
-from kflow.kernels.radial import one_number
 
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term
@@ -123,7 +122,6 @@ class Scaled(Kernel):
         """Check the parts."""
         super().__post_init__()
         check_kernel(self.kernel)
-        one_number(self.amplitude, "amplitude")
 
     def __repr__(self) -> str:
         """Return the product."""

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kflow._validation import FloatArray, as_count
-from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, Value
-from kflow.kernels.features import Identity, Periodicity, Scaling
-from kflow.kernels.radial import one_number
+from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, Value, as_tuple
+from kflow.kernels.features import Periodicity
+from kflow.kernels.length_scale import LengthScaleKernel
 
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term
 
 __all__ = ["OTHER", "Constant", "Linear", "Periodic", "Polynomial"]
-
-
-def _as_tuple(value: Value) -> tuple[float, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +48,7 @@ class Periodic(Kernel):
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "period")
 
     def _emit(self, program: Program) -> int:
-        circles = Periodicity(_as_tuple(self.period), _as_tuple(self.length_scale))
+        circles = Periodicity(as_tuple(self.period), as_tuple(self.length_scale))
         return program.add_leaf("gaussian", 1.0, program.add_features(circles))
 
     def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
@@ -64,7 +60,7 @@ class Periodic(Kernel):
 
 
 @dataclass(frozen=True, repr=False)
-class Linear(Kernel):
+class Linear(LengthScaleKernel):
     """x.z / l^2; with one length scale per dimension sum_k x_k z_k / l_k^2.
 
     Positive semi-definite, of rank d. One length scale and an amplitude say the same twice: learn
@@ -78,29 +74,14 @@ class Linear(Kernel):
         Bounds of each length scale.
     """
 
-    length_scale: Value = 1.0
-    length_scale_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
-
     _family: ClassVar[str] = "linear"
-    _parameters: ClassVar[tuple[str, ...]] = ("length_scale",)
+    _of_distances: ClassVar[bool] = False
+
+    def _core_family(self) -> str:
+        return "polynomial"
 
     def _core_settings(self) -> dict[str, Any]:
         return {"alpha": 0.0, "degree": 1}
-
-    def _emit(self, program: Program) -> int:
-        settings = self._core_settings()
-        if isinstance(self.length_scale, tuple):
-            features = program.add_features(Scaling(self.length_scale))
-            return program.add_leaf("polynomial", 1.0, features, **settings)
-        features = program.add_features(Identity())
-        return program.add_leaf("polynomial", self.length_scale, features, **settings)
-
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
-        if self.length_scale_bounds == "fixed":
-            return []
-        if not isinstance(self.length_scale, tuple):
-            return [contraction.length_scale[term.number]]
-        return [contraction.features_gradient(term)["length_scale"]]
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
         u = X / np.asarray(self.length_scale, X.dtype)
@@ -133,7 +114,6 @@ class Polynomial(Linear):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        one_number(self.offset, "offset")
         object.__setattr__(self, "degree", as_count(self.degree, "degree", 1))
 
     def _core_settings(self) -> dict[str, Any]:
@@ -166,11 +146,6 @@ class Constant(Kernel):
 
     _family: ClassVar[str] = "constant"
     _parameters: ClassVar[tuple[str, ...]] = ("value",)
-
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        super().__post_init__()
-        one_number(self.value, "value")
 
     def _emit(self, program: Program) -> int:
         return program.scale(program.add_constant(), self.value)

@@ -173,7 +173,6 @@ class Contraction:
         self.factor, self.length_scale, self.shape = _core.contract(
             expression, features, given, G, self._features, self._given, n_threads
         )
-        self._cache: dict[int, Mapping[str, FloatArray]] = {}
 
     def features_gradient(self, term: Term) -> Mapping[str, FloatArray]:
         """Return the derivatives with respect to the logarithms of a feature map's parameters."""

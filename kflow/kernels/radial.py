@@ -16,11 +16,11 @@ import numpy as np
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count
-from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, Value, check_kernel
-from kflow.kernels.features import Identity, Scaling
+from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, check_kernel
+from kflow.kernels.length_scale import LengthScaleKernel
 
 if TYPE_CHECKING:
-    from kflow.kernels.program import Contraction, Program, Term
+    from kflow.kernels.program import Contraction, Term
 
 __all__ = [
     "RADIAL",
@@ -39,7 +39,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Radial(Kernel):
+class Radial(LengthScaleKernel):
     """Base of the radial kernels.
 
     Parameters
@@ -50,31 +50,9 @@ class Radial(Kernel):
         Bounds of each length scale.
     """
 
-    length_scale: Value = 1.0
-    length_scale_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
-
-    _parameters: ClassVar[tuple[str, ...]] = ("length_scale",)
-
-    def _core_settings(self) -> dict[str, Any]:
-        return {}
-
     def _to_core(self) -> _core.Kernel:
         assert isinstance(self.length_scale, float)
         return _core.Kernel(self._family, self.length_scale, **self._core_settings())
-
-    def _emit(self, program: Program) -> int:
-        if isinstance(self.length_scale, tuple):
-            features = program.add_features(Scaling(self.length_scale, program.centre()))
-            return program.add_leaf(self._family, 1.0, features, **self._core_settings())
-        features = program.add_features(Identity())
-        return program.add_leaf(self._family, self.length_scale, features, **self._core_settings())
-
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
-        if self.length_scale_bounds == "fixed":
-            return []
-        if is_isotropic(self):
-            return [contraction.length_scale[term.number]]
-        return [contraction.features_gradient(term)["length_scale"]]
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
         return np.ones(len(X), X.dtype)
@@ -127,11 +105,6 @@ class RationalQuadratic(Radial):
 
     _family: ClassVar[str] = "rational_quadratic"
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "alpha")
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        one_number(self.alpha, "alpha")
 
     def _core_settings(self) -> dict[str, Any]:
         return {"alpha": self.alpha}
@@ -207,12 +180,6 @@ RADIAL: dict[str, type[Radial]] = {
         Wendland,
     )
 }
-
-
-def one_number(value: Any, name: str) -> None:
-    """Refuse one number for each dimension where one is meant for all."""
-    if isinstance(value, tuple):
-        raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def is_isotropic(kernel: Kernel) -> TypeGuard[Radial]:
