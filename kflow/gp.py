@@ -399,10 +399,6 @@ learning_rate, n_steps, n_restarts
         if isinstance(self.learn, str) and self.learn not in LOSSES:
             raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
         batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
-        n_batches = as_count(self.n_batches, "n_batches", 1)
-        known = LOSSES[self.learn] if isinstance(self.learn, str) else None
-        if batch_size == n and known is not None and not known.subsets:
-            n_batches = 1  # all would be the same
         with warnings.catch_warnings():
             if self.kernel is None:
                 # Without an effect on y, a column's length scale grows up to its bound.
@@ -417,7 +413,7 @@ learning_rate, n_steps, n_restarts
                 nugget_bounds=self.nugget_bounds,
                 batch_size=batch_size,
                 batches=self.batches,
-                n_batches=n_batches,
+                n_batches=self.n_batches,
                 n_halves=self.n_halves,
                 n_folds=min(as_count(self.n_folds, "n_folds", 2), batch_size),
                 optimizer=self.optimizer,

@@ -269,6 +269,9 @@ def learn_kernel(
         _check_targets(y)
     parameters = Parameters(kernel, nugget, as_flag(learn_nugget, "learn_nugget"), nugget_bounds)
     objective = Objective(parameters, x, y, function, threads)
+    n_batches = as_count(n_batches, "n_batches", 1)
+    if size == len(x) and name and not subsets:
+        n_batches = 1  # all would be the same
     if batches not in BATCHES:
         raise ValueError(f"batches must be one of {tuple(BATCHES)}, got {batches!r}")
     source = BatchSource(
@@ -276,7 +279,7 @@ def learn_kernel(
         y,
         BATCHES[batches](x, size),
         subsets,
-        n_batches=as_count(n_batches, "n_batches", 1),
+        n_batches=n_batches,
         n_halves=as_count(n_halves, "n_halves", 1),
         n_folds=n_folds,
     )
