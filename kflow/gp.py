@@ -529,7 +529,7 @@ learning_rate, n_steps, n_restarts
         Notes
         -----
         N evaluations of the kernel for each row; for the deviation N^2 flops more, or
-        `subset_size`^2 after conjugate gradients.
+        ``subset_size^2`` after conjugate gradients.
         """
         check_is_fitted(self)
         points = validate_data(self, X, dtype=np.float64, reset=False)

@@ -45,7 +45,7 @@ _AT_BOUND = 1e-2
 
 @dataclass(frozen=True)
 class LearningState:
-    """What a callback of `learn_kernel` is told after a step.
+    """What a callback of `kflow.learn_kernel` is told after a step.
 
     Attributes
     ----------

@@ -563,7 +563,7 @@ def get_loss(name: str) -> Loss:
     Parameters
     ----------
     name : str
-        Key of `LOSSES`.
+        Key of ``LOSSES``, a dict of all of them.
 
     Returns
     -------

@@ -133,7 +133,7 @@ class Wendland(Radial):
     """(1 - h)^(q + 1) ((q + 1) h + 1) for h < 1, else 0, with h = r / l, q = floor(D / 2) + 2.
 
     Twice differentiable and zero beyond the length scale. Positive definite in at most D
-    dimensions, D being `dimension`; points with more columns are refused.
+    dimensions, D being ``dimension``; points with more columns are refused.
 
     Parameters
     ----------

@@ -1,0 +1,36 @@
+"""Docstrings as they are meant: |x| is a norm, and rank_ an attribute.
+
+reStructuredText takes bars for substitutions and final underscores for links. Docstrings are read in
+terminals and editors too, so that these are escaped here, outside literals, and not there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LITERAL = re.compile(r"(``.+?``|`[^`]*`)")
+MARKUP = re.compile(r"\||(?<=\w)_(?!\w)")
+
+
+def escaped(line: str) -> str:
+    """Return a line with bars and final underscores escaped, but for those in backticks."""
+    parts = LITERAL.split(line)
+    parts[::2] = [MARKUP.sub(r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def escape(*event: Any) -> None:
+    """Escape the lines of a docstring, the last of what the event brings, but for examples."""
+    lines: list[str] = event[-1]
+    is_example = False
+    for number, line in enumerate(lines):
+        is_example = line.lstrip().startswith(">>>") or (is_example and bool(line.strip()))
+        if not is_example:
+            lines[number] = escaped(line)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Escape after numpydoc has divided docstrings into sections."""
+    app.connect("autodoc-process-docstring", escape, priority=600)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,6 @@
+"""x
+="""
+
+from matplotlib import pyplot as plt
+
+plt.plot([1, 2])
