@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "json_table",
+    "measured",
     "plain_docstrings",
     "reproduction",
 ]
@@ -49,6 +49,10 @@ nitpick_ignore_regex = [
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+# ---- measurements -------------------------------------------------------------------------------
+
+measured_files = "../bench/results/zen5-2-cores-{}.json"
+
 # ---- docstrings ---------------------------------------------------------------------------------
 
 # `names` in docstrings are links where something of that name is documented.
@@ -70,11 +74,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 3600,  # seconds differ from build to build
     "show_signature": False,
     "write_computation_times": False,
-    "default_thumb_file": str(Path(__file__).parent / "_static" / "logo.svg"),
-    "doc_module": ("kflow",),
-    "reference_url": {"kflow": None},
-    "backreferences_dir": None,
-    "matplotlib_animations": False,
+    "capture_repr": (),  # only what is printed: addresses differ from build to build
+    "image_srcset": ["2x"],
 }
 
 # ---- HTML ---------------------------------------------------------------------------------------
@@ -83,6 +84,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "kflow"
 html_static_path = ["_static"]
 html_css_files = ["kflow.css"]
+html_sidebars = {"index": [], "mathematics": []}  # no pages below them
 html_copy_source = False
 html_use_index = False  # the search finds more
 html_domain_indices = False

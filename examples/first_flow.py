@@ -1,6 +1,0 @@
-"""x
-="""
-
-from matplotlib import pyplot as plt
-
-plt.plot([1, 2])
