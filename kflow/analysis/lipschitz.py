@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._estimator_flow import as_layers, estimator_flow
+from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray, as_count, as_generator
 from kflow.analysis._sample import (
     as_labels,
@@ -234,8 +235,10 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
     curvature = flow.kernel_.curvature
     logs = [0.0]
     for z, c in islice(iter(replay.store), counts[-1]):
-        products = c.T @ (flow.kernel_(z, n_threads=flow.n_threads) @ c)
-        largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
+        K = flow.kernel_(z, n_threads=flow.n_threads)
+        with single_threaded_blas:
+            products = c.T @ (K @ c)
+            largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
         logs.append(math.log1p(math.sqrt(largest * curvature)) if largest > 0.0 else 0.0)
     return np.cumsum(logs)[list(counts)]
 
@@ -279,7 +282,8 @@ def _largest_stretches(
     stretches = np.empty((len(counts), n))
     for i, moved in enumerate(replay.trajectory(near, None, counts, reduced=True)):
         differences = (moved[n:].reshape(m, n, -1) - moved[:n]) / h
-        stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
+        with single_threaded_blas:
+            stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
     return stretches
 
 
