@@ -1,0 +1,36 @@
+"""Measurements on fitted flows: what they do to the data, and how robust what they learnt is.
+
+Each function takes points and returns a frozen dataclass of arrays. "After n layers", n = 0, are the
+points as they were.
+"""
+
+from __future__ import annotations
+
+from kflow.analysis.adversarial import AdversarialDistances, adversarial_distance
+from kflow.analysis.dimension import (
+    Dimensions,
+    effective_dimension,
+    explained_dimension,
+    neighbour_dimension,
+    participation_ratio,
+)
+from kflow.analysis.lipschitz import Lipschitz, lipschitz, lipschitz_bound
+from kflow.analysis.margins import Margins, class_margins, hypothesis_margins
+from kflow.analysis.unflowed import unflowed
+
+__all__ = [
+    "AdversarialDistances",
+    "Dimensions",
+    "Lipschitz",
+    "Margins",
+    "adversarial_distance",
+    "class_margins",
+    "effective_dimension",
+    "explained_dimension",
+    "hypothesis_margins",
+    "lipschitz",
+    "lipschitz_bound",
+    "neighbour_dimension",
+    "participation_ratio",
+    "unflowed",
+]
