@@ -57,6 +57,15 @@ def apply(
     out: _Floats,
     n_threads: int,
 ) -> None: ...
+def pull_back(
+    X: _Floats,
+    Z: _Floats,
+    C: _Floats,
+    kernel: Kernel,
+    A: _Floats,
+    out: _Floats,
+    n_threads: int,
+) -> None: ...
 def evaluate(
     expression: Expression,
     X: list[_Floats],
@@ -166,4 +175,10 @@ def flow_layer(
 ) -> tuple[float, float, float]: ...
 def replay_layer(
     points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, n_threads: int
+) -> None: ...
+def push_layer_forward(
+    points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, t: _Floats, n_threads: int
+) -> None: ...
+def pull_layer_back(
+    points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, a: _Floats, n_threads: int
 ) -> None: ...

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -28,11 +28,13 @@ from kflow._validation import (
     as_positive,
     float_dtype,
 )
+from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
+from kflow.replay import Linearization, Replay, layer_counts
 from kflow.schedules import Schedule
 from kflow.subspace import (
     Rotation,
@@ -82,55 +84,6 @@ def default_kernel(
     if not msd > 0.0:
         raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
     return Gaussian(length_scale=math.sqrt(msd / (2.0 * _WIDTH)))
-
-
-@dataclass(frozen=True)
-class _Carried:
-    """Points that a flow carries, in coordinates that change together with them.
-
-    Attributes
-    ----------
-    sets : dict of str to ndarray (n, k)
-        Coordinates; those of the training points under ``""``, which come first.
-    frozen : dict of str to ndarray (n, k_0 - k)
-        Coordinates that no longer move, those of the last rotation first.
-    rotations : tuple of Rotation
-        How the coordinates came about, the first rotation first.
-    displacements : dict of str to ndarray (n, q)
-        What the first q coordinates move by in the last layer, before its step.
-    """
-
-    sets: dict[str, FloatArray]
-    frozen: dict[str, FloatArray]
-    rotations: tuple[Rotation, ...] = ()
-    displacements: dict[str, FloatArray] = field(default_factory=dict)
-
-    def at_rest(self, n_fixed: int) -> _Carried:
-        """Return the points with displacements of zero."""
-        return replace(
-            self,
-            displacements={
-                name: np.zeros((len(points), points.shape[1] - n_fixed), points.dtype)
-                for name, points in self.sets.items()
-            },
-        )
-
-    def rotated(self, rotation: Rotation) -> _Carried:
-        """Return the points in other coordinates, without displacements."""
-        sets, frozen = {}, {}
-        for name, points in self.sets.items():
-            sets[name], dropped = rotation(points)
-            frozen[name] = np.hstack([dropped, self.frozen[name]])
-        return _Carried(sets, frozen, (*self.rotations, rotation))
-
-    def first_coordinates(self, name: str) -> FloatArray:
-        """Return the coordinates (n, q) that moved in the first layer, all rotations undone."""
-        moving, frozen = self.sets[name][:, :-1], self.frozen[name]
-        for rotation in reversed(self.rotations):
-            n_dropped = len(rotation.matrix) - rotation.kept
-            moving = rotation.undone(moving, frozen[:, :n_dropped])
-            frozen = frozen[:, n_dropped:]
-        return moving
 
 
 class KernelFlow:
@@ -394,7 +347,7 @@ class KernelFlow:
             subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
         kernel = self.kernel or default_kernel(source, scaling, dtype)
         sets = {
-            name: _coordinates(np.asarray(points), subspace, scaling, dtype)
+            name: coordinates(np.asarray(points), subspace, scaling, dtype)
             for name, points in {"": source, **followed}.items()
         }
         shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
@@ -402,14 +355,14 @@ class KernelFlow:
         rank = sets[""].shape[1] - shape.n_fixed
         store = open_layers(self.layers, shape, rank, self.n_layers)
         frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        self._begin(kernel, subspace, d, _Carried(sets, frozen), targets, store, rng, [])
+        self._begin(kernel, subspace, d, CarriedPoints(sets, frozen), targets, store, rng, [])
 
     def _begin(
         self,
         kernel: Radial,
         subspace: Subspace | None,
         n_features: int,
-        points: _Carried,
+        points: CarriedPoints,
         targets: FloatArray,
         store: LayerStore,
         rng: np.random.Generator,
@@ -637,13 +590,17 @@ class KernelFlow:
         columns = np.array(self._records, dtype=np.float64).reshape(-1, len(HISTORY)).T
         return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
 
-    def transform(self, X: npt.ArrayLike, *, reduced: bool = False) -> FloatArray:
+    def transform(
+        self, X: npt.ArrayLike, *, n_layers: int | None = None, reduced: bool = False
+    ) -> FloatArray:
         """Return F_n of any points by replay of the stored layers.
 
         Parameters
         ----------
         X : array_like, shape (n, d)
             Points.
+        n_layers : int, optional
+            How many layers; all if not given.
         reduced : bool
             Return the coordinates of `reduced_points_`, in which kernels of distances are right,
             instead of points.
@@ -652,7 +609,7 @@ class KernelFlow:
         -------
         ndarray, shape (n, d) or (n, rank_ + 1)
             In the flow's dtype. With a `rank`, what a point has outside the subspace is in the
-            result as it is in X.
+            result as it is in X. After fewer layers than all the reduced coordinates may be more.
 
         Raises
         ------
@@ -664,34 +621,93 @@ class KernelFlow:
         4 n batch_size r flops for each layer of rank r.
         """
         self._require_fit()
+        n_layers = self.n_layers_ if n_layers is None else as_count(n_layers, "n_layers", 0)
+        return next(self.trajectory(X, (n_layers,), reduced=reduced))
+
+    def trajectory(
+        self, X: npt.ArrayLike, layers: Iterable[int], *, reduced: bool = False
+    ) -> Iterator[FloatArray]:
+        """Iterate over F_n of any points for several n, in one replay of the stored layers.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Points.
+        layers : iterable of int
+            After how many layers, in non-decreasing order: 0 gives X itself, `n_layers_` the same
+            as `transform`.
+        reduced : bool
+            As in `transform`.
+
+        Returns
+        -------
+        iterator of ndarray, shape (n, d) or (n, r + 1)
+            A new array for each entry of `layers`, made when it is asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `transform`, and for layers that decrease or that the flow does not have.
+
+        Examples
+        --------
+        >>> import numpy as np, kflow
+        >>> X = np.random.default_rng(0).normal(size=(200, 2))
+        >>> flow = kflow.KernelFlow(n_layers=10, batch_size=50, random_state=0).fit(X, X[:, 0] > 0)
+        >>> [float(np.abs(points - X).max().round(1)) for points in flow.trajectory(X, [0, 10])]
+        [0.0, 0.4]
+        """
+        self._require_fit()
         points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
-        return self._transform(points, None, reduced)
+        counts = layer_counts(list(layers), self.n_layers_)
+        return self._replay().trajectory(points, None, counts, reduced)
+
+    def linearize(self, X: npt.ArrayLike, *, n_layers: int | None = None) -> Linearization:
+        """Return F_n near some points: its values and its derivative, both ways.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Points.
+        n_layers : int, optional
+            How many layers; all if not given.
+
+        Returns
+        -------
+        kflow.replay.Linearization
+            With ``points``, F_n(X) in reduced coordinates, ``push_forward(T)``, the derivative in a
+            direction for each point, and ``pull_back(A)``, the gradient of functions of F_n(x).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `trajectory`.
+        """
+        self._require_fit()
+        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        (count,) = layer_counts([self.n_layers_ if n_layers is None else n_layers], self.n_layers_)
+        return self._replay().linearize(points.copy(), count)
 
     def _transform(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
         """Transform a scaled array of floats."""
-        rotations = {rotation.layer: rotation for rotation in self._carried.rotations}
-        n_layers = self.n_layers_
-        if len(self._store) < n_layers:
+        return next(self._replay().trajectory(X, scaling, [self.n_layers_], reduced))
+
+    def _replay(self) -> Replay:
+        if len(self._store) < self.n_layers_:
             raise ValueError(
                 "the layers of this flow were not kept (layers='none'), so that it cannot "
                 "transform other points: fit it with layers='memory' or a folder, or pass the "
                 "points to fit as follow"
             )
-        subspace = self._subspace
-        first = _coordinates(X, subspace, scaling, np.dtype(self.dtype))
-        points = _Carried({"": first}, {"": first[:, :0]})
-        core = self.kernel_._to_core()
-        threads = resolve_n_threads(self.n_threads)
-        with _core.TeamLease():
-            for number, (z, c) in enumerate(islice(self._store, n_layers)):
-                if number in rotations:
-                    points = points.rotated(rotations[number])
-                _core.replay_layer(points.sets[""], z, c, core, threads)
-        if n_layers in rotations:  # the next layer was tried, without success
-            points = points.rotated(rotations[n_layers])
-        if reduced or subspace is None:
-            return points.sets[""]
-        return subspace.restore(points.first_coordinates(""), X, scaling=scaling)
+        return Replay(
+            self._store,
+            self.n_layers_,
+            {rotation.layer: rotation for rotation in self._carried.rotations},
+            self._subspace,
+            self.kernel_._to_core(),
+            np.dtype(self.dtype),
+            resolve_n_threads(self.n_threads),
+        )
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -851,7 +867,7 @@ class KernelFlow:
             kernel,
             subspace,
             k if subspace is None else len(subspace.basis),
-            _Carried(sets, frozen, tuple(rotations)),
+            CarriedPoints(sets, frozen, tuple(rotations)),
             targets,
             store,
             generator,
@@ -878,17 +894,6 @@ class KernelFlow:
         if self._fitted:
             self._workspace = _core.Batch()
             self._carried = self._carried.at_rest(self._n_fixed)
-
-
-def _coordinates(
-    X: FloatArray, subspace: Subspace | None, scaling: Scaling | None, dtype: np.dtype[Any]
-) -> FloatArray:
-    """Return a flow's coordinates of scaled points, never X itself."""
-    if subspace is not None:
-        return subspace.reduce(X, scaling=scaling, dtype=dtype)
-    scaled = X if scaling is None else scaling(X)
-    points = as_matrix(scaled, "X", dtype=dtype)
-    return points.copy() if np.may_share_memory(points, X) else points
 
 
 def _members(follow: Iterable[str]) -> dict[str, str]:

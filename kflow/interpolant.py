@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kflow import _core
 from kflow._threads import resolve_n_threads
 from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
-from kflow.kernels import Kernel, check_kernel, is_isotropic
+from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
 from kflow.solvers import Factor
 
 __all__ = ["Interpolant", "balanced_subset"]
@@ -150,4 +150,39 @@ class Interpolant:
         _core.apply(
             x, self.centres, self.coefficients, self.kernel._to_core(), 1.0, None, out, threads
         )
+        return out
+
+    def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
+        """Return the gradients of a_i . u(x_i) with respect to x_i.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Points.
+        A : array_like, shape (n, q)
+            A combination of the values for each point, such as a class minus another.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            sum_j 2 k'(|x_i - z_j|^2) (a_i . c_j) (x_i - z_j), in the dtype of Z.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind or shape, and for kernels that are not functions of the
+            distance alone.
+
+        Notes
+        -----
+        2 n m (2 d + q) flops.
+        """
+        radial = check_isotropic(self.kernel)
+        dtype = self.centres.dtype
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        a = as_matrix(A, "A", dtype=dtype, n_rows=len(x), n_columns=self.coefficients.shape[1])
+        out = np.empty_like(x)
+        threads = resolve_n_threads(self._n_threads)
+        core = radial._to_core()
+        _core.pull_back(x, self.centres, self.coefficients, core, a, out, threads)
         return out

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +77,9 @@ class LayerStore(Protocol):
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over (Z, step * C), first layer first."""
 
+    def __getitem__(self, number: int) -> Layer:
+        """Return (Z, step * C) of one layer."""
+
 
 def _gigabytes(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.3g} GB"
@@ -124,6 +127,10 @@ class NoLayers:
         """Iterate over nothing."""
         return iter(())
 
+    def __getitem__(self, number: int) -> Layer:
+        """Raise IndexError."""
+        raise IndexError(number)
+
 
 class MemoryLayers:
     """Keeps the layers in memory."""
@@ -157,6 +164,10 @@ class MemoryLayers:
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over (Z, step * C)."""
         return iter(self._layers)
+
+    def __getitem__(self, number: int) -> Layer:
+        """Return (Z, step * C) of one layer."""
+        return self._layers[number]
 
 
 class DiskLayers:
@@ -330,15 +341,26 @@ class DiskLayers:
 
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over (Z, step * C), reading one layer at a time."""
-        native = self._dtype.newbyteorder("=")
         with self._data.open("rb") as file:
             for number in range(self._count):
-                rank = self._rank(number)
-                raw = file.read(self._shape.n_bytes(rank))
-                if len(raw) < self._shape.n_bytes(rank):
-                    raise ModelFileError(f"{self._data} was cut short after {number} layers")
-                numbers = np.frombuffer(raw, self._dtype).astype(native, copy=False)
-                yield self._shape.split(numbers, rank)
+                yield self._read(file, number)
+
+    def __getitem__(self, number: int) -> Layer:
+        """Return (Z, step * C) of one layer."""
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        with self._data.open("rb") as file:
+            file.seek(self._offset(number))
+            return self._read(file, number)
+
+    def _read(self, file: BufferedReader, number: int) -> Layer:
+        """Return the layer that starts where the file is."""
+        rank = self._rank(number)
+        raw = file.read(self._shape.n_bytes(rank))
+        if len(raw) < self._shape.n_bytes(rank):
+            raise ModelFileError(f"{self._data} was cut short after {number} layers")
+        numbers = np.frombuffer(raw, self._dtype).astype(self._dtype.newbyteorder("="), copy=False)
+        return self._shape.split(numbers, rank)
 
 
 def open_layers(

@@ -264,6 +264,39 @@ class Subspace:
                     out[rows] = points + moved @ self.basis.T
         return out
 
+    def push_forward(self, X: FloatArray, T: FloatArray) -> FloatArray:
+        """Return the change (n, r + 1) of the coordinates of X as X moves in directions T (n, d).
+
+        The distance from the subspace has no derivative within: zero there.
+        """
+        out = np.empty((len(X), self.rank + 1), T.dtype)
+        with single_threaded_blas:
+            for rows, t in scaled_chunks(T, None):
+                normals = self._normals(X[rows])
+                out[rows, :-1] = t @ self.basis
+                out[rows, -1] = np.einsum("ij,ij->i", normals, t)
+        return out
+
+    def pull_back(self, X: FloatArray, A: FloatArray) -> FloatArray:
+        """Return the gradient (n, d) with respect to X of functions of its coordinates.
+
+        A (n, r + 1) holds their gradients with respect to those: the transpose of `push_forward`.
+        """
+        out = np.empty((len(X), len(self.basis)), A.dtype)
+        with single_threaded_blas:
+            for rows, a in scaled_chunks(A, None):
+                out[rows] = a[:, :-1] @ self.basis.T + a[:, -1:] * self._normals(X[rows])
+        return out
+
+    def _normals(self, X: FloatArray) -> Doubles:
+        """Return the unit vectors from the subspace to points; zeros for points within."""
+        points = X.astype(np.float64, copy=False)
+        outside = points - (points @ self.basis) @ self.basis.T
+        length = np.linalg.norm(outside, axis=1, keepdims=True)
+        noise = _EPS * np.linalg.norm(points, axis=1, keepdims=True)
+        outside /= np.where(length > noise, length, np.inf)
+        return outside
+
 
 def _directions(
     X: FloatArray, rank: str | int | float, scaling: Scaling | None, dtype: npt.DTypeLike
@@ -393,3 +426,38 @@ class Rotation:
                 both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
                 out[rows] = both @ self.matrix.T
         return out
+
+    def push_forward(self, points: FloatArray, T: FloatArray) -> FloatArray:
+        """Return how the new coordinates (n, kept + 1) change as the old ones move in directions T.
+
+        points, T : (n, r + 1), before the rotation.
+        """
+        out = np.empty((len(points), self.kept + 1), T.dtype)
+        with single_threaded_blas:
+            for rows, t in scaled_chunks(T, None):
+                turned = t[:, :-1] @ self.matrix
+                out[rows, :-1] = turned[:, : self.kept]
+                across = np.hstack([turned[:, self.kept :], t[:, -1:]])
+                out[rows, -1] = np.einsum("ij,ij->i", self._normals(points[rows]), across)
+        return out
+
+    def pull_back(self, points: FloatArray, A: FloatArray) -> FloatArray:
+        """Return the gradient (n, r + 1) with respect to the old coordinates, `points`.
+
+        A (n, kept + 1) is that with respect to the new ones: the transpose of `push_forward`.
+        """
+        out = np.empty((len(points), len(self.matrix) + 1), A.dtype)
+        with single_threaded_blas:
+            for rows, a in scaled_chunks(A, None):
+                across = a[:, -1:] * self._normals(points[rows])
+                out[rows, :-1] = np.hstack([a[:, :-1], across[:, :-1]]) @ self.matrix.T
+                out[rows, -1] = across[:, -1]
+        return out
+
+    def _normals(self, points: FloatArray) -> Doubles:
+        """Return the directions (n, r - kept + 1) in which the new last coordinate grows."""
+        old = points.astype(np.float64, copy=False)
+        across = np.hstack([old[:, :-1] @ self.matrix[:, self.kept :], old[:, -1:]])
+        length = np.linalg.norm(across, axis=1, keepdims=True)
+        across /= np.where(length > 0.0, length, np.inf)
+        return across

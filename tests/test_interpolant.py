@@ -127,3 +127,24 @@ def test_a_duplicate_without_a_nugget_is_singular_for_every_kernel(kernel, seed)
     Z[7] = Z[31]
     with pytest.raises(kflow.SingularKernelError, match="numerically singular"):
         Interpolant(Z, np.arange(50.0), kernel=kernel, nugget=0.0)
+
+
+def test_pull_back_is_the_gradient(kernel, rng):
+    Z, Y, X = rng.normal(size=(30, 3)), rng.normal(size=(30, 4)), rng.normal(size=(6, 3))
+    u = kflow.Interpolant(Z, Y, kernel=kernel, nugget=0.1)
+    A, h = rng.normal(size=(6, 4)), 1e-6
+    expected = np.empty((6, 3))
+    for k in range(3):
+        e = h * np.eye(3)[k]
+        expected[:, k] = np.einsum("ij,ij->i", A, (u(X + e) - u(X - e)) / (2 * h))
+    np.testing.assert_allclose(u.pull_back(X, A), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_pull_back_refuses_what_does_not_fit(rng):
+    Z, Y = rng.normal(size=(5, 2)), rng.normal(size=(5, 3))
+    u = kflow.Interpolant(Z, Y, kernel=kflow.kernels.Gaussian(1.0), nugget=0.1)
+    with pytest.raises(ValueError, match="A"):
+        u.pull_back(Z, Y[:, :2])
+    other = kflow.Interpolant(Z, Y, kernel=kflow.kernels.Linear(), nugget=0.1)
+    with pytest.raises(TypeError, match="kernel"):
+        other.pull_back(Z, Y)

@@ -6,6 +6,7 @@
 
 #include "bindings/array.hpp"
 #include "kflow/apply.hpp"
+#include "kflow/derivative.hpp"
 #include "kflow/finite.hpp"
 #include "kflow/gram.hpp"
 #include "kflow/kernel.hpp"
@@ -87,6 +88,22 @@ void bind_precision(py::module_& m) {
         },
         py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
         py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(), py::arg("out").noconvert(),
+        py::arg("n_threads"));
+
+    m.def(
+        "pull_back",
+        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+           const Array<T>& a, Array<T> result, int n_threads) {
+            const auto xs = in(x, "X");
+            const auto zs = in(z, "Z", -1, xs.cols);
+            const auto cs = in(c, "C", zs.rows);
+            const auto as = in(a, "A", xs.rows, cs.cols);
+            const auto view = out(result, "out", xs.rows, xs.cols);
+            const py::gil_scoped_release unlocked;
+            pull_back<T>(xs, zs, cs, kernel, as, {}, view, n_threads);
+        },
+        py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
+        py::arg("kernel"), py::arg("A").noconvert(), py::arg("out").noconvert(),
         py::arg("n_threads"));
 }
 

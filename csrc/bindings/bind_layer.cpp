@@ -9,6 +9,7 @@
 
 #include "bindings/array.hpp"
 #include "kflow/apply.hpp"
+#include "kflow/derivative.hpp"
 #include "kflow/error.hpp"
 #include "kflow/layer.hpp"
 
@@ -150,6 +151,40 @@ void bind_precision(py::module_& m) {
         "points[:, :q] += K(points, z) c, c (N_f, q)", py::arg("points").noconvert(),
         py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("kernel"),
         py::arg("n_threads"));
+
+    m.def(
+        "push_layer_forward",
+        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+           Array<T> t, int n_threads) {
+            const auto x = in(points, "points");
+            const auto zs = in(z, "z", -1, x.cols);
+            const auto cs = in(c, "c", zs.rows);
+            const auto ts = out(t, "t", x.rows, x.cols);
+            check_moving(cs.cols, x.cols, "c");
+            const MatrixView<T> moving(ts.data, ts.rows, cs.cols, ts.stride);
+            const py::gil_scoped_release unlocked;
+            push_forward<T>(x, zs, cs, kernel, ts, moving, moving, n_threads);
+        },
+        "t <- the derivative of replay_layer at the points, in directions t",
+        py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
+        py::arg("kernel"), py::arg("t").noconvert(), py::arg("n_threads"));
+
+    m.def(
+        "pull_layer_back",
+        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+           Array<T> a, int n_threads) {
+            const auto x = in(points, "points");
+            const auto zs = in(z, "z", -1, x.cols);
+            const auto cs = in(c, "c", zs.rows);
+            const auto as = out(a, "a", x.rows, x.cols);
+            check_moving(cs.cols, x.cols, "c");
+            const MatrixView<const T> moving(as.data, as.rows, cs.cols, as.stride);
+            const py::gil_scoped_release unlocked;
+            pull_back<T>(x, zs, cs, kernel, moving, as, as, n_threads);
+        },
+        "a <- the transposed derivative of replay_layer at the points, times a",
+        py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
+        py::arg("kernel"), py::arg("a").noconvert(), py::arg("n_threads"));
 }
 
 }  // namespace

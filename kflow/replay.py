@@ -1,0 +1,191 @@
+"""F_n of any points, and its derivative, from the layers that a flow stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow import _core
+from kflow._validation import FloatArray, as_count, as_matrix
+from kflow.carried import CarriedPoints, coordinates
+from kflow.layers import LayerStore
+from kflow.subspace import Rotation, Scaling, Subspace
+
+__all__ = ["Linearization", "Replay", "layer_counts"]
+
+
+def layer_counts(layers: Sequence[int], n_layers: int) -> list[int]:
+    """Return numbers of layers after which F_n is wanted, checked: none decreases or is too large."""
+    counts = [as_count(count, "layers", 0) for count in layers]
+    if sorted(counts) != counts:
+        raise ValueError(f"layers must not decrease, got {counts}: sort them")
+    if counts and counts[-1] > n_layers:
+        raise ValueError(f"layers: {counts[-1]} exceeds the {n_layers} layers of the flow")
+    return counts
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The map F_n of a flow with what it stored.
+
+    Attributes
+    ----------
+    store : LayerStore
+        Its layers.
+    n_layers : int
+        How many of them there are.
+    rotations : dict of int to Rotation
+        Changes of coordinates, by the layer before which they come.
+    subspace : Subspace or None
+        In which the flow runs.
+    kernel : kflow._core.Kernel
+        K_1.
+    dtype : numpy.dtype
+        Precision of the points.
+    n_threads : int
+        Threads.
+    """
+
+    store: LayerStore
+    n_layers: int
+    rotations: Mapping[int, Rotation]
+    subspace: Subspace | None
+    kernel: _core.Kernel
+    dtype: np.dtype[Any]
+    n_threads: int
+
+    def _first(self, X: FloatArray, scaling: Scaling | None) -> CarriedPoints:
+        first = coordinates(X, self.subspace, scaling, self.dtype)
+        return CarriedPoints({"": first}, {"": first[:, :0]})
+
+    def _turned(self, points: CarriedPoints, layer: int) -> CarriedPoints:
+        rotation = self.rotations.get(layer)
+        return points if rotation is None else points.rotated(rotation)
+
+    def trajectory(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
+    ) -> Iterator[FloatArray]:
+        """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
+        points = self._first(X, scaling)
+        layers = enumerate(iter(self.store))
+        done = 0
+        for index, count in enumerate(counts):
+            with _core.TeamLease():
+                for number, (z, c) in islice(layers, count - done):
+                    points = self._turned(points, number)
+                    _core.replay_layer(points.sets[""], z, c, self.kernel, self.n_threads)
+            done = count
+            # If the next layer was tried without success, the flow is in its coordinates.
+            now = self._turned(points, count) if count == self.n_layers else points
+            if reduced or self.subspace is None:
+                goes_on = index + 1 < len(counts)
+                yield now.sets[""].copy() if goes_on else now.sets[""]
+            else:
+                yield self.subspace.restore(now.first_coordinates(""), X, scaling=scaling)
+
+    def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
+        """Return F_n and its derivative at points."""
+        points = self._first(X, None)
+        before: list[FloatArray] = []
+        turned: dict[int, FloatArray] = {}
+        with _core.TeamLease():
+            for number, (z, c) in enumerate(islice(self.store, n_layers)):
+                if number in self.rotations:
+                    turned[number] = points.sets[""]
+                    points = self._turned(points, number)
+                before.append(points.sets[""].copy())
+                _core.replay_layer(points.sets[""], z, c, self.kernel, self.n_threads)
+        if n_layers == self.n_layers and n_layers in self.rotations:
+            turned[n_layers] = points.sets[""]
+            points = self._turned(points, n_layers)
+        return Linearization(points.sets[""], self, X, before, turned)
+
+
+@dataclass(frozen=True, eq=False)
+class Linearization:
+    """F_n near some points x: F_n(x) and its Jacobian J(x), which is never formed.
+
+    Made by `kflow.KernelFlow.linearize`.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n, k)
+        F_n(x) in reduced coordinates: k = d, or rank + 1.
+
+    Notes
+    -----
+    A layer maps x to x + K(x, Z) C, with the derivative t -> t + sum_j 2 k'(|x - z_j|^2)
+    ((x - z_j).t) c_j: the chain rule applies them forwards, their transposes backwards. A derivative
+    costs 6 n batch_size k flops for each layer, and the positions of the points before all layers
+    are kept: n k numbers for each.
+
+    In a subspace the last coordinate is the distance from it, |x - V V'x|, which has no derivative
+    for points within: there it is taken as zero.
+    """
+
+    points: FloatArray
+    _replay: Replay = field(repr=False)
+    _X: FloatArray = field(repr=False)
+    _before: list[FloatArray] = field(repr=False)
+    _turned: dict[int, FloatArray] = field(repr=False)
+
+    def push_forward(self, T: npt.ArrayLike) -> FloatArray:
+        """Return J t for each point, (n, k), in the flow's dtype.
+
+        Parameters
+        ----------
+        T : array_like, shape (n, d)
+            A direction for each point.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong shape or values.
+        """
+        flow = self._replay
+        t = as_matrix(T, "T", dtype=flow.dtype, n_rows=len(self._X), n_columns=self._X.shape[1])
+        t = t.copy() if flow.subspace is None else flow.subspace.push_forward(self._X, t)
+        with _core.TeamLease():
+            for number, x in enumerate(self._before):
+                if number in self._turned:
+                    t = flow.rotations[number].push_forward(self._turned[number], t)
+                z, c = flow.store[number]
+                _core.push_layer_forward(x, z, c, flow.kernel, t, flow.n_threads)
+        last = len(self._before)
+        if last in self._turned:
+            t = flow.rotations[last].push_forward(self._turned[last], t)
+        return t
+
+    def pull_back(self, A: npt.ArrayLike) -> FloatArray:
+        """Return J' a for each point, (n, d), in the flow's dtype.
+
+        With a the gradient of a function of F_n(x), this is its gradient with respect to x.
+
+        Parameters
+        ----------
+        A : array_like, shape (n, k)
+            A vector for each point.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong shape or values.
+        """
+        flow = self._replay
+        n, k = self.points.shape
+        a = as_matrix(A, "A", dtype=flow.dtype, n_rows=n, n_columns=k).copy()
+        last = len(self._before)
+        if last in self._turned:
+            a = flow.rotations[last].pull_back(self._turned[last], a)
+        with _core.TeamLease():
+            for number in reversed(range(last)):
+                z, c = flow.store[number]
+                _core.pull_layer_back(self._before[number], z, c, flow.kernel, a, flow.n_threads)
+                if number in self._turned:
+                    a = flow.rotations[number].pull_back(self._turned[number], a)
+        return a if flow.subspace is None else flow.subspace.pull_back(self._X, a)
