@@ -95,7 +95,7 @@ def run(name: str, options: Options | None = None) -> Report:
     Parameters
     ----------
     name : str
-        One of `DEMOS`.
+        One of ``DEMOS``.
     options : Options, optional
         The defaults if not given.
 
