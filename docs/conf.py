@@ -69,6 +69,7 @@ reports_to_come = [
 # `names` in docstrings are links where something of that name is documented.
 default_role = "autolink"
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the Parameters sections say more
 numpydoc_show_class_members = False  # autosummary's templates list them

@@ -213,7 +213,7 @@ main.add_command(demo)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("kflow-output"),
+    default="kflow-output",
     show_default=True,
     help="Folder for model, results and pictures.",
 )

@@ -22,7 +22,7 @@ _NARROWEST = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Hyperplane:
-    """The points x where normal . x = offset.
+    """The points x with normal'x = offset.
 
     Attributes
     ----------
