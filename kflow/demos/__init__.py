@@ -40,6 +40,9 @@ class Demo:
 
 
 DEMOS: dict[str, Demo] = {
+    "continuous-limit": Demo(
+        "As steps shrink, the flow becomes a differential equation", "continuous_limit"
+    ),
     "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
 }
 
