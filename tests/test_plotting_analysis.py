@@ -62,7 +62,7 @@ def test_dimensions_of_an_estimator(measure, classifier, data, ax):
         DimensionDisplay.from_estimator(classifier, *data, measure="fractal")
 
 
-def test_margins(rng, ax):
+def test_margins(ax):
     display = MarginDisplay({"before": [-1.0, 0.5, 1.0, 2.0], "after": [3.0]}).plot(ax)
     assert names(ax) == ["before", "after"]
     line = display.lines_[0]

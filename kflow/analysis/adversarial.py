@@ -45,7 +45,7 @@ class AdversarialDistances:
         The class predicted for the perturbed point.
     distances : ndarray, shape (n,)
         Lengths of the perturbations; 0 for points that are misclassified as they are, NaN where none
-        was found.
+        was found, as may be if no point of X is predicted to be of another class.
     first_order : ndarray, shape (n,)
         Margin over the length of its gradient, the smallest over other classes: what the distance
         would be, were the interpolant linear. 0 for misclassified points, infinite without gradient.
@@ -94,7 +94,7 @@ def adversarial_distance(
     max_iterations: int = 50,
     n_candidates: int = 10,
     n_refinements: int = 10,
-    max_points: int | None = 200,
+    max_points: int | None = 100,
     random_state: Any = 0,
 ) -> AdversarialDistances:
     """Return small perturbations of points that change the class which a classifier predicts.
@@ -107,7 +107,7 @@ def adversarial_distance(
     classifier : KernelFlowClassifier
         Fitted.
     X : array_like, shape (N, d)
-        Points, unscaled.
+        Points, unscaled, of several classes.
     y : array_like, shape (N,), optional
         Their classes, among the classifier's. None: the predicted ones.
     overshoot : float
