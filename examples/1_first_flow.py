@@ -9,7 +9,12 @@ together and the two lie apart.
 import numpy as np
 
 import kflow
-from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
+from kflow.plotting import (
+    DecisionRegionDisplay,
+    LossDisplay,
+    PointsDisplay,
+    VelocityDisplay,
+)
 
 # %%
 # The data
@@ -19,7 +24,9 @@ from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, Ve
 
 rng = np.random.default_rng(0)
 angle = 3.0 * np.pi * np.sqrt(rng.uniform(0.1, 1.0, 125))
-spiral = np.column_stack([np.cos(angle), np.sin(angle)]) * angle[:, None] / (3.0 * np.pi)
+spiral = (
+    np.column_stack([np.cos(angle), np.sin(angle)]) * angle[:, None] / (3.0 * np.pi)
+)
 X = np.concatenate([spiral, -spiral]) + rng.normal(scale=0.02, size=(250, 2))
 y = np.repeat([1, -1], 125)
 
@@ -32,13 +39,14 @@ y = np.repeat([1, -1], 125)
 # batch is all 250 points, so that only the half is random.
 #
 # The nugget is added to the kernel matrix's diagonal. A large one like this pulls classes together.
+# The step rule moves the points by a hundredth of their norm in each layer, in the mean square.
 
 flow = kflow.KernelFlow(
     kflow.kernels.Gaussian(length_scale=0.3),
     n_layers=800,
     batch_size=250,
     nugget=1.0,
-    step="rms",  # each layer moves the points by a hundredth of their norm, in the mean square
+    step="rms",
     step_size=0.01,
     random_state=0,
 )
@@ -77,7 +85,9 @@ centres, values = flow.transform(X[few]), y[few]
 def error_of(n_layers):
     """Part of the 250 points that an interpolant from the ten gets wrong."""
     moved = flow.transform(X, n_layers=n_layers)
-    interpolant = kflow.Interpolant(moved[few], values, kernel=flow.kernel_, nugget=0.01)
+    interpolant = kflow.Interpolant(
+        moved[few], values, kernel=flow.kernel_, nugget=0.01
+    )
     return np.mean(np.sign(interpolant(moved)[:, 0]) != y)
 
 

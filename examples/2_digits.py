@@ -70,7 +70,9 @@ ImageStripDisplay.from_estimator(classifier, X_test[shown], image_shape=(8, 8))
 # All test images, by a linear map to the plane that tells the classes apart as well as can be after
 # the last layer.
 
-PointsDisplay.from_estimator(classifier, X_test, y_test, layers=[0, 200, 400], projection="classes")
+PointsDisplay.from_estimator(
+    classifier, X_test, y_test, layers=[0, 200, 400], projection="classes"
+)
 
 # %%
 # Keep it

@@ -46,7 +46,14 @@ print(start)
 # noise, is learned along with the kernel.
 
 learned = kflow.learn_kernel(
-    start, t[:, None], u, loss="e2", nugget=0.1, batch_size=100, n_halves=4, random_state=0
+    start,
+    t[:, None],
+    u,
+    loss="e2",
+    nugget=0.1,
+    batch_size=100,
+    n_halves=4,
+    random_state=0,
 )
 print(learned.kernel)
 print(f"nugget {learned.nugget:.3f}")

@@ -27,7 +27,7 @@ ELSEWHERE = {
     "kflow.timeseries": {"LYAPUNOV"},
 }
 # Of these modules the pages show what users may need.
-IN_PART = {"kflow.batches", "kflow.interpolant", "kflow.layers", "kflow.learning", "kflow.replay"}
+IN_PART = {"kflow.interpolant", "kflow.layers", "kflow.learning", "kflow.replay"}
 
 
 def documented():
