@@ -219,6 +219,59 @@ class MarginDisplay:
         self.margins = as_samples(margins, "margins", finite=True)
         self.xlabel = xlabel
 
+    @classmethod
+    def from_estimator(
+        cls,
+        classifier: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        measure: str = "interpolant",
+        layers: Iterable[int] | None = None,
+        training: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        ax: Axes | None = None,
+    ) -> MarginDisplay:
+        """Compute `kflow.analysis.class_margins`, and draw.
+
+        Parameters
+        ----------
+        classifier : KernelFlowClassifier
+            Fitted.
+        X : array_like, shape (n, d)
+            Points.
+        y : array_like, shape (n,)
+            Their classes.
+        measure : {"interpolant", "hypothesis"}
+            Which of the result's margins.
+        layers : iterable of int, optional
+            After how many layers; before the flow and after it if not given.
+        training : pair of array_like, optional
+            The X and y of the fit, without which the interpolant's margins are known after all
+            layers only.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+
+        Returns
+        -------
+        MarginDisplay
+        """
+        from kflow.analysis import class_margins
+
+        measures = {
+            "interpolant": "margin of the interpolant",
+            "hypothesis": "hypothesis margin / rms distance",
+        }
+        if measure not in measures:
+            raise ValueError(f"measure must be one of {tuple(measures)}, got {measure!r}")
+        result = class_margins(classifier, X, y, layers=layers, training=training)
+        margins = {}
+        for count, values in zip(result.layers, getattr(result, measure), strict=True):
+            if not np.isnan(values).all():  # without training data, before the last layer
+                margins[f"n = {count}"] = values[~np.isnan(values)]
+        if not margins:
+            raise ValueError("no margin is defined: pass training, and points of two classes")
+        return cls(margins, xlabel=measures[measure]).plot(ax)
+
     def plot(self, ax: Axes | None = None) -> MarginDisplay:
         """Draw.
 
@@ -246,7 +299,7 @@ class AdversarialDisplay:
     Parameters
     ----------
     distances : mapping of str to array_like
-        Distances by name, positive; infinite where no such point was found.
+        Distances by name, not negative; infinite or NaN where no such point was found.
     xlabel : str
         Name of the distance.
 
@@ -265,10 +318,55 @@ class AdversarialDisplay:
     def __init__(
         self, distances: Mapping[str, npt.ArrayLike], *, xlabel: str = "adversarial distance"
     ) -> None:
-        self.distances = as_samples(distances, "distances")
+        self.distances = as_samples(distances, "distances", nan=True)
         self.xlabel = xlabel
 
-    def plot(self, ax: Axes | None = None, *, log: bool = True) -> AdversarialDisplay:
+    @classmethod
+    def from_estimator(
+        cls,
+        classifier: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        training: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        ax: Axes | None = None,
+        log: bool = False,
+        **options: Any,
+    ) -> AdversarialDisplay:
+        """Compute `kflow.analysis.adversarial_distance`, and draw.
+
+        Parameters
+        ----------
+        classifier : KernelFlowClassifier
+            Fitted.
+        X : array_like, shape (n, d)
+            Points.
+        y : array_like, shape (n,), optional
+            Their classes; those predicted if not given.
+        training : pair of array_like, optional
+            The X and y of the fit. With them, the distances of `kflow.analysis.unflowed` are drawn
+            as well: the same classifier without layers.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        log : bool
+            As in `plot`.
+        **options
+            Further options of `kflow.analysis.adversarial_distance`.
+
+        Returns
+        -------
+        AdversarialDisplay
+        """
+        from kflow.analysis import adversarial_distance, unflowed
+
+        before = [] if training is None else [unflowed(classifier, *training)]
+        distances = {
+            f"n = {each.flow_.n_layers_}": adversarial_distance(each, X, y, **options).distances
+            for each in (*before, classifier)
+        }
+        return cls(distances, xlabel="adversarial distance, of scaled points").plot(ax, log=log)
+
+    def plot(self, ax: Axes | None = None, *, log: bool = False) -> AdversarialDisplay:
         """Draw.
 
         Parameters
