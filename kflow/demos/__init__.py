@@ -43,6 +43,7 @@ DEMOS: dict[str, Demo] = {
     "continuous-limit": Demo(
         "As steps shrink, the flow becomes a differential equation", "continuous_limit"
     ),
+    "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
 }
 

@@ -95,7 +95,7 @@ class _Sizes:
 
 
 _FULL = _Sizes(4000, (4, 8, 16, 32, 64), 250, 500.0, (50, 100, 200, 400, 800, 1600), 5)
-_QUICK = _Sizes(400, (4, 8, 16, 32), 100, 60.0, (40, 80, 160, 320, 640), 6)
+_QUICK = _Sizes(400, (4, 8, 16, 32), 100, 60.0, (20, 40, 80, 160, 320), 6)
 
 # The small problem: 12 points, 924 halves.
 _N, _LENGTH_SCALE, _NUGGET, _TIME = 12, 1.0, 0.1, 16.0
@@ -167,7 +167,7 @@ def _small_problem(sizes: _Sizes, options: Options, done: Callable[[], None]) ->
         ends = np.stack(
             [
                 _flow(
-                    X, y, mean_flow.kernel, _NUGGET, n, _TIME, [options.seed, n, number], options
+                    X, y, mean_flow.kernel, _NUGGET, n, _TIME, [options.seed, n, number], 1
                 ).points_
                 for number in range(sizes.n_flows)
             ]
@@ -199,7 +199,7 @@ def _flow(
     n_layers: int,
     time: float,
     seed: Sequence[int],
-    options: Options,
+    n_threads: int | None,
     n_halves: int = 1,
 ) -> KernelFlow:
     """Run so many layers with the step that takes them to a time."""
@@ -213,7 +213,7 @@ def _flow(
         n_halves=n_halves,
         dtype="float64",
         random_state=list(seed),
-        n_threads=options.n_threads,
+        n_threads=n_threads,
     ).fit(X, y)
 
 
@@ -232,7 +232,7 @@ def _swiss_roll(sizes: _Sizes, options: Options, done: Callable[[], None]) -> di
 
     def flow(n: int, seed: int, n_halves: int = 1) -> KernelFlow:
         where = [options.seed, n, n_halves, seed]
-        return _flow(X, y, kernel, _ROLL_NUGGET, n, sizes.time, where, options, n_halves)
+        return _flow(X, y, kernel, _ROLL_NUGGET, n, sizes.time, where, options.n_threads, n_halves)
 
     most = sizes.n_layers[-1]
     averaged = flow(most, 0, _ROLL_HALVES)
