@@ -88,6 +88,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "capture_repr": (),  # only what is printed: addresses differ from build to build
     "image_srcset": ["2x"],
+    "remove_config_comments": True,
 }
 
 # ---- HTML ---------------------------------------------------------------------------------------

@@ -98,4 +98,5 @@ for n_layers in (0, 200, 500, 800):
 # The same in a picture: the regions of the two classes with :math:`K_n`, in the coordinates
 # of the data.
 
+# sphinx_gallery_thumbnail_number = 4
 DecisionRegionDisplay.from_estimator(flow, X, y, nugget=0.01, grid_resolution=120)

@@ -83,6 +83,7 @@ def fitted(kernel, nugget):
     return model.fit(t[:, None], u)
 
 
+# sphinx_gallery_thumbnail_number = 2
 models = {
     "at the start": fitted(start, 0.1),
     "learned": fitted(learned.kernel, learned.nugget),

@@ -120,7 +120,7 @@ class Measured(SphinxDirective):
             cells.setdefault(head, {})[str(row[key])] = self.options["cell"].format(**row)
         values = list(dict.fromkeys(str(row[key]) for row in rows))
         lines = [[*head, *(by.get(value, "") for value in values)] for head, by in cells.items()]
-        return headings + values, lines
+        return headings + [value.replace("_", " ") for value in values], lines
 
 
 class MeasuredNumber(SphinxRole):
