@@ -369,7 +369,7 @@ def _regions(
     chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
     few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
     figure, axes = _panels(2, 3, 2.75)
-    sides = np.linspace(-1.2, 1.2, 121)
+    sides = np.linspace(-1.2, 1.2, 61 if len(X) < 200 else 121)
     xx0, xx1 = np.meshgrid(sides, sides)
     nodes = np.column_stack([xx0.ravel(), xx1.ravel()])
     wrong: dict[str, list[float]] = {"all": [], "few": []}
