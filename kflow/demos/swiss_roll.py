@@ -144,7 +144,7 @@ def run(options: Options) -> Report:
         section = report.section(
             "Large steps",
             f"The same kernel and nugget, but larger steps: no point moves by more than "
-            f" {large.step_size:.0%} of its norm in a layer. "
+            f"{large.step_size:.0%} of its norm in a layer. "
             f"{_first(measured[large.name])}. The spirals come apart into pieces, "
             "each of which draws together; those of a class still end up side by side.",
         )
