@@ -435,6 +435,7 @@ def test_options_reach_the_demo(run, small, tmp_path):
     run("digits-of-pi", *arguments, "--output", tmp_path)
     assert small == [Options(True, 3, 2, tmp_path, False)]
     assert Options(True, 3).command("x") == "kflow demo x --quick --seed 3"
+    assert small[0].command("x") == "kflow demo x --quick --seed 3 --data-dir DIR"
     assert check_written(tmp_path, 1) == {"one": 1}
 
 

@@ -79,6 +79,8 @@ class Options:
             words.append("--quick")
         if self.seed != 0:
             words.append(f"--seed {self.seed}")
+        if self.data_dir is not None:  # where the data are is nobody else's business
+            words.append("--data-dir DIR")
         return " ".join(words)
 
     @contextmanager

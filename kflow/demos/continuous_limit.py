@@ -303,12 +303,12 @@ def _explain(report: Report) -> None:
         "A layer moves all points by ε times a velocity that depends on the half π that it has "
         "drawn. Let b be the mean of this velocity over all halves, and ξ what is left of it:\n\n"
         "```\n"
-        "F_{n+1} = F_n + ε b(F_n) + ε ξ_n,      E[ξ_n | F_n] = 0\n"
-        "dF/dt   = b(F) = −E[ (∇_Z ρ(Z, π))ᵀ (K(Z, Z) + λI)⁻¹ K(Z, x) ]  at Z = F\n"
+        "Fₙ₊₁ = Fₙ + ε b(Fₙ) + ε ξₙ,    E[ξₙ | Fₙ] = 0\n"
+        "dF/dt = b(F) = −E[ (∇ρ(Z, π))ᵀ (K(Z, Z) + λI)⁻¹ K(Z, x) ]  at Z = F\n"
         "```\n\n"
         "Taylor's formula for F gives the error eₙ = Fₙ − F(nε):\n\n"
         "```\n"
-        "e_{n+1} = e_n + ε (b(F_n) − b(F(nε))) + ε ξ_n − (ε²/2) F″\n"
+        "eₙ₊₁ = eₙ + ε (b(Fₙ) − b(F(nε))) + ε ξₙ − (ε²/2) F″\n"
         "```\n\n"
         "- **Growth.** If L is a Lipschitz constant of b, the first bracket is at most L |eₙ|, and "
         "by Gronwall's lemma whatever the other two terms add up to grows by exp(Lt) at most, a "
@@ -339,7 +339,7 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
         small["steps"], sampling, color="#888888", linestyle=":", label="sampling error of the mean"
     )
     ax.set_ylim(
-        0.6 * min(sampling.min(), min(errors["all halves"])), 2.0 * max(errors["single flow"])
+        0.6 * min(sampling.min(), min(errors["all halves"])), 6.0 * max(errors["single flow"])
     )
     _tick(ax, small["steps"])
     ax.legend(frameon=False, fontsize=9)

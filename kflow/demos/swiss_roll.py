@@ -143,8 +143,8 @@ def run(options: Options) -> Report:
         done()
         section = report.section(
             "Large steps",
-            f"The same kernel and nugget, but steps about as large as they can be: no point moves "
-            f"by more than {large.step_size:.0%} of its norm in a layer. "
+            f"The same kernel and nugget, but larger steps: no point moves by more than "
+            f"{large.step_size:.0%} of its norm in a layer. "
             f"{_first(measured[large.name])}. The spirals come apart into pieces, "
             "each of which draws together; those of a class still end up side by side.",
         )
@@ -369,7 +369,7 @@ def _regions(
     chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
     few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
     figure, axes = _panels(2, 3, 2.75)
-    sides = np.linspace(-1.2, 1.2, 121)
+    sides = np.linspace(-1.2, 1.2, 61 if len(X) < 200 else 121)
     xx0, xx1 = np.meshgrid(sides, sides)
     nodes = np.column_stack([xx0.ravel(), xx1.ravel()])
     wrong: dict[str, list[float]] = {"all": [], "few": []}
