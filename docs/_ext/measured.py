@@ -4,13 +4,13 @@
     :rows: rows
     :where: N = 60000, d = 1 100 784
 
-    d | {d}
-    move, s | {move_s:.5f}
+    d | d
+    move, s | move_s .5f
     ```
 
-is a table of the rows that meet the conditions, with a column for each line: its heading, and a format
-of the row's entries. Further options: `mean` names a list of dicts in each row, which is replaced by
-their mean; `pivot` an entry whose values become columns, with cells of the format `cell`.
+is a table of the rows that meet the conditions, with a column for each line: its heading, an entry of
+the rows, and perhaps a format. Further options: `mean` names a list of dicts in each row, which is replaced by
+their mean; `pivot` an entry whose values become columns, with cells of the entry and format `cell`.
 
     {measured}`layer small.layers_per_second .0f`
 
@@ -44,6 +44,12 @@ def lookup(data: Any, path: str) -> Any:
     for step in path.split("."):
         data = data[int(step)] if isinstance(data, list) else data[step]
     return data
+
+
+def cell(data: Any, text: str) -> str:
+    """Return the entry at a path, in a format that may follow it."""
+    path, _, form = text.partition(" ")
+    return format(lookup(data, path), form.strip())
 
 
 def chosen(rows: list[Row], conditions: str) -> list[Row]:
@@ -111,13 +117,13 @@ class Measured(SphinxDirective):
             rows = [{**row, averaged: mean(row[averaged])} for row in rows]
         columns = [tuple(part.strip() for part in line.split("|", 1)) for line in self.content]
         headings = [heading for heading, _ in columns]
-        heads = [tuple(text.format(**row) for _, text in columns) for row in rows]
+        heads = [tuple(cell(row, text) for _, text in columns) for row in rows]
         key = self.options.get("pivot")
         if key is None:
             return headings, [list(head) for head in heads]
         cells: dict[tuple[str, ...], dict[str, str]] = {}
         for head, row in zip(heads, rows, strict=True):
-            cells.setdefault(head, {})[str(row[key])] = self.options["cell"].format(**row)
+            cells.setdefault(head, {})[str(row[key])] = cell(row, self.options["cell"])
         values = list(dict.fromkeys(str(row[key]) for row in rows))
         lines = [[*head, *(by.get(value, "") for value in values)] for head, by in cells.items()]
         return headings + [value.replace("_", " ") for value in values], lines
@@ -129,8 +135,8 @@ class MeasuredNumber(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the number."""
         try:
-            name, path, form = self.text.split()
-            return [nodes.Text(format(lookup(load(self.env, name)[1], path), form))], []
+            name, entry = self.text.split(maxsplit=1)
+            return [nodes.Text(cell(load(self.env, name)[1], entry))], []
         except (OSError, LookupError, TypeError, ValueError) as error:
             message = self.inliner.reporter.error(
                 f"{self.text}: {type(error).__name__}: {error}", line=self.lineno
