@@ -6,7 +6,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -21,6 +20,7 @@ import threadpoolctl
 
 import kflow
 from kflow import testing
+from kflow._info import processor
 
 # Idle BLAS threads go on spinning for some milliseconds and would slow down whoever comes next.
 REST = 0.1
@@ -127,14 +127,6 @@ def best_blas() -> dict[str, str]:
     AVX2 kernels of half the rate. Other BLAS libraries ignore the variable.
     """
     return {"OPENBLAS_CORETYPE": "SkylakeX"} if "avx512" in kflow._core.simd_levels() else {}
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def cores() -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from kflow import _core
 from kflow._threads import get_num_threads
 
-__all__ = ["build_config"]
+__all__ = ["build_config", "processor"]
 
 
 def build_config() -> dict[str, Any]:
@@ -40,3 +40,12 @@ def build_config() -> dict[str, Any]:
             if name in os.environ
         },
     }
+
+
+def processor() -> str:
+    """Return the name of this machine's processor, empty if nobody knows it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,4 +1,4 @@
-"""The progress bars of running flows and of learning."""
+"""The progress bars of running flows, of learning and of demos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kflow.flow import KernelFlow
     from kflow.learning import LearningState
 
-__all__ = ["flow_progress", "learning_progress"]
+__all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 
 @contextmanager
@@ -28,6 +28,13 @@ def learning_progress(n_steps: int) -> Iterator[Callable[[LearningState], None]]
     """Show step, loss, steps per second and time left on standard error."""
     with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
         yield lambda state: advance(state.loss)
+
+
+@contextmanager
+def step_progress(n_steps: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Show how many of some other steps are done and the time left on standard error."""
+    with _bar(n_steps, unit, "") as advance:
+        yield lambda: advance(float("nan"))
 
 
 @contextmanager

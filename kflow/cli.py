@@ -1,4 +1,4 @@
-"""The command line: fit a model, predict with it, look at it.
+"""The command line: fit a model, predict with it, look at it; experiments with reports.
 
 Exit status: 0; 1 with one line ``Error: ...``; 2 for a malformed command line; 130 if Ctrl-C aborted.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
-import math
 import os
 import shutil
 import signal
@@ -24,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kflow import __version__
+from kflow._json import to_json
 from kflow.datasets import DATASETS
+from kflow.demos.command import demo
 from kflow.errors import DivergenceError, SingularKernelError, StorageError
 from kflow.kernels.radial import RADIAL
 
@@ -136,6 +136,9 @@ class _Stop:
 @click.version_option(__version__, prog_name="kflow")
 def main() -> None:
     """Kernel Flows: learn a kernel from data, layer by layer."""
+
+
+main.add_command(demo)
 
 
 # ---- fit ------------------------------------------------------------------------------------------
@@ -376,7 +379,7 @@ def fit(
             }
         if not no_save:
             with failures.kept(unwritten):
-                (output / "results.json").write_text(_json(results) + "\n")
+                (output / "results.json").write_text(to_json(results) + "\n")
                 note(f"The results are in {output / 'results.json'}")
             with failures.kept(unwritten):
                 _draw(output, estimator.flow_, curve, note)
@@ -720,23 +723,8 @@ def _print(
     data: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], Table]
 ) -> None:
     if as_json:
-        click.echo(_json(data))
+        click.echo(to_json(data))
         return
     from rich.console import Console
 
     Console(file=sys.stdout, highlight=False).print(table(data))
-
-
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(_without_nan(data), indent=2, allow_nan=False)
-
-
-def _without_nan(value: Any) -> Any:
-    """Return JSON data with null where no number is."""
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kflow._files import replacing
 from kflow.errors import ModelFileError
 
 __all__ = ["ModelReader", "damaged", "write_model"]
@@ -65,29 +65,16 @@ def write_model(
     TypeError
         If an array would need pickle.
     """
-    target = Path(path)
     header = json.dumps(
         {"format": _FORMAT, "version": _VERSION, "kind": kind, "settings": settings}
     )
-    handle, partial = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("model.json", header)
-                for name, array in arrays:
-                    if array.dtype.hasobject:
-                        raise TypeError(f"{name} holds Python objects, which no model file stores")
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("model.json", header)
+        for name, array in arrays:
+            if array.dtype.hasobject:
+                raise TypeError(f"{name} holds Python objects, which no model file stores")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 class ModelReader:

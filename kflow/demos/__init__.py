@@ -1,0 +1,124 @@
+"""The experiments of the Kernel Flows paper, each a function that returns a report.
+
+``kflow demo NAME`` runs one and writes its report; `run` does so from Python. What a demo computes is
+in a module of its own, which is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kflow.demos.report import Report
+
+__all__ = ["DEMOS", "Demo", "Options", "run"]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where a demo is, and what it shows.
+
+    Attributes
+    ----------
+    summary : str
+        In one line.
+    module : str
+        Module of this package.
+    function : str
+        Its function that takes `Options` and returns a `Report`.
+    """
+
+    summary: str
+    module: str
+    function: str = "run"
+
+
+DEMOS: dict[str, Demo] = {}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all demos can be told.
+
+    Attributes
+    ----------
+    quick : bool
+        Run the small form: seconds instead of minutes, with the same conclusions.
+    seed : int
+        Source of all randomness.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`.
+    data_dir : Path, optional
+        Folder of the data sets.
+    progress : bool
+        Show progress bars on standard error.
+    """
+
+    quick: bool = False
+    seed: int = 0
+    n_threads: int | None = None
+    data_dir: Path | None = None
+    progress: bool = False
+
+    def command(self, name: str) -> str:
+        """Return the shell command that runs demo `name` with these options."""
+        words = ["kflow demo", name]
+        if self.quick:
+            words.append("--quick")
+        if self.seed != 0:
+            words.append(f"--seed {self.seed}")
+        return " ".join(words)
+
+    @contextmanager
+    def steps(self, total: int, unit: str) -> Iterator[Callable[[], None]]:
+        """Show a progress bar, if wanted; yield what is to be called after each step."""
+        if not self.progress:
+            yield lambda: None
+            return
+        from kflow._progress import step_progress
+
+        with step_progress(total, unit) as advance:
+            yield advance
+
+
+def run(name: str, options: Options | None = None) -> Report:
+    """Run a demo.
+
+    Parameters
+    ----------
+    name : str
+        One of `DEMOS`.
+    options : Options, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    kflow.demos.report.Report
+        With the time it took.
+
+    Raises
+    ------
+    ImportError
+        If Matplotlib or Jinja2 are missing.
+    ValueError
+        If there is no such demo.
+    """
+    if name not in DEMOS:
+        raise ValueError(f"there is no demo {name!r}: pass one of {', '.join(DEMOS)}")
+    options = Options() if options is None else options
+    demo = DEMOS[name]
+    import_module("kflow.demos.report")  # says what is missing, if something is
+    function: Callable[[Options], Report] = getattr(
+        import_module(f"kflow.demos.{demo.module}"), demo.function
+    )
+    start = time.perf_counter()
+    report = function(options)
+    report.seconds = time.perf_counter() - start
+    report.n_threads = options.n_threads
+    return report
