@@ -593,15 +593,14 @@ def _draw(
     except ImportError:
         note("No pictures: they need Matplotlib, pip install 'kflow[plot]'")
         return
-    history = flow.history_
     pictures: dict[str, Callable[[Any], Any]] = {
-        "rho.png": lambda ax: plotting.plot_rho(history, ax),
+        "rho.png": lambda ax: plotting.LossDisplay.from_estimator(flow, ax=ax),
     }
     if curve is not None:
-        layers, errors = curve.layers, curve.errors
-        pictures["errors.png"] = lambda ax: plotting.plot_errors(layers, errors, ax)
-        pictures["class-distance-ratio.png"] = lambda ax: plotting.plot_class_distance_ratio(
-            history, ax
+        errors = plotting.ErrorDisplay(curve.layers, curve.errors)
+        pictures["errors.png"] = errors.plot
+        pictures["class-distance-ratio.png"] = lambda ax: (
+            plotting.ClassDistanceDisplay.from_estimator(flow, ax=ax)
         )
     for name, draw in pictures.items():
         figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")

@@ -25,8 +25,10 @@ __all__ = [
     "InterpolationError",
     "average_error",
     "class_distance_ratio",
+    "class_distances",
     "interpolation_errors",
     "regression_errors",
+    "sizes_that_fit",
 ]
 
 # The sizes in the tables of Owhadi and Yoo.
@@ -44,7 +46,7 @@ class InterpolationError:
     std: float
 
 
-def _sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
+def sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
     """Return the sizes for which every class has points enough; none below one for each class.
 
     If none fits, the largest that does stands for them.
@@ -106,7 +108,7 @@ def interpolation_errors(
     """
     classes = np.unique(labels)
     rows = []
-    for size in _sizes_that_fit(labels, n_interpolation):
+    for size in sizes_that_fit(labels, n_interpolation):
         errors = []
         for _ in range(n_draws):
             subset = balanced_subset(labels, size, rng)
@@ -162,8 +164,8 @@ def average_error(
     return row.average
 
 
-def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
-    """Mean squared distance between two points of one class over that between classes.
+def class_distances(points: FloatArray, labels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean squared distances between two points of one class, and between two of different ones.
 
     Parameters
     ----------
@@ -174,9 +176,8 @@ def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
 
     Returns
     -------
-    float
-        0 when every class has collapsed to a point of its own; NaN where there are no two points
-        of one class, or of different ones.
+    tuple of float
+        Within and between classes; NaN where there are no such two points.
 
     Notes
     -----
@@ -195,13 +196,34 @@ def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
         scatter.append(np.einsum("ij,ij->", members, members))
     V = np.array(scatter)
     squares = np.einsum("ij,ij->i", means, means)
-    within = float((counts * V).sum())
-    between = float(((total - counts) * V + total * counts * squares).sum())
+    within = 2.0 * float((counts * V).sum())
+    between = 2.0 * float(((total - counts) * V + total * counts * squares).sum())
     n_within = float((counts * (counts - 1.0)).sum())
     n_between = float((counts * (total - counts)).sum())
-    if n_within == 0.0 or n_between == 0.0 or between == 0.0:
-        return math.nan
-    return (within / n_within) / (between / n_between)
+    return (
+        within / n_within if n_within else math.nan,
+        between / n_between if n_between else math.nan,
+    )
+
+
+def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
+    """Mean squared distance between two points of one class over that between classes.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, d)
+        All points.
+    labels : ndarray, shape (N,)
+        Their classes.
+
+    Returns
+    -------
+    float
+        0 when every class has collapsed to a point of its own; NaN where there are no two points
+        of one class, or of different ones.
+    """
+    within, between = class_distances(points, labels)
+    return within / between if between else math.nan
 
 
 def regression_errors(y_true: npt.NDArray[Any], y_predicted: npt.NDArray[Any]) -> dict[str, float]:
@@ -261,7 +283,7 @@ class ErrorCurve:
         self._n_draws = n_draws
         self.layers: list[int] = []
         self.errors: dict[int, list[float]] = {
-            size: [] for size in _sizes_that_fit(labels, n_interpolation)
+            size: [] for size in sizes_that_fit(labels, n_interpolation)
         }
 
     def __call__(self, flow: KernelFlow) -> None:

@@ -110,6 +110,31 @@ class Preprocessing:
                 out[rows] = _unit_rows(X[rows])
         return out
 
+    def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
+        """Map scaled points back, each as its own row of X would be.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, d)
+            Scaled points, which may have moved since.
+        X : ndarray, shape (n, d)
+            What they were before they were scaled: the norms of its rows are those that the scaling
+            ``"unit"`` took away. Otherwise only its dtype counts.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            ``undone(self(X), X)`` is X to rounding errors. In the wider of the two dtypes.
+        """
+        back = points.astype(np.result_type(points, X))
+        if self.mean is not None and self.scale is not None:
+            back *= self.scale.astype(back.dtype)
+            back += self.mean.astype(back.dtype)
+        elif self.unit:
+            norms = np.linalg.norm(X, axis=1, keepdims=True)
+            back *= np.where(norms > 0.0, norms, 1.0)
+        return back
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the map as named arrays; `from_arrays` is its inverse."""
         values = {name: getattr(self, name) for name in self.ARRAYS}

@@ -378,11 +378,13 @@ def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeyp
     [OSError(errno.ENOSPC, "No space left on device"), ValueError("bad"), TypeError("worse")],
     ids=repr,
 )
-@pytest.mark.parametrize("place", ["estimators.write_model", "plotting.plot_rho", "cli._json"])
+@pytest.mark.parametrize(
+    "place", ["estimators.write_model", "plotting.LossDisplay.from_estimator", "cli._json"]
+)
 def test_what_cannot_be_written_leaves_the_table_and_the_rest(
     error, place, run, clouds, tmp_path, monkeypatch
 ):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(f"kflow.{place}", fail)

@@ -1,0 +1,221 @@
+"""Points in the plane, before and after layers of a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from kflow._estimator_flow import as_layers, estimator_flow
+from kflow._validation import FloatArray, as_count
+from kflow.plotting._projection import plane_maps
+from kflow.plotting._style import (
+    as_planar,
+    class_codes,
+    class_style,
+    legend_of_classes,
+    marker_area,
+    name_class_means,
+    panels,
+    square_limits,
+)
+
+__all__ = ["PointsDisplay"]
+
+# Up to so many classes a legend serves better than names at the classes' means, which may coincide.
+_MAX_LEGEND = 4
+
+
+class PointsDisplay:
+    """Points in the plane, coloured and marked by class: one panel for each number of layers.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, 2) or (p, n, 2)
+        Points, or the same points in p panels.
+    labels : array_like, shape (n,), optional
+        Their classes.
+    layer : int or sequence of p int, optional
+        After how many layers: the panels' titles.
+    axis_labels : pair of str, or sequence of p pairs
+        Names of the coordinates.
+
+    Attributes
+    ----------
+    ax_, axes_, figure_ : matplotlib axes, list of axes, and figure
+        Where it was drawn: the first panel, all panels, and their figure.
+    scatters_ : list of list of matplotlib.collections.PathCollection
+        For each panel, the points of each class.
+    """
+
+    ax_: Axes
+    axes_: list[Axes]
+    figure_: Any
+    scatters_: list[list[Any]]
+
+    def __init__(
+        self,
+        points: npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        layer: int | Sequence[int] | None = None,
+        *,
+        axis_labels: tuple[str, str] | Sequence[tuple[str, str]] = ("$x_1$", "$x_2$"),
+    ) -> None:
+        try:
+            array = np.asarray(points)
+        except ValueError as error:
+            raise ValueError(f"points must be the same in all panels: {error}") from None
+        stack = array[None] if array.ndim == 2 else array
+        if stack.ndim != 3 or stack.shape[0] == 0:
+            raise ValueError(f"points must have shape (n, 2) or (p, n, 2), got {array.shape}")
+        self.points: FloatArray = np.stack([as_planar(panel, "points") for panel in stack])
+        n_panels, n, _ = self.points.shape
+        self.labels = None if labels is None else np.asarray(labels)
+        self._classes, self._codes = class_codes(labels, n)
+        layers = [layer] if layer is None or np.ndim(layer) == 0 else list(layer)  # type: ignore[arg-type]
+        if layer is not None and len(layers) != n_panels:
+            raise ValueError(f"layer must have {n_panels} entries, got {len(layers)}")
+        self.layers = None if layer is None else [as_count(n, "layer", 0) for n in layers]
+        pairs: list[Any] = list(axis_labels)
+        if all(isinstance(name, str) for name in pairs):
+            pairs = [tuple(pairs)] * n_panels
+        if len(pairs) != n_panels or any(len(pair) != 2 for pair in pairs):
+            raise ValueError("axis_labels must be a pair of str, or one pair for each panel")
+        self.axis_labels = pairs
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        layers: Iterable[int] | None = None,
+        projection: str | None = None,
+        ax: Any = None,
+        **style: Any,
+    ) -> PointsDisplay:
+        """Draw F_n(X) for several n.
+
+        Parameters
+        ----------
+        estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+            Fitted.
+        X : array_like, shape (n, d)
+            Points.
+        y : array_like, shape (n,), optional
+            Their classes.
+        layers : iterable of int, optional
+            The n, increasing, one panel for each; four evenly spaced numbers if not given.
+        projection : {"pca", "classes"} or None
+            What is drawn of points in more than two dimensions. ``"pca"``: their two leading
+            principal directions, at each n those of F_n(X) itself. ``"classes"``: the linear
+            least-squares map of the last F_n(X) to the classes' places on a circle, the same for
+            all n; needs y. None: the points, d = 2.
+        ax : matplotlib.axes.Axes or sequence of them, optional
+            Where to draw, one for each n; a new figure if not given.
+        **style
+            As in `plot`.
+
+        Returns
+        -------
+        PointsDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+        """
+        fitted = estimator_flow(estimator)
+        counts = as_layers(layers, fitted.flow, 4)
+        points = fitted.scaled(X)
+        codes = None if y is None else class_codes(y, len(points), "y")[1]
+        moved = list(fitted.flow.trajectory(points, counts))
+        maps = plane_maps(moved, projection, codes)
+        planar = [plane(positions) for plane, positions in zip(maps, moved, strict=True)]
+        display = cls(np.stack(planar), y, counts, axis_labels=[plane.names for plane in maps])
+        # Principal directions differ from panel to panel, and so does what they measure.
+        style.setdefault("share_limits", projection != "pca")
+        return display.plot(ax, **style)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        share_limits: bool = True,
+        size: float | None = None,
+        class_names: str | None = "auto",
+    ) -> PointsDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of them, optional
+            Where to draw, one for each panel; a new figure if not given.
+        share_limits : bool
+            Give all panels the same limits.
+        size : float, optional
+            Area of a marker in points squared; fewer points have larger ones if not given.
+        class_names : {"auto", "means", "legend"} or None
+            ``"means"``: at the mean of each class. ``"legend"``: beside the last panel.
+            ``"auto"``: a legend for up to four classes, else at the means.
+
+        Returns
+        -------
+        PointsDisplay
+            The display itself.
+        """
+        choices = ("auto", "means", "legend", None)
+        if class_names not in choices:
+            raise ValueError(f"class_names must be one of {choices}, got {class_names!r}")
+        if class_names == "auto":
+            class_names = "legend" if len(self._classes) <= _MAX_LEGEND else "means"
+        n_panels, n, _ = self.points.shape
+        self.axes_ = panels(ax, n_panels)
+        self.ax_ = self.axes_[0]
+        self.figure_ = self.ax_.figure
+        area = marker_area(n) if size is None else size
+        self.scatters_ = []
+        for number, (panel, planar) in enumerate(zip(self.axes_, self.points, strict=True)):
+            self.scatters_.append(draw_points(panel, planar, len(self._classes), self._codes, area))
+            panel.set_xlabel(self.axis_labels[number][0])
+            panel.set_ylabel(self.axis_labels[number][1])
+            if self.layers is not None:
+                panel.set_title(f"n = {self.layers[number]}", fontsize=10)
+            square_limits([panel], self.points if share_limits else planar)
+            if class_names == "means" and self.labels is not None:
+                name_class_means(panel, planar, self._classes, self._codes)
+        if share_limits and len({tuple(pair) for pair in self.axis_labels}) == 1:
+            for panel in self.axes_[1:]:
+                if panel.get_position().y0 == self.ax_.get_position().y0:
+                    panel.set_ylabel("")
+        if class_names == "legend" and self.labels is not None:
+            legend_of_classes(self.axes_[-1], self._classes)
+        return self
+
+
+def draw_points(
+    ax: Axes, points: FloatArray, n_classes: int, codes: npt.NDArray[np.intp], area: float
+) -> list[Any]:
+    """Draw points (n, 2) by class."""
+    scatters = []
+    for code in range(n_classes):
+        colour, marker = class_style(code)
+        chosen = points[codes == code]
+        scatters.append(
+            ax.scatter(
+                chosen[:, 0],
+                chosen[:, 1],
+                s=area,
+                color=colour,
+                marker=marker,
+                alpha=0.85,
+                edgecolors="#333333",
+                linewidths=0.25,
+                zorder=3,
+            )
+        )
+    return scatters

@@ -1,0 +1,296 @@
+"""Decision regions of a classifier of points in the plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from kflow._estimator_flow import EstimatorFlow, as_layer, estimator_flow
+from kflow._validation import FloatArray, as_count, as_nugget
+from kflow.interpolant import Interpolant
+from kflow.operations import one_hot
+from kflow.plotting._style import (
+    as_planar,
+    axes_of,
+    class_codes,
+    class_style,
+    legend_of_classes,
+    marker_area,
+    tint,
+)
+from kflow.plotting.points import draw_points
+
+__all__ = ["DecisionRegionDisplay"]
+
+# Where the shades of a region change: the winner's value minus the next one's.
+_LEVELS = (0.0, 0.25, 0.5, 0.75)
+_STRENGTHS = (0.16, 0.26, 0.36, 0.46)
+
+
+class DecisionRegionDisplay:
+    """Which class wins where, the darker the clearer, and the boundaries between classes.
+
+    Parameters
+    ----------
+    xx0, xx1 : array_like, shape (r, s)
+        Coordinates of a grid, as from `numpy.meshgrid`.
+    response : array_like, shape (r, s, n_classes)
+        A value for each class: the largest wins.
+    points : array_like, shape (n, 2), optional
+        Points to draw on top.
+    labels : array_like, shape (n,), optional
+        Their classes.
+    classes : array_like, shape (n_classes,), optional
+        Names of the classes; those of `labels` if not given.
+    layer : int, optional
+        After how many layers: the title.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib axes and figure
+        Where it was drawn.
+    regions_, boundaries_ : list of matplotlib.contour.QuadContourSet
+        Of each class that wins somewhere; a boundary only where it does not win everywhere.
+    scatters_ : list of matplotlib.collections.PathCollection
+        The points of each class.
+    """
+
+    ax_: Axes
+    figure_: Any
+    regions_: list[Any]
+    boundaries_: list[Any]
+    scatters_: list[Any]
+
+    def __init__(
+        self,
+        xx0: npt.ArrayLike,
+        xx1: npt.ArrayLike,
+        response: npt.ArrayLike,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        classes: npt.ArrayLike | None = None,
+        layer: int | None = None,
+    ) -> None:
+        self.xx0, self.xx1 = np.asarray(xx0, np.float64), np.asarray(xx1, np.float64)
+        self.response = np.asarray(response, np.float64)
+        shape = self.xx0.shape
+        if len(shape) != 2 or min(shape) < 2 or self.xx1.shape != shape:
+            raise ValueError(
+                "xx0 and xx1 must have one shape (r, s), r and s at least 2, got "
+                f"{shape} and {self.xx1.shape}"
+            )
+        if self.response.ndim != 3 or self.response.shape[:2] != shape:
+            raise ValueError(
+                f"response must have shape ({shape[0]}, {shape[1]}, n_classes), got "
+                f"{self.response.shape}"
+            )
+        n_classes = self.response.shape[2]
+        if n_classes < 2:
+            raise ValueError("response must have a value for each of at least two classes")
+        if labels is not None and points is None:
+            raise ValueError("labels without points: pass both")
+        self.points = None if points is None else as_planar(points, "points")
+        self.labels = None if labels is None else np.asarray(labels)
+        if classes is not None:
+            self.classes = np.asarray(classes)
+        elif self.labels is not None:
+            self.classes = np.unique(self.labels)
+        else:
+            self.classes = np.arange(n_classes)
+        if self.classes.shape != (n_classes,):
+            raise ValueError(
+                f"classes must name {n_classes} classes, as response has, got shape "
+                f"{self.classes.shape}"
+            )
+        self._codes = None
+        if self.points is not None:
+            given, codes = class_codes(labels, len(self.points))
+            if labels is not None:
+                places = {label: code for code, label in enumerate(self.classes.tolist())}
+                unknown = [label for label in given.tolist() if label not in places]
+                if unknown:
+                    raise ValueError(f"labels has {unknown[0]!r}, which is none of the classes")
+                codes = np.array([places[label] for label in given.tolist()], dtype=np.intp)[codes]
+            self._codes = codes
+        self.layer = layer
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        n_layers: int | None = None,
+        grid_resolution: int = 200,
+        margin: float = 0.08,
+        nugget: float | None = None,
+        ax: Axes | None = None,
+        **style: Any,
+    ) -> DecisionRegionDisplay:
+        """Draw the regions of the interpolant of one-hot classes with K_n.
+
+        Parameters
+        ----------
+        estimator : KernelFlow or KernelFlowClassifier
+            Fitted to points (N, 2).
+        X : array_like, shape (n, 2)
+            Points to draw, with which the picture is filled.
+        y : array_like, shape (n,)
+            Their classes.
+        n_layers : int, optional
+            n. If not given, a classifier answers as it predicts, with its own interpolant. Otherwise,
+            and for a flow itself, (X, y) are interpolated with K_n.
+        grid_resolution : int
+            Points a side of the grid.
+        margin : float
+            How far the grid reaches beyond X, in parts of its extent.
+        nugget : float, optional
+            Nugget of the interpolant of (X, y); the estimator's if not given.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        **style
+            As in `plot`.
+
+        Returns
+        -------
+        DecisionRegionDisplay
+
+        Raises
+        ------
+        SingularKernelError
+            If the nugget is too small for these points.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Notes
+        -----
+        A replay of the layers for grid_resolution^2 points.
+        """
+        fitted = estimator_flow(estimator)
+        raw = fitted.checked(X)
+        if raw.shape[1] != 2:
+            raise ValueError(f"X must have two columns to be drawn, got {raw.shape[1]}")
+        side = as_count(grid_resolution, "grid_resolution", 2)
+        low, high = raw.min(axis=0), raw.max(axis=0)
+        reach = as_nugget(margin, "margin") * np.where(high > low, high - low, 1.0)
+        xx0, xx1 = np.meshgrid(
+            *(np.linspace(a - r, b + r, side) for a, b, r in zip(low, high, reach, strict=True))
+        )
+        nodes = np.column_stack([xx0.ravel(), xx1.ravel()])
+        classes, codes = class_codes(y, len(raw), "y")
+        if n_layers is None and nugget is None and hasattr(estimator, "classes_"):
+            interpolant, classes = estimator.interpolant_, estimator.classes_
+            count = fitted.flow.n_layers_
+        else:
+            count = as_layer(n_layers, fitted.flow)
+            interpolant = _interpolant(fitted, raw, codes, count, nugget)
+        (moved,) = fitted.flow.trajectory(fitted.scaled(nodes), (count,), reduced=True)
+        response = interpolant(moved).reshape(side, side, -1)
+        return cls(
+            xx0,
+            xx1,
+            response,
+            points=raw,
+            labels=np.asarray(y).ravel(),
+            classes=classes,
+            layer=count,
+        ).plot(ax, **style)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        size: float | None = None,
+        legend: bool = True,
+        xlabel: str = "$x_1$",
+        ylabel: str = "$x_2$",
+    ) -> DecisionRegionDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        size : float, optional
+            Area of a marker in points squared; fewer points have larger ones if not given.
+        legend : bool
+            Put a legend of the classes beside the axes.
+        xlabel, ylabel : str
+            Names of the coordinates.
+
+        Returns
+        -------
+        DecisionRegionDisplay
+            The display itself.
+        """
+        self.ax_ = axes_of(ax, xlabel, ylabel, grid=False, size=(5.2, 4.4))
+        self.figure_ = self.ax_.figure
+        self.regions_, self.boundaries_, self.scatters_ = [], [], []
+        order = np.sort(self.response, axis=2)
+        for code in range(len(self.classes)):
+            own = self.response[:, :, code]
+            # The winner's lead over the next; for the others, how far they are behind.
+            lead = own - np.where(own == order[:, :, -1], order[:, :, -2], order[:, :, -1])
+            if not lead.max() > 0.0:
+                continue
+            colour = class_style(code)[0]
+            top = max(float(lead.max()), _LEVELS[-1]) + 1.0
+            self.regions_.append(
+                self.ax_.contourf(
+                    self.xx0,
+                    self.xx1,
+                    lead,
+                    levels=[*_LEVELS, top],
+                    colors=[tint(colour, strength) for strength in _STRENGTHS],
+                    zorder=1,
+                )
+            )
+            if lead.min() < 0.0:
+                self.boundaries_.append(
+                    self.ax_.contour(
+                        self.xx0,
+                        self.xx1,
+                        lead,
+                        levels=[0.0],
+                        colors="#222222",
+                        linewidths=0.8,
+                        zorder=2,
+                    )
+                )
+        if self.points is not None and self._codes is not None:
+            area = marker_area(len(self.points)) if size is None else size
+            self.scatters_ = draw_points(
+                self.ax_, self.points, len(self.classes), self._codes, area
+            )
+        self.ax_.set_xlim(self.xx0.min(), self.xx0.max())
+        self.ax_.set_ylim(self.xx1.min(), self.xx1.max())
+        self.ax_.xaxis.set_major_locator(MaxNLocator(5))
+        self.ax_.yaxis.set_major_locator(MaxNLocator(5))
+        if self.layer is not None:
+            self.ax_.set_title(f"n = {self.layer}", fontsize=10)
+        if legend:
+            legend_of_classes(self.ax_, self.classes)
+        return self
+
+
+def _interpolant(
+    fitted: EstimatorFlow,
+    X: FloatArray,
+    codes: npt.NDArray[np.intp],
+    count: int,
+    nugget: float | None,
+) -> Interpolant:
+    (moved,) = fitted.flow.trajectory(fitted.scaling(X), (count,), reduced=True)
+    return Interpolant(
+        moved,
+        one_hot(codes),
+        kernel=fitted.flow.kernel_,
+        nugget=fitted.nugget if nugget is None else as_nugget(nugget),
+        n_threads=fitted.flow.n_threads,
+    )

@@ -1,0 +1,319 @@
+"""Velocities of points under a flow."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.quiver import Quiver
+
+from kflow._estimator_flow import EstimatorFlow, as_layer, estimator_flow
+from kflow._validation import FloatArray, as_count, as_number, as_positive
+from kflow.operations import move
+from kflow.plotting._projection import plane_maps
+from kflow.plotting._style import (
+    GREY,
+    as_planar,
+    axes_of,
+    class_codes,
+    class_style,
+    legend_of_classes,
+    square_limits,
+)
+
+__all__ = ["VelocityDisplay"]
+
+# The arrow that is longer than this part of the others is drawn with this part of the axes' width:
+# a few points move much faster than the rest.
+_QUANTILE = 0.9
+_LENGTH = 0.1
+
+
+class VelocityDisplay:
+    """Arrows: where points go, and how fast.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, 2)
+        Where the arrows start.
+    velocities : array_like, shape (n, 2)
+        Their directions and lengths.
+    labels : array_like, shape (n,), optional
+        Classes of the points, which give the arrows their colours.
+    background : array_like, shape (m, 2), optional
+        Further points, drawn faintly under the arrows.
+    background_labels : array_like, shape (m,), optional
+        Their classes.
+    title : str, optional
+        Which velocity it is.
+    axis_labels : pair of str
+        Names of the coordinates.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib axes and figure
+        Where it was drawn.
+    quivers_ : list of matplotlib.quiver.Quiver
+        The arrows of each class.
+    key_ : matplotlib.quiver.QuiverKey or None
+        The arrow that tells the scale.
+    """
+
+    ax_: Axes
+    figure_: Any
+    quivers_: list[Quiver]
+    key_: Any
+
+    def __init__(
+        self,
+        points: npt.ArrayLike,
+        velocities: npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        *,
+        background: npt.ArrayLike | None = None,
+        background_labels: npt.ArrayLike | None = None,
+        title: str | None = None,
+        axis_labels: tuple[str, str] = ("$x_1$", "$x_2$"),
+    ) -> None:
+        self.points = as_planar(points, "points")
+        self.velocities = as_planar(velocities, "velocities")
+        if len(self.velocities) != len(self.points):
+            raise ValueError(
+                f"velocities must have {len(self.points)} rows, as points, got "
+                f"{len(self.velocities)}"
+            )
+        self.labels = None if labels is None else np.asarray(labels)
+        self._classes, self._codes = class_codes(labels, len(self.points))
+        self.background = None if background is None else as_planar(background, "background")
+        self.background_labels = None
+        if background_labels is not None:
+            if self.background is None:
+                raise ValueError("background_labels without background: pass both")
+            self.background_labels = np.asarray(background_labels)
+            class_codes(background_labels, len(self.background), "background_labels")
+        self.title = title
+        self.axis_labels = axis_labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        layer: int,
+        span: int = 1,
+        factor: float = 1.0,
+        grid: int | None = None,
+        projection: str | None = None,
+        ax: Axes | None = None,
+        **style: Any,
+    ) -> VelocityDisplay:
+        """Draw v = factor (F_{n+span} - F_n) / span, n = `layer`.
+
+        Parameters
+        ----------
+        estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+            Fitted.
+        X : array_like, shape (n, d)
+            Points, which have arrived at F_n(X).
+        y : array_like, shape (n,), optional
+            Their classes.
+        layer, span : int
+            n, and over how many layers the velocity is averaged: 1 for the instantaneous one.
+        factor : float
+            What the velocity is multiplied with.
+        grid : int, optional
+            Draw the velocity field on a regular grid of so many points a side around F_n(X), which
+            is drawn faintly, instead of the velocities of the points. For d = 2 and a flow without
+            a `rank`.
+        projection : {"pca", "classes"} or None
+            What is drawn of points in more than two dimensions, as in `PointsDisplay`: of F_n(X)
+            and of F_{n+span}(X) - F_n(X), by the same linear map.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        **style
+            As in `plot`.
+
+        Returns
+        -------
+        VelocityDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+        """
+        fitted = estimator_flow(estimator)
+        n = as_layer(as_count(layer, "layer", 0), fitted.flow, "layer")
+        wide = as_count(span, "span", 1)
+        if n + wide > fitted.flow.n_layers_:
+            raise ValueError(
+                f"layer + span must be at most {fitted.flow.n_layers_}, as many as the flow has, "
+                f"got {n} + {wide}"
+            )
+        rate = as_number(factor, "factor") / wide
+        points = fitted.scaled(X)
+        codes = None if y is None else class_codes(y, len(points), "y")[1]
+        before, after = fitted.flow.trajectory(points, (n, n + wide))
+        (plane,) = plane_maps([before], projection, codes)
+        here = plane(before)
+        title = _title(n, wide, rate * wide)
+        if grid is None:
+            moved = plane.velocities(after.astype(np.float64) - before)
+            display = cls(here, rate * moved, y, title=title, axis_labels=plane.names)
+            return display.plot(ax, **style)
+        nodes = _grid(here, as_count(grid, "grid", 2))
+        field = rate * (_carried_on(fitted, nodes, n, wide) - nodes)
+        return cls(
+            nodes,
+            field,
+            background=here,
+            background_labels=y,
+            title=title,
+            axis_labels=plane.names,
+        ).plot(ax, **style)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        longest: float | None = None,
+        color: str = "#222222",
+        legend: bool = True,
+        key: bool = True,
+    ) -> VelocityDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        longest : float, optional
+            The speed that is drawn as an arrow of a tenth of the axes' width. If not given, that
+            which nine of ten points do not exceed.
+        color : str
+            Colour of the arrows where there are no classes.
+        legend : bool
+            Put a legend of the classes beside the axes.
+        key : bool
+            Show an arrow that tells the scale, above the axes on the right.
+
+        Returns
+        -------
+        VelocityDisplay
+            The display itself.
+        """
+        speeds = np.linalg.norm(self.velocities, axis=1)
+        if longest is not None:
+            speed = as_positive(longest, "longest")
+        else:
+            speed = float(np.quantile(speeds, _QUANTILE)) or float(speeds.max()) or 1.0
+        self.ax_ = axes_of(ax, *self.axis_labels, grid=False, size=(5.2, 4.6))
+        self.figure_ = self.ax_.figure
+        around = self.points
+        if self.background is not None:
+            around = np.concatenate([self.points, self.background])
+        square_limits([self.ax_], around)
+        width = self.ax_.get_xlim()[1] - self.ax_.get_xlim()[0]
+        scale = speed / (_LENGTH * width)
+        if self.background is not None:
+            self._draw_background()
+        self.quivers_ = []
+        for code in range(len(self._classes)):
+            chosen = self._codes == code
+            self.quivers_.append(
+                self.ax_.quiver(
+                    *self.points[chosen].T,
+                    *self.velocities[chosen].T,
+                    color=color if self.labels is None else class_style(code)[0],
+                    angles="xy",
+                    scale_units="xy",
+                    scale=scale,
+                    width=0.0035,
+                    headwidth=4.0,
+                    headlength=4.5,
+                    headaxislength=4.0,
+                    minlength=0.4,
+                    zorder=3,
+                )
+            )
+        self.key_ = None
+        if key:
+            told = _round_down(speed)
+            self.key_ = self.ax_.quiverkey(
+                self.quivers_[0],
+                0.86,
+                1.03,
+                told,
+                f"{told:g}",
+                labelpos="E",
+                color="#222222",
+                fontproperties={"size": 9},
+            )
+        if self.title is not None:
+            self.ax_.set_title(self.title, fontsize=10, loc="left")
+        if legend:
+            if self.labels is not None:
+                legend_of_classes(self.ax_, self._classes)
+            elif self.background_labels is not None:
+                legend_of_classes(self.ax_, np.unique(self.background_labels))
+        return self
+
+    def _draw_background(self) -> None:
+        if self.background is None:
+            return
+        classes, codes = class_codes(self.background_labels, len(self.background))
+        for code in range(len(classes)):
+            colour, marker = class_style(code)
+            chosen = self.background[codes == code]
+            self.ax_.scatter(
+                chosen[:, 0],
+                chosen[:, 1],
+                s=12.0,
+                color=colour if self.background_labels is not None else GREY,
+                marker=marker,
+                alpha=0.5,
+                linewidths=0.0,
+                zorder=2,
+            )
+
+
+def _title(layer: int, span: int, factor: float) -> str:
+    shown = "" if factor == 1.0 else f"{factor:g}\\,"
+    later = f"F_{{{layer + span}}}(x) - F_{{{layer}}}(x)"
+    if span == 1:
+        return f"$v = {shown}({later})$" if shown else f"$v = {later}$"
+    return f"$v = {shown}({later}) / {span}$"
+
+
+def _round_down(value: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not larger."""
+    power = 10.0 ** np.floor(np.log10(value))
+    # A product of floats may exceed the value that it stands for by a rounding error.
+    return float(max(m * power for m in (1.0, 2.0, 5.0) if m == 1.0 or m * power <= value))
+
+
+def _grid(points: FloatArray, n_side: int) -> FloatArray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = max(float((high - low).max()) / 2.0, 1e-12) * 1.05
+    centre = (low + high) / 2.0
+    sides = [np.linspace(middle - half, middle + half, n_side) for middle in centre]
+    return np.column_stack([side.ravel() for side in np.meshgrid(*sides)])
+
+
+def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
+    """Return where the layers from `first` on take points that are there already."""
+    flow = fitted.flow
+    if nodes.shape[1] != flow.n_features_in_ or flow.rank is not None:
+        raise ValueError(
+            "grid needs a flow of two features without a rank: leave grid out, which draws the "
+            "velocities of the points"
+        )
+    points = nodes.astype(flow.dtype)
+    for z, c in islice(flow._store, first, first + span):
+        points = move(points, z, c, kernel=flow.kernel_, n_threads=flow.n_threads)
+    return points.astype(np.float64)
