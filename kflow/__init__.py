@@ -17,7 +17,7 @@ from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
 if TYPE_CHECKING:
-    from kflow import pde, timeseries
+    from kflow import analysis, pde, timeseries
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.gp import GPRegressor
 
@@ -33,6 +33,7 @@ __all__ = [
     "SingularKernelError",
     "StorageError",
     "__version__",
+    "analysis",
     "build_config",
     "errors",
     "get_num_threads",
@@ -57,7 +58,7 @@ _CLASSES = {
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
 }
-_MODULES = ("pde", "timeseries")
+_MODULES = ("analysis", "pde", "timeseries")
 
 
 def __getattr__(name: str) -> Any:

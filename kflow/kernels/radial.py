@@ -9,6 +9,7 @@ Adv. Comput. Math. 4 (1995) for the kernels of compact support.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count
-from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, check_kernel
+from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, as_tuple, check_kernel
 from kflow.kernels.length_scale import LengthScaleKernel
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ class Radial(LengthScaleKernel):
         Bounds of each length scale.
     """
 
+    # -d^2 k / dr^2 at r = 0 for l = 1.
+    _unit_curvature: ClassVar[float]
+
+    @property
+    def curvature(self) -> float:
+        """-d^2 k / dr^2 at r = 0, along the shortest length scale; infinite for the Laplacian.
+
+        It bounds how far k(x, .) and k(z, .) are apart in the kernel's space:
+        |k(x, .) - k(z, .)|^2 = 2 (k(0) - k(r)) <= curvature r^2, because a positive definite k is an
+        average of cosines (Bochner) and 1 - cos t <= t^2 / 2.
+        """
+        lengths = as_tuple(self.length_scale)
+        return self._curvature_of_unit_length() / min(lengths) ** 2
+
+    def _curvature_of_unit_length(self) -> float:
+        return self._unit_curvature
+
     def _to_core(self) -> _core.Kernel:
         assert isinstance(self.length_scale, float)
         return _core.Kernel(self._family, self.length_scale, **self._core_settings())
@@ -62,6 +80,7 @@ class Gaussian(Radial):
     """exp(-r^2 / 2 l^2)."""
 
     _family = "gaussian"
+    _unit_curvature = 1.0
 
 
 class Laplacian(Radial):
@@ -72,18 +91,21 @@ class Laplacian(Radial):
     """
 
     _family = "laplacian"
+    _unit_curvature = math.inf
 
 
 class Matern32(Radial):
     """(1 + h) exp(-h), h = sqrt(3) r / l."""
 
     _family = "matern32"
+    _unit_curvature = 3.0
 
 
 class Matern52(Radial):
     """(1 + h + h^2 / 3) exp(-h), h = sqrt(5) r / l."""
 
     _family = "matern52"
+    _unit_curvature = 5.0 / 3.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,6 +126,7 @@ class RationalQuadratic(Radial):
     alpha_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
 
     _family: ClassVar[str] = "rational_quadratic"
+    _unit_curvature: ClassVar[float] = 1.0
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "alpha")
 
     def _core_settings(self) -> dict[str, Any]:
@@ -120,12 +143,14 @@ class InverseMultiquadric(Radial):
     """(1 + r^2 / l^2)^-1/2."""
 
     _family = "inverse_multiquadric"
+    _unit_curvature = 1.0
 
 
 class Cauchy(Radial):
     """1 / (1 + r^2 / l^2)."""
 
     _family = "cauchy"
+    _unit_curvature = 2.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,6 +186,10 @@ class Wendland(Radial):
                 f"{self!r} is positive definite in at most {self.dimension} dimensions, but X has "
                 f"{d} columns: pass dimension={d}"
             )
+
+    def _curvature_of_unit_length(self) -> float:
+        q = self.dimension // 2 + 2
+        return float((q + 1) * (q + 2))
 
     def _core_settings(self) -> dict[str, Any]:
         return {"degree": self.dimension // 2 + 3}

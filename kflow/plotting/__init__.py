@@ -14,18 +14,32 @@ except ImportError as error:
         "kflow.plotting needs Matplotlib: pip install 'kflow[plot]' (or matplotlib)"
     ) from error
 
+from kflow.plotting.analysis import (
+    AdversarialDisplay,
+    DimensionDisplay,
+    LipschitzDisplay,
+    MarginDisplay,
+)
+from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.images import ImageStripDisplay
 from kflow.plotting.points import PointsDisplay
 from kflow.plotting.regions import DecisionRegionDisplay
+from kflow.plotting.spread import SpreadDisplay
 from kflow.plotting.velocity import VelocityDisplay
 
 __all__ = [
+    "AdversarialDisplay",
     "ClassDistanceDisplay",
+    "ConvergenceDisplay",
     "DecisionRegionDisplay",
+    "DimensionDisplay",
     "ErrorDisplay",
     "ImageStripDisplay",
+    "LipschitzDisplay",
     "LossDisplay",
+    "MarginDisplay",
     "PointsDisplay",
+    "SpreadDisplay",
     "VelocityDisplay",
 ]

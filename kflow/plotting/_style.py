@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,12 @@ __all__ = [
     "GREY",
     "MARKERS",
     "PALETTE",
+    "as_planar",
+    "as_samples",
     "as_series",
     "axes_of",
     "class_codes",
+    "class_name",
     "class_style",
     "label_lines",
     "legend_beside",
@@ -32,6 +36,8 @@ __all__ = [
     "panels",
     "percent",
     "plain_number",
+    "round_ticks",
+    "shade",
     "square_limits",
     "tint",
 ]
@@ -46,10 +52,19 @@ CLASS_COLOURS = (*PALETTE, "#000000", "#F0E442", "#882255", "#332288")
 
 GREY = "#666666"
 
+# Around the names of classes.
+_BOX = {"boxstyle": "round,pad=0.18", "facecolor": "white", "linewidth": 1.1, "alpha": 0.9}
+
 
 def class_style(code: int) -> tuple[str, str]:
     """Return colour and marker of a class: 70 pairs before one comes again."""
     return CLASS_COLOURS[code % len(CLASS_COLOURS)], MARKERS[code % len(MARKERS)]
+
+
+def shade(colour: str) -> tuple[float, float, float]:
+    """Return a darker colour, for outlines."""
+    red, green, blue = (0.55 * part for part in to_rgb(colour))
+    return red, green, blue
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:
@@ -77,10 +92,10 @@ def axes_of(
     return axes
 
 
-def panels(ax: Any, n_panels: int, *, width: float = 3.0, height: float = 3.2) -> list[Axes]:
+def panels(ax: Any, n_panels: int, *, size: tuple[float, float]) -> list[Axes]:
     """Return so many axes: those given, or new ones side by side."""
     if ax is None:
-        return _new_axes(n_panels, (width * n_panels, height))
+        return _new_axes(n_panels, (size[0] * n_panels, size[1]))
     axes = list(np.ravel(np.asarray(ax, dtype=object)))
     if not all(isinstance(one, Axes) for one in axes):
         raise TypeError("ax must be Matplotlib axes, or a sequence of them")
@@ -110,8 +125,13 @@ def square_limits(axes: Sequence[Axes], points: FloatArray, margin: float = 0.05
         ax.set_aspect("equal", adjustable="box")
         ax.set_xlim(centre[0] - half, centre[0] + half)
         ax.set_ylim(centre[1] - half, centre[1] + half)
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.xaxis.set_major_locator(round_ticks())
+        ax.yaxis.set_major_locator(round_ticks())
+
+
+def round_ticks() -> MaxNLocator:
+    """Return a locator of a few ticks at multiples of 1, 2 or 5 times a power of ten."""
+    return MaxNLocator(5, steps=[1, 2, 5, 10])
 
 
 def log_scale(ax: Axes, values: npt.ArrayLike, axis: str = "y") -> bool:
@@ -140,7 +160,10 @@ def percent(value: float, _position: float = 0.0) -> str:
 
 
 def plain_number(value: float, _position: float = 0.0) -> str:
-    """Format a number of a few digits without an exponent."""
+    """Format a number of a few digits: powers of ten where it would have many zeros."""
+    power = math.log10(value) if value > 0.0 else 0.0
+    if abs(power) > 3.0 and abs(power - round(power)) < 1e-9:
+        return f"$10^{{{round(power)}}}$"
     return f"{value:.3g}"
 
 
@@ -158,6 +181,21 @@ def as_series(values: Any, name: str, length: int | None = None) -> npt.NDArray[
     if length is not None and len(array) != length:
         raise ValueError(f"{name} must have {length} entries, got {len(array)}")
     return array
+
+
+def as_samples(
+    samples: Any, name: str, *, length: int | None = None, finite: bool = False, nan: bool = False
+) -> dict[Any, npt.NDArray[np.float64]]:
+    """Return named samples as vectors of one number at least, without NaN unless it is allowed."""
+    if not isinstance(samples, Mapping) or not samples:
+        raise TypeError(f"{name} must map names to arrays, one at least, got {samples!r:.60}")
+    result = {key: as_series(values, f"{name}[{key!r}]", length) for key, values in samples.items()}
+    for key, values in result.items():
+        bad = ~np.isfinite(values) if finite else np.isnan(values) & (not nan)
+        if not len(values) or bad.any():
+            kinds = "NaN or infinity" if finite else "NaN"
+            raise ValueError(f"{name}[{key!r}] is empty or has {kinds}: leave those entries out")
+    return result
 
 
 def as_planar(points: Any, name: str) -> FloatArray:
@@ -201,23 +239,33 @@ def marker_area(n_points: int) -> float:
 def name_class_means(
     ax: Axes, points: FloatArray, classes: npt.NDArray[Any], codes: npt.NDArray[np.intp]
 ) -> list[Any]:
-    """Write each class's name at the mean of its points."""
+    """Write each class's name at the mean of its points: outside of it where it hides them."""
+    width = ax.get_xlim()[1] - ax.get_xlim()[0]
+    middle = points.mean(axis=0)
     texts = []
     for code, label in enumerate(classes):
         colour, _ = class_style(code)
-        x, y = points[codes == code].mean(axis=0)
-        box = {
-            "boxstyle": "round,pad=0.18",
-            "facecolor": "white",
-            "edgecolor": colour,
-            "linewidth": 1.1,
-            "alpha": 0.9,
-        }
-        texts.append(
-            ax.text(
-                x, y, class_name(label), ha="center", va="center", fontsize=8, bbox=box, zorder=5
-            )
+        members = points[codes == code]
+        mean = members.mean(axis=0)
+        # Medians: a point or two that end elsewhere do not make a class less of a dot.
+        centre = np.median(members, axis=0)
+        radius = float(np.median(np.linalg.norm(members - centre, axis=1)))
+        offset = np.zeros(2)
+        if radius < 0.03 * width:
+            mean, outwards = centre, centre - middle
+            offset = 14.0 * outwards / max(float(np.linalg.norm(outwards)), 1e-300)
+        text = ax.annotate(
+            class_name(label),
+            (float(mean[0]), float(mean[1])),
+            xytext=(float(offset[0]), float(offset[1])),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={**_BOX, "edgecolor": colour},
+            zorder=5,
         )
+        texts.append(text)
     return texts
 
 

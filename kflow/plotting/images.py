@@ -150,7 +150,8 @@ class ImageStripDisplay:
         ax : matplotlib.axes.Axes, optional
             Where to draw; new axes if not given.
         cmap : str
-            Colour map of the images.
+            Colour map of the images, from zero, or their least value, to their largest. What F_n(x)
+            has beyond is drawn like that.
         difference_cmap : str
             Diverging colour map of the difference, centred at zero.
 

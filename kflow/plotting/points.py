@@ -20,6 +20,7 @@ from kflow.plotting._style import (
     marker_area,
     name_class_means,
     panels,
+    shade,
     square_limits,
 )
 
@@ -174,7 +175,7 @@ class PointsDisplay:
         if class_names == "auto":
             class_names = "legend" if len(self._classes) <= _MAX_LEGEND else "means"
         n_panels, n, _ = self.points.shape
-        self.axes_ = panels(ax, n_panels)
+        self.axes_ = panels(ax, n_panels, size=(5.0, 4.0) if n_panels == 1 else (2.9, 2.9))
         self.ax_ = self.axes_[0]
         self.figure_ = self.ax_.figure
         area = marker_area(n) if size is None else size
@@ -185,8 +186,11 @@ class PointsDisplay:
             panel.set_ylabel(self.axis_labels[number][1])
             if self.layers is not None:
                 panel.set_title(f"n = {self.layers[number]}", fontsize=10)
-            square_limits([panel], self.points if share_limits else planar)
-            if class_names == "means" and self.labels is not None:
+            named = class_names == "means" and self.labels is not None
+            square_limits(
+                [panel], self.points if share_limits else planar, margin=0.12 if named else 0.05
+            )
+            if named:
                 name_class_means(panel, planar, self._classes, self._codes)
         if share_limits and len({tuple(pair) for pair in self.axis_labels}) == 1:
             for panel in self.axes_[1:]:
@@ -213,8 +217,8 @@ def draw_points(
                 color=colour,
                 marker=marker,
                 alpha=0.85,
-                edgecolors="#333333",
-                linewidths=0.25,
+                edgecolors=[shade(colour)],
+                linewidths=0.4,
                 zorder=3,
             )
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.colors import ListedColormap
 
 from kflow._estimator_flow import EstimatorFlow, as_layer, estimator_flow
 from kflow._validation import FloatArray, as_count, as_nugget
@@ -20,6 +20,7 @@ from kflow.plotting._style import (
     class_style,
     legend_of_classes,
     marker_area,
+    round_ticks,
     tint,
 )
 from kflow.plotting.points import draw_points
@@ -233,6 +234,19 @@ class DecisionRegionDisplay:
         self.figure_ = self.ax_.figure
         self.regions_, self.boundaries_, self.scatters_ = [], [], []
         order = np.sort(self.response, axis=2)
+        # Under the contours, which leave holes where a boundary turns within one cell of the grid.
+        faint = [tint(class_style(code)[0], _STRENGTHS[0]) for code in range(len(self.classes))]
+        self.ax_.pcolormesh(
+            self.xx0,
+            self.xx1,
+            self.response.argmax(axis=2),
+            cmap=ListedColormap(faint),
+            vmin=-0.5,
+            vmax=len(faint) - 0.5,
+            shading="nearest",
+            rasterized=True,
+            zorder=0.5,
+        )
         for code in range(len(self.classes)):
             own = self.response[:, :, code]
             # The winner's lead over the next; for the others, how far they are behind.
@@ -270,8 +284,8 @@ class DecisionRegionDisplay:
             )
         self.ax_.set_xlim(self.xx0.min(), self.xx0.max())
         self.ax_.set_ylim(self.xx1.min(), self.xx1.max())
-        self.ax_.xaxis.set_major_locator(MaxNLocator(5))
-        self.ax_.yaxis.set_major_locator(MaxNLocator(5))
+        self.ax_.xaxis.set_major_locator(round_ticks())
+        self.ax_.yaxis.set_major_locator(round_ticks())
         if self.layer is not None:
             self.ax_.set_title(f"n = {self.layer}", fontsize=10)
         if legend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any
 
@@ -26,10 +27,14 @@ from kflow.plotting._style import (
 
 __all__ = ["VelocityDisplay"]
 
-# The arrow that is longer than this part of the others is drawn with this part of the axes' width:
-# a few points move much faster than the rest.
+# The arrow that is longer than this part of the others sets the scale: a few points may move much
+# faster than the rest.
 _QUANTILE = 0.9
-_LENGTH = 0.1
+
+
+def _reach(n_arrows: int) -> float:
+    """Return the length of that arrow in parts of the points' extent: shorter where there are many."""
+    return min(max(1.4 / math.sqrt(n_arrows), 0.03), 0.12)
 
 
 class VelocityDisplay:
@@ -193,8 +198,8 @@ class VelocityDisplay:
         ax : matplotlib.axes.Axes, optional
             Where to draw; new axes if not given.
         longest : float, optional
-            The speed that is drawn as an arrow of a tenth of the axes' width. If not given, that
-            which nine of ten points do not exceed.
+            The speed that is drawn as an arrow of about a tenth of the points' extent, less where
+            there are many. If not given, that which nine of ten points do not exceed.
         color : str
             Colour of the arrows where there are no classes.
         legend : bool
@@ -217,11 +222,14 @@ class VelocityDisplay:
         around = self.points
         if self.background is not None:
             around = np.concatenate([self.points, self.background])
-        square_limits([self.ax_], around)
-        width = self.ax_.get_xlim()[1] - self.ax_.get_xlim()[0]
-        scale = speed / (_LENGTH * width)
+        extent = float((around.max(axis=0) - around.min(axis=0)).max()) or 1.0
+        scale = speed / (_reach(len(self.points)) * extent)
+        tips = self.points + self.velocities / scale
+        square_limits([self.ax_], np.concatenate([around, tips]), margin=0.02)
         if self.background is not None:
-            self._draw_background()
+            self._draw_dots(self.background, self.background_labels)
+        elif self.labels is not None:
+            self._draw_dots(self.points, self.labels)
         self.quivers_ = []
         for code in range(len(self._classes)):
             chosen = self._codes == code
@@ -233,7 +241,7 @@ class VelocityDisplay:
                     angles="xy",
                     scale_units="xy",
                     scale=scale,
-                    width=0.0035,
+                    width=0.003,
                     headwidth=4.0,
                     headlength=4.5,
                     headaxislength=4.0,
@@ -263,20 +271,18 @@ class VelocityDisplay:
                 legend_of_classes(self.ax_, np.unique(self.background_labels))
         return self
 
-    def _draw_background(self) -> None:
-        if self.background is None:
-            return
-        classes, codes = class_codes(self.background_labels, len(self.background))
+    def _draw_dots(self, points: FloatArray, labels: npt.NDArray[Any] | None) -> None:
+        classes, codes = class_codes(labels, len(points))
         for code in range(len(classes)):
             colour, marker = class_style(code)
-            chosen = self.background[codes == code]
+            chosen = points[codes == code]
             self.ax_.scatter(
                 chosen[:, 0],
                 chosen[:, 1],
-                s=12.0,
-                color=colour if self.background_labels is not None else GREY,
+                s=9.0,
+                color=GREY if labels is None else colour,
                 marker=marker,
-                alpha=0.5,
+                alpha=0.45,
                 linewidths=0.0,
                 zorder=2,
             )

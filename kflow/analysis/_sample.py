@@ -1,0 +1,70 @@
+"""The points that an analysis looks at: their labels, and a few of them where all are too many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray
+
+__all__ = ["as_labels", "drawn_rows", "json_numbers", "near_hits_and_misses"]
+
+
+def as_labels(
+    y: npt.ArrayLike, n_rows: int, name: str = "y"
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """Return the classes, and the position among them of each row's.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or labels that are not finite.
+    """
+    labels = np.asarray(y)
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"{name} must hold one label for each of {n_rows} rows, got {labels.shape}"
+        )
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} contains NaN or infinity: remove those rows")
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes.astype(np.intp)
+
+
+def drawn_rows(
+    n_rows: int, max_points: int | None, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Return `max_points` of the rows in ascending order, drawn at random; all if they are fewer."""
+    if max_points is None or max_points >= n_rows:
+        return np.arange(n_rows, dtype=np.intp)
+    return np.sort(rng.choice(n_rows, max_points, replace=False)).astype(np.intp)
+
+
+def near_hits_and_misses(
+    points: FloatArray, codes: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return for each point the nearest other one of its class, and the nearest of another class.
+
+    -1 where there is none. All distances are computed, 2 n^2 d flops each.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    hits = np.full(len(points), -1, np.intp)
+    misses = np.full(len(points), -1, np.intp)
+    for code in range(int(codes.max()) + 1):
+        inside, outside = np.flatnonzero(codes == code), np.flatnonzero(codes != code)
+        if len(inside) > 1:
+            search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[inside])
+            # Without an argument, no point is its own neighbour.
+            hits[inside] = inside[search.kneighbors(return_distance=False)[:, 0]]
+        if len(inside) and len(outside):
+            search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[outside])
+            misses[inside] = outside[search.kneighbors(points[inside], return_distance=False)[:, 0]]
+    return hits, misses
+
+
+def json_numbers(values: npt.ArrayLike) -> list[float | None]:
+    """Return numbers for JSON, which has neither NaN nor infinity: None stands for them."""
+    return [float(value) if np.isfinite(value) else None for value in np.ravel(values)]

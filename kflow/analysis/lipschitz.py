@@ -1,0 +1,296 @@
+"""How far a flow pulls points apart: Lipschitz constants of F_n, near points and anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._estimator_flow import as_layers, estimator_flow
+from kflow._validation import FloatArray, as_count, as_generator
+from kflow.analysis._sample import as_labels, drawn_rows, json_numbers, near_hits_and_misses
+from kflow.flow import KernelFlow
+from kflow.layers import LayerStore
+from kflow.replay import Replay
+
+__all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lipschitz:
+    """Result of `lipschitz`.
+
+    Attributes
+    ----------
+    layers : ndarray of int, shape (n_layers,)
+        After how many layers.
+    rows : ndarray of int, shape (n_points,)
+        At which rows of X the local constants are.
+    local : ndarray, shape (n_layers, n_points)
+        Largest singular value of the derivative of F_n there: the local Lipschitz constant.
+    within : ndarray, shape (n_layers, N)
+        |F_n(x) - F_n(z)| / |x - z| for each x of X and the nearest z of its class; NaN where there
+        is none, or no distance between them.
+    between : ndarray, shape (n_layers, N)
+        The same with the nearest z of another class.
+    log10_bound : ndarray, shape (n_layers,)
+        Logarithm of `bound`.
+    """
+
+    layers: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.intp]
+    local: Doubles
+    within: Doubles
+    between: Doubles
+    log10_bound: Doubles
+
+    @property
+    def bound(self) -> Doubles:
+        """A number that no |F_n(x) - F_n(z)| / |x - z| exceeds, (n_layers,); inf if it overflows."""
+        with np.errstate(over="ignore"):
+            return np.asarray(10.0**self.log10_bound)
+
+    def summary(self) -> dict[str, Any]:
+        """Return, for JSON, the median and the largest of each measure, layer by layer."""
+        result: dict[str, Any] = {
+            "layers": self.layers.tolist(),
+            "log10_bound": json_numbers(self.log10_bound),
+        }
+        for name in ("local", "within", "between"):
+            values = np.ma.masked_invalid(getattr(self, name))
+            result[f"{name}_median"] = json_numbers(np.ma.median(values, axis=1).filled(np.nan))
+            result[f"{name}_max"] = json_numbers(values.max(axis=1).filled(np.nan))
+        return result
+
+
+def lipschitz(
+    estimator: Any,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike | None = None,
+    *,
+    layers: Iterable[int] | None = None,
+    max_points: int | None = 50,
+    n_directions: int | None = None,
+    random_state: Any = 0,
+) -> Lipschitz:
+    """Return local Lipschitz constants of F_n along a flow, and a bound on the global one.
+
+    Three measures, from below to above. Pairs of near points: |F_n(x) - F_n(z)| / |x - z|. Local
+    constants: the largest singular value of the derivative of F_n at x, from the differences
+    (F_n(x + h v) - F_n(x)) / h in all directions v of an orthonormal basis. The bound of
+    `lipschitz_bound`, which holds for all points.
+
+    Parameters
+    ----------
+    estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+        Fitted.
+    X : array_like, shape (N, d)
+        Points, unscaled for a classifier or regressor. Constants are those of F_n as a function of
+        scaled points.
+    y : array_like, shape (N,), optional
+        Their classes. None: all of one class.
+    layers : iterable of int, optional
+        After how many layers, in increasing order. None: eleven, evenly spaced from 0 to all.
+    max_points : int or None
+        Rows of X, drawn at random, at which local constants are computed. None: all.
+    n_directions : int, optional
+        So many orthonormal directions v, drawn at random, instead of all: `local` is then the
+        largest stretch in their span, which may be far below the local constant.
+    random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        Draws the rows and the directions.
+
+    Returns
+    -------
+    Lipschitz
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`; a ValueError for a KernelFlow.
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or values, naming them, or if the layers were not kept.
+
+    Notes
+    -----
+    Distances after the flow are those that kernels see. With a `rank`, directions are those of the
+    subspace and that from the subspace to the point; F_n moves nothing in the others, for which the
+    derivative is the identity.
+
+    Layers are replayed in float64, whatever the flow's dtype, with
+    h = sqrt(eps max(|x|, l) l), l the kernel's length scale, which balances rounding and truncation
+    errors: about seven digits are right. One replay of max_points (r + 1) points with r coordinates,
+    one of N, 2 N^2 r flops for the pairs, and for the bound 2 batch_size^2 r flops in each layer.
+
+    Examples
+    --------
+    >>> import numpy as np, kflow
+    >>> from kflow.analysis import lipschitz
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> flow = kflow.KernelFlow(n_layers=20, batch_size=100, random_state=0).fit(X, X[:, 0] > 0)
+    >>> result = lipschitz(flow, X, X[:, 0] > 0, layers=[0, 20])
+    >>> result.local[0].round(6).max(), bool((result.local.max(axis=1) <= result.bound + 1e-6).all())
+    (1.0, True)
+    """
+    source = estimator_flow(estimator)
+    flow = source.flow
+    points = source.scaled(X).astype(flow.dtype)
+    counts = as_layers(layers, flow, 11)
+    limit = None if max_points is None else as_count(max_points, "max_points", 1)
+    codes = np.zeros(len(points), np.intp) if y is None else as_labels(y, len(points))[1]
+    rng = as_generator(random_state)
+    replay = _in_double(flow)
+    rows = drawn_rows(len(points), limit, rng)
+    local = _largest_stretches(replay, flow, points[rows], counts, n_directions, rng)
+    within, between = _pair_stretches(replay, points, codes, counts)
+    bound = _log_bounds(replay, flow, counts) / math.log(10.0)
+    return Lipschitz(np.array(counts, np.intp), rows, local, within, between, bound)
+
+
+def lipschitz_bound(estimator: Any, *, layers: Iterable[int] | None = None) -> Doubles:
+    """Return log10 of a bound on the Lipschitz constant of F_n, from its layers alone.
+
+    A layer adds G(x) = K(x, Z) C with the step in C. Along a unit vector a, a'G is a function of the
+    kernel's space with norm (a'C'K(Z, Z)C a)^1/2, so that |G(x) - G(z)| <=
+    lambda^1/2 |k(x, .) - k(z, .)| <= (lambda curvature)^1/2 |x - z| = L |x - z|, where lambda is the
+    largest eigenvalue of C'K(Z, Z)C, and the curvature is -k''(0): `kflow.kernels.Radial.curvature`.
+    F_n is a composition of the layers and of projections, and has at most the constant
+    prod (1 + L_m).
+
+    Parameters
+    ----------
+    estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+        Fitted.
+    layers : iterable of int, optional
+        After how many layers, in increasing order. None: eleven, evenly spaced from 0 to all.
+
+    Returns
+    -------
+    ndarray, shape (n_layers,)
+        0 for no layers; infinity for kernels that are not twice differentiable at 0, such as the
+        Laplacian.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`; a ValueError for a KernelFlow.
+    TypeError, ValueError
+        For layers that are none of the flow's, or were not kept.
+
+    Notes
+    -----
+    2 batch_size^2 r flops in each layer, and one batch_size^2 matrix, in float64. It holds for any
+    two points, near the data or not, and for the exact sums: each replay rounds them.
+
+    References
+    ----------
+    C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning (2006), 4.2.1, for
+    Bochner's theorem; C. Szegedy et al., Intriguing properties of neural networks (2014), 4.3, for
+    the product over layers.
+    """
+    flow = estimator_flow(estimator).flow
+    return _log_bounds(_in_double(flow), flow, as_layers(layers, flow, 11)) / math.log(10.0)
+
+
+class _Doubles:
+    """The layers of a store in float64."""
+
+    def __init__(self, store: LayerStore) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __iter__(self) -> Iterator[tuple[FloatArray, FloatArray]]:
+        for z, c in self._store:
+            yield z.astype(np.float64), c.astype(np.float64)
+
+    def __getitem__(self, number: int) -> tuple[FloatArray, FloatArray]:
+        z, c = self._store[number]
+        return z.astype(np.float64), c.astype(np.float64)
+
+
+def _in_double(flow: KernelFlow) -> Replay:
+    """Return the replay of a flow in float64, whatever its dtype."""
+    replay = flow._replay()
+    return replace(replay, store=_Doubles(replay.store), dtype=np.dtype(np.float64))
+
+
+def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Doubles:
+    """Return the logarithm of the bound after each of those numbers of layers."""
+    curvature = flow.kernel_.curvature
+    logs = [0.0]
+    for z, c in islice(iter(replay.store), counts[-1]):
+        products = c.T @ (flow.kernel_(z, n_threads=flow.n_threads) @ c)
+        largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
+        logs.append(math.log1p(math.sqrt(largest * curvature)) if largest > 0.0 else 0.0)
+    return np.cumsum(logs)[list(counts)]
+
+
+def _directions(
+    replay: Replay, points: Doubles, n_directions: int | None, rng: np.random.Generator
+) -> Doubles:
+    """Return orthonormal directions (m, n, d) for points (n, d): all in which F_n does something."""
+    n, d = points.shape
+    subspace = replay.subspace
+    basis = np.eye(d) if subspace is None else subspace.basis.T
+    directions = np.repeat(basis[:, None], n, axis=1)
+    if subspace is not None:
+        outside = points - (points @ subspace.basis) @ subspace.basis.T
+        norms = np.linalg.norm(outside, axis=1, keepdims=True)
+        # Points in the subspace have no such direction, and one of zeros does no harm.
+        outside /= np.where(norms > 0.0, norms, 1.0)
+        directions = np.concatenate([directions, outside[None]])
+    if n_directions is not None:
+        number = as_count(n_directions, "n_directions", 1)
+        if number < len(directions):
+            mixtures = np.linalg.qr(rng.normal(size=(len(directions), number)))[0]
+            directions = np.tensordot(mixtures.T, directions, axes=1)
+    return directions
+
+
+def _largest_stretches(
+    replay: Replay,
+    flow: KernelFlow,
+    X: FloatArray,
+    counts: tuple[int, ...],
+    n_directions: int | None,
+    rng: np.random.Generator,
+) -> Doubles:
+    """Return the largest singular values of the derivative at points (n, d), (n_layers, n)."""
+    points = X.astype(np.float64)
+    directions = _directions(replay, points, n_directions, rng)
+    m, (n, d) = len(directions), points.shape
+    length = flow.kernel_.length_scale
+    assert isinstance(length, float)
+    size = max(float(np.linalg.norm(points, axis=1).max()), length)
+    h = math.sqrt(float(np.finfo(np.float64).eps) * size * length)
+    near = np.concatenate([points, (points + h * directions).reshape(m * n, d)])
+    stretches = np.empty((len(counts), n))
+    for i, moved in enumerate(replay.trajectory(near, None, counts, reduced=True)):
+        differences = (moved[n:].reshape(m, n, -1) - moved[:n]) / h
+        stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
+    return stretches
+
+
+def _pair_stretches(
+    replay: Replay, X: FloatArray, codes: npt.NDArray[np.intp], counts: tuple[int, ...]
+) -> tuple[Doubles, Doubles]:
+    """Return |F_n(x) - F_n(z)| / |x - z| for nearest z of the same class and of another one."""
+    points = X.astype(np.float64)
+    partners = near_hits_and_misses(points, codes)
+    stretches = np.full((2, len(counts), len(points)), np.nan)
+    for i, moved in enumerate(replay.trajectory(points, None, counts, reduced=True)):
+        for kind, partner in enumerate(partners):
+            rows = np.flatnonzero(partner >= 0)
+            before = np.linalg.norm(points[rows] - points[partner[rows]], axis=1)
+            rows, before = rows[before > 0.0], before[before > 0.0]
+            after = np.linalg.norm(moved[rows] - moved[partner[rows]], axis=1)
+            stretches[kind, i, rows] = after / before
+    return stretches[0], stretches[1]

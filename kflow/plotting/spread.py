@@ -1,0 +1,210 @@
+"""How much the test error depends on the draw of interpolation points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from kflow._estimator_flow import as_layer, estimator_flow
+from kflow._validation import as_count, as_generator, as_nugget
+from kflow.evaluation import N_INTERPOLATION, interpolation_errors
+from kflow.plotting._style import MARKERS, PALETTE, as_samples, axes_of, class_codes, percent
+
+__all__ = ["SpreadDisplay"]
+
+
+class SpreadDisplay:
+    """Distributions of the test error over draws: a histogram in each row, on a common axis.
+
+    Parameters
+    ----------
+    errors : mapping of str to array_like
+        Errors in [0, 1] of many draws, by name.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib axes and figure
+        Where it was drawn.
+    histograms_ : list of matplotlib.collections.FillBetweenPolyCollection
+        One for each row, the first on top.
+    means_ : list of matplotlib.lines.Line2D
+        The mean of each row, with the standard deviation to both sides.
+    """
+
+    ax_: Axes
+    figure_: Any
+    histograms_: list[Any]
+    means_: list[Any]
+
+    def __init__(self, errors: Mapping[Any, npt.ArrayLike]) -> None:
+        self.errors = as_samples(errors, "errors", finite=True)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        X_test: npt.ArrayLike,
+        y_test: npt.ArrayLike,
+        *,
+        n_interpolation: Sequence[int] = N_INTERPOLATION[1:],
+        n_draws: int = 100,
+        n_layers: int | None = None,
+        nugget: float | None = None,
+        random_state: Any = 0,
+        ax: Axes | None = None,
+        **style: Any,
+    ) -> SpreadDisplay:
+        """Draw the interpolation points many times, and show the errors.
+
+        Parameters
+        ----------
+        estimator : KernelFlow or KernelFlowClassifier
+            Fitted.
+        X, X_test : array_like, shape (N, d) and (n, d)
+            Points to interpolate from, usually those of the fit, and test points.
+        y, y_test : array_like, shape (N,) and (n,)
+            Their classes.
+        n_interpolation : sequence of int
+            Numbers of interpolation points, as in `kflow.evaluation.interpolation_errors`.
+        n_draws : int
+            Draws for each.
+        n_layers : int, optional
+            n of the kernel K_n; all layers if not given.
+        nugget : float, optional
+            Nugget of the interpolants; the estimator's if not given.
+        random_state : None, int or numpy.random.Generator
+            Source of the draws.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        **style
+            As in `plot`.
+
+        Returns
+        -------
+        SpreadDisplay
+
+        Raises
+        ------
+        SingularKernelError
+            If the nugget is too small for these points.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Notes
+        -----
+        A factorisation and a prediction for each draw.
+        """
+        fitted = estimator_flow(estimator)
+        count = as_layer(n_layers, fitted.flow)
+        points, test_points = fitted.scaled(X), fitted.scaled(X_test, "X_test")
+        labels, test_labels = np.asarray(y).ravel(), np.asarray(y_test).ravel()
+        class_codes(labels, len(points), "y")
+        class_codes(test_labels, len(test_points), "y_test")
+        lam = fitted.nugget if nugget is None else as_nugget(nugget)
+        rng = as_generator(random_state)
+        both = np.concatenate([points, test_points])
+        (moved,) = fitted.flow.trajectory(both, (count,), reduced=True)
+        errors: dict[Any, list[float]] = {}
+        for _ in range(as_count(n_draws, "n_draws", 1)):
+            for row in interpolation_errors(
+                moved[: len(points)],
+                labels,
+                moved[len(points) :],
+                test_labels,
+                kernel=fitted.flow.kernel_,
+                nugget=lam,
+                rng=rng,
+                n_interpolation=n_interpolation,
+                n_draws=1,
+                n_threads=fitted.flow.n_threads,
+            ):
+                errors.setdefault(f"{row.n_interpolation} points", []).append(row.average)
+        return cls(errors).plot(ax, **style)
+
+    def plot(
+        self, ax: Axes | None = None, *, bins: int | None = None, xlabel: str = "test error"
+    ) -> SpreadDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        bins : int, optional
+            Bins of the histograms; after the number of draws if not given.
+        xlabel : str
+            Name of what is distributed.
+
+        Returns
+        -------
+        SpreadDisplay
+            The display itself.
+        """
+        n_rows = len(self.errors)
+        self.ax_ = axes_of(ax, xlabel, "", grid=False, size=(6.4, 0.9 + 0.75 * n_rows))
+        self.figure_ = self.ax_.figure
+        edges = _edges(self.errors, bins)
+        self.histograms_, self.means_ = [], []
+        for number, values in enumerate(self.errors.values()):
+            colour, base = PALETTE[number % len(PALETTE)], -float(number)
+            heights = np.histogram(values, edges)[0].astype(np.float64)
+            heights *= 0.7 / heights.max()
+            self.histograms_.append(
+                self.ax_.fill_between(
+                    edges,
+                    base,
+                    base + np.append(heights, heights[-1]),
+                    step="post",
+                    color=colour,
+                    alpha=0.45,
+                    linewidth=0.0,
+                )
+            )
+            mean, deviation = float(values.mean()), float(values.std())
+            bar = self.ax_.errorbar(
+                [mean],
+                [base - 0.1],
+                xerr=[deviation],
+                color=colour,
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=4.5,
+                linewidth=1.5,
+            )
+            self.means_.append(bar.lines[0])
+            self.ax_.annotate(
+                f"{percent(mean)} ± {percent(deviation)}",
+                (1.0, base + 0.3),
+                xycoords=self.ax_.get_yaxis_transform(),
+                xytext=(4.0, 0.0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
+        self.ax_.set_yticks(
+            [0.3 - number for number in range(n_rows)], labels=[str(key) for key in self.errors]
+        )
+        self.ax_.set_ylim(-n_rows + 0.75, 0.8)
+        self.ax_.tick_params(axis="y", length=0.0)
+        self.ax_.spines["left"].set_visible(False)
+        self.ax_.xaxis.set_major_formatter(percent)
+        self.ax_.grid(True, axis="x", linewidth=0.5, alpha=0.4)
+        self.ax_.set_axisbelow(True)
+        return self
+
+
+def _edges(
+    errors: Mapping[Any, npt.NDArray[np.float64]], bins: int | None
+) -> npt.NDArray[np.float64]:
+    every = np.concatenate(list(errors.values()))
+    fewest = min(len(values) for values in errors.values())
+    n_bins = int(np.clip(4.0 * fewest**0.5, 10, 60)) if bins is None else as_count(bins, "bins", 1)
+    low, high = float(every.min()), float(every.max())
+    room = (high - low) / n_bins or max(abs(low), 1e-3) / n_bins
+    edges: npt.NDArray[np.float64] = np.linspace(low - room / 2.0, high + room / 2.0, n_bins + 2)
+    return edges
