@@ -103,6 +103,8 @@ _PARAMETERS = """
         The flow of the scaled data. Its own `transform` takes scaled points.
     interpolant_ : kflow.Interpolant
         The final interpolant, of ``flow_.reduced_points_``.
+    interpolation_rows_ : ndarray of int
+        The rows of X that are its points.
     energy_dropped_ : float
         Part of the sum of squares of the scaled data outside the subspace; 0 without a `rank`.
     n_features_in_ : int
@@ -217,10 +219,12 @@ class _KernelFlowEstimator(
         choose_rows: Callable[[np.random.Generator], npt.NDArray[np.intp]],
         seeds: Iterable[np.random.SeedSequence],
         stopping: tuple[CollapseStopping, FloatArray] | None = None,
+        kept: npt.NDArray[np.intp] | None = None,
     ) -> None:
         """Scale, run the flow, and interpolate at the rows that `choose_rows` draws.
 
-        `stopping` is what may end the flow, and the points held out for it.
+        `stopping` is what may end the flow, and the points held out for it; `kept` says which rows of
+        the data X is then.
         """
         # What concerns the interpolant only must not fail after the flow.
         nugget = as_nugget(self.interpolation_nugget, "interpolation_nugget")
@@ -268,6 +272,7 @@ class _KernelFlowEstimator(
             self.flow_ = flow
             flow._rest()
             rows = choose_rows(np.random.default_rng(rows_seed))
+            self.interpolation_rows_ = rows if kept is None else kept[rows]
             self.interpolant_ = Interpolant(
                 flow._positions("")[rows],
                 targets[rows],
@@ -381,6 +386,7 @@ class _KernelFlowEstimator(
             yield from flow_arrays
             yield "interpolant_centres", self.interpolant_.centres
             yield "interpolant_coefficients", self.interpolant_.coefficients
+            yield "interpolation_rows", self.interpolation_rows_
             yield from input_arrays(self)
             for name, array in self._own_arrays().items():
                 yield f"own_{name}", array
@@ -416,6 +422,11 @@ class _KernelFlowEstimator(
             estimator.interpolant_ = Interpolant.from_coefficients(
                 centres, coefficients, kernel=kernel, nugget=nugget
             )
+        if "interpolation_rows" in reader:  # files of early versions lack them
+            rows = reader.array("interpolation_rows", ndim=1)
+            if rows.shape != (len(centres),) or rows.dtype.kind != "i" or rows.min() < 0:
+                raise ModelFileError("the model's interpolation rows do not fit its interpolant")
+            estimator.interpolation_rows_ = rows.astype(np.intp)
         estimator._set_own_arrays(reader, coefficients.shape[1])
         return estimator
 
@@ -551,7 +562,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
                     f"y has one class only ({self.classes_[0]!r}), a classifier needs at least two"
                 )
             seeds = self._seeds()
-            stopping = None
+            stopping, kept = None, None
             if as_flag(self.early_stopping, "early_stopping"):
                 kept, held, callback = self._early_stopping(labels, np.random.default_rng(seeds[2]))
                 stopping = callback, points[held]
@@ -570,6 +581,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
                 lambda rng: self._interpolation_rows(codes, rng),
                 seeds,
                 stopping,
+                kept,
             )
         return self
 

@@ -56,6 +56,14 @@ def engine(request: pytest.FixtureRequest, simd_level: Callable[[str], None]) ->
     return request.param
 
 
+@pytest.fixture
+def ax() -> Iterator[Any]:
+    """Matplotlib axes, drawn at the end: where Matplotlib would complain."""
+    figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")
+    yield figure.subplots()
+    figure.canvas.draw()
+
+
 def _blas_threads() -> list[int]:
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     return [library.get_num_threads() for library in libraries]

@@ -11,6 +11,7 @@ from kflow.evaluation import (
     ErrorCurve,
     ErrorWindow,
     class_distance_ratio,
+    class_distances,
     interpolation_errors,
     regression_errors,
 )
@@ -89,6 +90,16 @@ def test_class_distance_ratio_is_that_of_all_pairs(rng, dtype):
     labels = rng.integers(0, 4, 40)
     expected = reference.class_distance_ratio(points, labels)
     assert class_distance_ratio(points, labels) == pytest.approx(expected, rel=1e-10)
+
+
+def test_class_distances_are_those_of_all_pairs(rng, dtype):
+    points = rng.normal(size=(40, 3)).astype(dtype)
+    labels = rng.integers(3, size=40)
+    squares = ((points[:, None].astype(float) - points) ** 2).sum(axis=2)
+    same = labels[:, None] == labels
+    others = ~np.eye(40, dtype=bool)
+    expected = squares[same & others].mean(), squares[~same].mean()
+    assert class_distances(points, labels) == pytest.approx(expected, rel=1e-10)
 
 
 def test_class_distance_ratio_of_collapsed_classes_far_from_the_origin(rng):

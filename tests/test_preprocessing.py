@@ -37,6 +37,23 @@ def test_nothing_is_no_copy(X):
     assert Preprocessing.fit(X, None)(X) is X
 
 
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+def test_undone_is_the_inverse(scaling, X):
+    X[3] = 0
+    scaling = Preprocessing.fit(X, scaling)
+    back = scaling.undone(scaling(X), X)
+    assert back.dtype == X.dtype
+    assert not np.may_share_memory(back, X)
+    np.testing.assert_allclose(back, X, atol=100 * np.finfo(X.dtype).eps)
+
+
+def test_undone_of_moved_points_has_the_norms_of_the_originals(X):
+    scaling = Preprocessing.fit(X, "unit")
+    moved = scaling(X) + X.dtype.type(0.5)
+    expected = moved * np.linalg.norm(X, axis=1)[:, None]
+    np.testing.assert_allclose(scaling.undone(moved, X), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("value", [0.1, 1e8 / 3, -7.0, 0.0])
 def test_constant_columns_keep_their_scale(X, value):
     X[:, 2] = value

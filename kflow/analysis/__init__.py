@@ -6,6 +6,7 @@ points as they were.
 
 from __future__ import annotations
 
+from kflow.analysis.adversarial import AdversarialDistances, adversarial_distance
 from kflow.analysis.dimension import (
     Dimensions,
     effective_dimension,
@@ -14,14 +15,22 @@ from kflow.analysis.dimension import (
     participation_ratio,
 )
 from kflow.analysis.lipschitz import Lipschitz, lipschitz, lipschitz_bound
+from kflow.analysis.margins import Margins, class_margins, hypothesis_margins
+from kflow.analysis.unflowed import unflowed
 
 __all__ = [
+    "AdversarialDistances",
     "Dimensions",
     "Lipschitz",
+    "Margins",
+    "adversarial_distance",
+    "class_margins",
     "effective_dimension",
     "explained_dimension",
+    "hypothesis_margins",
     "lipschitz",
     "lipschitz_bound",
     "neighbour_dimension",
     "participation_ratio",
+    "unflowed",
 ]

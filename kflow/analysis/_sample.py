@@ -9,7 +9,14 @@ import numpy.typing as npt
 
 from kflow._validation import FloatArray
 
-__all__ = ["as_labels", "drawn_rows", "json_numbers", "near_hits_and_misses"]
+__all__ = [
+    "as_labels",
+    "drawn_rows",
+    "json_numbers",
+    "known_codes",
+    "near_hits_and_misses",
+    "quantiles",
+]
 
 
 def as_labels(
@@ -31,6 +38,24 @@ def as_labels(
         raise ValueError(f"{name} contains NaN or infinity: remove those rows")
     classes, codes = np.unique(labels, return_inverse=True)
     return classes, codes.astype(np.intp)
+
+
+def known_codes(y: npt.ArrayLike, n_rows: int, classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the position of each row's class among a classifier's.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or a class that is not among them.
+    """
+    found, codes = as_labels(y, n_rows)
+    unknown = np.setdiff1d(found, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y has the class {unknown[0]!r}, which the classifier does not know: pass rows of "
+            f"{list(classes)}"
+        )
+    return np.searchsorted(classes, found)[codes].astype(np.intp)
 
 
 def drawn_rows(
@@ -68,3 +93,9 @@ def near_hits_and_misses(
 def json_numbers(values: npt.ArrayLike) -> list[float | None]:
     """Return numbers for JSON, which has neither NaN nor infinity: None stands for them."""
     return [float(value) if np.isfinite(value) else None for value in np.ravel(values)]
+
+
+def quantiles(values: npt.NDArray[np.float64], q: float) -> list[float | None]:
+    """Return, for JSON, a quantile of the numbers in each row; None where all are NaN."""
+    rows = [row[~np.isnan(row)] for row in values]
+    return json_numbers([np.quantile(row, q) if len(row) else np.nan for row in rows])

@@ -6,14 +6,21 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._estimator_flow import as_layers, estimator_flow
+from kflow._threads import single_threaded_blas
 from kflow._validation import FloatArray, as_count, as_generator
-from kflow.analysis._sample import as_labels, drawn_rows, json_numbers, near_hits_and_misses
+from kflow.analysis._sample import (
+    as_labels,
+    drawn_rows,
+    json_numbers,
+    near_hits_and_misses,
+    quantiles,
+)
 from kflow.flow import KernelFlow
 from kflow.layers import LayerStore
 from kflow.replay import Replay
@@ -64,9 +71,8 @@ class Lipschitz:
             "log10_bound": json_numbers(self.log10_bound),
         }
         for name in ("local", "within", "between"):
-            values = np.ma.masked_invalid(getattr(self, name))
-            result[f"{name}_median"] = json_numbers(np.ma.median(values, axis=1).filled(np.nan))
-            result[f"{name}_max"] = json_numbers(values.max(axis=1).filled(np.nan))
+            result[f"{name}_median"] = quantiles(getattr(self, name), 0.5)
+            result[f"{name}_max"] = quantiles(getattr(self, name), 1.0)
         return result
 
 
@@ -135,8 +141,9 @@ def lipschitz(
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
     >>> flow = kflow.KernelFlow(n_layers=20, batch_size=100, random_state=0).fit(X, X[:, 0] > 0)
     >>> result = lipschitz(flow, X, X[:, 0] > 0, layers=[0, 20])
-    >>> result.local[0].round(6).max(), bool((result.local.max(axis=1) <= result.bound + 1e-6).all())
-    (1.0, True)
+    >>> largest = result.local.max(axis=1)
+    >>> bool(abs(largest[0] - 1.0) < 1e-6), bool(1.0 < largest[1] < result.bound[1])
+    (True, True)
     """
     source = estimator_flow(estimator)
     flow = source.flow
@@ -219,7 +226,8 @@ class _Doubles:
 def _in_double(flow: KernelFlow) -> Replay:
     """Return the replay of a flow in float64, whatever its dtype."""
     replay = flow._replay()
-    return replace(replay, store=_Doubles(replay.store), dtype=np.dtype(np.float64))
+    store = cast("LayerStore", _Doubles(replay.store))  # a replay only reads
+    return replace(replay, store=store, dtype=np.dtype(np.float64))
 
 
 def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Doubles:
@@ -227,8 +235,10 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
     curvature = flow.kernel_.curvature
     logs = [0.0]
     for z, c in islice(iter(replay.store), counts[-1]):
-        products = c.T @ (flow.kernel_(z, n_threads=flow.n_threads) @ c)
-        largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
+        K = flow.kernel_(z, n_threads=flow.n_threads)
+        with single_threaded_blas:
+            products = c.T @ (K @ c)
+            largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
         logs.append(math.log1p(math.sqrt(largest * curvature)) if largest > 0.0 else 0.0)
     return np.cumsum(logs)[list(counts)]
 
@@ -242,11 +252,8 @@ def _directions(
     basis = np.eye(d) if subspace is None else subspace.basis.T
     directions = np.repeat(basis[:, None], n, axis=1)
     if subspace is not None:
-        outside = points - (points @ subspace.basis) @ subspace.basis.T
-        norms = np.linalg.norm(outside, axis=1, keepdims=True)
-        # Points in the subspace have no such direction, and one of zeros does no harm.
-        outside /= np.where(norms > 0.0, norms, 1.0)
-        directions = np.concatenate([directions, outside[None]])
+        # Points in the subspace have no normal, and a direction of zeros does no harm.
+        directions = np.concatenate([directions, subspace._normals(points)[None]])
     if n_directions is not None:
         number = as_count(n_directions, "n_directions", 1)
         if number < len(directions):
@@ -275,7 +282,8 @@ def _largest_stretches(
     stretches = np.empty((len(counts), n))
     for i, moved in enumerate(replay.trajectory(near, None, counts, reduced=True)):
         differences = (moved[n:].reshape(m, n, -1) - moved[:n]) / h
-        stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
+        with single_threaded_blas:
+            stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
     return stretches
 
 

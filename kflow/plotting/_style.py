@@ -111,7 +111,7 @@ def _new_axes(n_panels: int, size: tuple[float, float]) -> list[Axes]:
     # Not needed, and no window system either, by those who bring their axes.
     from matplotlib import pyplot
 
-    figure = pyplot.figure(figsize=size, layout="constrained")
+    figure = pyplot.figure(figsize=size, layout="compressed")
     return list(figure.subplots(1, n_panels, squeeze=False)[0])
 
 
@@ -323,12 +323,19 @@ def label_lines(
             ax.annotate(
                 names[row],
                 (x, heights[row]),
-                xytext=(5.0, offset),
+                xytext=(22.0, offset),
                 textcoords="offset points",
-                color=colours[row],
                 va="center",
-                fontsize=9,
+                fontsize=8,
                 annotation_clip=False,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": colours[row],
+                    "linewidth": 0.8,
+                    "shrinkA": 1.0,
+                    "shrinkB": 4.0,
+                    "relpos": (0.0, 0.5),
+                },
             )
         )
     return texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,8 +20,10 @@ from kflow.plotting._style import (
     class_name,
     class_style,
     label_lines,
+    legend_beside,
     log_scale,
     plain_number,
+    round_ticks,
 )
 
 __all__ = ["AdversarialDisplay", "DimensionDisplay", "LipschitzDisplay", "MarginDisplay"]
@@ -216,6 +219,59 @@ class MarginDisplay:
         self.margins = as_samples(margins, "margins", finite=True)
         self.xlabel = xlabel
 
+    @classmethod
+    def from_estimator(
+        cls,
+        classifier: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        measure: str = "interpolant",
+        layers: Iterable[int] | None = None,
+        training: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        ax: Axes | None = None,
+    ) -> MarginDisplay:
+        """Compute `kflow.analysis.class_margins`, and draw.
+
+        Parameters
+        ----------
+        classifier : KernelFlowClassifier
+            Fitted.
+        X : array_like, shape (n, d)
+            Points.
+        y : array_like, shape (n,)
+            Their classes.
+        measure : {"interpolant", "hypothesis"}
+            Which of the result's margins.
+        layers : iterable of int, optional
+            After how many layers; before the flow and after it if not given.
+        training : pair of array_like, optional
+            The X and y of the fit, without which the interpolant's margins are known after all
+            layers only.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+
+        Returns
+        -------
+        MarginDisplay
+        """
+        from kflow.analysis import class_margins
+
+        measures = {
+            "interpolant": "margin of the interpolant",
+            "hypothesis": "hypothesis margin / rms distance",
+        }
+        if measure not in measures:
+            raise ValueError(f"measure must be one of {tuple(measures)}, got {measure!r}")
+        result = class_margins(classifier, X, y, layers=layers, training=training)
+        margins = {}
+        for count, values in zip(result.layers, getattr(result, measure), strict=True):
+            if not np.isnan(values).all():  # without training data, before the last layer
+                margins[f"n = {count}"] = values[~np.isnan(values)]
+        if not margins:
+            raise ValueError("no margin is defined: pass training, and points of two classes")
+        return cls(margins, xlabel=measures[measure]).plot(ax)
+
     def plot(self, ax: Axes | None = None) -> MarginDisplay:
         """Draw.
 
@@ -243,7 +299,7 @@ class AdversarialDisplay:
     Parameters
     ----------
     distances : mapping of str to array_like
-        Distances by name, positive; infinite where no such point was found.
+        Distances by name, not negative; infinite or NaN where no such point was found.
     xlabel : str
         Name of the distance.
 
@@ -262,10 +318,55 @@ class AdversarialDisplay:
     def __init__(
         self, distances: Mapping[str, npt.ArrayLike], *, xlabel: str = "adversarial distance"
     ) -> None:
-        self.distances = as_samples(distances, "distances")
+        self.distances = as_samples(distances, "distances", nan=True)
         self.xlabel = xlabel
 
-    def plot(self, ax: Axes | None = None, *, log: bool = True) -> AdversarialDisplay:
+    @classmethod
+    def from_estimator(
+        cls,
+        classifier: Any,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        training: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        ax: Axes | None = None,
+        log: bool = False,
+        **options: Any,
+    ) -> AdversarialDisplay:
+        """Compute `kflow.analysis.adversarial_distance`, and draw.
+
+        Parameters
+        ----------
+        classifier : KernelFlowClassifier
+            Fitted.
+        X : array_like, shape (n, d)
+            Points.
+        y : array_like, shape (n,), optional
+            Their classes; those predicted if not given.
+        training : pair of array_like, optional
+            The X and y of the fit. With them, the distances of `kflow.analysis.unflowed` are drawn
+            as well: the same classifier without layers.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; new axes if not given.
+        log : bool
+            As in `plot`.
+        **options
+            Further options of `kflow.analysis.adversarial_distance`.
+
+        Returns
+        -------
+        AdversarialDisplay
+        """
+        from kflow.analysis import adversarial_distance, unflowed
+
+        before = [] if training is None else [unflowed(classifier, *training)]
+        distances = {
+            f"n = {each.flow_.n_layers_}": adversarial_distance(each, X, y, **options).distances
+            for each in (*before, classifier)
+        }
+        return cls(distances, xlabel="adversarial distance, of scaled points").plot(ax, log=log)
+
+    def plot(self, ax: Axes | None = None, *, log: bool = False) -> AdversarialDisplay:
         """Draw.
 
         Parameters
@@ -398,7 +499,7 @@ class LipschitzDisplay:
         LipschitzDisplay
             The display itself.
         """
-        self.ax_ = axes_of(ax, "layer n", r"$\log_{10}$ of the Lipschitz constant")
+        self.ax_ = axes_of(ax, "layer n", r"$\log_{10}$ of the Lipschitz constant", size=(7.2, 4.2))
         self.figure_ = self.ax_.figure
         tiny = np.finfo(np.float64).tiny
         logs = np.log10(np.maximum(self.local, tiny))
@@ -408,16 +509,16 @@ class LipschitzDisplay:
                 self.layers, bottom, top, color=color, alpha=alpha, linewidth=0.0, label=label
             )
             for bottom, top, alpha, label in (
-                (low, high, 0.2, "local: 5 % to 95 %"),
-                (lower, upper, 0.35, "local: 25 % to 75 %"),
+                (low, high, 0.2, "local, 5 % to 95 %"),
+                (lower, upper, 0.35, "local, 25 % to 75 %"),
             )
         ]
         (self.line_,) = self.ax_.plot(
-            self.layers, median, color=color, linewidth=1.8, label="local: median"
+            self.layers, median, color=color, linewidth=1.8, label="local, median"
         )
         self.pair_lines_ = []
         for number, (name, pairs) in enumerate(
-            (("between classes", self.between), ("within classes", self.within))
+            (("pairs of two classes", self.between), ("pairs of one class", self.within))
         ):
             if pairs is None:
                 continue
@@ -429,7 +530,7 @@ class LipschitzDisplay:
                 color=PALETTE[2 + number],
                 linestyle=("-.", ":")[number],
                 linewidth=1.8,
-                label=f"near pairs {name}: median",
+                label=f"{name}, median",
             )
         self.bound_line_ = None
         if self.log10_bound is not None:
@@ -441,9 +542,40 @@ class LipschitzDisplay:
                 linewidth=1.8,
                 label="bound",
             )
+        self._make_room()
         self.ax_.margins(x=0.02)
-        self.ax_.legend(frameon=False)
+        legend_beside(self.ax_)
         return self
+
+    def _make_room(self) -> None:
+        """Draw what is far beyond the constants on a logarithmic scale, where it would dwarf them."""
+        if self.bound_line_ is None:
+            return
+        heights = [line.get_ydata() for line in (self.line_, *self.pair_lines_)]
+        heights += [band.get_paths()[0].vertices[:, 1] for band in self.bands_]
+        measured = np.concatenate([np.asarray(values, np.float64) for values in heights])
+        bounds = np.append(np.asarray(self.bound_line_.get_ydata(), np.float64), 0.0)
+        low, high, top = np.nanmin(measured), np.nanmax(measured), np.nanmax(bounds)
+        if top < 4.0 * max(high, 0.25):
+            return
+        edge = math.ceil(2.0 * max(high, 0.25)) / 2.0
+        # As much room for what is above the edge as for what is below.
+        bend = (edge - min(low, -0.1)) / math.log(1.3 * top / edge)
+        self.ax_.set_yscale(
+            "function",
+            functions=(
+                lambda y: np.where(y > edge, edge + bend * np.log(np.maximum(y, edge) / edge), y),
+                lambda z: np.where(z > edge, edge * np.exp((z - edge) / bend), z),
+            ),
+        )
+        self.ax_.set_ylim(min(low, -0.1), 1.3 * top)
+        power = 10.0 ** math.floor(math.log10(top))
+        ticks = [*round_ticks().tick_values(min(low, -0.1), edge)]
+        ticks = [tick for tick in ticks if min(low, -0.1) <= tick <= edge]
+        ticks += [m * p for p in (power / 10.0, power) for m in (1.0, 2.0, 5.0)]
+        ticks = [tick for tick in ticks if tick <= edge or 1.4 * edge < tick <= 1.3 * top]
+        self.ax_.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        self.ax_.axhline(edge, color=GREY, linewidth=0.8, zorder=1)
 
 
 def _draw_cumulative(ax: Axes, samples: Mapping[str, npt.NDArray[np.float64]]) -> list[Line2D]:

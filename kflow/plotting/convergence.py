@@ -91,7 +91,7 @@ class ConvergenceDisplay:
         for number, (name, values) in enumerate(self.errors.items()):
             colour, shown = PALETTE[number % len(PALETTE)], self._shown(values)
             order, constant = self._laws[name]
-            told = "" if np.isnan(order) else rf": $\epsilon^{{{order:.2f}}}$"
+            told = "" if np.isnan(order) else f", slope {order:.2f}"
             self.lines_ += self.ax_.plot(
                 self.steps[shown],
                 values[shown],

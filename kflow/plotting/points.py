@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -175,7 +176,7 @@ class PointsDisplay:
         if class_names == "auto":
             class_names = "legend" if len(self._classes) <= _MAX_LEGEND else "means"
         n_panels, n, _ = self.points.shape
-        self.axes_ = panels(ax, n_panels, size=(5.0, 4.0) if n_panels == 1 else (2.9, 2.9))
+        self.axes_ = panels(ax, n_panels, size=(5.0, 4.0) if n_panels == 1 else (2.9, 3.0))
         self.ax_ = self.axes_[0]
         self.figure_ = self.ax_.figure
         area = marker_area(n) if size is None else size
@@ -188,13 +189,14 @@ class PointsDisplay:
                 panel.set_title(f"n = {self.layers[number]}", fontsize=10)
             named = class_names == "means" and self.labels is not None
             square_limits(
-                [panel], self.points if share_limits else planar, margin=0.12 if named else 0.05
+                [panel], self.points if share_limits else planar, margin=0.16 if named else 0.05
             )
             if named:
                 name_class_means(panel, planar, self._classes, self._codes)
         if share_limits and len({tuple(pair) for pair in self.axis_labels}) == 1:
             for panel in self.axes_[1:]:
-                if panel.get_position().y0 == self.ax_.get_position().y0:
+                bottoms = [one.get_position(original=True).y0 for one in (panel, self.ax_)]
+                if math.isclose(*bottoms):
                     panel.set_ylabel("")
         if class_names == "legend" and self.labels is not None:
             legend_of_classes(self.axes_[-1], self._classes)

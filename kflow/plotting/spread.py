@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -178,7 +179,7 @@ class SpreadDisplay:
             )
             self.means_.append(bar.lines[0])
             self.ax_.annotate(
-                f"{percent(mean)} ± {percent(deviation)}",
+                f"{100 * mean:.2f} ± {100 * deviation:.2f} %",
                 (1.0, base + 0.3),
                 xycoords=self.ax_.get_yaxis_transform(),
                 xytext=(4.0, 0.0),
@@ -205,6 +206,12 @@ def _edges(
     fewest = min(len(values) for values in errors.values())
     n_bins = int(np.clip(4.0 * fewest**0.5, 10, 60)) if bins is None else as_count(bins, "bins", 1)
     low, high = float(every.min()), float(every.max())
-    room = (high - low) / n_bins or max(abs(low), 1e-3) / n_bins
-    edges: npt.NDArray[np.float64] = np.linspace(low - room / 2.0, high + room / 2.0, n_bins + 2)
-    return edges
+    if high <= low:
+        width = max(abs(low), 1e-3) / n_bins
+    else:
+        # Errors are multiples of one over the number of test points: bins hold as many of them.
+        gaps = np.diff(np.unique(every.round(12)))
+        lattice = float(gaps[gaps > 1e-9].min(initial=high - low))
+        width = lattice * math.ceil((high - low) / n_bins / lattice - 1e-6)
+    n_edges = math.floor((high - low) / width + 1e-6) + 2
+    return np.asarray(low + width * (np.arange(n_edges) - 0.5), np.float64)

@@ -1,0 +1,186 @@
+"""A classifier without its flow: what the kernel did before it was learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._estimator_flow import estimator_flow
+from kflow._validation import FloatArray
+from kflow.analysis._sample import as_labels
+from kflow.carried import CarriedPoints, coordinates
+from kflow.flow import KernelFlow
+from kflow.interpolant import Interpolant
+from kflow.layers import LayerShape, MemoryLayers
+from kflow.operations import one_hot
+
+__all__ = ["as_classifier", "interpolation_points", "unflowed"]
+
+# So many interpolation points are compared with those of the classifier.
+_N_COMPARED = 16
+
+
+def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+    """Return the same classifier with no layers, to compare it with.
+
+    Everything else is the same: the scaling, the coordinates, the kernel, the nugget, and the
+    interpolation points, before the flow moved them.
+
+    Parameters
+    ----------
+    classifier : KernelFlowClassifier
+        Fitted.
+    X : array_like, shape (N, d)
+        The points on which it was fitted, all of them and in the same order.
+    y : array_like, shape (N,)
+        Their labels.
+
+    Returns
+    -------
+    KernelFlowClassifier
+        A new one, fitted, whose flow has no layers.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    SingularKernelError
+        If the kernel matrix of the interpolation points is numerically singular before the flow.
+    TypeError, ValueError
+        If it is another estimator, its layers were not kept, or it was not fitted on X and y.
+
+    Notes
+    -----
+    m^3 / 3 flops for m interpolation points. It is what ``fit`` with ``n_layers=0``, the classifier's
+    ``flow_.kernel_`` and the same int as ``random_state`` gives.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import kflow
+    >>> from kflow.analysis import unflowed
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = kflow.KernelFlowClassifier(random_state=0).fit(X, y)
+    >>> before = unflowed(classifier, X, y)
+    >>> before.flow_.n_layers_, bool(before.score(X, y) > 0.9)
+    (0, True)
+    """
+    from sklearn.base import clone
+
+    points, codes = _training_data(classifier, X, y)
+    fitted: KernelFlow = classifier.flow_
+    flow = KernelFlow(
+        fitted.kernel_,
+        n_layers=0,
+        batch_size=fitted.batch_size,
+        rank=fitted.rank,
+        dtype=fitted.dtype,
+        n_threads=fitted.n_threads,
+    )
+    first = coordinates(points, fitted._subspace, None, np.dtype(fitted.dtype))
+    shape = LayerShape(flow.batch_size, fitted._n_fixed, first.dtype)
+    flow._begin(
+        fitted.kernel_,
+        fitted._subspace,
+        fitted.n_features_in_,
+        CarriedPoints({"": first}, {"": first[:, :0]}),
+        one_hot(codes),
+        MemoryLayers(shape, first.shape[1] - fitted._n_fixed),
+        np.random.default_rng(0),
+        [],
+    )
+    before = clone(classifier).set_params(
+        kernel=fitted.kernel_, n_layers=0, early_stopping=False, layers="memory", callbacks=()
+    )
+    rows = classifier.interpolation_rows_
+    before.flow_ = flow
+    before.interpolation_rows_ = rows.copy()
+    before.interpolant_ = Interpolant(
+        first[rows],
+        one_hot(codes)[rows],
+        kernel=fitted.kernel_,
+        nugget=classifier.interpolant_.nugget,
+        n_threads=classifier.n_threads,
+    )
+    before.stopping_ = None
+    for name in ("classes_", "n_features_in_", "feature_names_in_", "_preprocessing"):
+        if hasattr(classifier, name):
+            setattr(before, name, getattr(classifier, name))
+    return before
+
+
+def as_classifier(classifier: Any) -> Any:
+    """Return a fitted classifier.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If it has not been fitted.
+    TypeError
+        If it is something else.
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    from kflow.estimators import KernelFlowClassifier
+
+    if not isinstance(classifier, KernelFlowClassifier):
+        raise TypeError(
+            f"classifier must be a KernelFlowClassifier, got {type(classifier).__name__}"
+        )
+    check_is_fitted(classifier)
+    return classifier
+
+
+def interpolation_points(
+    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return a classifier's interpolation points before the flow, scaled, and their one-hot values.
+
+    Parameters
+    ----------
+    classifier : KernelFlowClassifier
+        Fitted.
+    X, y : array_like, shape (N, d) and (N,)
+        The data on which it was fitted.
+
+    Returns
+    -------
+    points, values : ndarray, shape (m, d) and (m, n_classes)
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError, TypeError, ValueError
+        As for `unflowed`.
+    """
+    points, codes = _training_data(classifier, X, y)
+    rows = classifier.interpolation_rows_
+    return points[rows], one_hot(codes)[rows]
+
+
+def _training_data(
+    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Return the scaled points and the classes' positions, if the classifier was fitted on them."""
+    source = estimator_flow(as_classifier(classifier))
+    points = source.scaled(X).astype(source.flow.dtype, copy=False)
+    classes, codes = as_labels(y, len(points))
+    other = "the classifier was fitted on other data: pass the X and y that it was fitted on"
+    if not np.array_equal(classes, classifier.classes_):
+        raise ValueError(f"y: {other}")
+    if not hasattr(classifier, "interpolation_rows_"):
+        raise ValueError(
+            "the classifier comes from a file of an early version, which does not say on which rows "
+            "it interpolates: fit it again"
+        )
+    rows = classifier.interpolation_rows_
+    if len(points) < len(source.flow.targets_) or rows.max() >= len(points):
+        raise ValueError(f"X: {other}")
+    # One replay of a few points tells.
+    moved = source.flow.transform(points[rows[:_N_COMPARED]], reduced=True)
+    centres = classifier.interpolant_.centres[:_N_COMPARED]
+    size = max(float(np.abs(centres).max()), 1.0)
+    if not np.allclose(moved, centres, rtol=0.0, atol=1e-2 * size):
+        raise ValueError(f"X: {other}")
+    return points, codes
