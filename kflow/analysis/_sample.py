@@ -52,8 +52,8 @@ def known_codes(y: npt.ArrayLike, n_rows: int, classes: npt.NDArray[Any]) -> npt
     unknown = np.setdiff1d(found, classes)
     if len(unknown):
         raise ValueError(
-            f"y has the class {unknown[0]!r}, which the classifier does not know: pass rows of "
-            f"{list(classes)}"
+            f"y has the class {unknown.tolist()[0]!r}, which the classifier does not know: it was "
+            "not fitted on any row of that class"
         )
     return np.searchsorted(classes, found)[codes].astype(np.intp)
 

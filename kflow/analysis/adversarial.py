@@ -45,7 +45,7 @@ class AdversarialDistances:
         The class predicted for the perturbed point.
     distances : ndarray, shape (n,)
         Lengths of the perturbations; 0 for points that are misclassified as they are, NaN where none
-        was found.
+        was found, as may be if no point of X is predicted to be of another class.
     first_order : ndarray, shape (n,)
         Margin over the length of its gradient, the smallest over other classes: what the distance
         would be, were the interpolant linear. 0 for misclassified points, infinite without gradient.
@@ -107,7 +107,7 @@ def adversarial_distance(
     classifier : KernelFlowClassifier
         Fitted.
     X : array_like, shape (N, d)
-        Points, unscaled.
+        Points, unscaled, of several classes.
     y : array_like, shape (N,), optional
         Their classes, among the classifier's. None: the predicted ones.
     overshoot : float

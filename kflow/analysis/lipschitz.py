@@ -129,7 +129,7 @@ def lipschitz(
     subspace and that from the subspace to the point; F_n moves nothing in the others, for which the
     derivative is the identity.
 
-    Layers are replayed in float64, whatever the flow's dtype, with
+    For local constants layers are replayed in float64, whatever the flow's dtype, with
     h = sqrt(eps max(|x|, l) l), l the kernel's length scale, which balances rounding and truncation
     errors: about seven digits are right. One replay of max_points (r + 1) points with r coordinates,
     one of N, 2 N^2 r flops for the pairs, and for the bound 2 batch_size^2 r flops in each layer.
@@ -147,7 +147,7 @@ def lipschitz(
     """
     source = estimator_flow(estimator)
     flow = source.flow
-    points = source.scaled(X).astype(flow.dtype)
+    points = source.scaled(X).astype(flow.dtype, copy=False)
     counts = as_layers(layers, flow, 11)
     limit = None if max_points is None else as_count(max_points, "max_points", 1)
     codes = np.zeros(len(points), np.intp) if y is None else as_labels(y, len(points))[1]
@@ -155,7 +155,7 @@ def lipschitz(
     replay = _in_double(flow)
     rows = drawn_rows(len(points), limit, rng)
     local = _largest_stretches(replay, flow, points[rows], counts, n_directions, rng)
-    within, between = _pair_stretches(replay, points, codes, counts)
+    within, between = _pair_stretches(flow, points, codes, counts)
     bound = _log_bounds(replay, flow, counts) / math.log(10.0)
     return Lipschitz(np.array(counts, np.intp), rows, local, within, between, bound)
 
@@ -288,13 +288,12 @@ def _largest_stretches(
 
 
 def _pair_stretches(
-    replay: Replay, X: FloatArray, codes: npt.NDArray[np.intp], counts: tuple[int, ...]
+    flow: KernelFlow, points: FloatArray, codes: npt.NDArray[np.intp], counts: tuple[int, ...]
 ) -> tuple[Doubles, Doubles]:
     """Return |F_n(x) - F_n(z)| / |x - z| for nearest z of the same class and of another one."""
-    points = X.astype(np.float64)
     partners = near_hits_and_misses(points, codes)
     stretches = np.full((2, len(counts), len(points)), np.nan)
-    for i, moved in enumerate(replay.trajectory(points, None, counts, reduced=True)):
+    for i, moved in enumerate(flow.trajectory(points, counts, reduced=True)):
         for kind, partner in enumerate(partners):
             rows = np.flatnonzero(partner >= 0)
             before = np.linalg.norm(points[rows] - points[partner[rows]], axis=1)
