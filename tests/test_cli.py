@@ -379,7 +379,7 @@ def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeyp
     ids=repr,
 )
 @pytest.mark.parametrize(
-    "place", ["estimators.write_model", "plotting.LossDisplay.from_estimator", "cli._json"]
+    "place", ["estimators.write_model", "plotting.LossDisplay.from_estimator", "cli.to_json"]
 )
 def test_what_cannot_be_written_leaves_the_table_and_the_rest(
     error, place, run, clouds, tmp_path, monkeypatch
@@ -393,7 +393,7 @@ def test_what_cannot_be_written_leaves_the_table_and_the_rest(
     assert "interpolation points" in result.stdout
     reason = getattr(error, "strerror", None) or str(error)
     assert f"Error: not everything could be written to {out}: {reason}\n" in result.stderr
-    missing = {"estimators.write_model": "model.kflow", "cli._json": "results.json"}
+    missing = {"estimators.write_model": "model.kflow", "cli.to_json": "results.json"}
     written = {path.name for path in out.iterdir()}
     assert {"model.kflow", "results.json"} - written == {missing.get(place)} - {None}
 

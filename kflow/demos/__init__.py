@@ -39,7 +39,9 @@ class Demo:
     function: str = "run"
 
 
-DEMOS: dict[str, Demo] = {}
+DEMOS: dict[str, Demo] = {
+    "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
+}
 
 
 @dataclass(frozen=True)

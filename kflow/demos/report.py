@@ -25,6 +25,7 @@ try:
     import jinja2
     from markdown_it import MarkdownIt
     from matplotlib.figure import Figure
+    from PIL import Image  # Matplotlib's
 except ImportError as error:
     raise ImportError(
         f"a demo's report needs {error.name}: pip install 'kflow[demo]' (matplotlib, jinja2, "
@@ -118,10 +119,12 @@ class Section:
         Section
             This one.
         """
-        drawn = io.BytesIO()
-        # Without Matplotlib's version in it, so that the same figure is the same file.
-        figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
-        return self._picture(name, "png", drawn.getvalue(), caption, alt)
+        drawn, small = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=_DPI)
+        # A third of the size: 256 colours are more than a figure has but for its smooth edges.
+        image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        image.save(small, "PNG", optimize=True, dpi=(_DPI, _DPI))
+        return self._picture(name, "png", small.getvalue(), caption, alt)
 
     def animation(
         self,

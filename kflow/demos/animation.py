@@ -1,0 +1,55 @@
+"""Animations of a Matplotlib figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+__all__ = ["animated_gif"]
+
+
+def animated_gif(
+    figure: Figure,
+    frames: Iterable[object],
+    *,
+    dpi: int = 90,
+    rate: float = 12.0,
+    rest: float = 2.0,
+) -> bytes:
+    """Draw a figure again and again.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What is drawn.
+    frames : iterable
+        Changes the figure before it yields, once for each frame; what it yields does not matter.
+    dpi : int
+        Dots per inch.
+    rate : float
+        Frames per second.
+    rest : float
+        Seconds for which the last frame stays before all starts again.
+
+    Returns
+    -------
+    bytes
+        The GIF, of 64 colours.
+    """
+    images = []
+    for _ in frames:
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=dpi)
+        # Without dithering, which would make all frames differ everywhere.
+        images.append(Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE))
+        # What is laid out once stays where it is, and is drawn twice as fast.
+        figure.set_layout_engine("none")
+    durations = [round(1000.0 / rate)] * (len(images) - 1) + [round(1000.0 * rest)]
+    written = io.BytesIO()
+    images[0].save(
+        written, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
+    )
+    return written.getvalue()
