@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflow.demos import Options
+from kflow.demos.geometry import add_geometry
 from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class
 from kflow.demos.report import Report
 from kflow.evaluation import (
@@ -183,6 +184,7 @@ def _report(name: str, options: Options) -> Report:
     _strips(report, images, options)
     _one_per_class(report, images, options)
     _projections(report, images, options)
+    add_geometry(report, images, options)
     return report
 
 
