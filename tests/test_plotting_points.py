@@ -70,6 +70,12 @@ def test_a_panel_for_each_number_of_layers(flow, plane):
     axes[0].figure.canvas.draw()
 
 
+def test_one_name_of_the_vertical_axis_in_each_row():
+    axes = Figure().subplots(2, 2)
+    PointsDisplay(np.zeros((4, 3, 2))).plot(axes)
+    assert [[panel.get_ylabel() for panel in row] for row in axes] == [["$x_2$", ""]] * 2
+
+
 def test_panels_with_limits_of_their_own(flow, plane):
     axes = Figure().subplots(1, 2)
     PointsDisplay.from_estimator(flow, *plane, layers=(0, 6), ax=axes, share_limits=False)

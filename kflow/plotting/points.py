@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ class PointsDisplay:
             least-squares map of the last F_n(X) to the classes' places on a circle, the same for
             all n; needs y. None: the points, d = 2.
         ax : matplotlib.axes.Axes or sequence of them, optional
-            Where to draw, one for each n; a new figure if not given.
+            Where to draw, one for each n; a new figure if not given. Panels are square: Matplotlib's
+            ``layout="compressed"`` suits figures of them.
         **style
             As in `plot`.
 
@@ -194,9 +196,9 @@ class PointsDisplay:
             if named:
                 name_class_means(panel, planar, self._classes, self._codes)
         if share_limits and len({tuple(pair) for pair in self.axis_labels}) == 1:
-            for panel in self.axes_[1:]:
-                bottoms = [one.get_position(original=True).y0 for one in (panel, self.ax_)]
-                if math.isclose(*bottoms):
+            for left, panel in pairwise(self.axes_):
+                bottoms = [one.get_position(original=True).y0 for one in (left, panel)]
+                if math.isclose(*bottoms):  # in one row
                     panel.set_ylabel("")
         if class_names == "legend" and self.labels is not None:
             legend_of_classes(self.axes_[-1], self._classes)
