@@ -64,24 +64,6 @@ def naive_log10_bound(flow, n_layers):
     return np.log10(total)
 
 
-def test_curvature_of_kernels(kernel):
-    slope = testing.kernel_slope(kernel, [0.0])[0]
-    if isinstance(kernel, kernels.Laplacian):
-        assert kernel.curvature == np.inf
-    else:
-        assert kernel.curvature == pytest.approx(-2.0 * slope)
-    r = np.geomspace(1e-3, 1e2, 200) * kernel.length_scale
-    assert (2 * (1 - testing.kernel_value(kernel, r**2)) <= kernel.curvature * r**2 + 1e-15).all()
-
-
-def test_curvature_of_compact_and_anisotropic_kernels():
-    for dimension in (1, 3, 6):
-        kernel = kernels.Wendland(1.7, dimension=dimension)
-        slope = testing.kernel_slope(kernel, [0.0])[0]
-        assert kernel.curvature == pytest.approx(-2.0 * slope)
-    assert kernels.Gaussian((2.0, 0.5)).curvature == 4.0
-
-
 def test_local_constants_are_the_largest_singular_values(flow):
     X, y = spirals(40, seed=3)
     result = lipschitz(flow, X, y, layers=[0, 4, 15], max_points=None)

@@ -148,3 +148,21 @@ def test_rational_quadratic_tends_to_the_gaussian(rng):
         kflow.gram(x, kernel=kernels.Gaussian(1.5)),
         rtol=1e-5,
     )
+
+
+def test_curvature_of_kernels(kernel):
+    slope = reference.kernel_slope(kernel, [0.0])[0]
+    if isinstance(kernel, kernels.Laplacian):
+        assert kernel.curvature == np.inf
+    else:
+        assert kernel.curvature == pytest.approx(-2.0 * slope)
+    r = np.geomspace(1e-3, 1e2, 200) * kernel.length_scale
+    assert (2 * (1 - reference.kernel_value(kernel, r**2)) <= kernel.curvature * r**2 + 1e-15).all()
+
+
+def test_curvature_of_compact_and_anisotropic_kernels():
+    for dimension in (1, 3, 6):
+        kernel = kernels.Wendland(1.7, dimension=dimension)
+        slope = reference.kernel_slope(kernel, [0.0])[0]
+        assert kernel.curvature == pytest.approx(-2.0 * slope)
+    assert kernels.Gaussian((2.0, 0.5)).curvature == 4.0

@@ -94,7 +94,7 @@ def adversarial_distance(
     max_iterations: int = 50,
     n_candidates: int = 10,
     n_refinements: int = 10,
-    max_points: int | None = 200,
+    max_points: int | None = 100,
     random_state: Any = 0,
 ) -> AdversarialDistances:
     """Return small perturbations of points that change the class which a classifier predicts.
