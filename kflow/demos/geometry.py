@@ -36,7 +36,7 @@ class _Sizes:
 
     images: int = 2000
     local: int = 50
-    fooled: int = 200
+    fooled: int = 100
     layers: int = 11
 
 
@@ -85,6 +85,10 @@ def _dimension(
     y: npt.NDArray[Any],
     layers: npt.NDArray[Any],
 ) -> dict[str, Any]:
+    section.text(
+        "Classes that have collapsed, each to a point of its own, span as many directions as there "
+        "are classes, less one. What is left within a class is small then, whatever its dimension."
+    )
     found = effective_dimension(classifier, X, y, layers=layers)
     share = f"{100.0 * found.share:g} %"
     measures = {
@@ -120,6 +124,12 @@ def _margins(
         "interpolant": "margin of the interpolant",
         "hypothesis": "hypothesis margin over the rms distance",
     }
+    section.text(
+        "The margin of the interpolant is its value of the right class minus the largest other one: "
+        "an image with a negative margin is misclassified. The hypothesis margin is that of the "
+        "nearest neighbour: half of the distance to the nearest image of another class minus that to "
+        "the nearest of the same class."
+    )
     figure, axes = _figure(3.2, 2)
     for ax, (name, text) in zip(axes, names.items(), strict=True):
         before, after = getattr(found, name)
@@ -130,9 +140,8 @@ def _margins(
     section.figure(
         figure,
         "margins",
-        "Part of the images with at most that margin. Left: the interpolant's value of the right "
-        "class minus the largest other one. Right: half the distance to the nearest image of "
-        "another class minus that to the nearest of the same class.",
+        "Part of the images with at most that margin, of the interpolant and of the nearest "
+        "neighbour.",
     )
     return found.summary()
 
@@ -147,6 +156,11 @@ def _lipschitz(
     n_local: int,
     seed: int,
 ) -> dict[str, Any]:
+    section.text(
+        "The local Lipschitz constant of F_n at an image is the largest stretch over all directions. "
+        "Directions in which nothing moves count, so that it is hardly below 1 where all others are "
+        "squeezed. The bound holds for any two points, by the layers' norms alone: far from sharp."
+    )
     found = lipschitz(classifier, X, y, layers=layers, max_points=n_local, random_state=seed)
     figure, ax = _figure(3.6)
     LipschitzDisplay(
@@ -180,6 +194,13 @@ def _adversarial(
     n_fooled: int,
     seed: int,
 ) -> dict[str, Any]:
+    section.text(
+        "The adversarial distance is the length of the smallest perturbation found that makes the "
+        "classifier take an image for another class: an upper bound, by gradients through the layers "
+        "(DeepFool), by the way to the nearest image of another class, and along the boundary. A "
+        "large margin with a small gradient is no robustness: the first-order distance, margin over "
+        "gradient, looks at a plateau and misses its edge."
+    )
     found: dict[str, AdversarialDistances] = {
         name: adversarial_distance(each, X, y, max_points=n_fooled, random_state=seed)
         for name, each in (
@@ -208,9 +229,9 @@ def _adversarial(
     section.text(
         f"Of the images that both classify rightly, the learned kernel needs a perturbation "
         f"{ratio:.2f} times as long (median of the ratios) as the same kernel before the flow: it "
-        f"is {'harder' if ratio > 1.0 else 'easier'} to fool. First-order distances, margins over "
-        f"their gradients, would have been {_number(np.median(found['before'].first_order))} before "
-        f"and {_number(np.median(found['after'].first_order))} after the flow."
+        f"is {'harder' if ratio > 1.0 else 'easier'} to fool. The medians of the first-order "
+        f"distances are {_number(np.median(found['before'].first_order))} before and "
+        f"{_number(np.median(found['after'].first_order))} after the flow."
     )
     return {
         "ratio_median": ratio,
