@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ import numpy as np
 from measuring import Table, parser, write_json
 
 import kflow
-from kflow import losses, pde
+from kflow import pde
 from kflow.errors import JitterWarning
 
-N_HALVES = 50
 ERRORS = ("log_error", "weighted_log_error", "l2_error")
 SHORT = {
     "rho": "rho",
@@ -40,47 +38,21 @@ LOSSES = ("rho", "kfold", "e2", "loo", "nlml")
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 
 
-class Halves:
-    """rho, and the relative L2 error of u at the points left out, as means over the same halves."""
-
-    def __init__(self, x: np.ndarray, u: np.ndarray) -> None:
-        rng = np.random.default_rng(0)
-        self._x, self._u = x[:, None], u.reshape(len(x), -1)
-        self._halves = np.array([rng.permutation(len(x))[: len(x) // 2] for _ in range(N_HALVES)])
-        left_out = (self._u**2).sum() - (self._u[self._halves] ** 2).sum(axis=(1, 2))
-        self._norm = left_out.mean()
-
-    def __call__(self, kernel: kflow.kernels.Kernel, nugget: float) -> dict[str, float]:
-        K = kernel(self._x) + nugget * np.eye(len(self._x))
-        rho = losses.rho(K, self._u, self._halves, gradient=False)[0]
-        e2 = losses.e2(K, self._u, self._halves, gradient=False)[0]
-        return {"rho": rho, "u_error": float(np.sqrt(e2 / self._norm))}
-
-
-def true_kernel(a: Callable[[np.ndarray], np.ndarray]) -> kflow.kernels.Kernel:
-    """Return the Green's function of the true conductivity."""
-    spectrum = np.fft.rfft(np.log(a(np.arange(512) / 512))) / 256
-    n_modes = 128
-    return pde.greens_kernel(
-        n_modes, [spectrum.real[1 : n_modes + 1], -spectrum.imag[1 : n_modes + 1]]
-    )
-
-
 def run(problem: int, options: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     x, u, a = pde.example_problem(**options, random_state=problem)
     start = time.perf_counter()
     learned = pde.learn_conductivity(x, u, truth=a, random_state=0, **settings)
     seconds = time.perf_counter() - start
-    halves = Halves(x, u)
-    before = halves(pde.greens_kernel(1), learned.nugget)
+    nugget = learned.nugget
+    before = pde.half_errors(pde.greens_kernel(1), x, u, nugget=nugget)
     before |= {name: float(learned.history[name][0]) for name in ERRORS}
-    after = halves(learned.kernel, learned.nugget) | learned.errors
+    after = pde.half_errors(learned.kernel, x, u, nugget=nugget) | learned.errors
     return {
         "problem": problem,
         "before": before,
         "after": after,
-        "true_a": halves(true_kernel(a), learned.nugget),
-        "nugget": learned.nugget,
+        "true_a": pde.half_errors(pde.true_greens_kernel(a), x, u, nugget=nugget),
+        "nugget": nugget,
         "seconds": seconds,
     }
 
@@ -132,17 +104,22 @@ def draw(path: Path, problem: int, n_points: int, settings: dict[str, Any]) -> d
 
     x, u, a = pde.example_problem(n_points, random_state=problem)
     learned = pde.learn_conductivity(x, u, truth=a, random_state=0, **settings)
-    history, halves = learned.history, Halves(x, u)
+    history = learned.history
     n_steps = len(history["rho"])
     every = max(1, n_steps // 70)
     steps = np.arange(0, n_steps, every)
     kernel = pde.greens_kernel(history["weights"].shape[2])
     at_steps = [
-        halves(kernel.clone_with_theta(history["weights"][n].ravel()), history["nugget"][n])
+        pde.half_errors(
+            kernel.clone_with_theta(history["weights"][n].ravel()),
+            x,
+            u,
+            nugget=history["nugget"][n],
+        )
         for n in steps
     ]
     u_errors = [measured["u_error"] for measured in at_steps]
-    at_truth = halves(true_kernel(a), learned.nugget)
+    at_truth = pde.half_errors(pde.true_greens_kernel(a), x, u, nugget=learned.nugget)
     four = pde.learn_conductivity(
         *pde.example_problem(n_points, n_solutions=4, random_state=problem)[:2],
         truth=a,

@@ -22,8 +22,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._validation import FloatArray, as_count, as_generator, as_matrix, as_nugget
-from kflow.kernels import FunctionKernel
+from kflow.kernels import FunctionKernel, Kernel, check_kernel
 from kflow.learning import Callback, learn_kernel
 
 __all__ = [
@@ -31,8 +32,10 @@ __all__ = [
     "conductivity_errors",
     "example_problem",
     "greens_kernel",
+    "half_errors",
     "learn_conductivity",
     "log_conductivity",
+    "true_greens_kernel",
 ]
 
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -510,6 +513,78 @@ def conductivity_errors(
         "l2_error": ((np.exp(log_b) - np.exp(log_a)) ** 2).sum(axis=1) / np.exp(2 * log_a).sum(),
     }
     return {name: np.sqrt(square).reshape(shape) for name, square in squares.items()}
+
+
+def true_greens_kernel(truth: Function, n_modes: int = 128) -> FunctionKernel:
+    """Return the Green's function of a known conductivity, for comparison.
+
+    Parameters
+    ----------
+    truth : callable
+        The function a, of arrays in [0, 1], periodic; it is divided by its geometric mean.
+    n_modes : int
+        Modes of log a, which are interpolated at 4 n_modes points.
+
+    Returns
+    -------
+    kflow.kernels.FunctionKernel
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, naming it.
+    """
+    n_modes = as_count(n_modes, "n_modes", 1)
+    size = 4 * n_modes
+    spectrum = 2.0 * np.fft.rfft(np.log(_evaluated(truth, np.arange(size) / size))) / size
+    wanted = spectrum[1 : n_modes + 1]
+    return greens_kernel(n_modes, [wanted.real, -wanted.imag])
+
+
+def half_errors(
+    kernel: Kernel,
+    x: npt.ArrayLike,
+    u: npt.ArrayLike,
+    *,
+    nugget: float,
+    n_halves: int = 50,
+    random_state: Any = 0,
+) -> dict[str, float]:
+    """Return how well random halves of the observations interpolate all of them.
+
+    Parameters
+    ----------
+    kernel : kflow.kernels.Kernel
+        A Green's function, say.
+    x, u : array_like, shape (n,) and (n,) or (n, m)
+        The observations.
+    nugget : float
+        Added to the diagonal of the kernel matrix.
+    n_halves : int
+        Halves, over which all is averaged.
+    random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
+        Source of the halves: the default compares kernels on the same ones.
+
+    Returns
+    -------
+    dict of float
+        ``rho``, and ``u_error``, the relative L2 error of u at the points left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or shape, naming it.
+    """
+    points = _as_observed(x)
+    values = as_matrix(u, "u", dtype=np.float64, n_rows=len(points), column_if_1d=True)
+    n, rng = len(points), as_generator(random_state)
+    count = as_count(n_halves, "n_halves", 1)
+    halves = np.array([rng.permutation(n)[: n // 2] for _ in range(count)])
+    K = check_kernel(kernel)(points) + as_nugget(nugget) * np.eye(n)
+    rho = losses.rho(K, values, halves, gradient=False)[0]
+    squares = losses.e2(K, values, halves, gradient=False)[0]
+    left_out = (values**2).sum() - (values[halves] ** 2).sum(axis=(1, 2)).mean()
+    return {"rho": rho, "u_error": float(np.sqrt(squares / left_out))}
 
 
 def _evaluated(truth: Function, t: Vector) -> Vector:

@@ -471,3 +471,40 @@ def test_benchmark_and_its_picture(tmp_path):
     assert len(report["picture"]["rho"]) == 12
     assert {row["loss"] for row in report["losses"]} == {"rho", "kfold", "e2", "loo", "nlml"}
     assert (tmp_path / "pde.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- comparisons ----------------------------------------------------------------------------------
+
+
+def test_the_kernel_of_a_known_conductivity(rng):
+    weights = smooth_weights(rng, 5)
+    known = pde.true_greens_kernel(lambda t: 3.0 * np.exp([log_b(s, weights) for s in t]), 16)
+    x = rng.uniform(size=(6, 1))
+    np.testing.assert_allclose(known(x), pde.greens_kernel(5, weights)(x), rtol=1e-11)
+
+
+def test_errors_of_halves_against_interpolation(rng):
+    x, u, _ = pde.example_problem(20, n_solutions=2)
+    kernel, nugget = pde.greens_kernel(3, smooth_weights(rng, 3)), 1e-3
+    found = pde.half_errors(kernel, x, u, nugget=nugget, n_halves=4, random_state=5)
+    draw = np.random.default_rng(5)
+    halves = [draw.permutation(20)[:10] for _ in range(4)]
+    rho, squares, norms = [], [], []
+    for half in halves:
+        rho.append(kflow.rho(x[:, None], u, half, kernel=kernel, nugget=nugget))
+        interpolant = kflow.Interpolant(x[half, None], u[half], kernel=kernel, nugget=nugget)
+        rest = np.setdiff1d(np.arange(20), half)
+        squares.append(((interpolant(x[rest, None]) - u[rest]) ** 2).sum())
+        norms.append((u[rest] ** 2).sum())
+    assert found["rho"] == pytest.approx(np.mean(rho), rel=1e-9)
+    assert found["u_error"] == pytest.approx(np.sqrt(np.mean(squares) / np.mean(norms)), rel=1e-9)
+
+
+def test_errors_of_halves_name_what_is_wrong():
+    x, u, a = pde.example_problem(20)
+    with pytest.raises(TypeError, match="kernel"):
+        pde.half_errors("green", x, u, nugget=0.1)
+    with pytest.raises(ValueError, match="n_halves must be at least 1"):
+        pde.half_errors(pde.greens_kernel(), x, u, nugget=0.1, n_halves=0)
+    with pytest.raises(ValueError, match="n_modes"):
+        pde.true_greens_kernel(a, 0)

@@ -40,6 +40,10 @@ class Demo:
 
 
 DEMOS: dict[str, Demo] = {
+    "continuous-limit": Demo(
+        "As steps shrink, the flow becomes a differential equation", "continuous_limit"
+    ),
+    "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
     "digits": Demo(
         "One image per class classifies handwritten digits, in seconds", "images", "digits"
@@ -83,6 +87,8 @@ class Options:
             words.append("--quick")
         if self.seed != 0:
             words.append(f"--seed {self.seed}")
+        if self.data_dir is not None:  # where the data are is nobody else's business
+            words.append("--data-dir DIR")
         return " ".join(words)
 
     @contextmanager

@@ -42,7 +42,7 @@ def animated_gif(
     images = []
     for _ in frames:
         drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=dpi)
+        figure.savefig(drawn, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
         # Without dithering, which would make all frames differ everywhere.
         images.append(Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE))
         # What is laid out once stays where it is, and is drawn twice as fast.

@@ -120,7 +120,7 @@ class Section:
             This one.
         """
         drawn, small = io.BytesIO(), io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=_DPI)
+        figure.savefig(drawn, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
         # A third of the size: 256 colours are more than a figure has but for its smooth edges.
         image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         image.save(small, "PNG", optimize=True, dpi=(_DPI, _DPI))

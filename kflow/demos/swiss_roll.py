@@ -68,14 +68,15 @@ class _Settings:
 
 
 def _settings(quick: bool) -> tuple[_Settings, _Settings, _Settings]:
-    if quick:
-        small, thirds, large = 0.01, (0, 150, 300, 450, 700, 1000), (0, 40, 80, 120, 200, 300)
-    else:
-        small, thirds, large = 0.002, (0, 700, 1400, 2000, 3500, 6000), (0, 60, 120, 200, 400, 800)
+    small = 0.01 if quick else 0.002
+    layers = (0, 500, 1000) if quick else (0, 700, 1400, 2000, 3500, 6000)
+    large = 0.1 if quick else 0.2
+    few_layers = (0, 150, 400) if quick else (0, 60, 120, 200, 400, 800)
+    three = (0, layers[len(layers) // 2], layers[-1])
     return (
-        _Settings("small steps", 1.0, "rms", small, thirds),
-        _Settings("large steps", 1.0, "relative", 0.2, large),
-        _Settings("small nugget", 0.01, "rms", 2.5 * small, (0, thirds[3], thirds[-1])),
+        _Settings("small steps", 1.0, "rms", small, layers),
+        _Settings("large steps", 1.0, "relative", large, few_layers),
+        _Settings("small nugget", 0.01, "rms", 2.5 * small, three),
     )
 
 
@@ -142,8 +143,8 @@ def run(options: Options) -> Report:
         done()
         section = report.section(
             "Large steps",
-            f"The same kernel and nugget, but steps about as large as they can be: no point moves "
-            f"by more than {large.step_size:.0%} of its norm in a layer. "
+            f"The same kernel and nugget, but larger steps: no point moves by more than "
+            f"{large.step_size:.0%} of its norm in a layer. "
             f"{_first(measured[large.name])}. The spirals come apart into pieces, "
             "each of which draws together; those of a class still end up side by side.",
         )
@@ -281,7 +282,7 @@ def _small_steps(
         f"Fₙ(xᵢ) with small steps. {_LINES}",
     )
     section.animation(
-        _animated(flow, X, y, 16 if len(X) < 200 else 61),
+        _animated(flow, X, y, 12 if len(X) < 200 else 61),
         "small-steps-animated",
         f"The same flow from n = 0 to n = {settings.layers[-1]}.",
         alt="Animation of two interleaved spirals that unroll and move apart.",
@@ -322,7 +323,8 @@ def _velocities(report: Report, settings: _Settings, flow: KernelFlow, X: Array,
         "Above the instantaneous velocity Fₙ₊₁(x) − Fₙ(x), below the average velocity "
         "10 (Fₙ₊₃₀₀(x) − Fₙ(x)) / 300"
     )
-    chosen = [n for n in settings.layers[::2] if n + _SPAN <= flow.n_layers_]
+    every = len(settings.layers) // 3
+    chosen = [n for n in settings.layers[::every] if n + _SPAN <= flow.n_layers_]
     for grid, name, what in (
         (17, "velocity-fields", "at the nodes of a grid; the points are Fₙ(xᵢ)"),
         (None, "velocities-of-points", "at the points Fₙ(xᵢ), by class"),
@@ -364,10 +366,10 @@ def _tell_scale(display: VelocityDisplay) -> None:
 def _regions(
     report: Report, settings: _Settings, flow: KernelFlow, X: Array, y: Array, seed: int
 ) -> None:
-    chosen = (settings.layers[0], settings.layers[3], settings.layers[-1])
+    chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
     few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
     figure, axes = _panels(2, 3, 2.75)
-    sides = np.linspace(-1.2, 1.2, 121)
+    sides = np.linspace(-1.2, 1.2, 61 if len(X) < 200 else 121)
     xx0, xx1 = np.meshgrid(sides, sides)
     nodes = np.column_stack([xx0.ravel(), xx1.ravel()])
     wrong: dict[str, list[float]] = {"all": [], "few": []}
