@@ -15,7 +15,8 @@ from kflow.plotting import ErrorDisplay, ImageStripDisplay, SpreadDisplay
 __all__ = ["run"]
 
 # Draws at the end, and at each of several layers on the way there.
-_DRAWS, _QUICK_DRAWS, _DRAWS_ON_THE_WAY = 1000, 200, 100
+_DRAWS, _DRAWS_ON_THE_WAY = 1000, 100
+_QUICK_DRAWS, _QUICK_DRAWS_ON_THE_WAY = 200, 20
 _LAYERS = 9
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
@@ -36,8 +37,7 @@ def run(options: Options) -> Report:
         f"{draws.rows.shape[1]} images. Before the flow the result depends on the draw: half of the "
         f"draws have more than {_percent(medians['before the flow'])} errors, and they spread from "
         f"{_percent(draws.unflowed.min())} to {_percent(draws.unflowed.max())}. With the learned "
-        f"kernel they lie between {_percent(draws.flowed.min())} and "
-        f"{_percent(draws.flowed.max())}, with median {_percent(medians['after the flow'])}.",
+        f"kernel {_range(draws.flowed)}.",
         options.command("one-shot"),
     )
     report.settings.update(
@@ -47,7 +47,11 @@ def run(options: Options) -> Report:
         **{key: value for key, value in settings.items() if key not in ("kernel", "n_threads")},
     )
     _spread(report, draws)
-    _on_the_way(report, images, draws)
+    _on_the_way(
+        report,
+        images,
+        draws.rows[: _QUICK_DRAWS_ON_THE_WAY if options.quick else _DRAWS_ON_THE_WAY],
+    )
     _extremes(report, images, draws)
     report.numbers.update(
         n_layers=images.flow.n_layers_, errors=draws.flowed, errors_before=draws.unflowed
@@ -57,6 +61,13 @@ def run(options: Options) -> Report:
 
 def _percent(share: float) -> str:
     return f"{100.0 * share:.2f} %"
+
+
+def _range(errors: npt.NDArray[np.float64]) -> str:
+    low, median, high = (float(value) for value in np.quantile(errors, (0.0, 0.5, 1.0)))
+    if low == high:
+        return f"all have {_percent(median)}"
+    return f"they lie between {_percent(low)} and {_percent(high)}, with median {_percent(median)}"
 
 
 def _errors(draws: Draws) -> dict[str, npt.NDArray[np.float64]]:
@@ -84,11 +95,10 @@ def _spread(report: Report, draws: Draws) -> None:
     )
 
 
-def _on_the_way(report: Report, images: FlowOfImages, draws: Draws) -> None:
+def _on_the_way(report: Report, images: FlowOfImages, rows: npt.NDArray[np.intp]) -> None:
     flow, data = images.flow, images.data
     layers = np.unique(np.linspace(0, flow.n_layers_, _LAYERS).astype(int)).tolist()
     source = estimator_flow(images.classifier)
-    rows = draws.rows[:_DRAWS_ON_THE_WAY]
     # Only the images that were drawn need to be carried along.
     drawn, places = np.unique(rows, return_inverse=True)
     places = places.reshape(rows.shape)
