@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "N_INTERPOLATION",
     "ErrorCurve",
+    "ErrorWindow",
     "InterpolationError",
     "average_error",
     "class_distance_ratio",
@@ -311,3 +312,65 @@ class ErrorCurve:
             n_interpolation=size,
             n_draws=self._n_draws,
         )
+
+
+class ErrorWindow:
+    """Callback of a flow: the test error after each of its last layers, with a new draw for each.
+
+    The tables of Owhadi and Yoo summarise such windows.
+
+    Parameters
+    ----------
+    labels, test_labels, nugget, rng, n_interpolation
+        As for `ErrorCurve`.
+    first, last : int
+        The layers after which the error is evaluated, both included.
+
+    Attributes
+    ----------
+    errors : dict of list of float
+        Number of points to the error after each layer of the window; NaN where the kernel matrix
+        was singular.
+    """
+
+    def __init__(
+        self,
+        labels: npt.NDArray[Any],
+        test_labels: npt.NDArray[Any],
+        *,
+        nugget: float,
+        first: int,
+        last: int,
+        rng: np.random.Generator,
+        n_interpolation: Iterable[int] = N_INTERPOLATION,
+    ) -> None:
+        self._layers = range(first, last + 1)
+        self._curve = ErrorCurve(
+            labels,
+            test_labels,
+            nugget=nugget,
+            every=1,
+            rng=rng,
+            n_interpolation=n_interpolation,
+            n_draws=1,
+        )
+        self.errors = self._curve.errors
+
+    def __call__(self, flow: KernelFlow) -> None:
+        """Evaluate, if the layer is in the window."""
+        if flow.n_layers_ in self._layers:
+            self._curve(flow)
+
+    def summary(self) -> list[InterpolationError]:
+        """Return average, extremes and standard deviation over the window, for each number."""
+        return [
+            InterpolationError(
+                size,
+                float(np.mean(errors)),
+                float(np.min(errors)),
+                float(np.max(errors)),
+                float(np.std(errors)),
+            )
+            for size, errors in self.errors.items()
+            if errors
+        ]

@@ -9,6 +9,7 @@ import kflow
 from kflow import testing as reference
 from kflow.evaluation import (
     ErrorCurve,
+    ErrorWindow,
     class_distance_ratio,
     class_distances,
     interpolation_errors,
@@ -173,3 +174,27 @@ def test_the_curve_survives_a_singular_matrix(clouds):
     flow = kflow.KernelFlow(None, n_layers=2, batch_size=30, nugget=0.1, callbacks=[curve])
     flow.fit(points, kflow.one_hot(labels), follow={"test": test_points})
     assert np.isnan(curve.errors[90]).all()
+
+
+def test_the_window_takes_the_layers_it_is_told(clouds):
+    points, labels, test_points, test_labels = clouds
+    window = ErrorWindow(
+        labels,
+        test_labels,
+        nugget=0.1,
+        first=5,
+        last=7,
+        rng=np.random.default_rng(0),
+        n_interpolation=(90, 3),
+    )
+    assert window.summary() == []
+    flow = kflow.KernelFlow(
+        None, n_layers=9, batch_size=30, nugget=0.1, random_state=0, callbacks=[window]
+    )
+    flow.fit(points, kflow.one_hot(labels), follow={"test": test_points})
+    assert {size: len(errors) for size, errors in window.errors.items()} == {90: 3, 3: 3}
+    many, few = window.summary()
+    assert (many.n_interpolation, few.n_interpolation) == (90, 3)
+    assert few.min < few.average < few.max
+    assert few.average == pytest.approx(np.mean(window.errors[3]))
+    assert few.std == pytest.approx(np.std(window.errors[3]))

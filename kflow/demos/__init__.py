@@ -45,6 +45,14 @@ DEMOS: dict[str, Demo] = {
     ),
     "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
+    "digits": Demo(
+        "One image per class classifies handwritten digits, in seconds", "images", "digits"
+    ),
+    "mnist": Demo("One image per class classifies MNIST", "images", "mnist"),
+    "fashion-mnist": Demo(
+        "One image per class classifies Fashion-MNIST", "images", "fashion_mnist"
+    ),
+    "one-shot": Demo("How little depends on which image of each class is drawn", "one_shot"),
 }
 
 

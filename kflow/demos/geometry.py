@@ -1,0 +1,259 @@
+"""What a flow of images did to their geometry: `kflow.analysis`, as sections of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from kflow.analysis import (
+    AdversarialDistances,
+    adversarial_distance,
+    class_margins,
+    effective_dimension,
+    lipschitz,
+    unflowed,
+)
+from kflow.demos import Options
+from kflow.demos.image_flow import FlowOfImages
+from kflow.demos.report import Report, Section
+from kflow.plotting import (
+    AdversarialDisplay,
+    DimensionDisplay,
+    LipschitzDisplay,
+    MarginDisplay,
+)
+
+__all__ = ["add_geometry"]
+
+# Ratios of distances that are no difference: such distances are found to a few percent.
+_LEVEL = 0.03
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How many test images each measurement takes."""
+
+    images: int = 2000
+    local: int = 50
+    fooled: int = 100
+    layers: int = 11
+
+
+_QUICK = _Sizes(images=300, local=5, fooled=20, layers=5)
+
+
+def add_geometry(report: Report, images: FlowOfImages, options: Options) -> None:
+    """Add the sections on dimension, margins, Lipschitz constants and adversarial distances."""
+    sizes = _QUICK if options.quick else _Sizes()
+    data, classifier = images.data, images.classifier
+    rng = np.random.default_rng([options.seed, 7])
+    rows = np.sort(rng.permutation(len(data.y_test))[: sizes.images])
+    X, y = data.X_test[rows], data.y_test[rows]
+    layers = np.unique(np.linspace(0, images.flow.n_layers_, sizes.layers).round().astype(int))
+    section = report.section(
+        "Geometry before and after the flow",
+        f"Measurements of `kflow.analysis` on {len(rows)} test images drawn at random. Lengths are "
+        "those of scaled images, whose norm is 1.",
+    )
+    rows_of_table: list[list[Any]] = []
+    numbers = report.numbers["geometry"] = {}
+    numbers["dimension"] = _dimension(section, rows_of_table, classifier, X, y, layers)
+    training = (data.X_train, data.y_train)
+    numbers["margins"] = _margins(section, rows_of_table, classifier, X, y, training)
+    numbers["lipschitz"] = _lipschitz(
+        section, rows_of_table, classifier, X, y, layers, sizes.local, options.seed
+    )
+    numbers["adversarial"] = _adversarial(
+        section, rows_of_table, classifier, X, y, training, sizes.fooled, options.seed
+    )
+    section.table(
+        ["measure", "before", "after"], rows_of_table, "Before the flow, and after all its layers."
+    )
+
+
+def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7.0, height), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def _dimension(
+    section: Section,
+    table: list[list[Any]],
+    classifier: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    layers: npt.NDArray[Any],
+) -> dict[str, Any]:
+    section.text(
+        "Classes that have collapsed, each to a point of its own, span as many directions as there "
+        "are classes, less one. What is left within a class is small then, whatever its dimension."
+    )
+    found = effective_dimension(classifier, X, y, layers=layers)
+    share = f"{100.0 * found.share:g} %"
+    measures = {
+        "participation": ("participation ratio of the variances", found.participation),
+        "explained": (f"directions for {share} of the variance", found.explained),
+        "neighbours": ("dimension from nearest neighbours", found.neighbours),
+    }
+    for name, (text, values) in measures.items():
+        figure, ax = _figure(3.2)
+        DimensionDisplay(found.layers, values, found.classes, measure=text).plot(ax)
+        section.figure(
+            figure,
+            f"dimension-{name}",
+            f"Effective dimension of F_n(X) against the layer: {text}, of all images and of those of "
+            "each class.",
+        )
+        within = np.array([_mean(row) for row in values[:, 1:]])
+        table.append([f"{text}, all images", _number(values[0, 0]), _number(values[-1, 0])])
+        table.append([f"{text}, mean over classes", _number(within[0]), _number(within[-1])])
+    return found.summary()
+
+
+def _margins(
+    section: Section,
+    table: list[list[Any]],
+    classifier: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    training: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+) -> dict[str, Any]:
+    found = class_margins(classifier, X, y, training=training)
+    names = {
+        "interpolant": "margin of the interpolant",
+        "hypothesis": "hypothesis margin over the rms distance",
+    }
+    section.text(
+        "The margin of the interpolant is its value of the right class minus the largest other one: "
+        "an image with a negative margin is misclassified. The hypothesis margin is that of the "
+        "nearest neighbour: half of the distance to the nearest image of another class minus that to "
+        "the nearest of the same class."
+    )
+    figure, axes = _figure(3.2, 2)
+    for ax, (name, text) in zip(axes, names.items(), strict=True):
+        before, after = getattr(found, name)
+        MarginDisplay({"before": before, "after": after}, xlabel=text).plot(ax)
+        table.append([f"{text}, median", _number(np.median(before)), _number(np.median(after))])
+        wrong = [f"{100.0 * float((values <= 0.0).mean()):.2f} %" for values in (before, after)]
+        table.append([f"{text}, part that is not positive", *wrong])
+    section.figure(
+        figure,
+        "margins",
+        "Part of the images with at most that margin, of the interpolant and of the nearest "
+        "neighbour.",
+    )
+    return found.summary()
+
+
+def _lipschitz(
+    section: Section,
+    table: list[list[Any]],
+    classifier: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    layers: npt.NDArray[Any],
+    n_local: int,
+    seed: int,
+) -> dict[str, Any]:
+    section.text(
+        "The local Lipschitz constant of F_n at an image is the largest stretch over all directions. "
+        "Directions in which nothing moves count, so that it is hardly below 1 where all others are "
+        "squeezed. The bound holds for any two points, by the layers' norms alone: far from sharp."
+    )
+    found = lipschitz(classifier, X, y, layers=layers, max_points=n_local, random_state=seed)
+    figure, ax = _figure(3.6)
+    LipschitzDisplay(
+        found.layers, found.local, found.log10_bound, within=found.within, between=found.between
+    ).plot(ax)
+    section.figure(
+        figure,
+        "lipschitz",
+        f"Lipschitz constants of F_n: local ones at {n_local} images, by finite differences; how "
+        "much distances to the nearest image have grown; and a bound from the layers' norms.",
+    )
+    table.append(["local Lipschitz constant, median", "1", _number(np.median(found.local[-1]))])
+    table.append(["local Lipschitz constant, largest", "1", _number(found.local[-1].max())])
+    for name, text in (("within", "of the same class"), ("between", "of another class")):
+        values = getattr(found, name)[-1]
+        middle = float(np.nanmedian(values))
+        table.append([f"growth of the distance to the nearest image {text}", "1", _number(middle)])
+    table.append(
+        ["log10 of the bound on the Lipschitz constant", "0", _number(found.log10_bound[-1])]
+    )
+    return found.summary()
+
+
+def _adversarial(
+    section: Section,
+    table: list[list[Any]],
+    classifier: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    training: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    n_fooled: int,
+    seed: int,
+) -> dict[str, Any]:
+    section.text(
+        "The adversarial distance is the length of the smallest perturbation found that makes the "
+        "classifier take an image for another class: an upper bound, by gradients through the layers "
+        "(DeepFool), by the way to the nearest image of another class, and along the boundary. A "
+        "large margin with a small gradient is no robustness: the first-order distance, margin over "
+        "gradient, looks at a plateau and misses its edge."
+    )
+    found: dict[str, AdversarialDistances] = {
+        name: adversarial_distance(each, X, y, max_points=n_fooled, random_state=seed)
+        for name, each in (
+            ("before", unflowed(classifier, *training)),
+            ("after", classifier),
+        )
+    }
+    figure, ax = _figure(3.2)
+    AdversarialDisplay(
+        {name: each.distances for name, each in found.items()},
+        xlabel="length of the smallest perturbation found, of images of norm 1",
+    ).plot(ax)
+    section.figure(
+        figure,
+        "adversarial",
+        f"How little changes the class of {n_fooled} images: part of them with at most that "
+        "distance to an image that the same classifier takes for another class.",
+    )
+    medians = [float(np.nanmedian(each.distances)) for each in found.values()]
+    lows = [float(np.nanquantile(each.distances, 0.05)) for each in found.values()]
+    table.append(["adversarial distance, median", *map(_number, medians)])
+    table.append(["adversarial distance, 5 % quantile", *map(_number, lows)])
+    both = np.array([each.distances for each in found.values()])
+    robust = np.isfinite(both).all(axis=0) & (both > 0.0).all(axis=0)
+    ratios = both[1, robust] / both[0, robust]
+    ratio = float(np.median(ratios)) if len(ratios) else np.nan
+    section.text(
+        f"{robust.sum()} of {robust.size} images are classified rightly before the flow and after it. "
+        f"With the learned kernel their adversarial distance is {ratio:.2f} times that with the same "
+        f"kernel before the flow (median of the ratios): {_verdict(ratio)}. "
+        f"{int((ratios < 1.0).sum())} of them became easier to fool. The medians of the first-order "
+        f"distances are {_number(np.median(found['before'].first_order))} before and "
+        f"{_number(np.median(found['after'].first_order))} after the flow."
+    )
+    return {
+        "ratio_median": ratio,
+        **{name: each.summary() for name, each in found.items()},
+    }
+
+
+def _verdict(ratio: float) -> str:
+    if abs(ratio - 1.0) < _LEVEL:
+        return "it is about as hard to fool"
+    return f"it is {'harder' if ratio > 1.0 else 'easier'} to fool"
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "undefined"
