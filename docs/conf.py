@@ -30,7 +30,6 @@ extensions = [
     "plain_docstrings",
     "reproduction",
 ]
-exclude_patterns = ["_build", "tutorial/*.py.md5", "**/README.md"]
 templates_path = ["_templates"]
 smartquotes = False  # options have two hyphens
 
@@ -55,7 +54,6 @@ measured_files = "../bench/results/zen5-2-cores-{}.json"
 
 # Reports of the reproduction that are not in their folders yet.
 reports_to_come = [
-    "analysis",
     "continuous-limit",
     "digits",
     "fashion-mnist",
@@ -116,6 +114,7 @@ html_theme_options = {
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
 
 
 def setup(app: Any) -> None:

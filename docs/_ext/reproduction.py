@@ -1,26 +1,20 @@
-"""The reports of the reproduction: what there is, and their numbers next to those of the slides.
+"""The reports of the demos, as `kflow demo NAME --output docs/reproduction/NAME` wrote them.
 
     ```{reports}
-    swiss-roll | Two spirals unroll.
     ```
 
-lists the folders of `kflow demo NAME --output reproduction/NAME`, with what each shows, and takes the
-reports into the table of contents.
+lists them and takes them into the table of contents;
 
-    ```{slides} mnist numbers.errors
-    6000 | 0.014 | 0.0136 | 0.0143
+    ```{published} mnist
     ```
 
-puts the slides' average, smallest and largest error, for a number of interpolation points, next to
-those in the report's results.json, a list of dicts with the keys n_interpolation, average, min and max.
-
-A folder that is not here is an error, unless the configuration's `reports_to_come` names it.
+puts the errors in one of them next to those of the slides. A demo without its report is an error, unless
+the configuration's `reports_to_come` names it.
 """
 
 from __future__ import annotations
 
 import json
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -28,84 +22,87 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from kflow.demos import DEMOS
+from kflow.demos.images import PUBLISHED
 
-class _Results(SphinxDirective):
+
+class _OfReports(SphinxDirective):
     """What both directives do."""
 
-    has_content = True
-
     def results(self, name: str) -> dict[str, Any] | None:
-        """Return the numbers of a report; None if it is to come."""
+        """Return what a demo found; None if that is to come."""
         file = Path(self.env.srcdir, "reproduction", name, "results.json")
         to_come = name in self.config.reports_to_come
-        if file.is_file() == to_come:
-            raise self.error(f"{file}: {'is here: no report' if to_come else 'no report'} to come")
+        if to_come == file.is_file():
+            remedy = "take it from reports_to_come" if to_come else "run the demo with --output"
+            raise self.error(f"{file} is {'' if to_come else 'not '}here: {remedy}")
         if to_come:
             return None
         self.env.note_dependency(str(file))
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return data
 
-    def rows(self) -> list[list[str]]:
-        """Return the cells of the content."""
-        return [[cell.strip() for cell in line.split("|")] for line in self.content if line.strip()]
-
     def markdown(self, lines: list[str]) -> list[nodes.Node]:
         """Return what lines of Markdown say."""
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-class Reports(_Results):
+class Reports(_OfReports):
     """The directive ``reports``."""
 
     def run(self) -> list[nodes.Node]:
         """Return a table and the table of contents."""
-        table = ["| experiment | what it shows | time | command |", "|---|---|---|---|"]
-        contents = ["```{toctree}", ":hidden:", ""]
-        for name, what in self.rows():
+        table = ["| report | what it shows | time | command |", "|---|---|---|---|"]
+        pages = []
+        for name, demo in DEMOS.items():
             data = self.results(name)
             if data is not None:
-                page = f"reproduction/{name}/report"
-                link = f"[{data['title']}]({page}.md)"
-                table.append(
-                    f"| {link} | {what} | {duration(data['seconds'])} | `{data['command']}` |"
+                pages.append(f"reproduction/{name}/report")
+                cells = (
+                    f"[{data['title']}]({pages[-1]}.md)",
+                    demo.summary,
+                    duration(data["seconds"]),
+                    f"`{data['command']}`",
                 )
-                contents.append(page)
-        if len(contents) == 3:
+                table.append(f"| {' | '.join(cells)} |")
+        if not pages:
             return []
-        return [*self.markdown(table), *self.markdown([*contents, "```"])]
+        contents = ["```{toctree}", ":hidden:", "", *pages, "```"]
+        return [*self.markdown(table), *self.markdown(contents)]
 
 
-class Slides(_Results):
-    """The directive ``slides``."""
+class Published(_OfReports):
+    """The directive ``published``."""
 
-    required_arguments = 2
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return a table."""
-        name, path = self.arguments
+        name = self.arguments[0]
         data = self.results(name)
         if data is None:
             return []
-        try:
-            errors = reduce(lambda found, key: found[key], path.split("."), data)
-            ours = {int(row["n_interpolation"]): row for row in errors}
-            lines = [
-                "| interpolation points | slides: average | smallest to largest | "
-                "kflow: average | smallest to largest |",
-                "|---|---|---|---|---|",
-            ]
-            for size, *slides in self.rows():
-                row = ours[int(size)]
-                both = [[float(value) for value in slides], [row[k] for k in _KEYS]]
-                cells = (f"{a:.2%} | {low:.2%} to {high:.2%}" for a, low, high in both)
-                lines.append(f"| {size} | {' | '.join(cells)} |")
-        except (LookupError, TypeError, ValueError) as error:
-            raise self.error(f"{name} {path}: {type(error).__name__}: {error}") from None
-        return self.markdown(lines)
+        numbers = data["numbers"]
+        ours = {
+            row["n_interpolation"]: (row["average"], row["min"], row["max"])
+            for row in numbers["errors"]
+        }
+        first, last = numbers["window"]
+        columns = {f"slides, {when}": errors for when, errors in PUBLISHED[name].items()}
+        columns[f"kflow, n = {first} to {last}"] = ours
+        table = [
+            f"| interpolation points | {' | '.join(columns)} |",
+            "|---" * (1 + len(columns)) + "|",
+        ]
+        for size in ours:
+            cells = (errors_in_words(*errors[size][:3]) for errors in columns.values())
+            table.append(f"| {size} | {' | '.join(cells)} |")
+        return self.markdown(table)
 
 
-_KEYS = ("average", "min", "max")
+def errors_in_words(average: float, least: float, largest: float) -> str:
+    """Return an average, and between what it lies."""
+    return f"{100 * average:.2f} % ({100 * least:.2f} to {100 * largest:.2f})"
 
 
 def duration(seconds: float) -> str:
@@ -117,5 +114,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the configuration."""
     app.add_config_value("reports_to_come", (), "env", (list, tuple))
     app.add_directive("reports", Reports)
-    app.add_directive("slides", Slides)
+    app.add_directive("published", Published)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
