@@ -20,6 +20,7 @@ from kflow.analysis import (
 from kflow.demos import Options
 from kflow.demos.image_flow import FlowOfImages
 from kflow.demos.report import Report, Section
+from kflow.estimators import KernelFlowClassifier
 from kflow.plotting import (
     AdversarialDisplay,
     DimensionDisplay,
@@ -46,32 +47,54 @@ class _Sizes:
 _QUICK = _Sizes(images=300, local=5, fooled=20, layers=5)
 
 
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is measured: a fitted classifier, by some test images."""
+
+    classifier: KernelFlowClassifier
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    training: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    layers: npt.NDArray[np.intp]
+    sizes: _Sizes
+    seed: int
+
+
 def add_geometry(report: Report, images: FlowOfImages, options: Options) -> None:
-    """Add the sections on dimension, margins, Lipschitz constants and adversarial distances."""
+    """Add a section on dimension, margins, Lipschitz constants and adversarial distances."""
     sizes = _QUICK if options.quick else _Sizes()
-    data, classifier = images.data, images.classifier
+    data = images.data
     rng = np.random.default_rng([options.seed, 7])
     rows = np.sort(rng.permutation(len(data.y_test))[: sizes.images])
-    X, y = data.X_test[rows], data.y_test[rows]
-    layers = np.unique(np.linspace(0, images.flow.n_layers_, sizes.layers).round().astype(int))
+    layers = np.unique(np.linspace(0, images.flow.n_layers_, sizes.layers).round().astype(np.intp))
+    subject = _Subject(
+        images.classifier,
+        data.X_test[rows],
+        data.y_test[rows],
+        (data.X_train, data.y_train),
+        layers,
+        sizes,
+        options.seed,
+    )
     section = report.section(
         "Geometry before and after the flow",
         f"Measurements of `kflow.analysis` on {len(rows)} test images drawn at random. Lengths are "
         "those of scaled images, whose norm is 1.",
     )
-    rows_of_table: list[list[Any]] = []
-    numbers = report.numbers["geometry"] = {}
-    numbers["dimension"] = _dimension(section, rows_of_table, classifier, X, y, layers)
-    training = (data.X_train, data.y_train)
-    numbers["margins"] = _margins(section, rows_of_table, classifier, X, y, training)
-    numbers["lipschitz"] = _lipschitz(
-        section, rows_of_table, classifier, X, y, layers, sizes.local, options.seed
-    )
-    numbers["adversarial"] = _adversarial(
-        section, rows_of_table, classifier, X, y, training, sizes.fooled, options.seed
-    )
+    table: list[list[str]] = []
+    measures = {
+        "dimension": _dimension,
+        "margins": _margins,
+        "lipschitz": _lipschitz,
+        "adversarial": _adversarial,
+    }
+    report.numbers["geometry"] = {}
+    with options.steps(len(measures), "measurement") as done:
+        for name, measure in measures.items():
+            report.numbers["geometry"][name] = measure(section, table, subject)
+            done()
     section.table(
-        ["measure", "before", "after"], rows_of_table, "Before the flow, and after all its layers."
+        ["measure", "before", "after"], table, "Before the flow, and after all its layers."
     )
 
 
@@ -80,19 +103,12 @@ def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, columns)
 
 
-def _dimension(
-    section: Section,
-    table: list[list[Any]],
-    classifier: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    layers: npt.NDArray[Any],
-) -> dict[str, Any]:
+def _dimension(section: Section, table: list[list[str]], subject: _Subject) -> dict[str, Any]:
     section.text(
         "Classes that have collapsed, each to a point of its own, span as many directions as there "
         "are classes, less one. What is left within a class is small then, whatever its dimension."
     )
-    found = effective_dimension(classifier, X, y, layers=layers)
+    found = effective_dimension(subject.classifier, subject.X, subject.y, layers=subject.layers)
     share = f"{100.0 * found.share:g} %"
     measures = {
         "participation": ("participation ratio of the variances", found.participation),
@@ -114,15 +130,8 @@ def _dimension(
     return found.summary()
 
 
-def _margins(
-    section: Section,
-    table: list[list[Any]],
-    classifier: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    training: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-) -> dict[str, Any]:
-    found = class_margins(classifier, X, y, training=training)
+def _margins(section: Section, table: list[list[str]], subject: _Subject) -> dict[str, Any]:
+    found = class_margins(subject.classifier, subject.X, subject.y, training=subject.training)
     names = {
         "interpolant": "margin of the interpolant",
         "hypothesis": "hypothesis margin over the rms distance",
@@ -149,22 +158,20 @@ def _margins(
     return found.summary()
 
 
-def _lipschitz(
-    section: Section,
-    table: list[list[Any]],
-    classifier: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    layers: npt.NDArray[Any],
-    n_local: int,
-    seed: int,
-) -> dict[str, Any]:
+def _lipschitz(section: Section, table: list[list[str]], subject: _Subject) -> dict[str, Any]:
     section.text(
         "The local Lipschitz constant of F_n at an image is the largest stretch over all directions. "
         "Directions in which nothing moves count, so that it is hardly below 1 where all others are "
         "squeezed. The bound holds for any two points, by the layers' norms alone: far from sharp."
     )
-    found = lipschitz(classifier, X, y, layers=layers, max_points=n_local, random_state=seed)
+    found = lipschitz(
+        subject.classifier,
+        subject.X,
+        subject.y,
+        layers=subject.layers,
+        max_points=subject.sizes.local,
+        random_state=subject.seed,
+    )
     figure, ax = _figure(3.6)
     LipschitzDisplay(
         found.layers, found.local, found.log10_bound, within=found.within, between=found.between
@@ -172,7 +179,7 @@ def _lipschitz(
     section.figure(
         figure,
         "lipschitz",
-        f"Lipschitz constants of F_n: local ones at {n_local} images, by finite differences; how "
+        f"Lipschitz constants of F_n: local ones at {len(found.rows)} images, by finite differences; how "
         "much distances to the nearest image have grown; and a bound from the layers' norms.",
     )
     table.append(["local Lipschitz constant, median", "1", _number(np.median(found.local[-1]))])
@@ -187,16 +194,7 @@ def _lipschitz(
     return found.summary()
 
 
-def _adversarial(
-    section: Section,
-    table: list[list[Any]],
-    classifier: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    training: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-    n_fooled: int,
-    seed: int,
-) -> dict[str, Any]:
+def _adversarial(section: Section, table: list[list[str]], subject: _Subject) -> dict[str, Any]:
     section.text(
         "The adversarial distance is the length of the smallest perturbation found that makes the "
         "classifier take an image for another class: an upper bound, by gradients through the layers "
@@ -205,10 +203,16 @@ def _adversarial(
         "gradient, looks at a plateau and misses its edge."
     )
     found: dict[str, AdversarialDistances] = {
-        name: adversarial_distance(each, X, y, max_points=n_fooled, random_state=seed)
+        name: adversarial_distance(
+            each,
+            subject.X,
+            subject.y,
+            max_points=subject.sizes.fooled,
+            random_state=subject.seed,
+        )
         for name, each in (
-            ("before", unflowed(classifier, *training)),
-            ("after", classifier),
+            ("before", unflowed(subject.classifier, *subject.training)),
+            ("after", subject.classifier),
         )
     }
     figure, ax = _figure(3.2)
@@ -219,7 +223,7 @@ def _adversarial(
     section.figure(
         figure,
         "adversarial",
-        f"How little changes the class of {n_fooled} images: part of them with at most that "
+        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
         "distance to an image that the same classifier takes for another class.",
     )
     medians = [float(np.nanmedian(each.distances)) for each in found.values()]

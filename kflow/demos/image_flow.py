@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -134,14 +134,22 @@ class Draws:
     unflowed: npt.NDArray[np.float64]
 
 
-def one_per_class(images: FlowOfImages, n_draws: int, rng: np.random.Generator) -> Draws:
-    """Draw one training image per class, many times, and classify the test images by them."""
+def one_per_class(
+    images: FlowOfImages,
+    n_draws: int,
+    rng: np.random.Generator,
+    done: Callable[[], None] = lambda: None,
+) -> Draws:
+    """Draw one training image per class, many times, and classify the test images by them.
+
+    `done` is called after each draw.
+    """
     labels = images.data.y_train
     n_classes = len(images.classifier.classes_)
     rows = np.array([balanced_subset(labels, n_classes, rng) for _ in range(n_draws)])
     moved, unmoved = images.moved(), images.unmoved()
-    return Draws(
-        rows,
-        np.array([images.error(draw, *moved) for draw in rows]),
-        np.array([images.error(draw, *unmoved) for draw in rows]),
-    )
+    errors = np.empty((2, n_draws))
+    for number, draw in enumerate(rows):
+        errors[:, number] = images.error(draw, *moved), images.error(draw, *unmoved)
+        done()
+    return Draws(rows, *errors)

@@ -181,9 +181,11 @@ def _report(name: str, options: Options) -> Report:
     _loss(report, flow)
     _errors(report, name, measured, rows)
     _class_distances(report, measured)
-    _strips(report, images, options)
-    _one_per_class(report, images, options)
-    _projections(report, images, options)
+    parts = (_strips, _one_per_class, _projections)
+    with options.steps(len(parts), "part") as done:
+        for part in parts:
+            part(report, images, options)
+            done()
     add_geometry(report, images, options)
     return report
 
@@ -279,18 +281,21 @@ def _class_distances(report: Report, measured: _Measured) -> None:
         [within, *distances.within],
         [between, *distances.between],
     )
+    ratio = np.array(series[1]) / np.array(series[2])
     figure = _figure(3.2)
-    ClassDistanceDisplay(*series).plot(figure.subplots())
-    last = distances.within[-1] / distances.between[-1]
+    left, right = figure.subplots(1, 2)
+    ClassDistanceDisplay(*series).plot(left)
+    ClassDistanceDisplay(series[0], ratio=ratio).plot(right)
     report.section(
         "Distances within and between classes",
         f"Classes collapse: the mean squared distance between two test images of one class, over "
-        f"that between images of different classes, falls from {within / between:.2f} to "
-        f"{last:.3g}.",
+        f"that between images of different classes, falls from {ratio[0]:.2f} to "
+        f"{ratio[-1]:.3g}.",
     ).figure(
         figure,
         "class-distances",
-        "Mean squared distances between test images of one class, and of different classes.",
+        "Mean squared distances between test images of one class, and of different classes; right: "
+        "their ratio.",
     )
     report.numbers["class_distances"] = dict(
         zip(("layers", "within", "between"), series, strict=True)

@@ -28,7 +28,9 @@ def run(options: Options) -> Report:
     data, settings = load_images(name, options)
     images = fitted_flow(data, settings, options)
     n_draws = _QUICK_DRAWS if options.quick else _DRAWS
-    draws = one_per_class(images, n_draws, np.random.default_rng([options.seed, 1]))
+    rng = np.random.default_rng([options.seed, 1])
+    with options.steps(n_draws, "draw") as done:
+        draws = one_per_class(images, n_draws, rng, done)
     medians = {kind: float(np.median(errors)) for kind, errors in _errors(draws).items()}
     report = Report(
         "One shot: one training image per class",

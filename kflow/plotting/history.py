@@ -396,7 +396,7 @@ class ClassDistanceDisplay:
             The display itself.
         """
         if self.within is None or self.between is None:
-            self.ax_ = axes_of(ax, "layer n", "squared distance within / between classes")
+            self.ax_ = axes_of(ax, "layer n", "ratio within / between")
             lines = {label: (self.ratio, color, "-")}
         else:
             self.ax_ = axes_of(ax, "layer n", "mean squared distance")
