@@ -1,7 +1,8 @@
-"""Docstrings as they are meant: |x| is a norm, and rank_ an attribute.
+"""Docstrings as they are meant: |x| is a norm, rank_ an attribute, and D. P. Kingma a name.
 
-reStructuredText takes bars for substitutions and final underscores for links. Docstrings are read in
-terminals and editors too, so that these are escaped here, outside literals, and not there.
+reStructuredText takes bars for substitutions, final underscores for links, and an initial at the
+beginning of a line for an entry of a list. Docstrings are read in terminals and editors too, so that
+these are escaped here, outside literals, and not there.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Any
 
 LITERAL = re.compile(r"(``.+?``|`[^`]*`)")
 MARKUP = re.compile(r"\||(?<=\w)_(?!\w)")
+INITIAL = re.compile(r"^\s*(?=[A-Z]\. )")
 
 
 def escaped(line: str) -> str:
-    """Return a line with bars and final underscores escaped, but for those in backticks."""
-    parts = LITERAL.split(line)
+    """Return a line with its markup escaped, but for what is in backticks."""
+    parts = LITERAL.split(INITIAL.sub(r"\g<0>\\", line))
     parts[::2] = [MARKUP.sub(r"\\\g<0>", part) for part in parts[::2]]
     return "".join(parts)
 
