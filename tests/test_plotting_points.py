@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 import kflow
 from kflow.plotting import PointsDisplay
 from kflow.plotting._projection import plane_maps
+from kflow.plotting._style import moved_apart
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +178,25 @@ def test_wrong_projections(flow, plane, digits):
         plane_maps([np.zeros((3, 1))], "pca", None)
     with pytest.raises(ValueError, match=r"figure.subplots\(1, 2\)"):
         PointsDisplay.from_estimator(flow, plane[0], layers=[0, 1], ax=Figure().subplots())
+
+
+def test_names_are_moved_apart(rng):
+    places = rng.normal(size=(10, 2)) * 5.0
+    apart = moved_apart(places, (13.0, 14.0))
+    for i in range(10):
+        for j in range(i):
+            overlap = np.array([13.0, 14.0]) - np.abs(apart[i] - apart[j])
+            assert overlap.min() <= 0.5
+    np.testing.assert_allclose(apart.mean(axis=0), places.mean(axis=0), atol=1e-9)
+
+
+def test_names_that_do_not_overlap_stay():
+    places = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
+    np.testing.assert_array_equal(moved_apart(places, (13.0, 14.0)), places)
+    np.testing.assert_array_equal(moved_apart(places[:1], (13.0, 14.0)), places[:1])
+
+
+def test_names_at_one_place_come_apart():
+    apart = moved_apart(np.zeros((3, 2)), (10.0, 10.0))
+    distances = np.abs(apart[:, None] - apart).max(axis=2)[np.triu_indices(3, 1)]
+    assert (distances > 9.0).all()

@@ -32,6 +32,7 @@ __all__ = [
     "legend_of_classes",
     "log_scale",
     "marker_area",
+    "moved_apart",
     "name_class_means",
     "panels",
     "percent",
@@ -239,34 +240,67 @@ def marker_area(n_points: int) -> float:
 def name_class_means(
     ax: Axes, points: FloatArray, classes: npt.NDArray[Any], codes: npt.NDArray[np.intp]
 ) -> list[Any]:
-    """Write each class's name at the mean of its points: outside of it where it hides them."""
+    """Write each class's name at the mean of its points: outside of it where it hides them.
+
+    Names that would overlap are moved apart, and a line leads to the mean.
+    """
     width = ax.get_xlim()[1] - ax.get_xlim()[0]
     middle = points.mean(axis=0)
-    texts = []
-    for code, label in enumerate(classes):
-        colour, _ = class_style(code)
+    means = np.empty((len(classes), 2))
+    offsets = np.zeros((len(classes), 2))  # in points
+    for code in range(len(classes)):
         members = points[codes == code]
-        mean = members.mean(axis=0)
+        means[code] = members.mean(axis=0)
         # Medians: a point or two that end elsewhere do not make a class less of a dot.
         centre = np.median(members, axis=0)
         radius = float(np.median(np.linalg.norm(members - centre, axis=1)))
-        offset = np.zeros(2)
         if radius < 0.03 * width:
-            mean, outwards = centre, centre - middle
-            offset = 14.0 * outwards / max(float(np.linalg.norm(outwards)), 1e-300)
+            means[code], outwards = centre, centre - middle
+            offsets[code] = 14.0 * outwards / max(float(np.linalg.norm(outwards)), 1e-300)
+    names = [class_name(label) for label in classes]
+    to_points = 72.0 / ax.figure.dpi
+    places = ax.transData.transform(means) * to_points
+    longest = max(map(len, names))
+    apart = moved_apart(places + offsets, (7.0 + 6.0 * longest, 14.0)) - places
+    texts = []
+    for code, name in enumerate(names):
+        moved = float(np.linalg.norm(apart[code] - offsets[code])) > 4.0
+        colour, _ = class_style(code)
         text = ax.annotate(
-            class_name(label),
-            (float(mean[0]), float(mean[1])),
-            xytext=(float(offset[0]), float(offset[1])),
+            name,
+            (float(means[code, 0]), float(means[code, 1])),
+            xytext=(float(apart[code, 0]), float(apart[code, 1])),
             textcoords="offset points",
             ha="center",
             va="center",
             fontsize=8,
             bbox={**_BOX, "edgecolor": colour},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.8} if moved else None,
             zorder=5,
         )
         texts.append(text)
     return texts
+
+
+def moved_apart(
+    places: npt.NDArray[np.float64], size: tuple[float, float]
+) -> npt.NDArray[np.float64]:
+    """Return centres (n, 2) of boxes of one size, moved until no two overlap, or nearly so."""
+    centres = places.astype(np.float64)
+    box = np.array(size)
+    first, second = np.triu_indices(len(centres), 1)
+    for _ in range(200):
+        between = centres[second] - centres[first]
+        overlap = box - np.abs(between)
+        hits = np.flatnonzero((overlap > 0.1).all(axis=1))
+        if not len(hits):
+            break
+        for pair in hits:
+            axis = int(overlap[pair].argmin())  # the shorter way out
+            push = 0.26 * overlap[pair, axis] * (1.0 if between[pair, axis] >= 0.0 else -1.0)
+            centres[first[pair], axis] -= push
+            centres[second[pair], axis] += push
+    return centres
 
 
 def legend_of_classes(ax: Axes, classes: npt.NDArray[Any], title: str = "class") -> None:
