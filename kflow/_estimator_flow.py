@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_count, as_matrix, as_nugget, common_dtype
+from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
 from kflow.flow import KernelFlow
 from kflow.preprocessing import Preprocessing
+from kflow.replay import layer_count, layer_counts
 
 __all__ = ["EstimatorFlow", "as_layer", "as_layers", "estimator_flow"]
 
@@ -105,12 +106,7 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
 
 def as_layer(n_layers: Any, flow: KernelFlow, name: str = "n_layers") -> int:
     """Return after how many layers: None stands for all."""
-    if n_layers is None:
-        return flow.n_layers_
-    number = as_count(n_layers, name, 0)
-    if number > flow.n_layers_:
-        raise ValueError(f"{name} must be at most {flow.n_layers_}, as the flow has, got {number}")
-    return number
+    return layer_count(n_layers, flow.n_layers_, name)
 
 
 def as_layers(layers: Iterable[int] | None, flow: KernelFlow, n_default: int) -> tuple[int, ...]:
@@ -118,10 +114,7 @@ def as_layers(layers: Iterable[int] | None, flow: KernelFlow, n_default: int) ->
     if layers is None:
         even = np.linspace(0, flow.n_layers_, n_default)
         return tuple(int(number) for number in np.unique(even.round()))
-    try:
-        numbers = [as_layer(number, flow, "layers") for number in layers]
-    except TypeError as error:
-        raise TypeError(f"layers must be a sequence of whole numbers: {error}") from None
-    if not numbers or any(a >= b for a, b in pairwise(numbers)):
+    numbers = layer_counts(layers, flow.n_layers_)
+    if not numbers or any(a == b for a, b in pairwise(numbers)):
         raise ValueError(f"layers must be one or more increasing numbers, got {numbers}")
     return tuple(numbers)

@@ -34,7 +34,7 @@ from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
-from kflow.replay import Linearization, Replay, layer_counts
+from kflow.replay import Linearization, Replay, layer_count, layer_counts
 from kflow.schedules import Schedule
 from kflow.subspace import (
     Rotation,
@@ -621,8 +621,9 @@ class KernelFlow:
         4 n batch_size r flops for each layer of rank r.
         """
         self._require_fit()
-        n_layers = self.n_layers_ if n_layers is None else as_count(n_layers, "n_layers", 0)
-        return next(self.trajectory(X, (n_layers,), reduced=reduced))
+        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        count = layer_count(n_layers, self.n_layers_)
+        return next(self._replay().trajectory(points, None, [count], reduced))
 
     def trajectory(
         self, X: npt.ArrayLike, layers: Iterable[int], *, reduced: bool = False
@@ -659,7 +660,9 @@ class KernelFlow:
         """
         self._require_fit()
         points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
-        counts = layer_counts(list(layers), self.n_layers_)
+        counts = layer_counts(layers, self.n_layers_)
+        if np.may_share_memory(points, X):  # it is looked at again with each array
+            points = points.copy()
         return self._replay().trajectory(points, None, counts, reduced)
 
     def linearize(self, X: npt.ArrayLike, *, n_layers: int | None = None) -> Linearization:
@@ -685,7 +688,7 @@ class KernelFlow:
         """
         self._require_fit()
         points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
-        (count,) = layer_counts([self.n_layers_ if n_layers is None else n_layers], self.n_layers_)
+        count = layer_count(n_layers, self.n_layers_)
         return self._replay().linearize(points.copy(), count)
 
     def _transform(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,17 +16,28 @@ from kflow.carried import CarriedPoints, coordinates
 from kflow.layers import LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
 
-__all__ = ["Linearization", "Replay", "layer_counts"]
+__all__ = ["Linearization", "Replay", "layer_count", "layer_counts"]
 
 
-def layer_counts(layers: Sequence[int], n_layers: int) -> list[int]:
+def layer_counts(layers: Iterable[int], n_layers: int) -> list[int]:
     """Return numbers of layers after which F_n is wanted, checked: none decreases or is too large."""
-    counts = [as_count(count, "layers", 0) for count in layers]
+    try:
+        counts = [layer_count(count, n_layers, "layers") for count in layers]
+    except TypeError as error:
+        raise TypeError(f"layers must be a sequence of whole numbers: {error}") from None
     if sorted(counts) != counts:
         raise ValueError(f"layers must not decrease, got {counts}: sort them")
-    if counts and counts[-1] > n_layers:
-        raise ValueError(f"layers: {counts[-1]} exceeds the {n_layers} layers of the flow")
     return counts
+
+
+def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
+    """Return a number of layers, checked: the flow has so many. None stands for all."""
+    if count is None:
+        return n_layers
+    number = as_count(count, name, 0)
+    if number > n_layers:
+        raise ValueError(f"{name} must be at most {n_layers}, as the flow has, got {number}")
+    return number
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ what a point has outside the span never moves and adds a constant to its squared
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
@@ -272,7 +273,7 @@ class Subspace:
         out = np.empty((len(X), self.rank + 1), T.dtype)
         with single_threaded_blas:
             for rows, t in scaled_chunks(T, None):
-                normals = self._normals(X[rows])
+                normals = self.normals(X[rows])
                 out[rows, :-1] = t @ self.basis
                 out[rows, -1] = np.einsum("ij,ij->i", normals, t)
         return out
@@ -285,15 +286,19 @@ class Subspace:
         out = np.empty((len(X), len(self.basis)), A.dtype)
         with single_threaded_blas:
             for rows, a in scaled_chunks(A, None):
-                out[rows] = a[:, :-1] @ self.basis.T + a[:, -1:] * self._normals(X[rows])
+                out[rows] = a[:, :-1] @ self.basis.T + a[:, -1:] * self.normals(X[rows])
         return out
 
-    def _normals(self, X: FloatArray) -> Doubles:
-        """Return the unit vectors from the subspace to points; zeros for points within."""
+    def normals(self, X: FloatArray) -> Doubles:
+        """Return the unit vectors from the subspace to points; zeros for points within.
+
+        What is left of a point within are rounding errors: a few eps times its norm.
+        """
         points = X.astype(np.float64, copy=False)
         outside = points - (points @ self.basis) @ self.basis.T
         length = np.linalg.norm(outside, axis=1, keepdims=True)
-        noise = _EPS * np.linalg.norm(points, axis=1, keepdims=True)
+        noise = _ROUNDING * math.sqrt(X.shape[1]) * float(np.finfo(X.dtype).eps)
+        noise = noise * np.linalg.norm(points, axis=1, keepdims=True)
         outside /= np.where(length > noise, length, np.inf)
         return outside
 

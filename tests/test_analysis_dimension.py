@@ -205,7 +205,10 @@ def test_a_class_of_one_point(collapsing):
     assert np.isnan(result.participation[0, 2])
     assert result.explained[0, 2] == 0
     assert np.isnan(result.neighbours[0, 2])
-    assert json.loads(json.dumps(result.summary()))["participation_within_classes"] == [None]
+    summary = json.loads(json.dumps(result.summary()))
+    assert summary["participation_within_classes"] == [result.participation[0, 1]]
+    alone = effective_dimension(flow, X[:2], [0, 1], layers=[0]).summary()
+    assert alone["participation_within_classes"] == [None]
 
 
 def test_scaled_points_of_an_estimator():
@@ -237,7 +240,8 @@ def test_a_rank_changes_nothing(collapsing):
         ({"y": ["a"]}, "y must hold one label for each of 160 rows"),
         ({"y": np.full(160, np.nan)}, "y contains NaN"),
         ({"layers": [61]}, "layers must be at most 60"),
-        ({"layers": [3, 2]}, "increasing"),
+        ({"layers": [3, 2]}, "must not decrease"),
+        ({"layers": [2, 2]}, "increasing"),
         ({"share": 2}, "share must lie"),
         ({"random_state": "x"}, "random_state"),
     ],

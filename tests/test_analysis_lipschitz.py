@@ -234,3 +234,13 @@ def test_scaled_points_of_an_estimator():
 def test_wrong_arguments(flow, arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lipschitz(flow, **{"X": spirals()[0], **arguments})
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_points_that_span_the_subspace(d, rng):
+    X = rng.normal(size=(80, d))
+    settings = {"batch_size": 40, "nugget": 0.1, "random_state": 0, "dtype": "float64"}
+    flow = kflow.KernelFlow(n_layers=3, rank="auto", **settings).fit(X, X[:, 0] > 0)
+    found = lipschitz(flow, X, X[:, 0] > 0, layers=[0, 1, 3])
+    np.testing.assert_allclose(found.local[0], 1.0, rtol=1e-6)
+    assert (found.local.max(axis=1) <= found.bound * (1.0 + 1e-6)).all()

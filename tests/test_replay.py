@@ -9,6 +9,7 @@ from kflow.kernels import Gaussian
 SETTINGS = {
     "plain": {},
     "float64": {"dtype": "float64"},
+    "span": {"dtype": "float64", "rank": "auto"},
     "low dimension": {"dtype": "float64", "rank": 3},
     "shrinking": {
         "dtype": "float64",
@@ -83,17 +84,19 @@ def test_a_trajectory_is_made_of_arrays_of_its_own(flow, unseen):
     ("layers", "error", "message"),
     [
         ([3, 2], ValueError, "must not decrease"),
-        ([11], ValueError, "exceeds the 10 layers"),
+        ([11], ValueError, "layers must be at most 10"),
         ([-1], ValueError, "layers"),
         ([1.5], TypeError, "layers"),
+        (5, TypeError, "layers must be a sequence of whole numbers"),
     ],
 )
 def test_layers_that_the_flow_has_not(flow, unseen, layers, error, message):
     with pytest.raises(error, match=message):
         flow.trajectory(unseen, layers)  # before anything is computed
-    if len(layers) == 1:
-        with pytest.raises(error):
-            flow.linearize(unseen, n_layers=layers[0])
+    if np.ndim(layers) == 1 and len(layers) == 1:
+        for use in (flow.transform, flow.linearize):
+            with pytest.raises(error, match="n_layers"):
+                use(unseen, n_layers=layers[0])
 
 
 def test_no_layers_wanted_or_no_points(flow, unseen):
@@ -153,6 +156,32 @@ def test_points_in_the_subspace_have_no_derivative_across_it(data):
     assert linear.points.shape == (5, 3)
     ones = linear.pull_back(np.eye(3)[[2] * 5])
     np.testing.assert_array_equal(ones, np.zeros((5, 6)))
+
+
+@pytest.mark.parametrize("d", [2, 3, 30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_rounding_leaves_outside_the_span_is_no_direction(d, dtype, rng):
+    X = rng.normal(size=(80, d))
+    settings = {"batch_size": 40, "nugget": 0.1, "random_state": 0, "dtype": dtype}
+    flow = kflow.KernelFlow(n_layers=2, rank="auto", **settings).fit(X, X[:, 0] > 0)
+    linear = flow.linearize(X, n_layers=0)
+    across = np.eye(d + 1)[[d] * len(X)]
+    np.testing.assert_array_equal(linear.pull_back(across), np.zeros_like(X))
+    T = rng.normal(size=X.shape)
+    np.testing.assert_allclose(
+        np.linalg.norm(linear.push_forward(T), axis=1), np.linalg.norm(T, axis=1), rtol=1e-5
+    )
+
+
+def test_a_trajectory_keeps_its_points(data, unseen):
+    X, Y = data
+    settings = {"n_layers": 3, "batch_size": 40, "nugget": 0.1, "random_state": 1}
+    flow = kflow.KernelFlow(rank=2, dtype="float64", **settings).fit(X, Y)
+    expected = flow.transform(unseen)
+    found = flow.trajectory(unseen, [0, 3])
+    next(found)
+    unseen[:] = 0.0
+    np.testing.assert_array_equal(next(found), expected)
 
 
 def test_linearizations_refuse_what_does_not_fit(flow, unseen):

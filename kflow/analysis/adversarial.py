@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from kflow._estimator_flow import estimator_flow
 from kflow._validation import as_cap, as_count, as_generator, as_nugget
+from kflow.analysis._classifier import as_classifier
 from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
-from kflow.analysis.unflowed import as_classifier
 from kflow.flow import KernelFlow
 from kflow.interpolant import Interpolant
 from kflow.replay import Linearization
@@ -47,7 +47,7 @@ class AdversarialDistances:
         Lengths of the perturbations; 0 for points that are misclassified as they are, NaN where none
         was found, as may be if no point of X is predicted to be of another class.
     first_order : ndarray, shape (n,)
-        Margin over the length of its gradient, the smallest over other classes: what the distance
+        Margin over the length of its gradient, the smallest over the candidates: what the distance
         would be, were the interpolant linear. 0 for misclassified points, infinite without gradient.
     perturbations : ndarray, shape (n, d)
         What to add to the scaled points; NaN where none was found.

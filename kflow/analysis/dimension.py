@@ -164,7 +164,7 @@ class Dimensions:
         Labels; empty without labels.
     participation, explained, neighbours : ndarray, shape (n_layers, 1 + n_classes)
         `participation_ratio`, `explained_dimension` and `neighbour_dimension` of all points, in
-        column 0, and of those of each class; NaN where they are undefined.
+        column 0, and of those of each class; NaN where they are undefined (`explained`: 0).
     share : float
         Part of the variance that `explained` explains.
     n_neighbours : (int, int)
@@ -179,14 +179,24 @@ class Dimensions:
     share: float
     n_neighbours: tuple[int, int]
 
+    def within_classes(self, measure: str) -> Doubles:
+        """Return the mean over classes of a measure, such as "participation", (n_layers,).
+
+        Over those classes for which it is defined; NaN where it is for none.
+        """
+        values: Doubles = getattr(self, measure)[:, 1:]
+        known = np.isfinite(values)
+        sums = np.where(known, values, 0.0).sum(axis=1)
+        counts = known.sum(axis=1)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
     def summary(self) -> dict[str, Any]:
         """Return, for JSON, all points' dimensions and the mean over classes, layer by layer."""
         result: dict[str, Any] = {"layers": self.layers.tolist()}
         for name in ("participation", "explained", "neighbours"):
-            values: Doubles = getattr(self, name)
-            result[name] = json_numbers(values[:, 0])
+            result[name] = json_numbers(getattr(self, name)[:, 0])
             if len(self.classes):
-                result[f"{name}_within_classes"] = json_numbers(values[:, 1:].mean(axis=1))
+                result[f"{name}_within_classes"] = json_numbers(self.within_classes(name))
         return result
 
 

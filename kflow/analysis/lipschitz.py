@@ -253,7 +253,7 @@ def _directions(
     directions = np.repeat(basis[:, None], n, axis=1)
     if subspace is not None:
         # Points in the subspace have no normal, and a direction of zeros does no harm.
-        directions = np.concatenate([directions, subspace._normals(points)[None]])
+        directions = np.concatenate([directions, subspace.normals(points)[None]])
     if n_directions is not None:
         number = as_count(n_directions, "n_directions", 1)
         if number < len(directions):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kflow._estimator_flow import as_layers, estimator_flow
 from kflow._validation import FloatArray, as_matrix, common_dtype
+from kflow.analysis._classifier import as_classifier, interpolation_points
 from kflow.analysis._sample import (
     as_labels,
     json_numbers,
@@ -18,7 +19,6 @@ from kflow.analysis._sample import (
     near_hits_and_misses,
     quantiles,
 )
-from kflow.analysis.unflowed import as_classifier, interpolation_points
 from kflow.interpolant import Interpolant
 from kflow.subspace import mean_squared_distance
 

@@ -7,19 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import FloatArray
-from kflow.analysis._sample import as_labels
+from kflow.analysis._classifier import training_data
 from kflow.carried import CarriedPoints, coordinates
 from kflow.flow import KernelFlow
 from kflow.interpolant import Interpolant
 from kflow.layers import LayerShape, MemoryLayers
 from kflow.operations import one_hot
 
-__all__ = ["as_classifier", "interpolation_points", "unflowed"]
-
-# So many interpolation points are compared with those of the classifier.
-_N_COMPARED = 16
+__all__ = ["unflowed"]
 
 
 def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
@@ -69,7 +64,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
     """
     from sklearn.base import clone
 
-    points, codes = _training_data(classifier, X, y)
+    points, codes = training_data(classifier, X, y)
     fitted: KernelFlow = classifier.flow_
     flow = KernelFlow(
         fitted.kernel_,
@@ -109,78 +104,3 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         if hasattr(classifier, name):
             setattr(before, name, getattr(classifier, name))
     return before
-
-
-def as_classifier(classifier: Any) -> Any:
-    """Return a fitted classifier.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        If it has not been fitted.
-    TypeError
-        If it is something else.
-    """
-    from sklearn.utils.validation import check_is_fitted
-
-    from kflow.estimators import KernelFlowClassifier
-
-    if not isinstance(classifier, KernelFlowClassifier):
-        raise TypeError(
-            f"classifier must be a KernelFlowClassifier, got {type(classifier).__name__}"
-        )
-    check_is_fitted(classifier)
-    return classifier
-
-
-def interpolation_points(
-    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Return a classifier's interpolation points before the flow, scaled, and their one-hot values.
-
-    Parameters
-    ----------
-    classifier : KernelFlowClassifier
-        Fitted.
-    X, y : array_like, shape (N, d) and (N,)
-        The data on which it was fitted.
-
-    Returns
-    -------
-    points, values : ndarray, shape (m, d) and (m, n_classes)
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError, TypeError, ValueError
-        As for `unflowed`.
-    """
-    points, codes = _training_data(classifier, X, y)
-    rows = classifier.interpolation_rows_
-    return points[rows], one_hot(codes)[rows]
-
-
-def _training_data(
-    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
-) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Return the scaled points and the classes' positions, if the classifier was fitted on them."""
-    source = estimator_flow(as_classifier(classifier))
-    points = source.scaled(X).astype(source.flow.dtype, copy=False)
-    classes, codes = as_labels(y, len(points))
-    other = "the classifier was fitted on other data: pass the X and y that it was fitted on"
-    if not np.array_equal(classes, classifier.classes_):
-        raise ValueError(f"y: {other}")
-    if not hasattr(classifier, "interpolation_rows_"):
-        raise ValueError(
-            "the classifier comes from a file of an early version, which does not say on which rows "
-            "it interpolates: fit it again"
-        )
-    rows = classifier.interpolation_rows_
-    if len(points) < len(source.flow.targets_) or rows.max() >= len(points):
-        raise ValueError(f"X: {other}")
-    # One replay of a few points tells.
-    moved = source.flow.transform(points[rows[:_N_COMPARED]], reduced=True)
-    centres = classifier.interpolant_.centres[:_N_COMPARED]
-    size = max(float(np.abs(centres).max()), 1.0)
-    if not np.allclose(moved, centres, rtol=0.0, atol=1e-2 * size):
-        raise ValueError(f"X: {other}")
-    return points, codes

@@ -108,7 +108,13 @@ def _dimension(section: Section, table: list[list[str]], subject: _Subject) -> d
         "Classes that have collapsed, each to a point of its own, span as many directions as there "
         "are classes, less one. What is left within a class is small then, whatever its dimension."
     )
-    found = effective_dimension(subject.classifier, subject.X, subject.y, layers=subject.layers)
+    found = effective_dimension(
+        subject.classifier,
+        subject.X,
+        subject.y,
+        layers=subject.layers,
+        random_state=subject.seed,
+    )
     share = f"{100.0 * found.share:g} %"
     measures = {
         "participation": ("participation ratio of the variances", found.participation),
@@ -124,7 +130,7 @@ def _dimension(section: Section, table: list[list[str]], subject: _Subject) -> d
             f"Effective dimension of F_n(X) against the layer: {text}, of all images and of those of "
             "each class.",
         )
-        within = np.array([_mean(row) for row in values[:, 1:]])
+        within = found.within_classes(name)
         table.append([f"{text}, all images", _number(values[0, 0]), _number(values[-1, 0])])
         table.append([f"{text}, mean over classes", _number(within[0]), _number(within[-1])])
     return found.summary()
@@ -144,7 +150,8 @@ def _margins(section: Section, table: list[list[str]], subject: _Subject) -> dic
     )
     figure, axes = _figure(3.2, 2)
     for ax, (name, text) in zip(axes, names.items(), strict=True):
-        before, after = getattr(found, name)
+        # An image alone in its class has no nearest one.
+        before, after = (values[~np.isnan(values)] for values in getattr(found, name))
         MarginDisplay({"before": before, "after": after}, xlabel=text).plot(ax)
         table.append([f"{text}, median", _number(np.median(before)), _number(np.median(after))])
         wrong = [f"{100.0 * float((values <= 0.0).mean()):.2f} %" for values in (before, after)]
@@ -182,15 +189,17 @@ def _lipschitz(section: Section, table: list[list[str]], subject: _Subject) -> d
         f"Lipschitz constants of F_n: local ones at {len(found.rows)} images, by finite differences; how "
         "much distances to the nearest image have grown; and a bound from the layers' norms.",
     )
-    table.append(["local Lipschitz constant, median", "1", _number(np.median(found.local[-1]))])
-    table.append(["local Lipschitz constant, largest", "1", _number(found.local[-1].max())])
-    for name, text in (("within", "of the same class"), ("between", "of another class")):
-        values = getattr(found, name)[-1]
-        middle = float(np.nanmedian(values))
-        table.append([f"growth of the distance to the nearest image {text}", "1", _number(middle)])
+    ends = (0, -1)
+    local = [found.local[end] for end in ends]
     table.append(
-        ["log10 of the bound on the Lipschitz constant", "0", _number(found.log10_bound[-1])]
+        ["local Lipschitz constant, median", *(_number(np.median(each)) for each in local)]
     )
+    table.append(["local Lipschitz constant, largest", *(_number(each.max()) for each in local)])
+    for name, text in (("within", "of the same class"), ("between", "of another class")):
+        growth = [_number(np.nanmedian(getattr(found, name)[end])) for end in ends]
+        table.append([f"growth of the distance to the nearest image {text}", *growth])
+    bounds = [_number(found.log10_bound[end]) for end in ends]
+    table.append(["log10 of the bound on the Lipschitz constant", *bounds])
     return found.summary()
 
 
@@ -235,11 +244,9 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
     ratios = both[1, robust] / both[0, robust]
     ratio = float(np.median(ratios)) if len(ratios) else np.nan
     section.text(
-        f"{robust.sum()} of {robust.size} images are classified rightly before the flow and after it. "
-        f"With the learned kernel their adversarial distance is {ratio:.2f} times that with the same "
-        f"kernel before the flow (median of the ratios): {_verdict(ratio)}. "
-        f"{int((ratios < 1.0).sum())} of them became easier to fool. The medians of the first-order "
-        f"distances are {_number(np.median(found['before'].first_order))} before and "
+        f"{robust.sum()} of {robust.size} images are classified rightly before the flow and after "
+        f"it. {_verdict(ratios)} The medians of the first-order distances are "
+        f"{_number(np.median(found['before'].first_order))} before and "
         f"{_number(np.median(found['after'].first_order))} after the flow."
     )
     return {
@@ -248,15 +255,19 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
     }
 
 
-def _verdict(ratio: float) -> str:
-    if abs(ratio - 1.0) < _LEVEL:
-        return "it is about as hard to fool"
-    return f"it is {'harder' if ratio > 1.0 else 'easier'} to fool"
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _verdict(ratios: npt.NDArray[np.float64]) -> str:
+    """Return what the ratios of distances, after over before, say."""
+    if not len(ratios):
+        return "There is none to compare."
+    ratio = float(np.median(ratios))
+    kind = "about as hard to fool"
+    if abs(ratio - 1.0) >= _LEVEL:
+        kind = f"{'harder' if ratio > 1.0 else 'easier'} to fool"
+    return (
+        f"With the learned kernel their adversarial distance is {ratio:.2f} times that with the same "
+        f"kernel before the flow (median of the ratios): it is {kind}. {int((ratios < 1.0).sum())} "
+        "of them became easier to fool."
+    )
 
 
 def _number(value: float) -> str:

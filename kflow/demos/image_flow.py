@@ -19,7 +19,7 @@ from kflow.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 from kflow.presets import PRESETS
 
-__all__ = ["Draws", "FlowOfImages", "fitted_flow", "load_images", "one_per_class"]
+__all__ = ["Draws", "FlowOfImages", "fitted_flow", "load_images", "one_per_class", "percent"]
 
 # What the small form takes of large data: every so many-th image, and layer.
 _EVERY, _SHORTER = 6, 3
@@ -44,6 +44,14 @@ class FlowOfImages:
     def flow(self) -> KernelFlow:
         """The flow."""
         return self.classifier.flow_
+
+    def described(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of the flow as a report tells them."""
+        return {
+            "images": f"{len(self.data.y_train)} for training, {len(self.data.y_test)} for testing",
+            "kernel": repr(self.flow.kernel_),
+            **{key: value for key, value in settings.items() if key not in ("kernel", "n_threads")},
+        }
 
     def unmoved(self) -> tuple[FloatArray, FloatArray]:
         """Return training and test points before the first layer, in the flow's coordinates."""
@@ -153,3 +161,8 @@ def one_per_class(
         errors[:, number] = images.error(draw, *moved), images.error(draw, *unmoved)
         done()
     return Draws(rows, *errors)
+
+
+def percent(share: float) -> str:
+    """Return a part as text."""
+    return f"{100.0 * share:.2f} %"

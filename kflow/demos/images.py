@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kflow.demos import Options
 from kflow.demos.geometry import add_geometry
-from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class
+from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class, percent
 from kflow.demos.report import Report
 from kflow.evaluation import (
     N_INTERPOLATION,
@@ -172,11 +172,7 @@ def _report(name: str, options: Options) -> Report:
         _summary(measured, rows),
         options.command(name),
     )
-    report.settings.update(
-        images=f"{len(images.data.y_train)} for training, {len(images.data.y_test)} for testing",
-        kernel=repr(flow.kernel_),
-        **{key: value for key, value in settings.items() if key not in ("kernel", "n_threads")},
-    )
+    report.settings.update(images.described(settings))
     report.numbers["n_layers"] = flow.n_layers_
     _loss(report, flow)
     _errors(report, name, measured, rows)
@@ -194,18 +190,14 @@ def _figure(height: float, width: float = 7.0) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.2f} %"
-
-
 def _summary(measured: _Measured, rows: list[InterpolationError]) -> str:
     data, flow = measured.images.data, measured.images.flow
     before, after = measured.errors_before[-1], rows[-1]
     return (
         f"A flow of {len(data.y_train)} images through {flow.n_layers_} layers learns a kernel with "
         f"which {after.n_interpolation} images, one of each class and drawn at random, classify the "
-        f"{len(data.y_test)} test images with {_percent(after.average)} errors on average. With the "
-        f"same kernel before the flow they leave {_percent(before.average)}."
+        f"{len(data.y_test)} test images with {percent(after.average)} errors on average. With the "
+        f"same kernel before the flow they leave {percent(before.average)}."
     )
 
 
@@ -269,7 +261,7 @@ def _error_row(kernel: str, row: InterpolationError) -> list[str]:
     return [
         kernel,
         str(row.n_interpolation),
-        *(_percent(share) for share in shares),
+        *(percent(share) for share in shares),
         f"{100.0 * row.std:.3f} %",
     ]
 
@@ -339,11 +331,11 @@ def _one_per_class(report: Report, images: FlowOfImages, options: Options) -> No
     report.section(
         f"The {n_classes} images that classify all others",
         f"These {n_classes} training images, the first draw, classify the test images with "
-        f"{_percent(flowed[0])} errors by the learned kernel, and with {_percent(plain[0])} by the "
+        f"{percent(flowed[0])} errors by the learned kernel, and with {percent(plain[0])} by the "
         f"same kernel before the flow. Over {_DRAWS} draws the errors lie between "
-        f"{_percent(flowed.min())} and {_percent(flowed.max())}, with median "
-        f"{_percent(float(np.median(flowed)))}; before the flow between {_percent(plain.min())} and "
-        f"{_percent(plain.max())}.",
+        f"{percent(flowed.min())} and {percent(flowed.max())}, with median "
+        f"{percent(float(np.median(flowed)))}; before the flow between {percent(plain.min())} and "
+        f"{percent(plain.max())}.",
     ).figure(
         figure,
         "one-per-class",

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 
 from kflow._estimator_flow import estimator_flow
 from kflow.demos import Options
-from kflow.demos.image_flow import Draws, FlowOfImages, fitted_flow, load_images, one_per_class
+from kflow.demos.image_flow import (
+    Draws,
+    FlowOfImages,
+    fitted_flow,
+    load_images,
+    one_per_class,
+    percent,
+)
 from kflow.demos.report import Report
 from kflow.plotting import ErrorDisplay, ImageStripDisplay, SpreadDisplay
 
@@ -37,17 +44,12 @@ def run(options: Options) -> Report:
         f"Of each class of {'digits' if name == 'digits' else 'MNIST'} one training image is drawn, "
         f"{n_draws} times, and the test images are classified by interpolation from those "
         f"{draws.rows.shape[1]} images. Before the flow the result depends on the draw: half of the "
-        f"draws have more than {_percent(medians['before the flow'])} errors, and they spread from "
-        f"{_percent(draws.unflowed.min())} to {_percent(draws.unflowed.max())}. With the learned "
+        f"draws have more than {percent(medians['before the flow'])} errors, and they spread from "
+        f"{percent(draws.unflowed.min())} to {percent(draws.unflowed.max())}. With the learned "
         f"kernel {_range(draws.flowed)}.",
         options.command("one-shot"),
     )
-    report.settings.update(
-        data=name,
-        images=f"{len(data.y_train)} for training, {len(data.y_test)} for testing",
-        kernel=repr(images.flow.kernel_),
-        **{key: value for key, value in settings.items() if key not in ("kernel", "n_threads")},
-    )
+    report.settings.update(data=name, **images.described(settings))
     _spread(report, draws)
     _on_the_way(
         report,
@@ -61,15 +63,11 @@ def run(options: Options) -> Report:
     return report
 
 
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.2f} %"
-
-
 def _range(errors: npt.NDArray[np.float64]) -> str:
     low, median, high = (float(value) for value in np.quantile(errors, (0.0, 0.5, 1.0)))
     if low == high:
-        return f"all have {_percent(median)}"
-    return f"they lie between {_percent(low)} and {_percent(high)}, with median {_percent(median)}"
+        return f"all have {percent(median)}"
+    return f"they lie between {percent(low)} and {percent(high)}, with median {percent(median)}"
 
 
 def _errors(draws: Draws) -> dict[str, npt.NDArray[np.float64]]:
@@ -82,9 +80,9 @@ def _spread(report: Report, draws: Draws) -> None:
     rows = [
         [
             kind,
-            *(_percent(float(value)) for value in np.quantile(errors, list(_QUANTILES.values()))),
-            _percent(float(errors.mean())),
-            _percent(float(errors.std())),
+            *(percent(float(value)) for value in np.quantile(errors, list(_QUANTILES.values()))),
+            percent(float(errors.mean())),
+            percent(float(errors.std())),
         ]
         for kind, errors in _errors(draws).items()
     ]
@@ -156,6 +154,6 @@ def _extremes(report: Report, images: FlowOfImages, draws: Draws) -> None:
         section.figure(
             figure,
             f"worst-{name}",
-            f"The worst draw {name} the flow, with {_percent(float(errors.max()))} errors: one "
+            f"The worst draw {name} the flow, with {percent(float(errors.max()))} errors: one "
             "image x of each class, F_n(x), and F_n(x) - x.",
         )
