@@ -106,7 +106,13 @@ def test_one_layer_of_one_point_attains_the_bound_nearly():
     # |c| / l.
     X = np.array([[1.0], [3.0], [-4.0], [9.0]])
     flow = kflow.KernelFlow(
-        kernels.Gaussian(0.5), n_layers=1, batch_size=4, step="fixed", nugget=1.0, dtype="float64"
+        kernels.Gaussian(0.5),
+        n_layers=1,
+        batch_size=4,
+        step="fixed",
+        nugget=1.0,
+        dtype="float64",
+        random_state=0,
     ).fit(X, [0.0, 0, 0, 1])
     z, c = flow._store[0]
     c[:] = 0.0
@@ -173,7 +179,9 @@ def test_fewer_directions_see_less(turned):
 
 def test_rough_kernels_have_no_bound():
     X, y = spirals()
-    flow = kflow.KernelFlow(kernels.Laplacian(1.0), n_layers=3, batch_size=60).fit(X, y)
+    flow = kflow.KernelFlow(kernels.Laplacian(1.0), n_layers=3, batch_size=60, random_state=0).fit(
+        X, y
+    )
     result = lipschitz(flow, X, y, layers=[0, 3])
     assert result.bound.tolist() == [1.0, np.inf]
     assert np.isfinite(result.local).all()
@@ -182,7 +190,7 @@ def test_rough_kernels_have_no_bound():
 
 def test_a_bound_that_overflows():
     X, y = spirals()
-    flow = kflow.KernelFlow(n_layers=3, batch_size=60, dtype="float64").fit(X, y)
+    flow = kflow.KernelFlow(n_layers=3, batch_size=60, dtype="float64", random_state=0).fit(X, y)
     for _, c in flow._store:
         c *= 1e120
     result = lipschitz_bound(flow, layers=[0, 2, 3])

@@ -8,7 +8,12 @@ lists them and takes them into the table of contents;
     ```{published} mnist
     ```
 
-puts the errors in one of them next to those of the slides. A demo without its report is an error, unless
+puts the errors in one of them next to those of the slides, and
+
+    ```{geometry} digits mnist
+    ```
+
+what `kflow.analysis` measured in some of them, before the flow and after it. A demo without its report is an error, unless
 the configuration's `reports_to_come` names it.
 """
 
@@ -100,6 +105,70 @@ class Published(_OfReports):
         return self.markdown(table)
 
 
+# What a report's numbers say of geometry: where they are, and the lines of a table.
+MEASURES = {
+    "dimension": {
+        "participation": "participation ratio of the variances",
+        "participation_within_classes": "the same, mean over classes",
+        "explained": "directions for 99 % of the variance",
+        "neighbours": "dimension from nearest neighbours",
+    },
+    "margins": {
+        "interpolant_median": "margin of the interpolant, median",
+        "hypothesis_median": "hypothesis margin / rms distance, median",
+    },
+    "lipschitz": {
+        "local_median": "local Lipschitz constant, median",
+        "local_max": "local Lipschitz constant, largest",
+        "within_median": "growth of the distance to the nearest image of the class, median",
+        "between_median": "growth of the distance to the nearest image of another, median",
+        "log10_bound": "log10 of the bound on the Lipschitz constant",
+    },
+}
+
+
+class Geometry(_OfReports):
+    """The directive ``geometry``."""
+
+    required_arguments = 1
+    optional_arguments = 8
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table."""
+        found = {name: self.results(name) for name in self.arguments}
+        reports = {name: data["numbers"]["geometry"] for name, data in found.items() if data}
+        if not reports:
+            return []
+        table = [
+            f"| measure, before and after | {' | '.join(reports)} |",
+            "|---" * (1 + len(reports)) + "|",
+        ]
+        for group, measures in MEASURES.items():
+            for measure, text in measures.items():
+                cells = (before_and_after(data[group][measure]) for data in reports.values())
+                table.append(f"| {text} | {' | '.join(cells)} |")
+        for measure, text in {
+            "median": "adversarial distance / norm, median",
+            "first_order_median": "margin / gradient / norm, median",
+        }.items():
+            cells = (
+                before_and_after(
+                    [data["adversarial"][when][measure] for when in ("before", "after")]
+                )
+                for data in reports.values()
+            )
+            table.append(f"| {text} | {' | '.join(cells)} |")
+        ratios = (f"{data['adversarial']['ratio_median']:.2f}" for data in reports.values())
+        table.append(f"| adversarial distance, after / before, median | {' | '.join(ratios)} |")
+        return self.markdown(table)
+
+
+def before_and_after(values: list[float | None]) -> str:
+    """Return the first and the last of some numbers."""
+    first, last = ("-" if value is None else f"{value:.3g}" for value in (values[0], values[-1]))
+    return f"{first}, {last}"
+
+
 def errors_in_words(average: float, least: float, largest: float) -> str:
     """Return an average, and between what it lies."""
     return f"{100 * average:.2f} % ({100 * least:.2f} to {100 * largest:.2f})"
@@ -115,4 +184,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_config_value("reports_to_come", (), "env", (list, tuple))
     app.add_directive("reports", Reports)
     app.add_directive("published", Published)
+    app.add_directive("geometry", Geometry)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
