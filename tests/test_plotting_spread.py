@@ -29,6 +29,31 @@ def test_every_error_is_in_a_bin(bins, rng):
     np.testing.assert_allclose(np.diff(edges) * 37, round(np.diff(edges)[0] * 37))
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_no_value_is_lost(seed, ax):
+    from kflow.plotting.spread import _edges
+
+    rng = np.random.default_rng(seed)
+    low, n_values = rng.uniform(0, 0.5), rng.integers(1, 130)
+    if seed % 2:  # multiples of one over the number of test points
+        values = (np.arange(n_values) + rng.integers(10)) / rng.integers(40, 10_001)
+    else:
+        values = low + 10.0 ** rng.integers(-9, 0) * rng.random(n_values)
+    errors = {"all": values, "largest": np.full(n_values, values.max()), "least": [values.min()]}
+    display = SpreadDisplay(errors).plot(ax)
+    for bins in (None, 1, 2, int(rng.integers(3, 80))):
+        edges = _edges(display.errors, bins)
+        assert (np.diff(edges) > 0).all()
+        for sample in display.errors.values():
+            assert np.histogram(sample, edges)[0].sum() == len(sample)
+
+
+def test_the_largest_error_is_in_the_last_bin(ax):
+    display = SpreadDisplay({"a": np.arange(126) * 0.001, "b": np.full(126, 0.125)}).plot(ax)
+    heights = display.histograms_[1].get_paths()[0].vertices[:, 1]
+    assert heights.max() - heights.min() == pytest.approx(0.7)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.25])
 def test_errors_that_are_all_the_same(value, ax):
     SpreadDisplay({"a": [value] * 3}).plot(ax)

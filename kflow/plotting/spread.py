@@ -207,11 +207,14 @@ def _edges(
     n_bins = int(np.clip(4.0 * fewest**0.5, 10, 60)) if bins is None else as_count(bins, "bins", 1)
     low, high = float(every.min()), float(every.max())
     if high <= low:
-        width = max(abs(low), 1e-3) / n_bins
+        lattice = width = max(abs(low), 1e-3) / n_bins
     else:
         # Errors are multiples of one over the number of test points: bins hold as many of them.
         gaps = np.diff(np.unique(every.round(12)))
         lattice = float(gaps[gaps > 1e-9].min(initial=high - low))
-        width = lattice * math.ceil((high - low) / n_bins / lattice - 1e-6)
-    n_edges = math.floor((high - low) / width + 1e-6) + 2
-    return np.asarray(low + width * (np.arange(n_edges) - 0.5), np.float64)
+        width = lattice * max(math.ceil((high - low) / n_bins / lattice - 1e-6), 1)
+    # Edges half way between multiples, so that no rounding error takes one into the next bin.
+    below = low - lattice / 2.0
+    edges = below + width * np.arange(math.floor((high - below) / width) + 2)
+    edges[-1] = max(edges[-1], high)
+    return np.asarray(edges, np.float64)
