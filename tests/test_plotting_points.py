@@ -53,9 +53,11 @@ def test_points_without_classes(ax):
     assert ax.get_legend() is None
 
 
-def test_points_that_coincide(ax):
-    PointsDisplay(np.ones((5, 2)), np.arange(5)).plot(ax)
-    assert ax.get_xlim()[0] < 1 < ax.get_xlim()[1]
+@pytest.mark.parametrize("place", [1.0, 1e5])
+def test_points_that_coincide(place, ax):
+    PointsDisplay(np.full((5, 2), place), np.arange(5)).plot(ax)
+    assert ax.get_xlim()[0] < place < ax.get_xlim()[1]
+    ax.figure.canvas.draw()
 
 
 def test_a_panel_for_each_number_of_layers(flow, plane):
