@@ -75,6 +75,13 @@ def test_spread_of_an_estimator(rng, ax):
     np.testing.assert_array_equal(display.errors["3 points"], again.errors["3 points"])
 
 
+def test_classes_of_the_wrong_shape(rng):
+    X, y = rng.normal(size=(20, 3)), np.arange(20) % 2
+    flow = kflow.KernelFlow(n_layers=1, batch_size=10, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"y must have shape \(20,\), got \(10, 2\)"):
+        SpreadDisplay.from_estimator(flow, X, y.reshape(10, 2), X, y)
+
+
 def test_wrong_errors():
     for wrong in ([0.1], {}):
         with pytest.raises(TypeError, match="errors must map names to arrays, one at least"):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from kflow._estimator_flow import as_layer, estimator_flow
 from kflow._validation import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
-from kflow.plotting._style import MARKERS, PALETTE, as_samples, axes_of, class_codes, percent
+from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
 
 __all__ = ["SpreadDisplay"]
 
@@ -104,15 +104,15 @@ class SpreadDisplay:
         fitted = estimator_flow(estimator)
         count = as_layer(n_layers, fitted.flow)
         points, test_points = fitted.scaled(X), fitted.scaled(X_test, "X_test")
-        labels, test_labels = np.asarray(y).ravel(), np.asarray(y_test).ravel()
-        class_codes(labels, len(points), "y")
-        class_codes(test_labels, len(test_points), "y_test")
+        labels = as_labels(y, len(points), "y")
+        test_labels = as_labels(y_test, len(test_points), "y_test")
+        draws = as_count(n_draws, "n_draws", 1)
         lam = fitted.nugget if nugget is None else as_nugget(nugget)
         rng = as_generator(random_state)
         both = np.concatenate([points, test_points])
         (moved,) = fitted.flow.trajectory(both, (count,), reduced=True)
         errors: dict[Any, list[float]] = {}
-        for _ in range(as_count(n_draws, "n_draws", 1)):
+        for _ in range(draws):
             for row in interpolation_errors(
                 moved[: len(points)],
                 labels,
