@@ -68,7 +68,7 @@ LossDisplay.from_estimator(flow)
 # :math:`F_n` is defined everywhere, not only at the training points. So is the velocity of a layer,
 # :math:`F_{n+1}(x) - F_n(x)`, drawn here on a grid and averaged over 20 layers.
 
-VelocityDisplay.from_estimator(flow, X, y, layer=200, span=20, grid=24)
+VelocityDisplay.from_estimator(flow, X, y, n_layers=200, span=20, grid=24)
 
 # %%
 # What the learned kernel predicts

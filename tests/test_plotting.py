@@ -20,6 +20,7 @@ from kflow.plotting._style import (
     name_class_means,
     panels,
     plain_number,
+    square_limits,
 )
 
 DISPLAYS = [getattr(plotting, name) for name in plotting.__all__]
@@ -30,6 +31,12 @@ def test_style_is_by_keyword(display):
     parameters = list(inspect.signature(display.plot).parameters.values())
     assert [parameter.name for parameter in parameters[:2]] == ["self", "ax"]
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters[2:])
+
+
+@pytest.mark.parametrize("display", DISPLAYS, ids=lambda display: display.__name__)
+def test_what_is_drawn_comes_from_an_estimator(display):
+    if hasattr(display, "from_estimator"):
+        assert next(iter(inspect.signature(display.from_estimator).parameters)) == "estimator"
 
 
 def test_axes_are_made_if_none_are_given():
@@ -110,6 +117,13 @@ def test_a_logarithmic_axis_has_a_tick(values, axis, ax):
     one = ax.xaxis if axis == "x" else ax.yaxis
     low, high = sorted(one.get_view_interval())
     assert any(low <= tick <= high for tick in one.get_majorticklocs())
+
+
+@pytest.mark.parametrize("place", [0.0, 1e-20, 1.0, -1e5, 1e12])
+def test_limits_around_points_that_coincide(place, ax):
+    square_limits([ax], np.full((3, 2), place))
+    for low, high in (ax.get_xlim(), ax.get_ylim()):
+        assert low < place < high
 
 
 def test_names_of_lines_are_apart_in_order(ax):

@@ -51,6 +51,12 @@ def test_dimensions_that_are_partly_unknown(ax):
     assert {text.get_text() for text in ax.texts} == {"all", "1"}
 
 
+@pytest.mark.parametrize(("layers", "dimensions"), [([0], [[np.nan]]), ([], np.empty((0, 2)))])
+def test_no_dimension_is_known(layers, dimensions, ax):
+    DimensionDisplay(layers, dimensions).plot(ax)
+    assert not ax.texts
+
+
 @pytest.mark.parametrize("measure", ["participation", "explained", "neighbours"])
 def test_dimensions_of_an_estimator(measure, classifier, data, ax):
     display = DimensionDisplay.from_estimator(

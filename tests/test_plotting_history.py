@@ -6,6 +6,7 @@ import pytest
 import kflow
 from kflow.evaluation import class_distances, interpolation_errors
 from kflow.plotting import ClassDistanceDisplay, ErrorDisplay, LossDisplay
+from kflow.plotting.history import running_mean
 
 N = np.arange(100)
 RHO = np.linspace(0.5, 0.1, 100) + 0.05 * (-1.0) ** N
@@ -42,6 +43,17 @@ def test_the_window_is_a_choice(ax):
         LossDisplay(N, RHO).plot(ax, window=0)
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 20])
+def test_the_mean_is_over_as_many_layers_as_it_says(window):
+    values = np.random.default_rng(0).random(40)
+    mean = running_mean(values, window)
+    for entry in range(window // 2, 40 - (window - 1) // 2):
+        around = values[entry - window // 2 :][:window]
+        assert len(around) == window
+        assert mean[entry] == pytest.approx(around.mean())
+    assert mean[-1] == pytest.approx(values[39 - window // 2 :].mean())
+
+
 def test_loss_of_one_layer(ax):
     display = LossDisplay([0], [0.5]).plot(ax)
     np.testing.assert_array_equal(display.mean_line_.get_ydata(), [0.5])
@@ -64,8 +76,9 @@ def test_lengths_must_agree():
         LossDisplay(N, RHO[:-1])
     with pytest.raises(ValueError, match=r"errors\[10\] must have 3 entries"):
         ErrorDisplay([1, 2, 3], {10: [0.5]})
-    with pytest.raises(TypeError, match="errors must map"):
-        ErrorDisplay([1, 2, 3], [0.1, 0.2, 0.3])
+    for wrong in ([0.1, 0.2, 0.3], {}):
+        with pytest.raises(TypeError, match=r"errors must map .* one at least"):
+            ErrorDisplay([1, 2, 3], wrong)
 
 
 def test_errors_have_a_line_for_each_number_of_points(ax):
@@ -124,6 +137,37 @@ def test_errors_need_classes_of_all_points(classifier, data):
     X, y = data
     with pytest.raises(ValueError, match=r"y_test must have shape \(60,\)"):
         ErrorDisplay.from_estimator(classifier, X, y, X, y[:-1])
+    with pytest.raises(ValueError, match=r"y must have shape \(60,\), got \(30, 2\)"):
+        ErrorDisplay.from_estimator(classifier, X, y.reshape(30, 2), X, y)
+
+
+def test_classes_may_be_a_column(classifier, data, ax):
+    X, y = data
+    options = {"layers": [0, 8], "ax": ax}
+    first, second = (
+        ErrorDisplay.from_estimator(classifier, X, each, X + 0.5, each, n_draws=1, **options).errors
+        for each in (y, y[:, None])
+    )
+    np.testing.assert_array_equal(list(first.values()), list(second.values()))
+    first, second = (
+        ClassDistanceDisplay.from_estimator(classifier, X, each, **options).ratio
+        for each in (y, y[:, None])
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"n_draws": 0}, ValueError, "n_draws must be at least 1"),
+        ({"n_draws": 1.5}, TypeError, "n_draws must be a whole number"),
+        ({"nugget": -1.0}, ValueError, "nugget must be finite and not negative"),
+        ({"nugget": "small"}, TypeError, "nugget must be a number"),
+    ],
+)
+def test_wrong_draws_and_nuggets(wrong, error, message, classifier, data):
+    with pytest.raises(error, match=message):
+        ErrorDisplay.from_estimator(classifier, *data, *data, **wrong)
 
 
 @pytest.mark.parametrize(

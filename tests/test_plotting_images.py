@@ -99,6 +99,8 @@ def test_wrong_arguments(images):
     for shape in (6, (6,), (2.0, 3.0)):
         with pytest.raises(TypeError, match="image_shape must be a pair of whole numbers"):
             ImageStripDisplay.from_estimator(flow, images, image_shape=shape)
+    with pytest.raises(ValueError, match=r"y must have shape \(24,\), got \(12, 2\)"):
+        ImageStripDisplay.from_estimator(flow, images, Y.reshape(12, 2), image_shape=(3, 2))
     with pytest.raises(ValueError, match=r"images must have shape \(n, height, width\)"):
         ImageStripDisplay(images, images)
     stack = images.reshape(24, 2, 3)

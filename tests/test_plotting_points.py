@@ -53,9 +53,11 @@ def test_points_without_classes(ax):
     assert ax.get_legend() is None
 
 
-def test_points_that_coincide(ax):
-    PointsDisplay(np.ones((5, 2)), np.arange(5)).plot(ax)
-    assert ax.get_xlim()[0] < 1 < ax.get_xlim()[1]
+@pytest.mark.parametrize("place", [1.0, 1e5])
+def test_points_that_coincide(place, ax):
+    PointsDisplay(np.full((5, 2), place), np.arange(5)).plot(ax)
+    assert ax.get_xlim()[0] < place < ax.get_xlim()[1]
+    ax.figure.canvas.draw()
 
 
 def test_a_panel_for_each_number_of_layers(flow, plane):
@@ -123,6 +125,29 @@ def test_principal_directions_of_fewer_points_than_coordinates(rng):
     planar = plane(points)
     expected = u[:, :2] * s[:2]
     np.testing.assert_allclose(np.abs(planar), np.abs(expected), atol=1e-10)
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 3])
+@pytest.mark.parametrize("d", [2, 3, 12])
+def test_principal_directions_are_orthonormal_however_few_points(n_points, d, rng):
+    points = np.zeros((n_points, d))
+    for spread in (0.0, 1.0):
+        points += spread * rng.normal(size=(n_points, d))
+        (plane,) = plane_maps([points], "pca", None)
+        np.testing.assert_allclose(plane.directions.T @ plane.directions, np.eye(2), atol=1e-12)
+        expected = np.linalg.svd(points - points.mean(axis=0))[1][:2]
+        np.testing.assert_allclose(
+            np.linalg.norm(plane(points), axis=0)[: len(expected)], expected, atol=1e-7
+        )
+
+
+def test_principal_directions_of_one_point(digits, ax):
+    classifier, X, y = digits
+    display = PointsDisplay.from_estimator(
+        classifier, X[:1], y[:1], layers=[6], projection="pca", ax=ax
+    )
+    np.testing.assert_array_equal(drawn(display.scatters_[0]), [[0.0, 0.0]])
+    assert ax.get_xlabel() == "principal direction 1 (0 %)"
 
 
 def test_principal_directions_of_points_that_coincide():

@@ -29,6 +29,31 @@ def test_every_error_is_in_a_bin(bins, rng):
     np.testing.assert_allclose(np.diff(edges) * 37, round(np.diff(edges)[0] * 37))
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_no_value_is_lost(seed, ax):
+    from kflow.plotting.spread import _edges
+
+    rng = np.random.default_rng(seed)
+    low, n_values = rng.uniform(0, 0.5), rng.integers(1, 130)
+    if seed % 2:  # multiples of one over the number of test points
+        values = (np.arange(n_values) + rng.integers(10)) / rng.integers(40, 10_001)
+    else:
+        values = low + 10.0 ** rng.integers(-9, 0) * rng.random(n_values)
+    errors = {"all": values, "largest": np.full(n_values, values.max()), "least": [values.min()]}
+    display = SpreadDisplay(errors).plot(ax)
+    for bins in (None, 1, 2, int(rng.integers(3, 80))):
+        edges = _edges(display.errors, bins)
+        assert (np.diff(edges) > 0).all()
+        for sample in display.errors.values():
+            assert np.histogram(sample, edges)[0].sum() == len(sample)
+
+
+def test_the_largest_error_is_in_the_last_bin(ax):
+    display = SpreadDisplay({"a": np.arange(126) * 0.001, "b": np.full(126, 0.125)}).plot(ax)
+    heights = display.histograms_[1].get_paths()[0].vertices[:, 1]
+    assert heights.max() - heights.min() == pytest.approx(0.7)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.25])
 def test_errors_that_are_all_the_same(value, ax):
     SpreadDisplay({"a": [value] * 3}).plot(ax)
@@ -48,6 +73,13 @@ def test_spread_of_an_estimator(rng, ax):
         classifier, X, y, X + 0.1, y, n_interpolation=(30, 3), n_draws=4, n_layers=5, ax=ax
     )
     np.testing.assert_array_equal(display.errors["3 points"], again.errors["3 points"])
+
+
+def test_classes_of_the_wrong_shape(rng):
+    X, y = rng.normal(size=(20, 3)), np.arange(20) % 2
+    flow = kflow.KernelFlow(n_layers=1, batch_size=10, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"y must have shape \(20,\), got \(10, 2\)"):
+        SpreadDisplay.from_estimator(flow, X, y.reshape(10, 2), X, y)
 
 
 def test_wrong_errors():

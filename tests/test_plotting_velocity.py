@@ -5,7 +5,7 @@ import pytest
 
 import kflow
 from kflow.plotting import VelocityDisplay
-from kflow.plotting.velocity import _round_down
+from kflow.plotting.velocity import _grid, _round_down
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,16 @@ def test_one_point(ax):
     VelocityDisplay([[1.0, 2.0]], [[0.1, 0.0]]).plot(ax)
 
 
+def test_the_grid_around_points_that_coincide_far_from_zero():
+    nodes = _grid(np.full((2, 2), 1e5), 3)
+    assert len(np.unique(nodes, axis=0)) == 9
+
+
 @pytest.mark.parametrize(("span", "factor"), [(1, 1.0), (5, 10.0)])
 def test_velocity_of_a_flow(span, factor, flow, X, y, ax):
-    display = VelocityDisplay.from_estimator(flow, X, y, layer=3, span=span, factor=factor, ax=ax)
+    display = VelocityDisplay.from_estimator(
+        flow, X, y, n_layers=3, span=span, factor=factor, ax=ax
+    )
     before, after = flow.trajectory(X, (3, 3 + span))
     np.testing.assert_allclose(display.points, before)
     np.testing.assert_allclose(display.velocities, factor * (after - before) / span)
@@ -74,7 +81,7 @@ def test_velocity_of_a_flow(span, factor, flow, X, y, ax):
 
 @pytest.mark.parametrize("span", [1, 4])
 def test_the_field_on_a_grid_is_that_of_the_points(span, flow, X, ax):
-    display = VelocityDisplay.from_estimator(flow, X, layer=3, span=span, grid=5, ax=ax)
+    display = VelocityDisplay.from_estimator(flow, X, n_layers=3, span=span, grid=5, ax=ax)
     assert display.points.shape == (25, 2)
     before, after = flow.trajectory(X, (3, 3 + span))
     np.testing.assert_allclose(display.background, before)
@@ -91,7 +98,9 @@ def test_the_field_on_a_grid_is_that_of_the_points(span, flow, X, ax):
 def test_velocity_in_more_dimensions(rng, ax):
     X, y = rng.normal(size=(30, 5)), np.arange(30) % 2
     flow = kflow.KernelFlow(n_layers=4, batch_size=20, dtype="float64", random_state=0).fit(X, y)
-    display = VelocityDisplay.from_estimator(flow, X, y, layer=0, span=4, projection="pca", ax=ax)
+    display = VelocityDisplay.from_estimator(
+        flow, X, y, n_layers=0, span=4, projection="pca", ax=ax
+    )
     centred = X - X.mean(axis=0)
     directions = np.linalg.svd(centred)[2][:2].T
     moved = (flow.transform(X) - X) @ directions / 4
@@ -110,12 +119,12 @@ def test_wrong_arguments(flow, X):
         VelocityDisplay(X, X[:-1])
     with pytest.raises(ValueError, match="background_labels without background"):
         VelocityDisplay(X, X, background_labels=[1])
-    with pytest.raises(ValueError, match=r"layer \+ span must be at most 9"):
-        VelocityDisplay.from_estimator(flow, X, layer=5, span=5)
-    with pytest.raises(TypeError, match="layer must be a whole number"):
-        VelocityDisplay.from_estimator(flow, X, layer=None)
+    with pytest.raises(ValueError, match=r"n_layers \+ span must be at most 9"):
+        VelocityDisplay.from_estimator(flow, X, n_layers=5, span=5)
+    with pytest.raises(TypeError, match="n_layers must be a whole number"):
+        VelocityDisplay.from_estimator(flow, X, n_layers=None)
     with pytest.raises(ValueError, match="longest must be positive"):
         VelocityDisplay(X, X).plot(longest=0)
     other = kflow.KernelFlow(n_layers=1, batch_size=20, rank="auto").fit(X, X[:, 0])
     with pytest.raises(ValueError, match="grid needs a flow of two features without a rank"):
-        VelocityDisplay.from_estimator(other, X, layer=0, grid=5)
+        VelocityDisplay.from_estimator(other, X, n_layers=0, grid=5)

@@ -102,10 +102,9 @@ def _principal_map(points: FloatArray, before: FloatArray | None) -> PlaneMap:
         directions = vectors[:, :-3:-1]
     else:
         values, vectors = np.linalg.eigh(centred @ centred.T)
-        scores = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], np.finfo(float).tiny))
-        directions = np.linalg.lstsq(centred, scores, rcond=None)[0]
-        lengths = np.linalg.norm(directions, axis=0)
-        directions /= np.where(lengths > 0.0, lengths, 1.0)
+        # There are two directions even of one point; those without extent are orthonormal as well.
+        values, vectors = np.append(0.0, values), np.column_stack([np.zeros(n), vectors])
+        directions, _ = np.linalg.qr(centred.T @ vectors[:, :-3:-1])
     if before is None:  # whatever the eigenvectors' signs, the same picture
         heights = directions[np.abs(directions).argmax(axis=0), [0, 1]]
     else:

@@ -20,6 +20,7 @@ __all__ = [
     "GREY",
     "MARKERS",
     "PALETTE",
+    "as_labels",
     "as_planar",
     "as_samples",
     "as_series",
@@ -39,6 +40,7 @@ __all__ = [
     "plain_number",
     "round_ticks",
     "shade",
+    "square_around",
     "square_limits",
     "tint",
 ]
@@ -118,9 +120,7 @@ def _new_axes(n_panels: int, size: tuple[float, float]) -> list[Axes]:
 
 def square_limits(axes: Sequence[Axes], points: FloatArray, margin: float = 0.05) -> None:
     """Give axes equal scales and limits around all points (..., 2)."""
-    flat = points.reshape(-1, 2)
-    low, high = flat.min(axis=0), flat.max(axis=0)
-    centre, half = (low + high) / 2.0, max(float((high - low).max()) / 2.0, 1e-12)
+    centre, half = square_around(points.reshape(-1, 2))
     half *= 1.0 + 2.0 * margin
     for ax in axes:
         ax.set_aspect("equal", adjustable="box")
@@ -128,6 +128,13 @@ def square_limits(axes: Sequence[Axes], points: FloatArray, margin: float = 0.05
         ax.set_ylim(centre[1] - half, centre[1] + half)
         ax.xaxis.set_major_locator(round_ticks())
         ax.yaxis.set_major_locator(round_ticks())
+
+
+def square_around(points: FloatArray) -> tuple[FloatArray, float]:
+    """Return centre and half the side of a square around points (n, 2), wide enough for axes."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = (low + high) / 2.0
+    return centre, max(float((high - low).max()) / 2.0, 1e-9 * float(np.abs(centre).max()), 1e-12)
 
 
 def round_ticks() -> MaxNLocator:
@@ -204,6 +211,14 @@ def as_planar(points: Any, name: str) -> FloatArray:
     return as_matrix(points, name, dtype=np.float64, n_columns=2, allow_no_rows=False)
 
 
+def as_labels(labels: Any, n: int, name: str) -> npt.NDArray[Any]:
+    """Return the classes of n points, which may be a column, as a vector."""
+    array = np.asarray(labels)
+    if array.shape not in ((n,), (n, 1)):
+        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
+    return array.ravel()
+
+
 def class_codes(
     labels: Any, n: int, name: str = "labels"
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
@@ -213,12 +228,7 @@ def class_codes(
     """
     if labels is None:
         return np.array([""]), np.zeros(n, dtype=np.intp)
-    array = np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or len(array) != n:
-        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
-    classes, codes = np.unique(array, return_inverse=True)
+    classes, codes = np.unique(as_labels(labels, n, name), return_inverse=True)
     return classes, codes.astype(np.intp)
 
 

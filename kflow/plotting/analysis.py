@@ -183,13 +183,14 @@ class DimensionDisplay:
             column: float(self.dimensions[np.isfinite(self.dimensions[:, column]), column][-1])
             for column in known
         }
-        label_lines(
-            self.ax_,
-            float(self.layers[-1]),
-            [ends[column] for column in known],
-            [names[column] for column in known],
-            [colours[column] for column in known],
-        )
+        if known:
+            label_lines(
+                self.ax_,
+                float(self.layers[-1]),
+                [ends[column] for column in known],
+                [names[column] for column in known],
+                [colours[column] for column in known],
+            )
         return self
 
 
@@ -222,7 +223,7 @@ class MarginDisplay:
     @classmethod
     def from_estimator(
         cls,
-        classifier: Any,
+        estimator: Any,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
         *,
@@ -235,7 +236,7 @@ class MarginDisplay:
 
         Parameters
         ----------
-        classifier : KernelFlowClassifier
+        estimator : KernelFlowClassifier
             Fitted.
         X : array_like, shape (n, d)
             Points.
@@ -263,7 +264,7 @@ class MarginDisplay:
         }
         if measure not in measures:
             raise ValueError(f"measure must be one of {tuple(measures)}, got {measure!r}")
-        result = class_margins(classifier, X, y, layers=layers, training=training)
+        result = class_margins(estimator, X, y, layers=layers, training=training)
         margins = {}
         for count, values in zip(result.layers, getattr(result, measure), strict=True):
             if not np.isnan(values).all():  # without training data, before the last layer
@@ -324,7 +325,7 @@ class AdversarialDisplay:
     @classmethod
     def from_estimator(
         cls,
-        classifier: Any,
+        estimator: Any,
         X: npt.ArrayLike,
         y: npt.ArrayLike | None = None,
         *,
@@ -337,7 +338,7 @@ class AdversarialDisplay:
 
         Parameters
         ----------
-        classifier : KernelFlowClassifier
+        estimator : KernelFlowClassifier
             Fitted.
         X : array_like, shape (n, d)
             Points.
@@ -359,10 +360,10 @@ class AdversarialDisplay:
         """
         from kflow.analysis import adversarial_distance, unflowed
 
-        before = [] if training is None else [unflowed(classifier, *training)]
+        before = [] if training is None else [unflowed(estimator, *training)]
         distances = {
             f"n = {each.flow_.n_layers_}": adversarial_distance(each, X, y, **options).distances
-            for each in (*before, classifier)
+            for each in (*before, estimator)
         }
         return cls(distances, xlabel="adversarial distance, of scaled points").plot(ax, log=log)
 

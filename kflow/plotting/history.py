@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._validation import as_count, as_generator
+from kflow._validation import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, average_error, class_distances, sizes_that_fit
 from kflow.plotting._style import (
     MARKERS,
     PALETTE,
+    as_labels,
     as_series,
     axes_of,
-    class_codes,
     legend_beside,
     log_scale,
     percent,
@@ -33,7 +33,7 @@ def running_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np
     sums = np.concatenate(([0.0], np.cumsum(values)))
     entries = np.arange(len(values))
     first = np.maximum(entries - window // 2, 0)
-    last = np.minimum(entries + window // 2 + 1, len(values))
+    last = np.minimum(entries + (window + 1) // 2, len(values))
     mean: npt.NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
     return mean
 
@@ -158,10 +158,10 @@ class ErrorDisplay:
     lines_: list[Line2D]
 
     def __init__(self, layers: npt.ArrayLike, errors: Mapping[int, npt.ArrayLike]) -> None:
-        if not isinstance(errors, Mapping):
+        if not isinstance(errors, Mapping) or not errors:
             raise TypeError(
-                "errors must map numbers of interpolation points to errors, got "
-                f"{type(errors).__name__}"
+                "errors must map numbers of interpolation points to errors, one at least, got "
+                f"{errors!r:.60}"
             )
         self.layers = as_series(layers, "layers")
         self.errors = {
@@ -215,6 +215,11 @@ class ErrorDisplay:
         -------
         ErrorDisplay
 
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
         Notes
         -----
         One replay of the layers for all points, and a factorisation for each draw.
@@ -222,10 +227,10 @@ class ErrorDisplay:
         fitted = estimator_flow(estimator)
         counts = as_layers(layers, fitted.flow, 11)
         points, test_points = fitted.scaled(X), fitted.scaled(X_test, "X_test")
-        labels, test_labels = np.asarray(y), np.asarray(y_test)
-        class_codes(labels, len(points), "y")
-        class_codes(test_labels, len(test_points), "y_test")
-        lam = fitted.nugget if nugget is None else nugget
+        labels = as_labels(y, len(points), "y")
+        test_labels = as_labels(y_test, len(test_points), "y_test")
+        draws = as_count(n_draws, "n_draws", 1)
+        lam = fitted.nugget if nugget is None else as_nugget(nugget)
         rng = as_generator(random_state)
         sizes = sizes_that_fit(labels, n_interpolation)
         errors: dict[int, list[float]] = {size: [] for size in sizes}
@@ -242,7 +247,7 @@ class ErrorDisplay:
                         nugget=lam,
                         rng=rng,
                         n_interpolation=size,
-                        n_draws=n_draws,
+                        n_draws=draws,
                     )
                 )
         return cls(counts, errors).plot(ax, **style)
@@ -275,7 +280,7 @@ class ErrorDisplay:
                 linewidth=1.5,
                 label=f"{size}",
             )
-        every = np.concatenate([*self.errors.values(), np.empty(0)])
+        every = np.concatenate(list(self.errors.values()))
         if not (log and log_scale(self.ax_, every)):
             self.ax_.set_ylim(bottom=0.0)
         self.ax_.yaxis.set_major_formatter(percent)
@@ -358,6 +363,11 @@ class ClassDistanceDisplay:
         Returns
         -------
         ClassDistanceDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
         """
         fitted = estimator_flow(estimator)
         if X is None:
@@ -369,9 +379,9 @@ class ClassDistanceDisplay:
             raise ValueError("y is missing: pass the classes of X")
         counts = as_layers(layers, fitted.flow, 21)
         points = fitted.scaled(X)
-        class_codes(y, len(points), "y")
+        labels = as_labels(y, len(points), "y")
         pairs = [
-            class_distances(moved, np.asarray(y))
+            class_distances(moved, labels)
             for moved in fitted.flow.trajectory(points, counts, reduced=True)
         ]
         return cls(counts, [w for w, _ in pairs], [b for _, b in pairs]).plot(ax, **style)

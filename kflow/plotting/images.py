@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from kflow._estimator_flow import as_layer, estimator_flow
 from kflow._validation import FloatArray, as_count, as_generator
-from kflow.plotting._style import axes_of, class_codes, class_name
+from kflow.plotting._style import as_labels, axes_of, class_codes, class_name
 
 __all__ = ["ImageStripDisplay"]
 
@@ -131,7 +131,7 @@ class ImageStripDisplay:
             )
         labels = None
         if y is not None:
-            labels = np.asarray(y).ravel()
+            labels = as_labels(y, len(raw), "y")
             wanted = as_count(images_per_class, "images_per_class", 1)
             rows = _some_of_each_class(labels, len(raw), wanted, random_state)
             raw, labels = raw[rows], labels[rows]

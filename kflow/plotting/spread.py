@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from kflow._estimator_flow import as_layer, estimator_flow
 from kflow._validation import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
-from kflow.plotting._style import MARKERS, PALETTE, as_samples, axes_of, class_codes, percent
+from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
 
 __all__ = ["SpreadDisplay"]
 
@@ -104,15 +104,15 @@ class SpreadDisplay:
         fitted = estimator_flow(estimator)
         count = as_layer(n_layers, fitted.flow)
         points, test_points = fitted.scaled(X), fitted.scaled(X_test, "X_test")
-        labels, test_labels = np.asarray(y).ravel(), np.asarray(y_test).ravel()
-        class_codes(labels, len(points), "y")
-        class_codes(test_labels, len(test_points), "y_test")
+        labels = as_labels(y, len(points), "y")
+        test_labels = as_labels(y_test, len(test_points), "y_test")
+        draws = as_count(n_draws, "n_draws", 1)
         lam = fitted.nugget if nugget is None else as_nugget(nugget)
         rng = as_generator(random_state)
         both = np.concatenate([points, test_points])
         (moved,) = fitted.flow.trajectory(both, (count,), reduced=True)
         errors: dict[Any, list[float]] = {}
-        for _ in range(as_count(n_draws, "n_draws", 1)):
+        for _ in range(draws):
             for row in interpolation_errors(
                 moved[: len(points)],
                 labels,
@@ -207,11 +207,14 @@ def _edges(
     n_bins = int(np.clip(4.0 * fewest**0.5, 10, 60)) if bins is None else as_count(bins, "bins", 1)
     low, high = float(every.min()), float(every.max())
     if high <= low:
-        width = max(abs(low), 1e-3) / n_bins
+        lattice = width = max(abs(low), 1e-3) / n_bins
     else:
         # Errors are multiples of one over the number of test points: bins hold as many of them.
         gaps = np.diff(np.unique(every.round(12)))
         lattice = float(gaps[gaps > 1e-9].min(initial=high - low))
-        width = lattice * math.ceil((high - low) / n_bins / lattice - 1e-6)
-    n_edges = math.floor((high - low) / width + 1e-6) + 2
-    return np.asarray(low + width * (np.arange(n_edges) - 0.5), np.float64)
+        width = lattice * max(math.ceil((high - low) / n_bins / lattice - 1e-6), 1)
+    # Edges half way between multiples, so that no rounding error takes one into the next bin.
+    below = low - lattice / 2.0
+    edges = below + width * np.arange(math.floor((high - below) / width) + 2)
+    edges[-1] = max(edges[-1], high)
+    return np.asarray(edges, np.float64)

@@ -22,6 +22,7 @@ from kflow.plotting._style import (
     class_codes,
     class_style,
     legend_of_classes,
+    square_around,
     square_limits,
 )
 
@@ -109,7 +110,7 @@ class VelocityDisplay:
         X: npt.ArrayLike,
         y: npt.ArrayLike | None = None,
         *,
-        layer: int,
+        n_layers: int,
         span: int = 1,
         factor: float = 1.0,
         grid: int | None = None,
@@ -117,7 +118,7 @@ class VelocityDisplay:
         ax: Axes | None = None,
         **style: Any,
     ) -> VelocityDisplay:
-        """Draw v = factor (F_{n+span} - F_n) / span, n = `layer`.
+        """Draw v = factor (F_{n+span} - F_n) / span, n = `n_layers`.
 
         Parameters
         ----------
@@ -127,7 +128,7 @@ class VelocityDisplay:
             Points, which have arrived at F_n(X).
         y : array_like, shape (n,), optional
             Their classes.
-        layer, span : int
+        n_layers, span : int
             n, and over how many layers the velocity is averaged: 1 for the instantaneous one.
         factor : float
             What the velocity is multiplied with.
@@ -153,11 +154,11 @@ class VelocityDisplay:
             For arguments of the wrong kind, shape or values, naming them.
         """
         fitted = estimator_flow(estimator)
-        n = as_layer(as_count(layer, "layer", 0), fitted.flow, "layer")
+        n = as_layer(as_count(n_layers, "n_layers", 0), fitted.flow)
         wide = as_count(span, "span", 1)
         if n + wide > fitted.flow.n_layers_:
             raise ValueError(
-                f"layer + span must be at most {fitted.flow.n_layers_}, as many as the flow has, "
+                f"n_layers + span must be at most {fitted.flow.n_layers_}, as many as the flow has, "
                 f"got {n} + {wide}"
             )
         rate = as_number(factor, "factor") / wide
@@ -288,9 +289,9 @@ class VelocityDisplay:
             )
 
 
-def _title(layer: int, span: int, factor: float) -> str:
+def _title(n_layers: int, span: int, factor: float) -> str:
     shown = "" if factor == 1.0 else f"{factor:g}\\,"
-    later = f"F_{{{layer + span}}}(x) - F_{{{layer}}}(x)"
+    later = f"F_{{{n_layers + span}}}(x) - F_{{{n_layers}}}(x)"
     if span == 1:
         return f"$v = {shown}({later})$" if shown else f"$v = {later}$"
     return f"$v = {shown}({later}) / {span}$"
@@ -304,10 +305,8 @@ def _round_down(value: float) -> float:
 
 
 def _grid(points: FloatArray, n_side: int) -> FloatArray:
-    low, high = points.min(axis=0), points.max(axis=0)
-    half = max(float((high - low).max()) / 2.0, 1e-12) * 1.05
-    centre = (low + high) / 2.0
-    sides = [np.linspace(middle - half, middle + half, n_side) for middle in centre]
+    centre, half = square_around(points)
+    sides = [np.linspace(middle - 1.05 * half, middle + 1.05 * half, n_side) for middle in centre]
     return np.column_stack([side.ravel() for side in np.meshgrid(*sides)])
 
 
