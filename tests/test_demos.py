@@ -338,6 +338,17 @@ def test_cells():
     assert values[-5:] == ["yes", "none", "1, 0.5", "e: 1e-07", "nan"]
 
 
+def test_cells_of_numpy():
+    third = np.float32(1.0 / 3.0)
+    cells = [np.bool_(True), np.int64(3), third, np.array(third), np.array([third, 2.0])]
+    report = Report("T", "S", "x")
+    report.section("S").table(["cell"], [[cell] for cell in cells], "T")
+    report.settings.update({"a": {"b": np.array([[True], [False]])}, "c": [third, np.str_("d")]})
+    values = re.findall(r"<td>([^<]*)</td>", report.html())
+    assert values[:5] == ["yes", "3", "0.3333", "0.3333", "0.3333, 2"]
+    assert values[-2:] == ["b: yes, no", "0.3333, d"]
+
+
 @pytest.mark.parametrize("name", ["", "A", "a/b", "../a", "a b", "a.png", "-a"])
 def test_names_of_figures(name, figure):
     with pytest.raises(ValueError, match="name must be of lower-case"):
@@ -407,6 +418,22 @@ def test_what_cannot_be_written_is_told_and_the_rest_kept(figure, tmp_path):
     }
 
 
+def test_a_file_in_the_way_of_the_figures_costs_the_figures_only(figure, tmp_path):
+    report = Report("T", "S", "x")
+    report.section("S").figure(figure, "a", "A")
+    (tmp_path / "figures").write_text("kept")
+    with pytest.raises(OSError, match=r"figures/a\.png: File exists$"):
+        report.write(tmp_path)
+    assert (tmp_path / "figures").read_text() == "kept"
+    for name in ("results.json", "report.md", "report.html"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_report_without_figures_makes_no_folder_for_them(tmp_path):
+    Report("T", "S", "x").write(tmp_path / "a" / "b")
+    assert not (tmp_path / "a" / "b" / "figures").exists()
+
+
 # ---- the command ----------------------------------------------------------------------------------
 
 
@@ -414,6 +441,11 @@ def test_list(run):
     lines = run("--list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(DEMOS)
     assert all(entry.summary in line for entry, line in zip(DEMOS.values(), lines, strict=True))
+
+
+def test_list_as_json(run):
+    told = json.loads(run("--list", "--json").stdout)
+    assert told == {name: entry.summary for name, entry in DEMOS.items()}
 
 
 def test_bad_names(run):
@@ -451,13 +483,27 @@ def test_folders_are_checked_before_the_run(run, small, tmp_path, monkeypatch):
     result = run("digits-of-pi", "--output", tmp_path / "file", code=1)
     assert result.stderr == f"Error: {tmp_path / 'file'}: File exists\n"
     (tmp_path / "a" / "report.html").mkdir(parents=True)
-    assert "Is a directory" in run("digits-of-pi", "--output", tmp_path / "a", code=1).stderr
+    assert run("digits-of-pi", "--output", tmp_path / "a", code=1).stderr == (
+        f"Error: {tmp_path / 'a' / 'report.html'} is a folder: pass another --output\n"
+    )
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "figures").touch()
-    assert "Not a directory" in run("digits-of-pi", "--output", tmp_path / "b", code=1).stderr
+    assert run("digits-of-pi", "--output", tmp_path / "b", code=1).stderr == (
+        f"Error: {tmp_path / 'b' / 'figures'} is not a folder: pass another --output\n"
+    )
     monkeypatch.setattr(command, "_ROOM", 2**62)
-    assert "MB free: pass another --output" in run("digits-of-pi", code=1).stderr
+    result = run("digits-of-pi", "--output", tmp_path / "c", code=1)
+    assert "GB free: pass another --output" in result.stderr
+    assert not (tmp_path / "c").exists()
     assert small == []
+
+
+def test_a_failed_run_leaves_no_empty_folders(run, tmp_path):
+    (tmp_path / "there").mkdir()
+    for place in ("new", "new/in/new", "there", "there/new"):
+        result = run("mnist", "--output", tmp_path / place, code=1)
+        assert "data_dir" in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 @pytest.mark.usefixtures("small")
