@@ -160,6 +160,39 @@ def test_the_swiss_roll_ends_separable_whatever_the_halves(seed):
         assert swiss_roll.separating_hyperplane(flow.points_, y) is not None
 
 
+def test_the_swiss_rolls_summary_follows_its_numbers():
+    from kflow.demos.swiss_roll import _summary
+
+    def told(small, large, end):
+        errors = [0.4, end]
+        flows = [{"first_linearly_separable": n, "best_line_error": errors} for n in (small, large)]
+        return _summary(*flows, 100)
+
+    assert told(1200, 90, 0.0).endswith(
+        "unrolls the spirals: after 1200 small steps or 90 large steps a straight line separates the "
+        "classes."
+    )
+    assert told(None, 90, 0.02).endswith(
+        "after 90 large steps a straight line separates the classes. With small steps none does at "
+        "any n shown. After all small steps the best line has 2.0% on its wrong side."
+    )
+    assert told(1200, None, 0.0).endswith("With large steps none does at any n shown.")
+    neither = told(None, None, 0.25)
+    assert "None" not in neither
+    assert "unrolls" not in neither
+    assert "none separates the classes at any n shown. After all small steps" in neither
+
+
+def test_what_is_said_of_the_true_conductivity_follows_rho():
+    from kflow.demos.pde import _ONE, _descent
+
+    def told(learned, true):
+        return _descent({_ONE: {"rho": learned}, "the true a": {"rho": true}})
+
+    assert "a is not where ρ is smallest" in told(0.001, 0.002)
+    assert "smallest" not in told(0.002, 0.001)
+
+
 def test_continuous_limit(run, tmp_path):
     result = run("continuous-limit", "--quick", "--quiet", "--json", "--output", tmp_path)
     assert result.stderr == ""
@@ -173,6 +206,12 @@ def test_continuous_limit(run, tmp_path):
     assert distances[-1] < 0.4 * distances[0]
     assert numbers["swiss_roll"]["limit_changes_by"] < 0.5 * distances[-1]
     assert distances[-1] < 0.1 * numbers["swiss_roll"]["moved"]
+    told = (tmp_path / "report.md").read_text("utf-8")
+    assert f"it is {numbers['swiss_roll']['order_of_larger_steps']:.2f}." in told
+    errors = numbers["small_problem"]["errors"]
+    pairs = zip(errors["mean of flows"], errors["all halves"], strict=True)
+    ratios = [mean / euler for mean, euler in pairs if mean is not None]
+    assert f"is {min(ratios):.2g} to {max(ratios):.2g} times as far" in told
 
 
 def test_pde(run, tmp_path):
