@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kflow import __version__
+from kflow._files import check_folder
 from kflow._json import to_json
 from kflow.datasets import DATASETS
 from kflow.demos.command import demo
-from kflow.errors import DivergenceError, SingularKernelError, StorageError
+from kflow.errors import DivergenceError, SingularKernelError
 from kflow.kernels.radial import RADIAL
 
 if TYPE_CHECKING:
@@ -307,7 +307,8 @@ def fit(
         estimator = KernelFlowRegressor(**settings)
         estimator.callbacks = (stop,)
     if not no_save:
-        _check_output(output, _output_bytes(estimator, points))
+        remedy = "pass another --output, or --no-save"
+        check_folder(output, _output_bytes(estimator, points), remedy, files=(_MODEL,))
 
     failures = _Failures()
     status = None
@@ -483,21 +484,6 @@ def _return_freed_memory() -> None:
     m_mmap_threshold = -3  # malloc.h
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(m_mmap_threshold, 2**20)
-
-
-def _check_output(folder: Path, n_bytes: int) -> None:
-    """Find out before the run what would lose its result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / _MODEL).is_dir():
-        raise IsADirectoryError(f"{folder / _MODEL} is a folder: pass another --output")
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise StorageError(
-            f"the output needs {n_bytes / 1e9:.3g} GB, where {folder} has {free / 1e9:.3g} GB free: "
-            "pass another --output, or --no-save"
-        )
 
 
 def _check_file(path: Path) -> None:

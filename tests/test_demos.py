@@ -160,6 +160,39 @@ def test_the_swiss_roll_ends_separable_whatever_the_halves(seed):
         assert swiss_roll.separating_hyperplane(flow.points_, y) is not None
 
 
+def test_the_swiss_rolls_summary_follows_its_numbers():
+    from kflow.demos.swiss_roll import _summary
+
+    def told(small, large, end):
+        errors = [0.4, end]
+        flows = [{"first_linearly_separable": n, "best_line_error": errors} for n in (small, large)]
+        return _summary(*flows, 100)
+
+    assert told(1200, 90, 0.0).endswith(
+        "unrolls the spirals: after 1200 small steps or 90 large steps a straight line separates the "
+        "classes."
+    )
+    assert told(None, 90, 0.02).endswith(
+        "after 90 large steps a straight line separates the classes. With small steps none does at "
+        "any n shown. After all small steps the best line has 2.0% on its wrong side."
+    )
+    assert told(1200, None, 0.0).endswith("With large steps none does at any n shown.")
+    neither = told(None, None, 0.25)
+    assert "None" not in neither
+    assert "unrolls" not in neither
+    assert "none separates the classes at any n shown. After all small steps" in neither
+
+
+def test_what_is_said_of_the_true_conductivity_follows_rho():
+    from kflow.demos.pde import _ONE, _descent
+
+    def told(learned, true):
+        return _descent({_ONE: {"rho": learned}, "the true a": {"rho": true}})
+
+    assert "a is not where ρ is smallest" in told(0.001, 0.002)
+    assert "smallest" not in told(0.002, 0.001)
+
+
 def test_continuous_limit(run, tmp_path):
     result = run("continuous-limit", "--quick", "--quiet", "--json", "--output", tmp_path)
     assert result.stderr == ""
@@ -173,6 +206,12 @@ def test_continuous_limit(run, tmp_path):
     assert distances[-1] < 0.4 * distances[0]
     assert numbers["swiss_roll"]["limit_changes_by"] < 0.5 * distances[-1]
     assert distances[-1] < 0.1 * numbers["swiss_roll"]["moved"]
+    told = (tmp_path / "report.md").read_text("utf-8")
+    assert f"it is {numbers['swiss_roll']['order_of_larger_steps']:.2f}." in told
+    errors = numbers["small_problem"]["errors"]
+    pairs = zip(errors["mean of flows"], errors["all halves"], strict=True)
+    ratios = [mean / euler for mean, euler in pairs if mean is not None]
+    assert f"is {min(ratios):.2g} to {max(ratios):.2g} times as far" in told
 
 
 def test_pde(run, tmp_path):
@@ -338,6 +377,17 @@ def test_cells():
     assert values[-5:] == ["yes", "none", "1, 0.5", "e: 1e-07", "nan"]
 
 
+def test_cells_of_numpy():
+    third = np.float32(1.0 / 3.0)
+    cells = [np.bool_(True), np.int64(3), third, np.array(third), np.array([third, 2.0])]
+    report = Report("T", "S", "x")
+    report.section("S").table(["cell"], [[cell] for cell in cells], "T")
+    report.settings.update({"a": {"b": np.array([[True], [False]])}, "c": [third, np.str_("d")]})
+    values = re.findall(r"<td>([^<]*)</td>", report.html())
+    assert values[:5] == ["yes", "3", "0.3333", "0.3333", "0.3333, 2"]
+    assert values[-2:] == ["b: yes, no", "0.3333, d"]
+
+
 @pytest.mark.parametrize("name", ["", "A", "a/b", "../a", "a b", "a.png", "-a"])
 def test_names_of_figures(name, figure):
     with pytest.raises(ValueError, match="name must be of lower-case"):
@@ -407,6 +457,22 @@ def test_what_cannot_be_written_is_told_and_the_rest_kept(figure, tmp_path):
     }
 
 
+def test_a_file_in_the_way_of_the_figures_costs_the_figures_only(figure, tmp_path):
+    report = Report("T", "S", "x")
+    report.section("S").figure(figure, "a", "A")
+    (tmp_path / "figures").write_text("kept")
+    with pytest.raises(OSError, match=r"figures/a\.png: File exists$"):
+        report.write(tmp_path)
+    assert (tmp_path / "figures").read_text() == "kept"
+    for name in ("results.json", "report.md", "report.html"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_report_without_figures_makes_no_folder_for_them(tmp_path):
+    Report("T", "S", "x").write(tmp_path / "a" / "b")
+    assert not (tmp_path / "a" / "b" / "figures").exists()
+
+
 # ---- the command ----------------------------------------------------------------------------------
 
 
@@ -414,6 +480,11 @@ def test_list(run):
     lines = run("--list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(DEMOS)
     assert all(entry.summary in line for entry, line in zip(DEMOS.values(), lines, strict=True))
+
+
+def test_list_as_json(run):
+    told = json.loads(run("--list", "--json").stdout)
+    assert told == {name: entry.summary for name, entry in DEMOS.items()}
 
 
 def test_bad_names(run):
@@ -451,13 +522,27 @@ def test_folders_are_checked_before_the_run(run, small, tmp_path, monkeypatch):
     result = run("digits-of-pi", "--output", tmp_path / "file", code=1)
     assert result.stderr == f"Error: {tmp_path / 'file'}: File exists\n"
     (tmp_path / "a" / "report.html").mkdir(parents=True)
-    assert "Is a directory" in run("digits-of-pi", "--output", tmp_path / "a", code=1).stderr
+    assert run("digits-of-pi", "--output", tmp_path / "a", code=1).stderr == (
+        f"Error: {tmp_path / 'a' / 'report.html'} is a folder: pass another --output\n"
+    )
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "figures").touch()
-    assert "Not a directory" in run("digits-of-pi", "--output", tmp_path / "b", code=1).stderr
+    assert run("digits-of-pi", "--output", tmp_path / "b", code=1).stderr == (
+        f"Error: {tmp_path / 'b' / 'figures'} is not a folder: pass another --output\n"
+    )
     monkeypatch.setattr(command, "_ROOM", 2**62)
-    assert "MB free: pass another --output" in run("digits-of-pi", code=1).stderr
+    result = run("digits-of-pi", "--output", tmp_path / "c", code=1)
+    assert "GB free: pass another --output" in result.stderr
+    assert not (tmp_path / "c").exists()
     assert small == []
+
+
+def test_a_failed_run_leaves_no_empty_folders(run, tmp_path):
+    (tmp_path / "there").mkdir()
+    for place in ("new", "new/in/new", "there", "there/new"):
+        result = run("mnist", "--output", tmp_path / place, code=1)
+        assert "data_dir" in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 @pytest.mark.usefixtures("small")

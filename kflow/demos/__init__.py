@@ -69,7 +69,8 @@ class Options:
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`.
     data_dir : Path, optional
-        Folder of the data sets.
+        Folder of the data sets. The demos mnist and fashion-mnist need it; one-shot takes MNIST
+        from it instead of digits.
     progress : bool
         Show progress bars on standard error.
     """

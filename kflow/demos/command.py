@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import click
 
+from kflow._files import check_folder, removed_if_empty
+from kflow._json import to_json
 from kflow.demos import DEMOS, Options, run
 
 __all__ = ["demo"]
 
-# More than any report takes.
-_ROOM = 64 * 2**20
+# Bytes: more than any report takes.
+_ROOM = 70_000_000
+_FILES, _FOLDERS = ("results.json", "report.md", "report.html"), ("figures",)
 
 
 @click.command()
@@ -27,12 +26,17 @@ _ROOM = 64 * 2**20
     type=click.Path(path_type=Path),
     help="Folder for the report.  [default: kflow-demo/NAME]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data sets.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the data sets. mnist and fashion-mnist need it; one-shot takes MNIST from it "
+    "instead of digits.",
+)
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Randomness."
 )
 @click.option("--threads", "n_threads", type=int, help="Threads.  [default: physical cores]")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results, or the list, as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the report's path only.")
 def demo(
     name: str | None,
@@ -46,6 +50,9 @@ def demo(
     quiet: bool,
 ) -> None:
     """Run the experiment NAME and write a report of it: HTML, Markdown, figures and numbers."""
+    if list_demos and as_json:
+        click.echo(to_json({known: entry.summary for known, entry in DEMOS.items()}))
+        return
     if list_demos:
         width = max(map(len, DEMOS), default=0)
         for known, entry in DEMOS.items():
@@ -57,31 +64,13 @@ def demo(
 
     resolve_n_threads(n_threads)
     folder = Path("kflow-demo", name) if output is None else output
-    _check_folder(folder)
-    report = run(name, Options(quick, seed, n_threads, data_dir, not quiet))
-    try:
-        path = report.write(folder)
-    finally:  # what was computed is told even where it cannot be written
-        if as_json:
-            click.echo(report.json(), nl=False)
+    with removed_if_empty(folder):
+        check_folder(folder, _ROOM, "pass another --output", files=_FILES, folders=_FOLDERS)
+        report = run(name, Options(quick, seed, n_threads, data_dir, not quiet))
+        try:
+            path = report.write(folder)
+        finally:  # what was computed is told even where it cannot be written
+            if as_json:
+                click.echo(report.json(), nl=False)
     if not as_json:
         click.echo(path)
-
-
-def _check_folder(folder: Path) -> None:
-    """Find out before the run what would lose its result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "report.md", "report.html"):
-        if (folder / name).is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / name))
-    figures = folder / "figures"
-    if figures.exists() and not figures.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(figures))
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-    free = shutil.disk_usage(folder).free
-    if free < _ROOM:
-        raise OSError(
-            f"a report may need {_ROOM / 1e6:.0f} MB, where {folder} has {free / 1e6:.3g} MB free: "
-            "pass another --output"
-        )

@@ -20,6 +20,7 @@ from kflow.demos.report import Report
 from kflow.demos.swiss_roll import spirals
 from kflow.kernels import Gaussian, Radial
 from kflow.plotting import ConvergenceDisplay
+from kflow.plotting._style import PALETTE
 
 __all__ = ["MeanFlow", "run"]
 
@@ -258,12 +259,14 @@ def _swiss_roll(sizes: _Sizes, options: Options, done: Callable[[], None]) -> di
     steps = [sizes.time / n for n in sizes.n_layers]
     rms = [float(np.sqrt(np.mean(np.square(one)))) for one in distances]
     half = (len(steps) + 1) // 2
+    larger = slice(None, len(steps) - half + 1)
     return {
         "layers": list(sizes.n_layers),
         "steps": steps,
         "distances": distances,
         "rms_distance": rms,
         "order": ConvergenceDisplay(steps[-half:], {"": rms[-half:]}).orders[""],
+        "order_of_larger_steps": ConvergenceDisplay(steps[larger], {"": rms[larger]}).orders[""],
         "limit_changes_by": _rms(coarser.points_ - limit),
         "moved": _rms(limit - X),
         "figure": figure,
@@ -283,7 +286,7 @@ def _draw_paths(
         ax.plot(*path.T, color="#bbbbbb", linewidth=4.0, solid_capstyle="round", zorder=1)
     for flow in flows:
         for path, label in zip(paths(flow), y, strict=True):
-            colour = "#D55E00" if label > 0 else "#0072B2"
+            colour = PALETTE[1] if label > 0 else PALETTE[0]
             ax.plot(*path.T, color=colour, linewidth=0.7, alpha=0.8, zorder=2)
             ax.plot(*path[-1], color=colour, marker="s" if label > 0 else "o", markersize=2.5)
     ax.set_aspect("equal")
@@ -320,8 +323,8 @@ def _explain(report: Report) -> None:
         "is ε t E|ξ|². Its size is **O(√ε)**, and outweighs the bias: a single flow has order 1/2.\n"
         "- **Mean.** The mean of the martingale is 0. What the fluctuations leave in the mean of "
         "many flows is the difference between E[b(Fₙ)] and b(E[Fₙ]), half the second derivative of "
-        "b times their variance, which is O(ε) again: order 1, though with a larger constant than "
-        "Euler's. A mean of M flows also has a sampling error, O(√(ε/M)).",
+        "b times their variance, which is O(ε) again: order 1, with a constant of its own. A mean of "
+        "M flows also has a sampling error, O(√(ε/M)).",
     )
 
 
@@ -356,8 +359,9 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
         "Distance from the solution of the equation against the step size, as root mean squares "
         "over points and flows, with the slopes of the fitted lines. Of the mean, its sampling "
         "variance has been subtracted.",
-        alt="Three straight lines on logarithmic axes: slopes of about one half for a single flow, "
-        "and of about one for the mean of flows and for layers that average over all halves.",
+        alt="Logarithmic axes and fitted lines with these slopes: "
+        + ", ".join(f"{name} {order:.2f}" for name, order in small["orders"].items())
+        + ".",
     )
     section.table(
         ["ε", "layers", "single flow", "mean of flows", "its sampling error", "all halves"],
@@ -374,6 +378,13 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
         ),
         f"Root mean square distances from the solution at t = {_TIME:g}.",
     )
+    ratios = np.array(errors["mean of flows"]) / errors["all halves"]
+    ratios = ratios[np.isfinite(ratios)]  # NaN where the sampling error hides the mean's
+    if len(ratios):
+        section.text(
+            f"The mean of the flows is {ratios.min():.2g} to {ratios.max():.2g} times as far from the "
+            "solution as layers that average over all halves."
+        )
 
 
 def _tick(ax: Any, steps: Sequence[float]) -> None:
@@ -394,7 +405,7 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
         marker="o",
         markersize=5.5,
         linestyle="",
-        color="#0072B2",
+        color=PALETTE[0],
         markerfacecolor="white",
         label="larger steps, left out of the fit",
     )
@@ -405,11 +416,11 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
     report.section(
         "The Swiss roll",
         f"{sizes.n_points} points have too many halves. Their limit is a flow with the smallest "
-        f"step and {_ROLL_HALVES} halves in each layer; with twice the step it ends only "
+        f"step and {_ROLL_HALVES} halves in each layer; with twice the step it ends "
         f"{roll['limit_changes_by']:.1g} away, while the points move by {roll['moved']:.2g}. Single "
-        f"flows wander about it, and come closer as the steps shrink: with order {roll['order']:.2f} "
-        "over the smaller half of the steps. The errors of larger ones are not small enough for the "
-        "expansion above, and grow faster than √ε.",
+        f"flows wander about it, at a distance of order {roll['order']:.2f} in ε over the smaller "
+        "half of the steps. Over the larger ones, for whose errors the expansion above need not hold, "
+        f"it is {roll['order_of_larger_steps']:.2f}.",
     ).figure(
         paths,
         "trajectories",

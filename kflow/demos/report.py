@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kflow import __version__
 from kflow._files import replacing
 from kflow._info import processor
@@ -334,8 +336,9 @@ class Report:
         Parameters
         ----------
         folder : path
-            Gets results.json, figures/, report.md and report.html, in this order; it is made if it
-            is missing. Files of these names are replaced, each when its successor is complete.
+            Gets results.json, figures/ if there are any, report.md and report.html, in this order;
+            it is made if it is missing. Files of these names are replaced, each when its successor
+            is complete.
 
         Returns
         -------
@@ -348,7 +351,7 @@ class Report:
             If not everything can be written. What can be, is.
         """
         place = Path(folder)
-        (place / FIGURES).mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         pictures = (
             part
             for section in self.sections
@@ -364,6 +367,7 @@ class Report:
         failed: dict[str, list[str]] = {}
         for name, content in files:
             try:
+                (place / name).parent.mkdir(exist_ok=True)
                 with replacing(place / name) as file:
                     file.write(content())
             except OSError as error:
@@ -397,6 +401,8 @@ def _code(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, float):

@@ -20,6 +20,7 @@ from kflow.interpolant import balanced_subset
 from kflow.kernels import Gaussian
 from kflow.linear_separation import Hyperplane, best_line, separating_hyperplane
 from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
+from kflow.plotting._style import PALETTE
 
 __all__ = ["run", "spirals"]
 
@@ -146,7 +147,12 @@ def run(options: Options) -> Report:
             f"The same kernel and nugget, but larger steps: no point moves by more than "
             f"{large.step_size:.0%} of its norm in a layer. "
             f"{_first(measured[large.name])}. The spirals come apart into pieces, "
-            "each of which draws together; those of a class still end up side by side.",
+            "each of which draws together"
+            + (
+                "; those of a class still end up side by side."
+                if measured[large.name]["linearly_separable"][-1]
+                else "."
+            ),
         )
         section.figure(
             _points(large, flows[large.name], measured[large.name], X, y),
@@ -159,8 +165,8 @@ def run(options: Options) -> Report:
             "point are enough to tell its label. ρ is small once each point has some of its own "
             "class close by: those of one arm gather in clumps, and little is left that drives the "
             f"arms apart. ρ is {measured[bare.name]['rho']['last']:.2g} at the end "
-            f"({measured[small.name]['rho']['last']:.2g} with the large nugget), without any "
-            "unrolling. A large nugget asks for many points that agree, and so for whole arms "
+            f"({measured[small.name]['rho']['last']:.2g} with the large nugget). "
+            f"{_first(measured[bare.name])}. A large nugget asks for many points that agree, and so for whole arms "
             "that straighten and shrink.",
         )
         section.figure(
@@ -218,14 +224,23 @@ def _first(measured: dict[str, Any]) -> str:
 
 def _summary(small: dict[str, Any], large: dict[str, Any], n_points: int) -> str:
     start, end = small["best_line_error"][0], small["best_line_error"][-1]
-    when = [f"{one['first_linearly_separable']}" for one in (small, large)]
+    first = {"small": small["first_linearly_separable"], "large": large["first_linearly_separable"]}
+    found = " or ".join(f"{n} {steps} steps" for steps, n in first.items() if n is not None)
+    if not found:
+        outcome = "It knows nothing of lines, and none separates the classes at any n shown."
+    else:
+        outcome = (
+            "It knows nothing of lines, and yet it unrolls the spirals: after "
+            f"{found} a straight line separates the classes."
+        )
+        for steps, n in first.items():
+            outcome += f" With {steps} steps none does at any n shown." if n is None else ""
+    if end > 0.0:
+        outcome += f" After all small steps the best line has {end:.1%} on its wrong side."
     return (
         f"Two interleaved spirals of {n_points} points with labels 1 and -1. The best of all lines "
         f"has {start:.0%} of them on its wrong side. The flow moves every point so that ρ falls: so "
-        "that half of the points, drawn anew in each layer, predicts the labels of all. It knows "
-        "nothing of lines, and yet it unrolls the spirals: after "
-        f"{when[0]} small steps, or {when[1]} large ones, a straight line separates the classes"
-        + ("." if end == 0.0 else f" (at the end {end:.1%} are wrong).")
+        f"that half of the points, drawn anew in each layer, predicts the labels of all. {outcome}"
     )
 
 
@@ -249,7 +264,7 @@ def _points(
 
 
 def _draw_line(ax: Axes, line: Hyperplane) -> None:
-    colour, dashes = ("#009E73", (0, (5, 2))) if line.error == 0.0 else ("#888888", (0, (2, 2)))
+    colour, dashes = (PALETTE[2], (0, (5, 2))) if line.error == 0.0 else ("#888888", (0, (2, 2)))
     direction = np.array([-line.normal[1], line.normal[0]])
     through = line.offset * line.normal
     ax.axline(
