@@ -380,9 +380,9 @@ def learn_conductivity(
 
     Where u' = 0, b has no effect on what the kernel makes of u, and a cannot be learned there from
     one solution. Nor is rho smallest at a: any b makes u the solution for some f, and rho prefers
-    small f, so that with many more steps b goes from a towards 1/|u'|. Descent learns what varies
-    fast first, which is a's, and what varies slowly, which is 1/|u'|'s, last. Solutions for
-    different f determine a better.
+    small f, so that with many more steps b goes from a towards 1/|u'|. Descent learns the fast
+    variations first, which belong to a, and the slow ones of 1/|u'| last. Solutions for different
+    f determine a better.
 
     Each step costs two evaluations of the kernel and one of its derivatives, n^3/3 flops for the
     fine set, and an eighth of that for each half but the first.
