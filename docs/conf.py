@@ -53,15 +53,7 @@ myst_heading_anchors = 3
 measured_files = "../bench/results/zen5-2-cores-{}.json"
 
 # Reports of the reproduction that are not in their folders yet.
-reports_to_come = [
-    "continuous-limit",
-    "digits",
-    "fashion-mnist",
-    "mnist",
-    "one-shot",
-    "pde",
-    "swiss-roll",
-]
+reports_to_come: list[str] = []
 
 # ---- docstrings ---------------------------------------------------------------------------------
 
