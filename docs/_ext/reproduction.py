@@ -166,7 +166,7 @@ class Geometry(_OfReports):
 def before_and_after(values: list[float | None]) -> str:
     """Return the first and the last of some numbers."""
     first, last = ("-" if value is None else f"{value:.3g}" for value in (values[0], values[-1]))
-    return f"{first}, {last}"
+    return f"{first}\u00a0\u2192\u00a0{last}"
 
 
 def errors_in_words(average: float, least: float, largest: float) -> str:

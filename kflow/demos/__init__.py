@@ -40,10 +40,6 @@ class Demo:
 
 
 DEMOS: dict[str, Demo] = {
-    "continuous-limit": Demo(
-        "As steps shrink, the flow becomes a differential equation", "continuous_limit"
-    ),
-    "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "swiss-roll": Demo("Two spirals unroll until a line separates them", "swiss_roll"),
     "digits": Demo(
         "One image per class classifies handwritten digits, in seconds", "images", "digits"
@@ -53,6 +49,10 @@ DEMOS: dict[str, Demo] = {
         "One image per class classifies Fashion-MNIST", "images", "fashion_mnist"
     ),
     "one-shot": Demo("How little depends on which image of each class is drawn", "one_shot"),
+    "continuous-limit": Demo(
+        "As steps shrink, the flow becomes a differential equation", "continuous_limit"
+    ),
+    "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
 }
 
 
