@@ -85,8 +85,8 @@ def test_layers(X, y):
     assert as_layers(np.array([0, 6]), flow, 3) == (0, 6)
     with pytest.raises(ValueError, match="n_layers must be at most 6"):
         as_layer(7, flow)
-    for bad in ([], [3, 3], [3, 1]):
-        with pytest.raises(ValueError, match="increasing"):
+    for bad, message in (([], "increasing"), ([3, 3], "increasing"), ([3, 1], "must not decrease")):
+        with pytest.raises(ValueError, match=message):
             as_layers(bad, flow, 3)
     for bad in (3, [0.5]):
         with pytest.raises(TypeError, match="layers must be a sequence of whole numbers"):
