@@ -16,23 +16,6 @@ using detail::kTileRows;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-// The rows of a matrix as left factors of products, block by block of a FeaturePair.
-template <class T>
-std::vector<detail::RowGroups<T>> row_blocks(MatrixView<const T> a, bool transposed) {
-    std::vector<detail::RowGroups<T>> blocks(size((a.rows + kTileRows - 1) / kTileRows));
-    for (Index b = 0; b < Index(blocks.size()); ++b) {
-        const Index first = b * kTileRows;
-        const MatrixView<const T> rows(a.row(first), std::min(kTileRows, a.rows - first), a.cols,
-                                       a.stride);
-        if (transposed) {
-            blocks[size(b)].set_transposed(rows);
-        } else {
-            blocks[size(b)].set(rows);
-        }
-    }
-    return blocks;
-}
-
 // What a thread needs for the points of one panel.
 template <class T>
 struct Scratch {
@@ -109,7 +92,7 @@ void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const
     const detail::SimdRoutines<T>& routines = detail::simd().get<T>();
     const Index n = x.rows, m = z.rows, d = x.cols, q = c.cols, width = routines.panel;
     const detail::FeaturePair<T> points(z, x, true);
-    const std::vector<detail::RowGroups<T>> coefficients = row_blocks(c, true);
+    const std::vector<detail::RowGroups<T>> coefficients = detail::row_blocks(c, true);
     // (x_i - z_j).t_i is one product of (-z_j, 1) and (t_i, x_i.t_i). From an origin among the
     // centres it keeps its digits far from zero.
     std::vector<T> differences(size(m * (d + 1)), T(1)), directions(size(n * (d + 1)));
@@ -127,7 +110,7 @@ void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const
         }
         row[d] = along;
     }
-    const auto along = row_blocks<T>({differences.data(), m, d + 1}, false);
+    const auto along = detail::row_blocks<T>({differences.data(), m, d + 1}, false);
     for_each_panel<T>(
         n, m, std::max(d + 1, q), base, out, static_cast<double>(2 * d + q), n_threads,
         [&](Index p, Scratch<T>& s) {
@@ -149,7 +132,7 @@ void pull_back(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T>
     const Index n = x.rows, m = z.rows, d = x.cols, q = c.cols, width = routines.panel;
     detail::FeaturePair<T> points(z, x, true);
     points.keep_coordinates();
-    const std::vector<detail::RowGroups<T>> coefficients = row_blocks(c, false);
+    const std::vector<detail::RowGroups<T>> coefficients = detail::row_blocks(c, false);
     for_each_panel<T>(
         n, m, std::max(d, q), base, out, static_cast<double>(2 * d + q), n_threads,
         [&](Index p, Scratch<T>& s) {

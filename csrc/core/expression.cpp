@@ -289,11 +289,7 @@ void apply(const Expression& expression, const Matrices<T>& x, const Matrices<T>
     const auto& routines = detail::simd().get<T>();
     const Index width = tiles.width(), n_panels = (out.rows + width - 1) / width;
     const Index n_blocks = blocks_of(c.rows), q = c.cols;
-    std::vector<detail::RowGroups<T>> coefficients(size(n_blocks));
-    for (Index b = 0; b < n_blocks; ++b) {
-        coefficients[size(b)].set_transposed(
-            {c.row(b * kTileRows), rows_of(b, c.rows), q, c.stride});
-    }
+    const std::vector<detail::RowGroups<T>> coefficients = detail::row_blocks(c, true);
     const double entries = static_cast<double>(out.rows * c.rows);
     const int team = detail::team_for(
         work_of(expression, x, entries) + entries * static_cast<double>(q), n_threads);

@@ -14,6 +14,22 @@ std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 }  // namespace
 
 template <class T>
+std::vector<RowGroups<T>> row_blocks(MatrixView<const T> a, bool transposed) {
+    std::vector<RowGroups<T>> blocks(size((a.rows + kTileRows - 1) / kTileRows));
+    for (Index b = 0; b < Index(blocks.size()); ++b) {
+        const Index first = b * kTileRows;
+        const MatrixView<const T> rows(a.row(first), std::min(kTileRows, a.rows - first), a.cols,
+                                       a.stride);
+        if (transposed) {
+            blocks[size(b)].set_transposed(rows);
+        } else {
+            blocks[size(b)].set(rows);
+        }
+    }
+    return blocks;
+}
+
+template <class T>
 FeaturePair<T>::FeaturePair(MatrixView<const T> u, MatrixView<const T> v, bool distances)
     : d_(u.cols), n_(u.rows), width_(simd().get<T>().panel), distances_(distances) {
     const SimdRoutines<T>& routines = simd().get<T>();
@@ -31,11 +47,7 @@ FeaturePair<T>::FeaturePair(MatrixView<const T> u, MatrixView<const T> v, bool d
     for (Index i = 0; i < n_; ++i) {
         norms_[size(i)] = routines.centre(u.row(i), shift.data(), rows_.data() + i * d_, d_);
     }
-    blocks_.resize(size((n_ + kTileRows - 1) / kTileRows));
-    for (Index b = 0; b < Index(blocks_.size()); ++b) {
-        const Index first = b * kTileRows;
-        blocks_[size(b)].set({rows_.data() + first * d_, std::min(kTileRows, n_ - first), d_});
-    }
+    blocks_ = row_blocks<T>({rows_.data(), n_, d_}, false);
     const Index lanes = (v.rows + width_ - 1) / width_ * width_;
     panels_.resize(size(lanes * d_));
     panel_norms_.resize(size(lanes));
@@ -44,12 +56,7 @@ FeaturePair<T>::FeaturePair(MatrixView<const T> u, MatrixView<const T> v, bool d
 
 template <class T>
 void FeaturePair<T>::keep_coordinates() {
-    coordinates_.resize(blocks_.size());
-    for (Index b = 0; b < Index(blocks_.size()); ++b) {
-        const Index first = b * kTileRows;
-        coordinates_[size(b)].set_transposed(
-            {rows_.data() + first * d_, std::min(kTileRows, n_ - first), d_});
-    }
+    coordinates_ = row_blocks<T>({rows_.data(), n_, d_}, true);
 }
 
 template <class T>
@@ -71,6 +78,8 @@ void FeaturePair<T>::tile(Index block, Index p, T* t) const {
     simd().get<T>().distance_panels(centres, panel(p), panel_norms_.data() + p * width_, 1, t);
 }
 
+template std::vector<RowGroups<float>> row_blocks(MatrixView<const float>, bool);
+template std::vector<RowGroups<double>> row_blocks(MatrixView<const double>, bool);
 template class FeaturePair<float>;
 template class FeaturePair<double>;
 

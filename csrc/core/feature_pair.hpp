@@ -13,6 +13,11 @@ namespace kflow::detail {
 /// that one kernel needs of a tile.
 constexpr Index kTileRows = 96;
 
+/// Blocks of kTileRows rows of a matrix (n, k), the last one shorter, as left factors of products:
+/// each block, or its transpose.
+template <class T>
+std::vector<RowGroups<T>> row_blocks(MatrixView<const T> a, bool transposed);
+
 /// Features of the points of a kernel matrix's rows and of its columns, prepared for tiles of
 /// squared distances or of scalar products.
 template <class T>
