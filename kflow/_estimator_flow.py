@@ -13,9 +13,9 @@ import numpy.typing as npt
 from kflow._validation import FloatArray, as_matrix, as_nugget, common_dtype
 from kflow.flow import KernelFlow
 from kflow.preprocessing import Preprocessing
-from kflow.replay import layer_count, layer_counts
+from kflow.replay import layer_counts
 
-__all__ = ["EstimatorFlow", "as_layer", "as_layers", "estimator_flow"]
+__all__ = ["EstimatorFlow", "as_layers", "estimator_flow"]
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,6 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
         "estimator must be a KernelFlow, a KernelFlowClassifier or a KernelFlowRegressor, got "
         f"{type(estimator).__name__}{remedy}"
     )
-
-
-def as_layer(n_layers: Any, flow: KernelFlow, name: str = "n_layers") -> int:
-    """Return after how many layers: None stands for all."""
-    return layer_count(n_layers, flow.n_layers_, name)
 
 
 def as_layers(layers: Iterable[int] | None, flow: KernelFlow, n_default: int) -> tuple[int, ...]:

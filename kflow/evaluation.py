@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,17 @@ class InterpolationError:
     min: float
     max: float
     std: float
+
+    @classmethod
+    def of(cls, n_interpolation: int, errors: Sequence[float]) -> InterpolationError:
+        """Summarise the errors of several interpolants."""
+        return cls(
+            n_interpolation,
+            float(np.mean(errors)),
+            float(np.min(errors)),
+            float(np.max(errors)),
+            float(np.std(errors)),
+        )
 
 
 def sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
@@ -122,11 +133,7 @@ def interpolation_errors(
             )
             predicted = classes[interpolant(test_points).argmax(axis=1)]
             errors.append(float((predicted != test_labels).mean()))
-        rows.append(
-            InterpolationError(
-                size, float(np.mean(errors)), min(errors), max(errors), float(np.std(errors))
-            )
-        )
+        rows.append(InterpolationError.of(size, errors))
     return rows
 
 
@@ -364,13 +371,5 @@ class ErrorWindow:
     def summary(self) -> list[InterpolationError]:
         """Return average, extremes and standard deviation over the window, for each number."""
         return [
-            InterpolationError(
-                size,
-                float(np.mean(errors)),
-                float(np.min(errors)),
-                float(np.max(errors)),
-                float(np.std(errors)),
-            )
-            for size, errors in self.errors.items()
-            if errors
+            InterpolationError.of(size, errors) for size, errors in self.errors.items() if errors
         ]

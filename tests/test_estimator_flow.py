@@ -8,7 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import kflow
-from kflow._estimator_flow import as_layer, as_layers, estimator_flow
+from kflow._estimator_flow import as_layers, estimator_flow
+from kflow.replay import layer_count
 
 
 @pytest.fixture
@@ -79,12 +80,12 @@ def test_other_estimators_are_refused(X, y):
 
 def test_layers(X, y):
     flow = fitted_flow(X, y)
-    assert as_layer(None, flow) == 6
+    assert layer_count(None, flow.n_layers_) == 6
     assert as_layers(None, flow, 3) == (0, 3, 6)
     assert as_layers(None, flow, 100) == tuple(range(7))
     assert as_layers(np.array([0, 6]), flow, 3) == (0, 6)
     with pytest.raises(ValueError, match="n_layers must be at most 6"):
-        as_layer(7, flow)
+        layer_count(7, flow.n_layers_)
     for bad, message in (([], "increasing"), ([3, 3], "increasing"), ([3, 1], "must not decrease")):
         with pytest.raises(ValueError, match=message):
             as_layers(bad, flow, 3)

@@ -19,7 +19,7 @@ from kflow.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 from kflow.presets import PRESETS
 
-__all__ = ["Draws", "FlowOfImages", "fitted_flow", "load_images", "one_per_class", "percent"]
+__all__ = ["Draws", "FlowOfImages", "fitted_flow", "load_images", "one_per_class"]
 
 # What the small form takes of large data: every so many-th image, and layer.
 _EVERY, _SHORTER = 6, 3
@@ -161,8 +161,3 @@ def one_per_class(
         errors[:, number] = images.error(draw, *moved), images.error(draw, *unmoved)
         done()
     return Draws(rows, *errors)
-
-
-def percent(share: float) -> str:
-    """Return a part as text."""
-    return f"{100.0 * share:.2f} %"

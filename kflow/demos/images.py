@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from kflow.demos import Options
 from kflow.demos.geometry import add_geometry
-from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class, percent
-from kflow.demos.report import Report
+from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class
+from kflow.demos.report import Report, percent
 from kflow.evaluation import (
     N_INTERPOLATION,
     ErrorCurve,

@@ -14,9 +14,8 @@ from kflow.demos.image_flow import (
     fitted_flow,
     load_images,
     one_per_class,
-    percent,
 )
-from kflow.demos.report import Report
+from kflow.demos.report import Report, percent
 from kflow.plotting import ErrorDisplay, ImageStripDisplay, SpreadDisplay
 
 __all__ = ["run"]

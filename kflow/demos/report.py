@@ -378,6 +378,11 @@ class Report:
         return place / "report.html"
 
 
+def percent(share: float) -> str:
+    """Return a part as text."""
+    return f"{100.0 * share:.2f} %"
+
+
 def _checked(markdown: str) -> str:
     """Return Markdown if it is safe in every renderer, also in those that let HTML pass."""
     tokens = _MARKDOWN.parse(markdown)

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from kflow._estimator_flow import as_layer, estimator_flow
+from kflow._estimator_flow import estimator_flow
 from kflow._validation import FloatArray, as_count, as_generator
 from kflow.plotting._style import as_labels, axes_of, class_codes, class_name
+from kflow.replay import layer_count
 
 __all__ = ["ImageStripDisplay"]
 
@@ -116,7 +117,7 @@ class ImageStripDisplay:
         with scale, and mean added.
         """
         fitted = estimator_flow(estimator)
-        count = as_layer(n_layers, fitted.flow)
+        count = layer_count(n_layers, fitted.flow.n_layers_)
         try:
             height, width = (as_count(side, "image_shape", 1) for side in image_shape)
         except (TypeError, ValueError):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from kflow._estimator_flow import EstimatorFlow, as_layer, estimator_flow
+from kflow._estimator_flow import EstimatorFlow, estimator_flow
 from kflow._validation import FloatArray, as_count, as_nugget
 from kflow.interpolant import Interpolant
 from kflow.operations import one_hot
@@ -24,6 +24,7 @@ from kflow.plotting._style import (
     tint,
 )
 from kflow.plotting.points import draw_points
+from kflow.replay import layer_count
 
 __all__ = ["DecisionRegionDisplay"]
 
@@ -189,7 +190,7 @@ class DecisionRegionDisplay:
             interpolant, classes = estimator.interpolant_, estimator.classes_
             count = fitted.flow.n_layers_
         else:
-            count = as_layer(n_layers, fitted.flow)
+            count = layer_count(n_layers, fitted.flow.n_layers_)
             interpolant = _interpolant(fitted, raw, codes, count, nugget)
         (moved,) = fitted.flow.trajectory(fitted.scaled(nodes), (count,), reduced=True)
         response = interpolant(moved).reshape(side, side, -1)

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from kflow._estimator_flow import as_layer, estimator_flow
+from kflow._estimator_flow import estimator_flow
 from kflow._validation import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
 from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
+from kflow.replay import layer_count
 
 __all__ = ["SpreadDisplay"]
 
@@ -102,7 +103,7 @@ class SpreadDisplay:
         A factorisation and a prediction for each draw.
         """
         fitted = estimator_flow(estimator)
-        count = as_layer(n_layers, fitted.flow)
+        count = layer_count(n_layers, fitted.flow.n_layers_)
         points, test_points = fitted.scaled(X), fitted.scaled(X_test, "X_test")
         labels = as_labels(y, len(points), "y")
         test_labels = as_labels(y_test, len(test_points), "y_test")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.quiver import Quiver
 
-from kflow._estimator_flow import EstimatorFlow, as_layer, estimator_flow
+from kflow._estimator_flow import EstimatorFlow, estimator_flow
 from kflow._validation import FloatArray, as_count, as_number, as_positive
 from kflow.operations import move
 from kflow.plotting._projection import plane_maps
@@ -25,6 +25,7 @@ from kflow.plotting._style import (
     square_around,
     square_limits,
 )
+from kflow.replay import layer_count
 
 __all__ = ["VelocityDisplay"]
 
@@ -154,7 +155,7 @@ class VelocityDisplay:
             For arguments of the wrong kind, shape or values, naming them.
         """
         fitted = estimator_flow(estimator)
-        n = as_layer(as_count(n_layers, "n_layers", 0), fitted.flow)
+        n = layer_count(as_count(n_layers, "n_layers", 0), fitted.flow.n_layers_)
         wide = as_count(span, "span", 1)
         if n + wide > fitted.flow.n_layers_:
             raise ValueError(
