@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def apply(
     out: _Floats,
     n_threads: int,
 ) -> None: ...
+def product(X: _Floats, A: _Floats, out: _Floats, n_threads: int) -> None: ...
 def pull_back(
     X: _Floats,
     Z: _Floats,
@@ -168,13 +170,32 @@ def flow_layer(
     step: str,
     step_size: float,
     gradient_cap: float,
+    over_batch: bool,
     z: _Floats,
     c: _Floats,
     workspace: Batch,
     n_threads: int,
 ) -> tuple[float, float, float]: ...
-def replay_layer(
-    points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, n_threads: int
+def batch_layer(
+    z: _Floats,
+    Y: _Floats,
+    labels: npt.NDArray[np.intc] | None,
+    further_halves: _Rows,
+    n_coarse: int,
+    kernel: Kernel,
+    nugget: float,
+    step: str,
+    step_size: float,
+    gradient_cap: float,
+    c: _Floats,
+    workspace: Batch,
+    n_threads: int,
+) -> tuple[float, float, float]: ...
+def replay(
+    points: _Floats,
+    layers: Sequence[tuple[_Floats, _Floats, float]],
+    kernel: Kernel,
+    n_threads: int,
 ) -> None: ...
 def push_layer_forward(
     points: _Floats, z: _Floats, c: _Floats, kernel: Kernel, t: _Floats, n_threads: int

@@ -170,6 +170,11 @@ main.add_command(demo)
     "--step-size", type=_schedule(float), metavar=_SCHEDULE, help="Size of a step under that rule."
 )
 @click.option(
+    "--step-over",
+    type=click.Choice(["all", "batch"]),
+    help="Points on which the rule is measured.",
+)
+@click.option(
     "--gradient-cap",
     type=_schedule(float),
     metavar=_SCHEDULE,
@@ -676,7 +681,10 @@ def _describe(model: Any) -> dict[str, Any]:
         "energy_dropped": flow.energy_dropped_,
         "settings": {
             **{name: Schedule.to_json(getattr(flow, name)) for name in SCHEDULES},
-            **{name: getattr(flow, name) for name in ("batch_size", "coarse_fraction", "n_halves")},
+            **{
+                name: getattr(flow, name)
+                for name in ("batch_size", "coarse_fraction", "step_over", "n_halves")
+            },
             **{name: getattr(flow, name) for name in ("rank", "shrink_every", "shrink_tolerance")},
             "dtype": flow.dtype,
             **{name: getattr(model, name) for name in estimator},

@@ -62,6 +62,8 @@ _PARAMETERS = """
         Nugget of the flow; may be a schedule, as in `kflow.KernelFlow`.
     step, step_size : str and float, mapping or callable
         Step rule and its size, as in `kflow.KernelFlow`.
+    step_over : {{"all", "batch"}}
+        Over which points the rule is measured, as in `kflow.KernelFlow`.
     gradient_cap : float, mapping or callable
         Longest row of the gradient, in medians of their lengths, as in `kflow.KernelFlow`.
     n_halves : int
@@ -174,6 +176,7 @@ class _KernelFlowEstimator(
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
+        step_over: str = "all",
         gradient_cap: Any = math.inf,
         n_halves: int = 2,
         n_interpolation: int | None = None,
@@ -196,6 +199,7 @@ class _KernelFlowEstimator(
         self.nugget = nugget
         self.step = step
         self.step_size = step_size
+        self.step_over = step_over
         self.gradient_cap = gradient_cap
         self.n_halves = n_halves
         self.n_interpolation = n_interpolation
@@ -245,6 +249,7 @@ class _KernelFlowEstimator(
             nugget=self.nugget,
             step=self.step,
             step_size=self.step_size,
+            step_over=self.step_over,
             gradient_cap=self.gradient_cap,
             n_halves=self.n_halves,
             rank=self.rank,
@@ -468,6 +473,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         nugget: Any = 3.0,
         step: Any = "rms",
         step_size: Any = 0.01,
+        step_over: str = "all",
         gradient_cap: Any = math.inf,
         n_halves: int = 2,
         n_interpolation: int | None = None,
@@ -494,6 +500,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
             nugget=nugget,
             step=step,
             step_size=step_size,
+            step_over=step_over,
             gradient_cap=gradient_cap,
             n_halves=n_halves,
             n_interpolation=n_interpolation,

@@ -31,7 +31,7 @@ from kflow._validation import (
 from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, layer_count, layer_counts
@@ -49,6 +49,7 @@ __all__ = ["KernelFlow"]
 
 SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
+STEP_OVER = ("all", "batch")
 HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
@@ -108,12 +109,15 @@ class KernelFlow:
         Added to the diagonal of the batch's kernel matrix. Small values learn detail, large ones
         collapse classes. A mapping {first layer: value} or a function of the layer is a schedule.
     step : str, mapping or callable
-        Step rule, with i over all N training points, G the displacement before scaling, and p =
+        Step rule, with i over all N training points (see `step_over`), G the displacement before scaling, and p =
         `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no point moves more than a
         fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|. ``"absolute"``:
         p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
         p, positive. May be a schedule.
+    step_over : {"all", "batch"}
+        Over which points the step rule is measured: all N training points, or the layer's batch, a
+        random sample of them. By the batch the step is known before anything else moves.
     gradient_cap : float, mapping or callable
         Rows of d rho / d Z longer than so many times the median length are shortened to that: a few
         points between the classes otherwise lead the whole layer. Infinity: no limit. May be a
@@ -213,6 +217,7 @@ class KernelFlow:
         nugget: Any = 0.01,
         step: Any = "relative",
         step_size: Any = 0.1,
+        step_over: str = "all",
         gradient_cap: Any = math.inf,
         n_halves: int = 1,
         rank: str | int | float | None = None,
@@ -234,6 +239,9 @@ class KernelFlow:
         self.nugget = nugget
         self.step = step
         self.step_size = step_size
+        if step_over not in STEP_OVER:
+            raise ValueError(f"step_over must be one of {STEP_OVER}, got {step_over!r}")
+        self.step_over = step_over
         self.gradient_cap = gradient_cap
         self._schedules()
         self.n_halves = as_count(n_halves, "n_halves", 1)
@@ -468,12 +476,13 @@ class KernelFlow:
                 rule,
                 size,
                 cap,
+                self.step_over == "batch",
                 z,
                 c,
                 self._workspace,
                 n_threads,
             )
-            self._store.put(layer, z, c * c.dtype.type(step))
+            self._store.put(layer, Layer(z, c, step))
         except BaseException as error:
             # The layer did not happen: its batch is drawn again.
             self._rng.bit_generator.state = random_state
@@ -742,6 +751,7 @@ class KernelFlow:
             "batch_size": self.batch_size,
             "coarse_fraction": self.coarse_fraction,
             **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
+            "step_over": self.step_over,
             "n_halves": self.n_halves,
             "rank": self.rank,
             "shrink_every": self.shrink_every,
@@ -768,7 +778,7 @@ class KernelFlow:
             for name, values in self.history_.items():
                 yield f"history_{name}", values
             for number, layer in enumerate(islice(self._store, self._n_stored)):
-                yield f"layer{number:06d}", np.hstack(layer)
+                yield f"layer{number:06d}", np.hstack(layer[:2])
 
         return settings, arrays()
 
@@ -787,6 +797,7 @@ class KernelFlow:
                 batch_size=settings["batch_size"],
                 coarse_fraction=settings["coarse_fraction"],
                 **schedules,
+                step_over=settings["step_over"],
                 n_halves=settings["n_halves"],
                 rank=settings["rank"],
                 shrink_every=settings["shrink_every"],
@@ -844,6 +855,7 @@ class KernelFlow:
         shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
         if n_stored:
             store: LayerStore = MemoryLayers(shape, ranks[0])
+            steps = history[HISTORY.index("step")].tolist()
             for number, both in enumerate(reader.layers("layer", n_stored)):
                 rank = int(rank_of[number])
                 wanted = (shape.batch_size, 2 * rank + n_fixed)
@@ -852,7 +864,7 @@ class KernelFlow:
                 with damaged("layers"):
                     both = as_matrix(both, "layers", dtype=flow.dtype)
                 z, c = np.hsplit(both, [rank + n_fixed])
-                store.put(number, z.copy(), c.copy())
+                store.put(number, Layer(z.copy(), c.copy(), steps[number]))
         else:
             flow.layers = "none" if n_layers else "memory"
             store = open_layers(flow.layers, shape, ranks[0])

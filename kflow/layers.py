@@ -1,4 +1,4 @@
-"""Where a flow keeps its layers: the centres Z and the scaled coefficients step * C of each.
+"""Where a flow keeps its layers: the centres Z, the coefficients C and the step of each.
 
 C has one column for each coordinate that moves, its rank; Z has the same and, in a flow that runs in a
 subspace, one more. The rank may fall from layer to layer.
@@ -15,16 +15,45 @@ from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from kflow._validation import FloatArray
 from kflow.errors import ModelFileError, StorageError
 
-__all__ = ["DiskLayers", "LayerShape", "LayerStore", "MemoryLayers", "NoLayers", "open_layers"]
+__all__ = [
+    "DiskLayers",
+    "Layer",
+    "LayerShape",
+    "LayerStore",
+    "MemoryLayers",
+    "NoLayers",
+    "open_layers",
+]
 
-Layer = tuple[FloatArray, FloatArray]
+
+class Layer(NamedTuple):
+    """What a layer does to any point x: x[:q] += step K(x, centres) coefficients.
+
+    Attributes
+    ----------
+    centres : ndarray, shape (m, k)
+        Z, the positions of the batch.
+    coefficients : ndarray, shape (m, q)
+        C, for the coordinates that move; q <= k.
+    step : float
+        How far the layer moves. It is not multiplied into C, so that a replay does the very
+        arithmetic of the run.
+    """
+
+    centres: FloatArray
+    coefficients: FloatArray
+    step: float
+
+
+# Of the steps on the disk.
+_STEP = np.dtype("<f8")
 
 
 @dataclass(frozen=True)
@@ -46,14 +75,14 @@ class LayerShape:
     dtype: np.dtype[Any]
 
     def size(self, rank: int) -> int:
-        """Return the numbers in a layer of that rank."""
+        """Return the numbers in the arrays of a layer of that rank."""
         return self.batch_size * (2 * rank + self.n_fixed)
 
     def n_bytes(self, rank: int) -> int:
         """Return the size of a layer of that rank."""
-        return self.size(rank) * self.dtype.itemsize
+        return self.size(rank) * self.dtype.itemsize + _STEP.itemsize
 
-    def split(self, numbers: FloatArray, rank: int) -> Layer:
+    def split(self, numbers: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
         """Return Z and C from all the numbers of a layer, Z first."""
         n_z = self.batch_size * (rank + self.n_fixed)
         return (
@@ -68,17 +97,17 @@ class LayerStore(Protocol):
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers, of the last one's rank, will not fit."""
 
-    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
-        """Keep layer `number`, and none beyond it. The arrays are the store's from then on."""
+    def put(self, number: int, layer: Layer) -> None:
+        """Keep layer `number`, and none beyond it. Its arrays are the store's from then on."""
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over (Z, step * C), first layer first."""
+        """Iterate over the layers, first layer first."""
 
     def __getitem__(self, number: int) -> Layer:
-        """Return (Z, step * C) of one layer."""
+        """Return one layer."""
 
 
 def _gigabytes(n_bytes: float) -> str:
@@ -116,7 +145,7 @@ class NoLayers:
     def reserve(self, n_layers: int) -> None:
         """Accept any number."""
 
-    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+    def put(self, number: int, layer: Layer) -> None:
         """Forget the layer."""
 
     def __len__(self) -> int:
@@ -142,7 +171,7 @@ class MemoryLayers:
 
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers exceed four fifths of the free memory."""
-        rank = self._layers[-1][1].shape[1] if self._layers else self._rank
+        rank = self._layers[-1].coefficients.shape[1] if self._layers else self._rank
         need = n_layers * self._shape.n_bytes(rank)
         budget = int(0.8 * _available_memory())
         if need > budget:
@@ -153,20 +182,20 @@ class MemoryLayers:
                 "transform of new points later), or reduce n_layers, batch_size or the rank"
             )
 
-    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+    def put(self, number: int, layer: Layer) -> None:
         """Keep layer `number`, and none beyond it."""
-        self._layers[number:] = [(z, c)]
+        self._layers[number:] = [layer]
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
         return len(self._layers)
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over (Z, step * C)."""
+        """Iterate over the layers."""
         return iter(self._layers)
 
     def __getitem__(self, number: int) -> Layer:
-        """Return (Z, step * C) of one layer."""
+        """Return one layer."""
         return self._layers[number]
 
 
@@ -174,7 +203,7 @@ class DiskLayers:
     """Keeps the layers in a folder.
 
     ``layers.bin`` holds the layers one after the other, each Z (batch_size, rank + n_fixed), then
-    step * C (batch_size, rank), row by row. ``layers.json`` says batch_size, n_fixed, the dtype
+    C (batch_size, rank), row by row, then the step in float64. ``layers.json`` says batch_size, n_fixed, the dtype
     (little-endian), and in ``ranks``, as pairs, from which layer on which rank. A layer that was cut
     short by a crash or a full disk is ignored.
     """
@@ -218,7 +247,7 @@ class DiskLayers:
     def _write_header(self) -> None:
         header = {
             "format": "kflow-layers",
-            "version": 2,
+            "version": 3,
             "batch_size": self._shape.batch_size,
             "n_fixed": self._shape.n_fixed,
             "dtype": self._dtype.str,
@@ -234,7 +263,7 @@ class DiskLayers:
         path = Path(folder)
         try:
             header = json.loads((path / "layers.json").read_text())
-            if header["format"] != "kflow-layers" or header["version"] != 2:
+            if header["format"] != "kflow-layers" or header["version"] != 3:
                 raise ValueError("unknown format")
             ranks = [(int(first), int(rank)) for first, rank in header["ranks"]]
             in_order = all(a[0] < b[0] for a, b in pairwise(ranks))
@@ -284,16 +313,17 @@ class DiskLayers:
                 "transform of new points later), or reduce n_layers, batch_size or the rank"
             )
 
-    def put(self, number: int, z: FloatArray, c: FloatArray) -> None:
+    def put(self, number: int, layer: Layer) -> None:
         """Keep layer `number`, and none beyond it; on failure the ones before it stay readable."""
         end = self._offset(number)
         try:
             with self._data.open("r+b") as file:
                 self._refuse_others(file.seek(0, os.SEEK_END))
                 file.seek(end)
-                self._set_rank(number, c.shape[1], file)
-                for array in (z, c):
+                self._set_rank(number, layer.coefficients.shape[1], file)
+                for array in (layer.centres, layer.coefficients):
                     file.write(np.ascontiguousarray(array, self._dtype).data)
+                file.write(np.array(layer.step, _STEP).tobytes())
                 file.truncate()
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -340,13 +370,13 @@ class DiskLayers:
         return self._count
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over (Z, step * C), reading one layer at a time."""
+        """Iterate over the layers, reading one at a time."""
         with self._data.open("rb") as file:
             for number in range(self._count):
                 yield self._read(file, number)
 
     def __getitem__(self, number: int) -> Layer:
-        """Return (Z, step * C) of one layer."""
+        """Return one layer."""
         if not 0 <= number < self._count:
             raise IndexError(number)
         with self._data.open("rb") as file:
@@ -359,8 +389,10 @@ class DiskLayers:
         raw = file.read(self._shape.n_bytes(rank))
         if len(raw) < self._shape.n_bytes(rank):
             raise ModelFileError(f"{self._data} was cut short after {number} layers")
-        numbers = np.frombuffer(raw, self._dtype).astype(self._dtype.newbyteorder("="), copy=False)
-        return self._shape.split(numbers, rank)
+        step = float(np.frombuffer(raw[-_STEP.itemsize :], _STEP)[0])
+        numbers = np.frombuffer(raw, self._dtype, self._shape.size(rank))
+        numbers = numbers.astype(self._dtype.newbyteorder("="), copy=False)
+        return Layer(*self._shape.split(numbers, rank), step)
 
 
 def open_layers(

@@ -24,8 +24,8 @@ from kflow.errors import ModelFileError
 __all__ = ["ModelReader", "damaged", "write_model"]
 
 _FORMAT = "kflow-model"
-# 1: one shape for all layers. No release wrote it.
-_VERSION = 2
+# 1: one shape for all layers; 2: steps multiplied into the coefficients. No release wrote them.
+_VERSION = 3
 
 
 @contextmanager

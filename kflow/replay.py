@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kflow import _core
 from kflow._validation import FloatArray, as_count, as_matrix
 from kflow.carried import CarriedPoints, coordinates
-from kflow.layers import LayerStore
+from kflow.layers import Layer, LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
 
 __all__ = ["Linearization", "Replay", "layer_count", "layer_counts"]
@@ -38,6 +38,10 @@ def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
     if number > n_layers:
         raise ValueError(f"{name} must be at most {n_layers}, as the flow has, got {number}")
     return number
+
+
+# Layers that are read before points move through them: a few, since a store may lie on the disk.
+_STRETCH = 16
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Replay:
     dtype: np.dtype[Any]
     n_threads: int
 
+    def scaled_layer(self, number: int) -> tuple[FloatArray, FloatArray]:
+        """Return Z and step * C of one layer."""
+        z, c, step = self.store[number]
+        return z, c * c.dtype.type(step)
+
     def _first(self, X: FloatArray, scaling: Scaling | None) -> CarriedPoints:
         first = coordinates(X, self.subspace, scaling, self.dtype)
         return CarriedPoints({"": first}, {"": first[:, :0]})
@@ -87,9 +96,9 @@ class Replay:
         done = 0
         for index, count in enumerate(counts):
             with _core.TeamLease():
-                for number, (z, c) in islice(layers, count - done):
+                for number, several in self._stretches(islice(layers, count - done)):
                     points = self._turned(points, number)
-                    _core.replay_layer(points.sets[""], z, c, self.kernel, self.n_threads)
+                    _core.replay(points.sets[""], several, self.kernel, self.n_threads)
             done = count
             # If the next layer was tried without success, the flow is in its coordinates.
             now = self._turned(points, count) if count == self.n_layers else points
@@ -99,18 +108,32 @@ class Replay:
             else:
                 yield self.subspace.restore(now.first_coordinates(""), X, scaling=scaling)
 
+    def _stretches(self, layers: Iterator[tuple[int, Layer]]) -> Iterator[tuple[int, list[Layer]]]:
+        """Yield layers that points can go through together, and the number of the first of them."""
+        several: list[Layer] = []
+        first = 0
+        for number, layer in layers:
+            if several and (number in self.rotations or len(several) == _STRETCH):
+                yield first, several
+                several = []
+            if not several:
+                first = number
+            several.append(layer)
+        if several:
+            yield first, several
+
     def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
         """Return F_n and its derivative at points."""
         points = self._first(X, None)
         before: list[FloatArray] = []
         turned: dict[int, FloatArray] = {}
         with _core.TeamLease():
-            for number, (z, c) in enumerate(islice(self.store, n_layers)):
+            for number, layer in enumerate(islice(self.store, n_layers)):
                 if number in self.rotations:
                     turned[number] = points.sets[""]
                     points = self._turned(points, number)
                 before.append(points.sets[""].copy())
-                _core.replay_layer(points.sets[""], z, c, self.kernel, self.n_threads)
+                _core.replay(points.sets[""], [layer], self.kernel, self.n_threads)
         if n_layers == self.n_layers and n_layers in self.rotations:
             turned[n_layers] = points.sets[""]
             points = self._turned(points, n_layers)
@@ -165,7 +188,7 @@ class Linearization:
             for number, x in enumerate(self._before):
                 if number in self._turned:
                     t = flow.rotations[number].push_forward(self._turned[number], t)
-                z, c = flow.store[number]
+                z, c = flow.scaled_layer(number)
                 _core.push_layer_forward(x, z, c, flow.kernel, t, flow.n_threads)
         last = len(self._before)
         if last in self._turned:
@@ -195,7 +218,7 @@ class Linearization:
             a = flow.rotations[last].pull_back(self._turned[last], a)
         with _core.TeamLease():
             for number in reversed(range(last)):
-                z, c = flow.store[number]
+                z, c = flow.scaled_layer(number)
                 _core.pull_layer_back(self._before[number], z, c, flow.kernel, a, flow.n_threads)
                 if number in self._turned:
                     a = flow.rotations[number].pull_back(self._turned[number], a)

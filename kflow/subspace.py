@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kflow._threads import single_threaded_blas
+from kflow import _core
+from kflow._threads import resolve_n_threads, single_threaded_blas
 from kflow._validation import FloatArray, as_count
 from kflow.preprocessing import row_chunks
 
@@ -79,6 +80,14 @@ def check_orthonormal(matrix: Doubles) -> Doubles:
     if matrix.shape[1] < 1 or not np.abs(products - np.eye(len(products))).max() < 1e-6:
         raise ValueError(f"the columns of a matrix of shape {matrix.shape} are not orthonormal")
     return matrix
+
+
+def _product(X: Doubles, A: Doubles) -> Doubles:
+    """Return X A. Each row depends on its row of X alone, however the rows lie in chunks."""
+    out = np.empty((len(X), A.shape[1]))
+    X, A = np.ascontiguousarray(X), np.ascontiguousarray(A)
+    _core.product(X, A, out, resolve_n_threads(None))
+    return out
 
 
 def scaled_chunks(
@@ -233,12 +242,11 @@ class Subspace:
         Computed in float64, a few rows at a time: 4 n d r flops.
         """
         out = np.empty((len(X), self.rank + 1), dtype)
-        with single_threaded_blas:
-            for rows, points in scaled_chunks(X, scaling, dtype):
-                inside = points @ self.basis
-                out[rows, :-1] = inside
-                # Not from |x|^2 - |V'x|^2, which would cancel.
-                out[rows, -1] = np.linalg.norm(points - inside @ self.basis.T, axis=1)
+        for rows, points in scaled_chunks(X, scaling, dtype):
+            inside = _product(points, self.basis)
+            out[rows, :-1] = inside
+            # Not from |x|^2 - |V'x|^2, which would cancel.
+            out[rows, -1] = np.linalg.norm(points - _product(inside, self.basis.T), axis=1)
         return out
 
     def restore(
@@ -255,14 +263,13 @@ class Subspace:
         """
         dtype = coordinates.dtype
         out = np.empty((len(coordinates), len(self.basis)), dtype)
-        with single_threaded_blas:
-            if X is None:
-                for rows, inside in scaled_chunks(coordinates, None):
-                    out[rows] = inside @ self.basis.T
-            else:
-                for rows, points in scaled_chunks(X, scaling, dtype):
-                    moved = coordinates[rows] - points @ self.basis
-                    out[rows] = points + moved @ self.basis.T
+        if X is None:
+            for rows, inside in scaled_chunks(coordinates, None):
+                out[rows] = _product(inside, self.basis.T)
+        else:
+            for rows, points in scaled_chunks(X, scaling, dtype):
+                moved = coordinates[rows] - _product(points, self.basis)
+                out[rows] = points + _product(moved, self.basis.T)
         return out
 
     def push_forward(self, X: FloatArray, T: FloatArray) -> FloatArray:
@@ -413,23 +420,21 @@ class Rotation:
         """Return the new coordinates (n, kept + 1), and those that stay (n, r - kept)."""
         moving = np.empty((len(points), self.kept + 1), points.dtype)
         frozen = np.empty((len(points), len(self.matrix) - self.kept), points.dtype)
-        with single_threaded_blas:
-            for rows, chunk in scaled_chunks(points, None):
-                turned = chunk[:, :-1] @ self.matrix
-                moving[rows, :-1] = turned[:, : self.kept]
-                frozen[rows] = turned[:, self.kept :]
-                moving[rows, -1] = np.hypot(
-                    chunk[:, -1], np.linalg.norm(turned[:, self.kept :], axis=1)
-                )
+        for rows, chunk in scaled_chunks(points, None):
+            turned = _product(chunk[:, :-1], self.matrix)
+            moving[rows, :-1] = turned[:, : self.kept]
+            frozen[rows] = turned[:, self.kept :]
+            moving[rows, -1] = np.hypot(
+                chunk[:, -1], np.linalg.norm(turned[:, self.kept :], axis=1)
+            )
         return moving, frozen
 
     def undone(self, moving: FloatArray, frozen: FloatArray) -> FloatArray:
         """Return the old coordinates (n, r) from the new ones (n, kept) and those that stayed."""
         out = np.empty((len(moving), len(self.matrix)), moving.dtype)
-        with single_threaded_blas:
-            for rows in row_chunks(len(moving)):
-                both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
-                out[rows] = both @ self.matrix.T
+        for rows in row_chunks(len(moving)):
+            both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
+            out[rows] = _product(both, self.matrix.T)
         return out
 
     def push_forward(self, points: FloatArray, T: FloatArray) -> FloatArray:

@@ -123,9 +123,9 @@ def test_against_the_reference(step, n_halves, d, dtype, rng):
     np.testing.assert_allclose(
         flow.history_["class_distance_ratio"], expected.class_distance_ratio, rtol=10 * tolerance
     )
-    for (z, c), (z_expected, c_expected) in zip(flow._store, expected.layers, strict=True):
+    for (z, c, step), (z_expected, c_expected) in zip(flow._store, expected.layers, strict=True):
         np.testing.assert_allclose(z, z_expected, rtol=0, atol=tolerance)
-        np.testing.assert_allclose(c, c_expected, rtol=0, atol=20 * tolerance)
+        np.testing.assert_allclose(c * step, c_expected, rtol=0, atol=20 * tolerance)
     # It went somewhere.
     assert np.abs(flow.points_ - X).max() > 1e-2
 
@@ -1134,6 +1134,7 @@ def test_the_core_checks_what_it_is_given():
         "step": "fixed",
         "step_size": 1.0,
         "gradient_cap": 1.0,
+        "over_batch": False,
         "z": z,
         "c": z.copy(),
         "workspace": _core.Batch(),
@@ -1160,17 +1161,33 @@ def test_the_core_checks_what_it_is_given():
     one = [(X, np.zeros((5, 1))), (X.copy(), np.zeros((5, 2)))]
     with pytest.raises(ValueError, match="displacement"):
         _core.flow_layer(**{**good, "sets": one, "c": np.zeros((4, 1))})
-    replay = {"points": X, "z": z, "c": z, "kernel": good["kernel"], "n_threads": 1}
-    _core.replay_layer(**replay)
-    for name, bad in {
-        "z": np.zeros((4, 3)),
-        "c": np.zeros((4, 3)),
-        "points": np.zeros(5),
-    }.items():
+    replay = {"points": X, "layers": [(z, z, 1.0)], "kernel": good["kernel"], "n_threads": 1}
+    _core.replay(**replay)
+    for name, points, layer in (
+        ("z", X, (np.zeros((4, 3)), z, 1.0)),
+        ("c", X, (z, np.zeros((4, 3)), 1.0)),
+        ("c must have shape", X, (z, np.zeros((4, 0)), 1.0)),
+        ("points", np.zeros(5), (z, z, 1.0)),
+    ):
         with pytest.raises(ValueError, match=name):
-            _core.replay_layer(**{**replay, name: bad})
-    with pytest.raises(ValueError, match="c must have shape"):
-        _core.replay_layer(**{**replay, "c": np.zeros((4, 0))})
+            _core.replay(**{**replay, "points": points, "layers": [(z, z, 1.0), layer]})
+    of_batch = {
+        key: value
+        for key, value in good.items()
+        if key not in ("sets", "pending", "settled", "layer", "batch", "over_batch")
+    }
+    of_batch["Y"] = Y[:4]
+    _core.batch_layer(**of_batch)
+    for name, bad in {
+        "Y": np.zeros((5, 1)),
+        "labels": np.zeros(5, np.intc),
+        "further_halves": np.array([[0, 4]]),
+        "n_coarse": 0,
+        "step": "newton",
+        "c": np.zeros((4, 3)),
+    }.items():
+        with pytest.raises((ValueError, IndexError), match=name):
+            _core.batch_layer(**{**of_batch, name: bad})
     for name, bad in {
         "sets": [(X.astype(np.float32), X)],
         "Y": Y.astype(np.float32),

@@ -10,6 +10,7 @@
 #include "kflow/finite.hpp"
 #include "kflow/gram.hpp"
 #include "kflow/kernel.hpp"
+#include "kflow/product.hpp"
 
 namespace kflow::python {
 namespace {
@@ -89,6 +90,18 @@ void bind_precision(py::module_& m) {
         py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
         py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(), py::arg("out").noconvert(),
         py::arg("n_threads"));
+
+    m.def(
+        "product",
+        [](const Array<T>& x, const Array<T>& a, Array<T> result, int n_threads) {
+            const auto xs = in(x, "X");
+            const auto as = in(a, "A", xs.cols);
+            const auto view = out(result, "out", xs.rows, as.cols);
+            const py::gil_scoped_release unlocked;
+            product<T>(xs, as, view, n_threads);
+        },
+        "out = X A, each row from its row of X alone", py::arg("X").noconvert(),
+        py::arg("A").noconvert(), py::arg("out").noconvert(), py::arg("n_threads"));
 
     m.def(
         "pull_back",

@@ -4,14 +4,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/array.hpp"
-#include "kflow/apply.hpp"
 #include "kflow/derivative.hpp"
 #include "kflow/error.hpp"
 #include "kflow/layer.hpp"
+#include "kflow/replay.hpp"
 
 namespace kflow::python {
 namespace {
@@ -71,6 +72,16 @@ void check_rows(const Index* rows, Index n, Index end, const char* name) {
     }
 }
 
+MatrixView<const Index> check_halves(const Array<Index>& further_halves, Index n_coarse,
+                                     Index n_batch) {
+    if (n_coarse < 1 || n_coarse >= n_batch) {
+        throw std::invalid_argument("n_coarse must lie in [1, batch_size)");
+    }
+    const auto halves = in(further_halves, "further_halves", -1, n_coarse);
+    check_rows(halves.data, halves.rows * halves.cols, n_batch, "further_halves");
+    return halves;
+}
+
 template <class T>
 void bind_precision(py::module_& m) {
     m.def(
@@ -92,8 +103,8 @@ void bind_precision(py::module_& m) {
         [](Sets<T> sets, double pending, Array<Index> settled, Index layer, const Array<double>& y,
            const std::optional<Array<int>>& labels, const Array<Index>& batch,
            const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
-           const std::string& step, double step_size, double gradient_cap, Array<T> z, Array<T> c,
-           Batch& workspace, int n_threads) {
+           const std::string& step, double step_size, double gradient_cap, bool over_batch,
+           Array<T> z, Array<T> c, Batch& workspace, int n_threads) {
             const auto views = views_of<T>(sets);
             const Index n = views[0].points.rows, d = views[0].points.cols;
             const auto ys = in(y, "Y", n);
@@ -104,16 +115,12 @@ void bind_precision(py::module_& m) {
                 refuse("batch", "(batch_size,)");
             }
             const Index n_batch = batch.shape(0);
-            if (n_coarse < 1 || n_coarse >= n_batch) {
-                throw std::invalid_argument("n_coarse must lie in [1, batch_size)");
-            }
-            const auto halves = in(further_halves, "further_halves", -1, n_coarse);
+            const auto halves = check_halves(further_halves, n_coarse, n_batch);
             check_rows(batch.data(), n_batch, n, "batch");
-            check_rows(halves.data, halves.rows * halves.cols, n_batch, "further_halves");
             const auto zs = out(z, "z", n_batch, d);
             const auto cs = out(c, "c", n_batch, views[0].displacement.cols);
             const LayerOptions options{kernel,       nugget,   step_rule(step), step_size,
-                                       gradient_cap, n_coarse, 1 + halves.rows};
+                                       gradient_cap, n_coarse, 1 + halves.rows, over_batch};
             Index& mark = counter(settled);
             LayerReport report;
             try {
@@ -132,24 +139,58 @@ void bind_precision(py::module_& m) {
         py::arg("layer"), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
         py::arg("batch").noconvert(), py::arg("further_halves").noconvert(), py::arg("n_coarse"),
         py::arg("kernel"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),
-        py::arg("gradient_cap"), py::arg("z").noconvert(), py::arg("c").noconvert(),
-        py::arg("workspace"), py::arg("n_threads"));
+        py::arg("gradient_cap"), py::arg("over_batch"), py::arg("z").noconvert(),
+        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
 
     m.def(
-        "replay_layer",
-        [](Array<T> points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
-           int n_threads) {
+        "batch_layer",
+        [](const Array<T>& z, const Array<double>& y, const std::optional<Array<int>>& labels,
+           const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
+           const std::string& step, double step_size, double gradient_cap, Array<T> c,
+           Batch& workspace, int n_threads) {
+            const auto zs = in(z, "z");
+            const Index n_batch = zs.rows;
+            const auto ys = in(y, "Y", n_batch);
+            if (labels && (labels->ndim() != 1 || labels->shape(0) != n_batch)) {
+                refuse("labels", "(" + std::to_string(n_batch) + ",)");
+            }
+            const auto halves = check_halves(further_halves, n_coarse, n_batch);
+            check_moving(c.ndim() == 2 ? c.shape(1) : 0, zs.cols, "c");
+            const auto cs = out(c, "c", n_batch, c.shape(1));
+            const LayerOptions options{kernel,       nugget,   step_rule(step), step_size,
+                                       gradient_cap, n_coarse, 1 + halves.rows, true};
+            LayerReport report;
+            {
+                const py::gil_scoped_release unlocked;
+                report = batch_layer<T>(zs, ys, labels ? labels->data() : nullptr, halves.data,
+                                        options, cs, workspace, n_threads);
+            }
+            return py::make_tuple(report.rho, report.step, report.class_distance_ratio);
+        },
+        "(rho, step, class distance ratio) and c of a layer whose step is measured on its batch",
+        py::arg("z").noconvert(), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
+        py::arg("further_halves").noconvert(), py::arg("n_coarse"), py::arg("kernel"),
+        py::arg("nugget"), py::arg("step"), py::arg("step_size"), py::arg("gradient_cap"),
+        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
+
+    m.def(
+        "replay",
+        [](Array<T> points, const std::vector<std::tuple<Array<T>, Array<T>, double>>& layers,
+           const Kernel& kernel, int n_threads) {
             const auto shape = in(points, "points");
             const auto x = out(points, "points", shape.rows, shape.cols);
-            const auto zs = in(z, "z", -1, x.cols);
-            const auto cs = in(c, "c", zs.rows);
-            check_moving(cs.cols, x.cols, "c");
-            const MatrixView<T> moving(x.data, x.rows, cs.cols, x.stride);
+            std::vector<Layer<T>> views;
+            for (const auto& [z, c, step] : layers) {
+                const auto zs = in(z, "z", -1, x.cols);
+                const auto cs = in(c, "c", zs.rows);
+                check_moving(cs.cols, x.cols, "c");
+                views.push_back({zs, cs, step});
+            }
             const py::gil_scoped_release unlocked;
-            apply<T>(x, zs, cs, kernel, 1.0, moving, moving, n_threads);
+            replay<T>(x, views, kernel, n_threads);
         },
-        "points[:, :q] += K(points, z) c, c (N_f, q)", py::arg("points").noconvert(),
-        py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("kernel"),
+        "for (z, c, step) in layers: points[:, :q] += step K(points, z) c, c (N_f, q)",
+        py::arg("points").noconvert(), py::arg("layers").noconvert(), py::arg("kernel"),
         py::arg("n_threads"));
 
     m.def(
@@ -165,7 +206,7 @@ void bind_precision(py::module_& m) {
             const py::gil_scoped_release unlocked;
             push_forward<T>(x, zs, cs, kernel, ts, moving, moving, n_threads);
         },
-        "t <- the derivative of replay_layer at the points, in directions t",
+        "t <- the derivative of x + K(x, z) c at the points, in directions t",
         py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
         py::arg("kernel"), py::arg("t").noconvert(), py::arg("n_threads"));
 
@@ -182,7 +223,7 @@ void bind_precision(py::module_& m) {
             const py::gil_scoped_release unlocked;
             pull_back<T>(x, zs, cs, kernel, moving, as, as, n_threads);
         },
-        "a <- the transposed derivative of replay_layer at the points, times a",
+        "a <- the transposed derivative of x + K(x, z) c at the points, times a",
         py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
         py::arg("kernel"), py::arg("a").noconvert(), py::arg("n_threads"));
 }

@@ -137,30 +137,41 @@ void settle(MovingPoints<T> set, double pending, int n_threads) {
     });
 }
 
-template <class T>
-LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
-                       MatrixView<const double> y, const int* labels, const Index* batch,
-                       Index n_batch, const Index* further_halves, const LayerOptions& options,
-                       MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads) {
-    const MovingPoints<T>& training = sets.front();
-    const Index d = training.points.cols;
-    const Index q = training.displacement.cols;
-    const Index m = y.cols;
-    LayerReport report;
+namespace {
 
+LayerReport measured(LayerReport report, const LayerOptions& options, const Extent& extent) {
+    report.step = step_of(options.rule, options.step_size, extent);
+    report.relative_displacement =
+        extent.sum_x > 0.0 ? report.step * std::sqrt(extent.sum_g / extent.sum_x) : 0.0;
+    report.finite =
+        std::isfinite(report.rho) && std::isfinite(extent.sum_g) && std::isfinite(extent.sum_x);
+    return report;
+}
+
+void refuse_divergence(const LayerReport& report) {
+    if (!report.finite) {
+        throw Diverged("a value is no longer finite");
+    }
+    if (report.relative_displacement > kExplosion) {
+        throw Diverged("one layer would move the points by " +
+                       std::to_string(report.relative_displacement) + " times their rms norm");
+    }
+}
+
+// Everything that batch_layer() does but to refuse divergence.
+template <class T>
+LayerReport descend(MatrixView<const T> z, MatrixView<const double> y, const int* labels,
+                    const Index* further_halves, const LayerOptions& options, MatrixView<T> c,
+                    Batch& workspace, int n_threads) {
+    const Index n_batch = z.rows, d = z.cols, q = c.cols, m = y.cols;
+    LayerReport report;
     workspace.resize(n_batch, d, m);
-    gather(training, pending, batch, n_batch, z);
-    std::vector<int> batch_labels;
     for (Index i = 0; i < n_batch; ++i) {
         std::copy(z.row(i), z.row(i) + d, workspace.points().row(i));
-        std::copy(y.row(batch[i]), y.row(batch[i]) + m, workspace.targets().row(i));
-        if (labels != nullptr) {
-            batch_labels.push_back(labels[batch[i]]);
-        }
+        std::copy(y.row(i), y.row(i) + m, workspace.targets().row(i));
     }
     report.class_distance_ratio =
-        workspace.factor(options.kernel, options.nugget,
-                         labels != nullptr ? batch_labels.data() : nullptr, n_threads);
+        workspace.factor(options.kernel, options.nugget, labels, n_threads);
     report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves, n_threads);
 
     // Descent: C = A^-1 (-d rho / dz), in the coordinates that move.
@@ -171,12 +182,66 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
         value = -value;
     }
     shorten_long_rows(g, options.gradient_cap);
+    std::vector<double> displacement;
+    if (options.over_batch) {
+        displacement = descent;
+    }
     workspace.solve(g, n_threads);
     for (Index i = 0; i < n_batch; ++i) {
         for (Index k = 0; k < q; ++k) {
             c(i, k) = static_cast<T>(g(i, k));
         }
     }
+    if (!options.over_batch) {
+        return report;
+    }
+    Extent extent;
+    for (Index i = 0; i < n_batch; ++i) {
+        double* moved = displacement.data() + i * q;
+        for (Index k = 0; k < q; ++k) {
+            moved[k] -= options.nugget * g(i, k);
+        }
+        extent.add(static_cast<double>(detail::simd().get<T>().dot(z.row(i), z.row(i), d)),
+                   detail::simd().f64.dot(moved, moved, q));
+    }
+    return measured(report, options, extent);
+}
+
+}  // namespace
+
+template <class T>
+LayerReport batch_layer(MatrixView<const T> z, MatrixView<const double> y, const int* labels,
+                        const Index* further_halves, const LayerOptions& options, MatrixView<T> c,
+                        Batch& workspace, int n_threads) {
+    const LayerReport report =
+        descend(z, y, labels, further_halves, options, c, workspace, n_threads);
+    refuse_divergence(report);
+    return report;
+}
+
+template <class T>
+LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
+                       MatrixView<const double> y, const int* labels, const Index* batch,
+                       Index n_batch, const Index* further_halves, const LayerOptions& options,
+                       MatrixView<T> z, MatrixView<T> c, Batch& workspace, int n_threads) {
+    const MovingPoints<T>& training = sets.front();
+    const Index d = training.points.cols;
+    const Index q = training.displacement.cols;
+    const Index m = y.cols;
+
+    gather(training, pending, batch, n_batch, z);
+    std::vector<double> batch_targets(static_cast<std::size_t>(n_batch * m));
+    const MatrixView<double> targets(batch_targets.data(), n_batch, m);
+    std::vector<int> batch_labels;
+    for (Index i = 0; i < n_batch; ++i) {
+        std::copy(y.row(batch[i]), y.row(batch[i]) + m, targets.row(i));
+        if (labels != nullptr) {
+            batch_labels.push_back(labels[batch[i]]);
+        }
+    }
+    LayerReport report = descend<T>({z.data, z.rows, z.cols, z.stride}, targets,
+                                    labels != nullptr ? batch_labels.data() : nullptr,
+                                    further_halves, options, c, workspace, n_threads);
 
     detail::KernelOperator<T> op;
     op.prepare(z, c, options.kernel);
@@ -201,7 +266,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
         op.apply({set.points.row(tile.first), tile.rows, d, set.points.stride},
                  {set.displacement.row(tile.first), tile.rows, q, set.displacement.stride},
                  mine.data());
-        if (tile.measured) {
+        if (tile.measured && !options.over_batch) {
             const auto dot = detail::simd().get<T>().dot;
             for (Index i = tile.first; i < tile.first + tile.rows; ++i) {
                 const T* x = set.points.row(i);
@@ -212,25 +277,24 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
         }
     });
 
-    Extent total;
-    for (const Extent& extent : extents) {
-        total.add(extent);
+    if (!options.over_batch) {
+        Extent total;
+        for (const Extent& extent : extents) {
+            total.add(extent);
+        }
+        report = measured(report, options, total);
     }
-    report.step = step_of(options.rule, options.step_size, total);
-    report.relative_displacement =
-        total.sum_x > 0.0 ? report.step * std::sqrt(total.sum_g / total.sum_x) : 0.0;
-    if (!std::isfinite(report.rho) || !std::isfinite(total.sum_g) || !std::isfinite(total.sum_x)) {
-        throw Diverged("a value is no longer finite");
-    }
-    if (report.relative_displacement > kExplosion) {
-        throw Diverged("one layer would move the points by " +
-                       std::to_string(report.relative_displacement) + " times their rms norm");
-    }
+    refuse_divergence(report);
     return report;
 }
 
 template void settle(MovingPoints<float>, double, int);
 template void settle(MovingPoints<double>, double, int);
+template LayerReport batch_layer(MatrixView<const float>, MatrixView<const double>, const int*,
+                                 const Index*, const LayerOptions&, MatrixView<float>, Batch&, int);
+template LayerReport batch_layer(MatrixView<const double>, MatrixView<const double>, const int*,
+                                 const Index*, const LayerOptions&, MatrixView<double>, Batch&,
+                                 int);
 template LayerReport flow_layer(const std::vector<MovingPoints<float>>&, double,
                                 MatrixView<const double>, const int*, const Index*, Index,
                                 const Index*, const LayerOptions&, MatrixView<float>,

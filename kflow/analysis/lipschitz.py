@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from kflow.analysis._sample import (
     quantiles,
 )
 from kflow.flow import KernelFlow
-from kflow.layers import LayerStore
+from kflow.layers import Layer, LayerStore
 from kflow.replay import Replay
 
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
@@ -214,13 +213,16 @@ class _Doubles:
     def __len__(self) -> int:
         return len(self._store)
 
-    def __iter__(self) -> Iterator[tuple[FloatArray, FloatArray]]:
-        for z, c in self._store:
-            yield z.astype(np.float64), c.astype(np.float64)
+    def __iter__(self) -> Iterator[Layer]:
+        return map(self._in_double, self._store)
 
-    def __getitem__(self, number: int) -> tuple[FloatArray, FloatArray]:
-        z, c = self._store[number]
-        return z.astype(np.float64), c.astype(np.float64)
+    def __getitem__(self, number: int) -> Layer:
+        return self._in_double(self._store[number])
+
+    @staticmethod
+    def _in_double(layer: Layer) -> Layer:
+        z, c, step = layer
+        return Layer(z.astype(np.float64), c.astype(np.float64), step)
 
 
 def _in_double(flow: KernelFlow) -> Replay:
@@ -234,7 +236,8 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
     """Return the logarithm of the bound after each of those numbers of layers."""
     curvature = flow.kernel_.curvature
     logs = [0.0]
-    for z, c in islice(iter(replay.store), counts[-1]):
+    for number in range(counts[-1]):
+        z, c = replay.scaled_layer(number)
         K = flow.kernel_(z, n_threads=flow.n_threads)
         with single_threaded_blas:
             products = c.T @ (K @ c)

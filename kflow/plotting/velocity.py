@@ -11,9 +11,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.quiver import Quiver
 
+from kflow import _core
 from kflow._estimator_flow import EstimatorFlow, estimator_flow
+from kflow._threads import resolve_n_threads
 from kflow._validation import FloatArray, as_count, as_number, as_positive
-from kflow.operations import move
 from kflow.plotting._projection import plane_maps
 from kflow.plotting._style import (
     GREY,
@@ -319,7 +320,7 @@ def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int)
             "grid needs a flow of two features without a rank: leave grid out, which draws the "
             "velocities of the points"
         )
-    points = nodes.astype(flow.dtype)
-    for z, c in islice(flow._store, first, first + span):
-        points = move(points, z, c, kernel=flow.kernel_, n_threads=flow.n_threads)
+    points = np.array(nodes, flow.dtype, order="C")
+    layers = list(islice(flow._store, first, first + span))
+    _core.replay(points, layers, flow.kernel_._to_core(), resolve_n_threads(flow.n_threads))
     return points.astype(np.float64)

@@ -9,7 +9,8 @@
 
 namespace kflow {
 
-/// How far a layer moves. G is the displacement before it is scaled, i runs over all N points.
+/// How far a layer moves. G is the displacement before it is scaled, i runs over all N points, or
+/// over the layer's batch.
 ///   relative  size * min_i |x_i| / |G_i|: no point moves more than a fraction of its norm
 ///             (points at the origin have no say, they would stop the flow for good)
 ///   rms       size * rms |x_i| / rms |G_i|: blind to a few outliers
@@ -37,6 +38,8 @@ struct LayerOptions {
     double gradient_cap = std::numeric_limits<double>::infinity();
     Index n_coarse = 0;
     Index n_halves = 1;
+    /// Measure the step on the batch, not on all points: then it is known before anything moves.
+    bool over_batch = false;
 };
 
 struct LayerReport {
@@ -44,14 +47,26 @@ struct LayerReport {
     double step = 0.0;  ///< the new pending step
     double class_distance_ratio = 0.0;
     double relative_displacement = 0.0;  ///< step * rms |G_i| / rms |x_i|
+    bool finite = true;
 };
 
 /// Adds the pending displacement: points += pending * displacement.
 template <class T>
 void settle(MovingPoints<T> set, double pending, int n_threads);
 
-/// One layer of the flow. sets[0] holds the N training points, on which the step rule is measured;
-/// every set moves. y (N, m) are the targets, labels (N entries) may be null.
+/// The part of a layer that the batch alone decides, with the step measured on it: z (N_f, k) are
+/// its positions, the coarse ones first, y (N_f, m) its targets, labels (N_f entries) may be null.
+/// Receives c (N_f, q) such that the layer adds step K(x, z) c to the first q coordinates of every
+/// x. No kernel matrix is needed for the batch's own displacements: with A = K(z, z) + nugget I and
+/// g the descent direction, K(z, z) c = g - nugget c.
+/// Throws NotPositiveDefinite and Diverged.
+template <class T>
+LayerReport batch_layer(MatrixView<const T> z, MatrixView<const double> y, const int* labels,
+                        const Index* further_halves, const LayerOptions& options, MatrixView<T> c,
+                        Batch& workspace, int n_threads);
+
+/// One layer of the flow. sets[0] holds the N training points, on which the step rule is measured
+/// (or on the batch); every set moves. y (N, m) are the targets, labels (N entries) may be null.
 /// batch: N_f row numbers, the coarse ones first; further_halves: see Batch::rho.
 /// Receives z (N_f, k), the batch's positions, and c (N_f, q) such that the layer adds
 /// step K(x, z) c to the first q coordinates of every x, to be stored for later points.
