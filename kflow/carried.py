@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kflow import _core
 from kflow._validation import FloatArray, as_matrix
+from kflow.blocks import Block
 from kflow.subspace import Rotation, Scaling, Subspace
 
 __all__ = ["CarriedPoints", "coordinates"]
@@ -51,6 +53,13 @@ class CarriedPoints:
             sets[name], dropped = rotation(points)
             frozen[name] = np.hstack([dropped, self.frozen[name]])
         return CarriedPoints(sets, frozen, (*self.rotations, rotation))
+
+    def through(self, block: Block, kernel: _core.Kernel, n_threads: int) -> CarriedPoints:
+        """Return the points after a block. Their coordinates may be changed in place."""
+        points = self if block.rotation is None else self.rotated(block.rotation)
+        for values in points.sets.values():
+            _core.replay(values, block.layers, kernel, n_threads)
+        return points
 
     def first_coordinates(self, name: str) -> FloatArray:
         """Return the coordinates (n, q) that moved in the first layer, all rotations undone."""
