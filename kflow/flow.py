@@ -32,6 +32,7 @@ from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
+from kflow.leader import draw_flow_batch, shrink_rows
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, layer_count, layer_counts
@@ -403,22 +404,6 @@ class KernelFlow:
         if not self._fitted:
             raise ValueError("this flow has no points yet: call fit first")
 
-    def _draw(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
-        """Draw the batch, coarse rows first, and the further coarse subsets of it."""
-        size = self.batch_size
-        n_coarse = min(max(round(self.coarse_fraction * size), 1), size - 1)
-        batch = self._rng.choice(len(self._targets), size, replace=False).astype(np.intp)
-        order = np.arange(size, dtype=np.intp)
-        further = []
-        for half in range(1, self.n_halves):
-            if half % 2:  # the last ones of the same order: antithetic to the half before
-                further.append(order[size - n_coarse :])
-            else:
-                order = self._rng.permutation(size).astype(np.intp)
-                further.append(order[:n_coarse])
-        halves = np.array(further, dtype=np.intp).reshape(len(further), n_coarse)
-        return batch, halves, n_coarse
-
     def run(self, n: int) -> KernelFlow:
         """Run `n` more layers.
 
@@ -457,7 +442,13 @@ class KernelFlow:
         self._shrink(layer)
         random_state = self._rng.bit_generator.state
         try:
-            batch, halves, n_coarse = self._draw()
+            batch, halves, n_coarse = draw_flow_batch(
+                self._rng,
+                len(self._targets),
+                self.batch_size,
+                self.coarse_fraction,
+                self.n_halves,
+            )
             rank = self.rank_
             z = np.empty((self.batch_size, rank + self._n_fixed), self.dtype)
             c = np.empty((self.batch_size, rank), self.dtype)
@@ -505,6 +496,8 @@ class KernelFlow:
             return
         self._rest()  # the new points take the room of the displacements
         training = self._positions("")
+        if self.step_over == "batch":
+            training = training[shrink_rows(len(training), layer)]
         rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
         if rotation is not None:
             self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -223,9 +223,7 @@ class Leader:
         """
         rotation = None
         if plan.sample is not None:
-            rotation = Rotation.shrinking(
-                positions[plan.sample], plan.first, self.shrink_tolerance
-            )
+            rotation = Rotation.shrinking(positions[plan.sample], plan.first, self.shrink_tolerance)
         if rotation is not None:
             positions = rotation(positions)[0]
         rank = positions.shape[1] - self.n_fixed

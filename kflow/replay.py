@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count, as_matrix
+from kflow.blocks import Block
 from kflow.carried import CarriedPoints, coordinates
 from kflow.layers import Layer, LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
 
-__all__ = ["Linearization", "Replay", "layer_count", "layer_counts"]
+__all__ = ["Linearization", "Replay", "blocks_between", "layer_count", "layer_counts"]
 
 
 def layer_counts(layers: Iterable[int], n_layers: int) -> list[int]:
@@ -42,6 +43,22 @@ def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
 
 # Layers that are read before points move through them: a few, since a store may lie on the disk.
 _STRETCH = 16
+
+
+def blocks_between(
+    store: LayerStore, rotations: Mapping[int, Rotation], first: int, end: int
+) -> Iterator[Block]:
+    """Yield the layers of a store from `first` to `end` as blocks of a few."""
+    several: list[Layer] = []
+    for number in range(first, end):
+        if several and (number in rotations or len(several) == _STRETCH):
+            start = number - len(several)
+            yield Block(start, tuple(several), rotations.get(start))
+            several = []
+        several.append(store[number])
+    if several:
+        start = end - len(several)
+        yield Block(start, tuple(several), rotations.get(start))
 
 
 @dataclass(frozen=True)
@@ -92,13 +109,11 @@ class Replay:
     ) -> Iterator[FloatArray]:
         """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
         points = self._first(X, scaling)
-        layers = enumerate(iter(self.store))
         done = 0
         for index, count in enumerate(counts):
             with _core.TeamLease():
-                for number, several in self._stretches(islice(layers, count - done)):
-                    points = self._turned(points, number)
-                    _core.replay(points.sets[""], several, self.kernel, self.n_threads)
+                for block in blocks_between(self.store, self.rotations, done, count):
+                    points = points.through(block, self.kernel, self.n_threads)
             done = count
             # If the next layer was tried without success, the flow is in its coordinates.
             now = self._turned(points, count) if count == self.n_layers else points
@@ -107,20 +122,6 @@ class Replay:
                 yield now.sets[""].copy() if goes_on else now.sets[""]
             else:
                 yield self.subspace.restore(now.first_coordinates(""), X, scaling=scaling)
-
-    def _stretches(self, layers: Iterator[tuple[int, Layer]]) -> Iterator[tuple[int, list[Layer]]]:
-        """Yield layers that points can go through together, and the number of the first of them."""
-        several: list[Layer] = []
-        first = 0
-        for number, layer in layers:
-            if several and (number in self.rotations or len(several) == _STRETCH):
-                yield first, several
-                several = []
-            if not several:
-                first = number
-            several.append(layer)
-        if several:
-            yield first, several
 
     def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
         """Return F_n and its derivative at points."""

@@ -1,0 +1,169 @@
+"""The points of a flow on the disk, in shards of which a few fit in memory.
+
+A shard lies in a file of its own, which says how many layers its points have seen and is replaced as a
+whole. One that lags behind, after an interruption, catches up from the blocks when it is next read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from kflow import _core
+from kflow._validation import FloatArray
+from kflow.blocks import Block
+from kflow.carried import CarriedPoints
+from kflow.errors import StorageError
+from kflow.points_file import read_points, write_points
+from kflow.sharded_points import (
+    BlocksSince,
+    Rows,
+    Shards,
+    Ticket,
+    arrays_of,
+    points_of,
+)
+
+__all__ = ["DiskPoints"]
+
+
+class DiskPoints:
+    """Points in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the shards are, one file each.
+    shards : Shards
+        How the points are divided.
+    flow_id : str
+        Whose points they are.
+    first : callable
+        Returns the coordinates of a slice of the points before all layers.
+    blocks_since : callable
+        Returns the blocks between two layers.
+    kernel : kflow._core.Kernel
+        K_1.
+    n_threads : int
+        Threads.
+
+    Notes
+    -----
+    Three shards are in memory at a time: while one moves, the next is read and the last is written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shards: Shards,
+        flow_id: str,
+        first: Callable[[slice], FloatArray],
+        blocks_since: BlocksSince,
+        kernel: _core.Kernel,
+        n_threads: int,
+    ) -> None:
+        self._folder = folder
+        self._shards = shards
+        self._flow_id = flow_id
+        self._first = first
+        self._blocks_since = blocks_since
+        self._kernel = kernel
+        self._n_threads = n_threads
+
+    def reserve(self, n_bytes: int) -> None:
+        """Make the folder, and raise StorageError if so many bytes will not fit in it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        there = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
+        free = shutil.disk_usage(self._folder).free + there
+        if n_bytes > free:
+            raise StorageError(
+                f"the points need {n_bytes / 1e9:.3g} GB, but {self._folder} has "
+                f"{free / 1e9:.3g} GB free: free space there or pass another checkpoint"
+            )
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / f"points-{shard:06d}.safetensors"
+
+    def _read(self, shard: int) -> tuple[CarriedPoints, int]:
+        """Return a shard as it is on the disk, and how many layers it has seen."""
+        path = self._path(shard)
+        if not path.exists():
+            first = self._first(self._shards.rows(shard))
+            return CarriedPoints({"": first}, {"": first[:, :0].copy()}), 0
+        arrays, n_layers = read_points(path, self._flow_id)
+        return points_of(arrays), n_layers
+
+    def _write(self, shard: int, points: CarriedPoints, n_layers: int) -> None:
+        try:
+            write_points(self._path(shard), arrays_of(points), n_layers, self._flow_id)
+        except OSError as error:
+            raise StorageError(
+                f"points could not be written to {self._folder} ({error}): free space there, then "
+                "call run() again"
+            ) from error
+
+    def _visit(
+        self, n_layers: int, use: Callable[[int, CarriedPoints], None], blocks: list[Block]
+    ) -> None:
+        """Bring every shard to a layer, then use it; what changed is written.
+
+        The last of the layers may come as blocks in memory.
+        """
+        known = blocks[0].first if blocks else n_layers
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            reading = reader.submit(self._read, 0)
+            writing: Future[None] | None = None
+            for shard in range(len(self._shards)):
+                points, seen = reading.result()
+                if shard + 1 < len(self._shards):
+                    reading = reader.submit(self._read, shard + 1)
+                behind = seen < n_layers
+                if seen < known:
+                    for block in self._blocks_since(seen, known):
+                        points = points.through(block, self._kernel, self._n_threads)
+                    seen = known
+                for block in blocks:
+                    if seen == block.first:
+                        points = points.through(block, self._kernel, self._n_threads)
+                        seen = block.end
+                use(shard, points)
+                if writing is not None:
+                    writing.result()
+                if behind or not self._path(shard).exists():
+                    writing = writer.submit(self._write, shard, points, n_layers)
+            if writing is not None:
+                writing.result()
+
+    def _gathered(self, rows: Rows, n_layers: int, blocks: list[Block]) -> FloatArray:
+        where = self._shards.within(rows)
+        parts: list[FloatArray] = []
+
+        def pick(shard: int, points: CarriedPoints) -> None:
+            parts.append(points.sets[""][where[shard][1]])
+
+        self._visit(n_layers, pick, blocks)
+        gathered = np.concatenate(parts)
+        out = np.empty_like(gathered)
+        out[np.concatenate([places for places, _ in where])] = gathered
+        return out
+
+    def gather(self, rows: Rows, n_layers: int) -> FloatArray:
+        """Return the coordinates of some points after so many layers, (n, k)."""
+        return self._gathered(rows, n_layers, [])
+
+    def advance(self, block: Block, rows: Rows) -> Ticket:
+        """Move all points through a block, and gather those of some after it."""
+        gathered = self._gathered(rows, block.end, [block])
+        return lambda: gathered
+
+    def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
+        """Iterate over all points after so many layers, in order."""
+        for shard in range(len(self._shards)):
+            points, seen = self._read(shard)
+            for block in self._blocks_since(seen, n_layers):
+                points = points.through(block, self._kernel, self._n_threads)
+            yield points

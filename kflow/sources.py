@@ -1,0 +1,279 @@
+"""Data that need not be in memory: arrays that are read by chunks of rows, and streams of chunks."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._validation import FloatArray, as_matrix
+
+__all__ = ["ArraySource", "ClassLabels", "FileSource", "Source", "as_source", "spool"]
+
+Rows = npt.NDArray[np.intp]
+
+# What is read from an array at once.
+_READ_BYTES = 2**23
+
+# What is made of a column with more values than that is a regression.
+_MOST_CLASSES = 100
+
+
+class Source:
+    """Rows (n, d) of finite numbers in a known dtype, read a few at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        n and d.
+    dtype : numpy.dtype
+        float32 or float64.
+    name : str
+        Of the argument, for errors.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.name = name
+        # Rows that were read last: most reading is by small steps.
+        self._start = 0
+        self._buffer: FloatArray = np.empty((0, shape[1]), dtype)
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self.shape[0]
+
+    def _read(self, start: int, stop: int) -> Any:
+        raise NotImplementedError
+
+    def _pick(self, rows: Rows) -> Any:
+        raise NotImplementedError
+
+    def chunks(self, n_rows: int) -> Iterator[tuple[slice, FloatArray]]:
+        """Iterate over all rows, `n_rows` at a time."""
+        for start in range(0, len(self), n_rows):
+            rows = slice(start, min(start + n_rows, len(self)))
+            yield rows, self[rows]
+
+    def __getitem__(self, rows: slice | Rows) -> FloatArray:
+        """Return some rows: a slice of them, or by their numbers."""
+        if not isinstance(rows, slice):
+            return self._checked(self._pick(rows))
+        start, stop, _ = rows.indices(len(self))
+        stop = max(start, stop)
+        if start < self._start or stop > self._start + len(self._buffer):
+            ahead = max(1, _READ_BYTES // (self.shape[1] * self.dtype.itemsize))
+            if stop - start > ahead:
+                return self._checked(self._read(start, stop))
+            end = min(len(self), max(stop, start + ahead))
+            self._buffer = self._checked(self._read(start, end))
+            self._start = start
+        return self._buffer[start - self._start : stop - self._start]
+
+    def _checked(self, values: Any) -> FloatArray:
+        return as_matrix(
+            values, self.name, dtype=self.dtype, n_columns=self.shape[1], column_if_1d=True
+        )
+
+
+class ArraySource(Source):
+    """An array that lies somewhere: NumPy's, also memory-mapped; zarr's, h5py's or Dask's.
+
+    Parameters
+    ----------
+    array : array with ``shape`` and slices of rows
+        The rows; one of one dimension is a column.
+    dtype, name
+        As for `Source`.
+    """
+
+    def __init__(self, array: Any, dtype: np.dtype[Any], name: str) -> None:
+        shape = tuple(int(length) for length in array.shape)
+        if len(shape) == 1:
+            shape = (*shape, 1)
+        if len(shape) != 2:
+            raise ValueError(f"{name} must have two dimensions, got shape {shape}")
+        if 0 in shape:
+            raise ValueError(f"{name} is empty: it has shape {shape}")
+        super().__init__(shape, dtype, name)
+        self._array = array
+
+    @property
+    def is_random_access(self) -> bool:
+        """Whether single rows can be read about as fast as neighbouring ones."""
+        return isinstance(self._array, np.ndarray)
+
+    def _read(self, start: int, stop: int) -> Any:
+        values = np.array(self._array[start:stop], copy=True)
+        self._forget()
+        return values
+
+    def _pick(self, rows: Rows) -> Any:
+        values = np.array(self._array[rows], copy=True)
+        self._forget()
+        return values
+
+    def _forget(self) -> None:
+        """Give back the pages of a memory map: they would count as this process's memory."""
+        base = self._array
+        while isinstance(base, np.ndarray) and base.base is not None:
+            base = base.base
+        # Only clean pages may be dropped: a map that is written to is left alone.
+        clean = isinstance(self._array, np.memmap) and self._array.mode == "r"
+        if clean and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+class FileSource(Source):
+    """Rows in a file, one after the other, as `spool` writes them."""
+
+    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> None:
+        super().__init__(shape, dtype, name)
+        self._path = path
+
+    def _read(self, start: int, stop: int) -> Any:
+        n_columns = self.shape[1]
+        values = np.fromfile(
+            self._path,
+            self.dtype,
+            (stop - start) * n_columns,
+            offset=start * n_columns * self.dtype.itemsize,
+        )
+        return values.reshape(-1, n_columns)
+
+    def _pick(self, rows: Rows) -> Any:
+        with self._path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with content:
+                values = np.frombuffer(content, self.dtype).reshape(self.shape)
+                picked = values[rows].copy()
+                del values  # it holds the map open
+        return picked
+
+
+def as_source(array: Any, dtype: npt.DTypeLike, name: str) -> ArraySource:
+    """Return an array as a source.
+
+    Raises
+    ------
+    TypeError
+        If it has no shape, or is sparse.
+    """
+    if hasattr(array, "toarray") and hasattr(array, "nnz"):
+        raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
+    if not (hasattr(array, "shape") and hasattr(array, "__getitem__")):
+        array = np.asarray(array)
+    if hasattr(array, "iloc"):  # a table, whose slices are not rows
+        array = array.to_numpy()
+    return ArraySource(array, np.dtype(dtype), name)
+
+
+def spool(
+    chunks: Iterable[Any], folder: Path, dtype: npt.DTypeLike
+) -> tuple[FileSource, FileSource]:
+    """Write a stream of chunks to a folder: it can be read only once.
+
+    Parameters
+    ----------
+    chunks : iterable of (X, Y)
+        Points (n_i, d) and their targets (n_i,) or (n_i, m).
+    folder : Path
+        Receives ``X.bin`` and ``Y.bin``.
+    dtype : float32 or float64
+        Of the points; targets are in float64.
+
+    Returns
+    -------
+    X, Y : FileSource
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the stream is empty, or for chunks of another shape, naming the chunk.
+    """
+    dtypes = {"X": np.dtype(dtype), "Y": np.dtype(np.float64)}
+    widths: dict[str, int] = {}
+    n_rows = 0
+    paths = {name: folder / f"{name}.bin" for name in dtypes}
+    with paths["X"].open("wb") as X_file, paths["Y"].open("wb") as Y_file:
+        for number, chunk in enumerate(chunks):
+            try:
+                points, targets = chunk
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"X: an iterator must yield pairs of points and targets, but chunk {number} is "
+                    f"no pair: {type(chunk).__name__}"
+                ) from None
+            rows = None
+            for name, values, file in (("X", points, X_file), ("Y", targets, Y_file)):
+                array = as_matrix(
+                    values,
+                    f"{name} of chunk {number}",
+                    dtype=dtypes[name],
+                    n_columns=widths.get(name),
+                    n_rows=rows,
+                    column_if_1d=name == "Y",
+                )
+                rows = len(array)
+                widths[name] = array.shape[1]
+                array.tofile(file)
+            n_rows += rows or 0
+    if n_rows == 0:
+        raise ValueError("X: the iterator yields no points; it may have been used up before")
+    X, Y = (
+        FileSource(paths[name], (n_rows, widths[name]), dtypes[name], name) for name in ("X", "Y")
+    )
+    return X, Y
+
+
+class ClassLabels:
+    """Whether targets look like classes, one-hot rows or few distinct numbers, and of which.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarray, (n_i, m)
+        All targets.
+
+    Raises
+    ------
+    ValueError
+        If they are all the same.
+    """
+
+    def __init__(self, chunks: Iterable[FloatArray]) -> None:
+        values: npt.NDArray[Any] = np.empty(0)
+        n, one_hot, constant = 0, True, True
+        first: FloatArray | None = None
+        for targets in chunks:
+            n += len(targets)
+            first = targets[:1].copy() if first is None else first
+            constant = constant and bool((targets == first).all())
+            if targets.shape[1] == 1:
+                if len(values) <= _MOST_CLASSES:
+                    values = np.unique(np.append(values, targets))
+            else:
+                zero_one = bool(((targets == 0) | (targets == 1)).all())
+                one_hot = one_hot and zero_one and bool((targets.sum(axis=1) == 1).all())
+        if constant:
+            raise ValueError(
+                "Y has one class or value only, from which nothing can be learned: pass rows of at "
+                "least two classes"
+            )
+        self._values = values
+        few = len(values) <= max(2, min(_MOST_CLASSES, n // 10))
+        assert first is not None
+        self.are_classes = few if first.shape[1] == 1 else one_hot
+
+    def __call__(self, targets: FloatArray) -> npt.NDArray[np.intc] | None:
+        """Return the class number of each row of targets (n, m); None if they are no classes."""
+        if not self.are_classes:
+            return None
+        if targets.shape[1] == 1:
+            return np.searchsorted(self._values, targets[:, 0]).astype(np.intc)
+        codes: npt.NDArray[np.intc] = targets.argmax(axis=1).astype(np.intc)
+        return codes

@@ -1,0 +1,90 @@
+"""Running a flow whose points are not in memory: block after block, ahead of the points.
+
+The leader needs the points of a block's batches at its first layer. They are gathered a block earlier,
+by whoever moves all points, and the leader takes them through that block itself: so it can run a
+block while the points still move through the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+
+from kflow.blocks import Block
+from kflow.leader import Leader, Plan
+from kflow.sharded_points import ShardedPoints, Ticket
+
+__all__ = ["stream"]
+
+
+def stream(
+    leader: Leader,
+    points: ShardedPoints,
+    rng: np.random.Generator,
+    first: int,
+    n_layers: int,
+    keep: Callable[[Block], bool],
+) -> tuple[Plan, int, Exception] | None:
+    """Run layers and move the points through them.
+
+    Parameters
+    ----------
+    leader : Leader
+        Runs the layers.
+    points : ShardedPoints
+        The training points, after `first` layers.
+    rng : numpy.random.Generator
+        Source of the batches. It stays where the first layer begins that was not kept.
+    first, n_layers : int
+        The first layer, and how many.
+    keep : callable
+        Stores a block, before the points move through it, and returns whether to stop after it.
+
+    Returns
+    -------
+    (plan, number, error) or None
+        Where a layer failed, the number of its batch in the plan, and with what; the layers before
+        it were kept.
+    """
+    drawing = deepcopy(rng)
+    plans: list[Plan] = []
+
+    def plan_from(start: int) -> None:
+        if start < first + n_layers:
+            plans.append(leader.plan(drawing, start, first + n_layers - start))
+
+    plan_from(first)
+    if not plans:
+        return None
+    plan_from(plans[0].end)
+    gathered = points.gather(np.concatenate([plan.rows for plan in plans]), first)
+    n_current = len(plans[0].rows)
+    current, following = gathered[:n_current], gathered[n_current:]
+    ticket: Ticket | None = None
+    while plans:
+        plan = plans.pop(0)
+        block, error = leader.run(plan, current)
+        if ticket is not None:
+            following = ticket()
+        if not block.layers:
+            assert error is not None
+            return plan, 0, error
+        if plans:
+            plan_from(plans[-1].end)
+        before = rng.bit_generator.state
+        rng.bit_generator.state = plan.states[len(block.layers)]
+        try:
+            stop = keep(block)
+        except BaseException:
+            rng.bit_generator.state = before
+            raise
+        goes_on = error is None and not stop and bool(plans)
+        further = plans[1].rows if goes_on and len(plans) > 1 else plan.rows[:0]
+        ticket = points.advance(block, further)
+        if not goes_on:
+            ticket()
+            return None if error is None else (plan, len(block.layers), error)
+        current = leader.move(following, block)
+    return None
