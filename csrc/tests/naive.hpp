@@ -2,6 +2,7 @@
 
 // The reference: what the headers of kflow define, slowly and in long double.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -248,13 +249,31 @@ inline Layer layer(const Reals& x, Index n_moving, const Reals& y, const std::ve
             descent(i, k) = -uphill(i, k);
         }
     }
+    std::vector<Real> lengths;
+    for (Index i = 0; i < descent.rows(); ++i) {
+        Real square = 0;
+        for (Index k = 0; k < n_moving; ++k) {
+            square += descent(i, k) * descent(i, k);
+        }
+        lengths.push_back(std::sqrt(square));
+    }
+    std::vector<Real> sorted = lengths;
+    std::sort(sorted.begin(), sorted.end());
+    const Real most_allowed = options.gradient_cap * sorted[sorted.size() / 2];
+    for (Index i = 0; i < descent.rows(); ++i) {
+        const Real length = lengths[static_cast<std::size_t>(i)];
+        for (Index k = 0; k < n_moving && length > most_allowed; ++k) {
+            descent(i, k) *= most_allowed / length;
+        }
+    }
     const Reals c = solve(z, kernel, options.nugget, descent);
-    const Reals g = product(gram(x, z, kernel), c);
+    const Reals& measured = options.over_batch ? z : x;
+    const Reals g = product(gram(measured, z, kernel), c);
     Real ratio = std::numeric_limits<Real>::infinity(), most = 0, sum_x = 0, sum_g = 0;
-    for (Index i = 0; i < x.rows(); ++i) {
+    for (Index i = 0; i < measured.rows(); ++i) {
         Real x2 = 0, g2 = 0;
         for (Index k = 0; k < x.cols(); ++k) {
-            x2 += x(i, k) * x(i, k);
+            x2 += measured(i, k) * measured(i, k);
         }
         for (Index k = 0; k < n_moving; ++k) {
             g2 += g(i, k) * g(i, k);

@@ -6,6 +6,7 @@
 #include "check.hpp"
 #include "kflow/error.hpp"
 #include "kflow/layer.hpp"
+#include "kflow/replay.hpp"
 #include "naive.hpp"
 
 using namespace kflow;
@@ -73,7 +74,8 @@ struct Flow {
 
 // Two layers and the settlement, so that the second works on a pending displacement.
 template <class T>
-void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_frozen = 0) {
+void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_frozen = 0,
+                        bool over_batch = false) {
     const Scope scope("d " + std::to_string(d) + " frozen " + std::to_string(n_frozen) +
                       " family " + std::to_string(static_cast<int>(kernel.family)) + " rule " +
                       std::to_string(static_cast<int>(rule)));
@@ -82,6 +84,8 @@ void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_fr
     Flow<T> start(23, d, n_frozen);
     start.options.kernel = kernel;
     start.options.rule = rule;
+    start.options.over_batch = over_batch;
+    start.options.gradient_cap = over_batch ? 1.5 : start.options.gradient_cap;
     std::vector<naive::Reals> expected;
     for (const Matrix<T>& set : start.points) {
         expected.push_back(cast<long double>(set));
@@ -180,6 +184,45 @@ void a_failing_layer_leaves_positions_intact() {
     CHECK_THROWS(broken.layer(), Diverged, error.what()[0] != '\0');
 }
 
+// A leader that has the batch only makes the layer that moves everybody.
+template <class T>
+void a_layer_of_its_batch_alone() {
+    for (const Index n_frozen : {0, 1}) {
+        Flow<T> flow(40, 9, n_frozen);
+        flow.options.over_batch = true;
+        flow.options.rule = StepRule::rms;
+        std::vector<Matrix<T>> replayed = flow.points;
+        for (int l = 0; l < 3; ++l) {
+            Matrix<T> z(kBatch, 9), c(kBatch, 9 - n_frozen);
+            Matrix<double> y(kBatch, flow.y.cols());
+            for (Index i = 0; i < kBatch; ++i) {
+                const Index row = flow.batch[static_cast<std::size_t>(i)];
+                std::copy_n(replayed[0].view().row(row), 9, z.view().row(i));
+                std::copy_n(flow.y.view().row(row), y.cols(), y.view().row(i));
+            }
+            Batch workspace;
+            const Matrix<T>& given = z;
+            const Matrix<double>& targets = y;
+            const LayerReport alone = batch_layer<T>(given.view(), targets.view(), nullptr, nullptr,
+                                                     flow.options, c.view(), workspace, 1);
+            const LayerReport report = flow.layer();
+            CHECK(alone.rho == report.rho && alone.step == report.step);
+            CHECK(flow.z == z && flow.c == c);
+            for (Matrix<T>& set : replayed) {
+                replay<T>(set.view(), {{given.view(), c.view(), alone.step}}, flow.options.kernel,
+                          1);
+            }
+        }
+        flow.settle_all();
+        CHECK(flow.points == replayed);  // to the last bit
+    }
+    Flow<T> flow(40, 9);
+    flow.options.over_batch = true;
+    flow.options.rule = StepRule::fixed;
+    flow.options.step_size = 1e6;
+    CHECK_THROWS(flow.layer(), Diverged, error.what()[0] != '\0');
+}
+
 template <class T>
 void thread_counts() {
     for (Index d : {2, 9}) {
@@ -242,6 +285,7 @@ int main() {
             for (Index d : {2, 4, 7, 8, 17, 33}) {
                 const Kernel kernel{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
                 against_definition<T>(d, kernel, rule, 1);
+                against_definition<T>(d, kernel, rule, d > 4 ? 1 : 0, true);
             }
         }
         for (Index d : {3, 9}) {
@@ -252,6 +296,7 @@ int main() {
         for_each_level([] {
             step_rules<T>();
             a_failing_layer_leaves_positions_intact<T>();
+            a_layer_of_its_batch_alone<T>();
             thread_counts<T>();
             strides<T>();
         });
