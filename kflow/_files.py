@@ -35,9 +35,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.umask(umask)
         os.chmod(partial, 0o666 & ~umask)
         os.replace(partial, target)
+        _sync_folder(target.parent)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk, where the file system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_folder(

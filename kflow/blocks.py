@@ -1,37 +1,138 @@
-"""Blocks: successive layers of a flow, the unit in which it is stored, streamed and replayed."""
+"""Blocks of layers: the unit in which layers are stored, read again and moved through."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
-from kflow.layers import Layer
+import numpy as np
+
+from kflow._validation import FloatArray
 from kflow.subspace import Rotation
 
-__all__ = ["Block"]
+__all__ = ["HISTORY", "Block", "Layer", "Record", "cut"]
+
+# What is known of one layer besides its arrays, in this order.
+HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
+Record: TypeAlias = tuple[float, ...]
+
+
+class Layer(NamedTuple):
+    """What a layer does to any point x: x[:q] += step K(x, centres) coefficients.
+
+    Attributes
+    ----------
+    centres : ndarray, shape (m, k)
+        Z, the positions of the batch.
+    coefficients : ndarray, shape (m, q)
+        C, for the coordinates that move; q <= k.
+    step : float
+        How far the layer moves. It is not multiplied into C, so that a replay does the very
+        arithmetic of the run.
+    """
+
+    centres: FloatArray
+    coefficients: FloatArray
+    step: float
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Successive layers of one shape, and what comes before them.
+    """Layers in succession, all of one shape, with what comes before the first of them.
 
     Attributes
     ----------
     first : int
-        Number of the first layer, from 0 on.
+        Number of the first layer.
     layers : tuple of Layer
-        The layers.
+        One or more.
     rotation : Rotation or None
-        Change of coordinates before the first layer.
-    records : tuple of tuple of float
-        What `kflow.KernelFlow.history_` knows of each layer.
+        Change of coordinates before the first layer; there is none within a block.
+    records : tuple of Record
+        Of each layer its history, in the order of `HISTORY`; none where nobody needs it.
+
+    Raises
+    ------
+    ValueError
+        If these do not fit each other.
     """
 
     first: int
     layers: tuple[Layer, ...]
-    rotation: Rotation | None = None
-    records: tuple[tuple[float, ...], ...] = ()
+    rotation: Rotation | None
+    records: tuple[Record, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything fits."""
+        if self.first < 0 or not self.layers:
+            raise ValueError(f"first={self.first} with {len(self.layers)} layers is no block")
+        z, c, _ = self.layers[0]
+        for layer in self.layers:
+            same = layer.centres.shape == z.shape and layer.coefficients.shape == c.shape
+            if not same or layer.centres.dtype != z.dtype or layer.coefficients.dtype != z.dtype:
+                raise ValueError("the layers of a block must have one shape and dtype")
+        fitting = z.ndim == c.ndim == 2 and len(z) == len(c) >= 1
+        if not fitting or not 1 <= c.shape[1] <= z.shape[1]:
+            raise ValueError(f"centres {z.shape} and coefficients {c.shape} make no layer")
+        turn = self.rotation
+        if turn is not None and (turn.layer != self.first or turn.kept != c.shape[1]):
+            raise ValueError(f"the rotation before layer {turn.layer} does not fit the block")
+        if self.records and len(self.records) != len(self.layers):
+            raise ValueError(f"{len(self.records)} records for {len(self.layers)} layers")
+        if any(len(record) != len(HISTORY) for record in self.records):
+            raise ValueError(f"each record must have {len(HISTORY)} numbers")
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
 
     @property
     def end(self) -> int:
-        """Return the number of the layer after the last."""
+        """Number of the layer after the last one."""
         return self.first + len(self.layers)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of centres and coefficients."""
+        return self.layers[0].centres.dtype
+
+    @property
+    def rank(self) -> int:
+        """Coordinates that move."""
+        return int(self.layers[0].coefficients.shape[1])
+
+
+def cut(
+    layers: Iterable[Layer],
+    records: Sequence[Record],
+    rotations: Mapping[int, Rotation],
+    size: int,
+) -> Iterator[Block]:
+    """Cut a flow's layers, from the first one on, into blocks of `size` or fewer.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        Taken a block at a time.
+    records : sequence of Record
+        One for each layer; no more layers are taken.
+    rotations : mapping of int to Rotation
+        By the layer before which they come; a block ends before each.
+    size : int
+        The most layers of a block.
+    """
+    first = 0
+    several: list[Layer] = []
+
+    def block() -> Block:
+        end = first + len(several)
+        return Block(first, tuple(several), rotations.get(first), tuple(records[first:end]))
+
+    for number, (layer, _) in enumerate(zip(layers, records, strict=False)):
+        if several and (number in rotations or len(several) == size):
+            yield block()
+            several, first = [], number
+        several.append(layer)
+    if several:
+        yield block()

@@ -28,6 +28,7 @@ from kflow._validation import (
     as_positive,
     float_dtype,
 )
+from kflow.blocks import HISTORY, Record
 from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
@@ -51,13 +52,9 @@ __all__ = ["KernelFlow"]
 SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
 STEP_OVER = ("all", "batch")
-HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
 _WIDTH = 1.5
-
-# What is known of one layer, in the order of HISTORY.
-Record = tuple[float, ...]
 
 Callback = Callable[["KernelFlow"], "bool | None"]
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from kflow._validation import FloatArray
+from kflow.blocks import Layer
 from kflow.errors import ModelFileError, StorageError
 
 __all__ = [
@@ -31,25 +32,6 @@ __all__ = [
     "NoLayers",
     "open_layers",
 ]
-
-
-class Layer(NamedTuple):
-    """What a layer does to any point x: x[:q] += step K(x, centres) coefficients.
-
-    Attributes
-    ----------
-    centres : ndarray, shape (m, k)
-        Z, the positions of the batch.
-    coefficients : ndarray, shape (m, q)
-        C, for the coordinates that move; q <= k.
-    step : float
-        How far the layer moves. It is not multiplied into C, so that a replay does the very
-        arithmetic of the run.
-    """
-
-    centres: FloatArray
-    coefficients: FloatArray
-    step: float
 
 
 # Of the steps on the disk.

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray
-from kflow.blocks import Block
+from kflow.blocks import Block, Layer, Record
 from kflow.carried import CarriedPoints
-from kflow.layers import Layer
 from kflow.schedules import Schedule
 from kflow.subspace import Rotation
 
@@ -203,7 +202,7 @@ class Leader:
         sample = shrink_rows(self.n_points, first) if shrinks else None
         return Plan.of(first, batches, states, sample)
 
-    def run(self, plan: Plan, positions: FloatArray) -> tuple[Block, Exception | None]:
+    def run(self, plan: Plan, positions: FloatArray) -> tuple[Block | None, Exception | None]:
         """Run the layers of a plan.
 
         Parameters
@@ -215,8 +214,8 @@ class Leader:
 
         Returns
         -------
-        block : Block
-            The layers, up to the first that failed.
+        block : Block or None
+            The layers, up to the first that failed; None if there are none.
         error : Exception or None
             Why that one failed: ``_core.NotPositiveDefinite``, ``_core.Diverged``, or what a
             schedule raised.
@@ -229,7 +228,7 @@ class Leader:
         rank = positions.shape[1] - self.n_fixed
         workspace = _core.Batch()
         layers: list[Layer] = []
-        records: list[tuple[float, ...]] = []
+        records: list[Record] = []
         error: Exception | None = None
         for number, (batch, places) in enumerate(zip(plan.batches, plan.places, strict=True)):
             start = time.perf_counter()
@@ -244,6 +243,8 @@ class Leader:
             _core.replay(needed, [layer], self.kernel, self.n_threads)
             layers.append(layer)
             records.append((*record[:2], time.perf_counter() - start, *record[2:], rank))
+        if not layers:
+            return None, error
         return Block(plan.first, tuple(layers), rotation, tuple(records)), error
 
     def _layer(

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count, as_matrix
-from kflow.blocks import Block
+from kflow.blocks import Block, Layer
 from kflow.carried import CarriedPoints, coordinates
-from kflow.layers import Layer, LayerStore
+from kflow.layers import LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
 
 __all__ = ["Linearization", "Replay", "blocks_between", "layer_count", "layer_counts"]

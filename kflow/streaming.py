@@ -68,13 +68,13 @@ def stream(
         block, error = leader.run(plan, current)
         if ticket is not None:
             following = ticket()
-        if not block.layers:
+        if block is None:
             assert error is not None
             return plan, 0, error
         if plans:
             plan_from(plans[-1].end)
         before = rng.bit_generator.state
-        rng.bit_generator.state = plan.states[len(block.layers)]
+        rng.bit_generator.state = plan.states[len(block)]
         try:
             stop = keep(block)
         except BaseException:
@@ -85,6 +85,6 @@ def stream(
         ticket = points.advance(block, further)
         if not goes_on:
             ticket()
-            return None if error is None else (plan, len(block.layers), error)
+            return None if error is None else (plan, len(block), error)
         current = leader.move(following, block)
     return None

@@ -18,6 +18,8 @@ ELSEWHERE = {
         *("__version__", "analysis", "errors", "kernels", "losses", "pde", "timeseries"),
         *("DivergenceError", "ModelFileError", "SingularKernelError", "StorageError"),
     },
+    "kflow.block_file": {"STORED_DTYPES"},
+    "kflow.blocks": {"HISTORY", "Record"},
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},
     "kflow.evaluation": {"N_INTERPOLATION", "sizes_that_fit"},

@@ -20,8 +20,9 @@ from kflow.analysis._sample import (
     near_hits_and_misses,
     quantiles,
 )
+from kflow.blocks import Layer
 from kflow.flow import KernelFlow
-from kflow.layers import Layer, LayerStore
+from kflow.layers import LayerStore
 from kflow.replay import Replay
 
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
