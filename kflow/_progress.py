@@ -17,10 +17,21 @@ __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 
 @contextmanager
-def flow_progress(n_layers: int) -> Iterator[Callable[[KernelFlow], None]]:
-    """Show layer, rho, layers per second and time left on standard error."""
+def flow_progress(n_layers: int, first: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
+    """Show layer, rho, layers per second and time left on standard error.
+
+    `first` is the number of the first layer to come.
+    """
     with _bar(n_layers, "layer", "rho {task.fields[value]:.3f}") as advance:
-        yield lambda flow: advance(flow._records[-1][0])
+        seen = first
+
+        def report(flow: KernelFlow) -> None:
+            nonlocal seen
+            for _ in range(seen, flow.n_layers_):
+                advance(flow._records[-1][0])
+            seen = flow.n_layers_
+
+        yield report
 
 
 @contextmanager

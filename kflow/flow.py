@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,23 @@ from kflow._validation import (
     as_positive,
     float_dtype,
 )
-from kflow.blocks import HISTORY, Record
+from kflow.blocks import HISTORY, Block, Record
 from kflow.carried import CarriedPoints, coordinates
+from kflow.disk_points import DiskPoints
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
-from kflow.leader import draw_flow_batch, shrink_rows
+from kflow.leader import Leader, draw_flow_batch, shrink_rows
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
-from kflow.replay import Linearization, Replay, layer_count, layer_counts
+from kflow.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
 from kflow.schedules import Schedule
+from kflow.sharded_points import ShardedPoints
+from kflow.sources import ClassLabels, Source
+from kflow.streamed_data import MemoryPlan, StreamedData, as_budget
+from kflow.streaming import stream
 from kflow.subspace import (
+    Data,
     Rotation,
     Scaling,
     Subspace,
@@ -65,18 +72,33 @@ def _check_step(value: Any) -> str:
     return str(value)
 
 
-def _labels_of(targets: FloatArray) -> npt.NDArray[np.intc] | None:
-    """Return class labels if the targets look like classes: one-hot rows or few distinct numbers."""
-    if targets.shape[1] == 1:
-        values, codes = np.unique(targets[:, 0], return_inverse=True)
-        few = len(values) <= max(2, min(100, len(targets) // 10))
-        return codes.astype(np.intc) if few else None
-    zero_one = ((targets == 0) | (targets == 1)).all() and (targets.sum(axis=1) == 1).all()
-    return targets.argmax(axis=1).astype(np.intc) if zero_one else None
+def _followed(
+    follow: Mapping[str, npt.ArrayLike] | None, dtype: np.dtype[Any] | None, d: int
+) -> dict[str, Any]:
+    """Return the arrays to follow; checked, unless they are already, for which dtype is None."""
+    if follow is not None and not isinstance(follow, Mapping):
+        raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
+    followed = {
+        str(name): value
+        if dtype is None
+        else as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
+        for name, value in (follow or {}).items()
+    }
+    if "" in followed:
+        raise ValueError("follow: '' is the name of the training points, pass another")
+    return followed
+
+
+@dataclass(frozen=True)
+class _Streamed:
+    """Training points that are not in memory."""
+
+    data: StreamedData
+    points: ShardedPoints
 
 
 def default_kernel(
-    X: FloatArray, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
 ) -> Gaussian:
     """Gaussian with exp(-1.5 r^2 / msd), msd the mean squared distance between two rows of X."""
     msd = mean_squared_distance(X, scaling, dtype)
@@ -156,6 +178,7 @@ class KernelFlow:
     ----------
     points_ : ndarray, shape (N, d)
         F_n of the training points (a copy). Where a `rank` dropped something, that is not in it.
+        See `iterate_points` for points that are not in memory.
     follow_ : dict of ndarray
         F_n of the arrays given as `follow` (copies), without what lies outside the subspace of a
         `rank`.
@@ -225,6 +248,9 @@ class KernelFlow:
         random_state: Any = None,
         n_threads: int | None = None,
         layers: str | os.PathLike[str] = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
+        memory_budget: float | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
     ) -> None:
@@ -255,10 +281,14 @@ class KernelFlow:
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self.layers = layers
+        self.checkpoint = checkpoint
+        self.every = as_count(every, "every", 1)
+        self.memory_budget = as_budget(memory_budget)
         self.callbacks = () if callable(callbacks) else tuple(callbacks)
         if callable(callbacks) or not all(callable(callback) for callback in self.callbacks):
             raise TypeError("callbacks must be a list of functions of the flow")
         self.progress = bool(progress)
+        self._streamed: _Streamed | None = None
         self._fitted = False
 
     def _schedules(self) -> dict[str, Schedule[Any]]:
@@ -273,18 +303,29 @@ class KernelFlow:
     # ---- running ------------------------------------------------------------------------------
 
     def fit(
-        self, X: npt.ArrayLike, Y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
+        self,
+        X: Any,
+        Y: Any = None,
+        follow: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        client: Any = None,
     ) -> KernelFlow:
         """Start a new flow and run `n_layers` layers.
 
         Parameters
         ----------
-        X : array_like, shape (N, d)
-            Training points. The relative and rms steps measure norms from the origin.
+        X : array_like, shape (N, d), or iterable
+            Training points. The relative and rms steps measure norms from the origin. With a
+            `memory_budget` or a `client` they are read a few rows at a time: memory-mapped arrays,
+            arrays of zarr, h5py or Dask, or, without Y, an iterable of pairs of points (n_i, d) and
+            their targets, which is copied to the checkpoint's folder first.
         Y : array_like, shape (N,) or (N, m)
             Targets; one-hot rows for classes (`kflow.one_hot`).
         follow : mapping of str to array_like (n_i, d), optional
             Further points that are carried along, such as a test set. They have no influence.
+        client : dask.distributed.Client, optional
+            A cluster over whose workers the training points are spread. Needs
+            ``step_over="batch"``, and gives the same flow.
 
         Returns
         -------
@@ -305,7 +346,10 @@ class KernelFlow:
         TypeError, ValueError
             For arguments of the wrong kind, shape or dtype, naming them.
         """
-        self._start(X, Y, follow)
+        if self.memory_budget is not None or client is not None:
+            self._start_streamed(X, Y, follow, client)
+        else:
+            self._start(X, Y, follow)
         self.run(self.n_layers)
         self._workspace = _core.Batch()  # what comes after a fit may need the room
         return self
@@ -327,26 +371,9 @@ class KernelFlow:
         source = np.asarray(X)
         n, d = source.shape
         targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=n, column_if_1d=True)
-        if self.batch_size > n:
-            raise ValueError(
-                f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
-                "less"
-            )
-        if (targets == targets[0]).all():
-            raise ValueError(
-                "Y has one class or value only, from which nothing can be learned: pass rows of at "
-                "least two classes"
-            )
-        if follow is not None and not isinstance(follow, Mapping):
-            raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
-        followed = {
-            str(name): value
-            if scaling is not None
-            else as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
-            for name, value in (follow or {}).items()
-        }
-        if "" in followed:
-            raise ValueError("follow: '' is the name of the training points, pass another")
+        self._check_batch_size(n)
+        labels = ClassLabels([targets])
+        followed = _followed(follow, None if scaling is not None else dtype, d)
         rng = as_generator(self.random_state)
         subspace = None
         if self.rank is not None:
@@ -361,7 +388,88 @@ class KernelFlow:
         rank = sets[""].shape[1] - shape.n_fixed
         store = open_layers(self.layers, shape, rank, self.n_layers)
         frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        self._begin(kernel, subspace, d, CarriedPoints(sets, frozen), targets, store, rng, [])
+        points = CarriedPoints(sets, frozen)
+        self._begin(kernel, subspace, d, points, targets, labels, store, rng, [])
+
+    def _check_batch_size(self, n: int) -> None:
+        if self.batch_size > n:
+            raise ValueError(
+                f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
+                "less"
+            )
+
+    def _start_streamed(
+        self, X: Any, Y: Any, follow: Mapping[str, npt.ArrayLike] | None, client: Any
+    ) -> None:
+        """Place points that are not in memory."""
+        if self.step_over != "batch":
+            raise ValueError(
+                f"{'memory_budget' if client is None else 'client'} needs step_over='batch': the "
+                "step of a layer must be known before all points have moved"
+            )
+        folder = None if self.checkpoint is None else Path(self.checkpoint) / "points"
+        if folder is None and client is None:
+            raise ValueError(
+                "memory_budget needs a place for the points that are not in memory: pass "
+                "checkpoint=<folder>"
+            )
+        dtype = float_dtype(self.dtype)
+        data = StreamedData.open(X, Y, folder, dtype)
+        n, d = data.X.shape
+        self._check_batch_size(n)
+        followed = _followed(follow, dtype, d)
+        rng = as_generator(self.random_state)
+        subspace = None
+        if self.rank is not None:
+            subspace = Subspace.fit(data.X, self.rank, dtype=dtype)
+        kernel = self.kernel or default_kernel(data.X, None, dtype)
+        nowhere = np.empty((0, d), dtype)
+        sets = {
+            name: coordinates(points, subspace, None, dtype)
+            for name, points in {"": nowhere, **followed}.items()
+        }
+        k = sets[""].shape[1]
+        kernel._check_dimension(max(d, k))
+        shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
+        store = open_layers(self.layers, shape, k - shape.n_fixed, self.n_layers)
+        frozen = {name: points[:, :0].copy() for name, points in sets.items()}
+        no_targets = np.empty((0, data.Y.shape[1]))
+        points = CarriedPoints(sets, frozen)
+        self._begin(kernel, subspace, d, points, no_targets, data.labels, store, rng, [])
+        self._streamed = _Streamed(data, self._place(data.X, folder, client))
+
+    def _place(self, X: Source, folder: Path | None, client: Any) -> ShardedPoints:
+        """Return the shards of the points, on the disk or on a cluster."""
+        dtype, subspace = float_dtype(self.dtype), self._subspace
+        n_threads = resolve_n_threads(self.n_threads)
+        n_columns = self._carried.sets[""].shape[1]
+
+        def first(rows: slice) -> FloatArray:
+            return coordinates(X[rows], subspace, None, dtype)
+
+        if client is not None:
+            raise NotImplementedError
+        assert folder is not None
+        assert self.memory_budget is not None
+        plan = MemoryPlan(n_columns, dtype.itemsize, self.batch_size, self.every)
+        points = DiskPoints(
+            folder,
+            plan.shards(len(X), self.memory_budget),
+            "",
+            first,
+            self._blocks_between,
+            self.kernel_._to_core(),
+            n_threads,
+        )
+        points.reserve(len(X) * n_columns * dtype.itemsize)
+        return points
+
+    def _blocks_between(self, first: int, end: int) -> Iterator[Block]:
+        return blocks_between(self._store, self._rotations, first, end)
+
+    @property
+    def _rotations(self) -> dict[int, Rotation]:
+        return {rotation.layer: rotation for rotation in self._carried.rotations}
 
     def _begin(
         self,
@@ -370,10 +478,12 @@ class KernelFlow:
         n_features: int,
         points: CarriedPoints,
         targets: FloatArray,
+        labels: ClassLabels,
         store: LayerStore,
         rng: np.random.Generator,
         records: list[Record],
     ) -> None:
+        self._streamed = None
         self.kernel_ = kernel
         self._subspace = subspace
         self._n_fixed = 0 if subspace is None else 1
@@ -385,7 +495,7 @@ class KernelFlow:
         self._carried = points.at_rest(self._n_fixed)
         self._settled = np.array([len(records)], dtype=np.intp)
         self._targets = targets.copy()
-        self._labels = _labels_of(self._targets)
+        self._labels = labels(self._targets)
         self._store = store
         self._rng = rng
         self._workspace = _core.Batch()
@@ -419,9 +529,12 @@ class KernelFlow:
             if self.progress and n > 0:
                 from kflow._progress import flow_progress
 
-                report = stack.enter_context(flow_progress(n))
+                report = stack.enter_context(flow_progress(n, self.n_layers_))
             interrupt = stack.enter_context(DeferredInterrupt())
             stack.enter_context(_core.TeamLease())
+            if self._streamed is not None:
+                self._run_streamed(n, self._streamed, report, interrupt)
+                n = 0
             for _ in range(n):
                 self._run_layer(schedules, n_threads)
                 if report is not None:
@@ -431,6 +544,70 @@ class KernelFlow:
                 if any(stops) or interrupt.requested:
                     break
         return self
+
+    def _run_streamed(
+        self,
+        n: int,
+        streamed: _Streamed,
+        report: Callable[[KernelFlow], None] | None,
+        interrupt: DeferredInterrupt,
+    ) -> None:
+        """Run layers ahead of points that are not in memory."""
+        n_threads = resolve_n_threads(self.n_threads)
+        kernel = self.kernel_._to_core()
+        seconds_at = HISTORY.index("seconds")
+        leader = Leader(
+            n_points=len(streamed.data.X),
+            batch_size=self.batch_size,
+            coarse_fraction=self.coarse_fraction,
+            n_halves=self.n_halves,
+            shrink_every=self.shrink_every,
+            shrink_tolerance=self.shrink_tolerance,
+            every=self.every,
+            schedules=self._schedules(),
+            kernel=kernel,
+            targets=lambda rows: streamed.data.Y[rows],
+            labels=streamed.data.labels,
+            n_fixed=self._n_fixed,
+            n_threads=n_threads,
+        )
+        start = time.perf_counter()
+
+        def keep(block: Block) -> bool:
+            nonlocal start
+            now = time.perf_counter()
+            seconds = (now - start) / len(block)  # with the points' move through the last block
+            start = now
+            records = [(*r[:seconds_at], seconds, *r[seconds_at + 1 :]) for r in block.records]
+            for number, layer in enumerate(block.layers):
+                self._store.put(block.first + number, layer)
+            self._carried = self._carried.through(block, kernel, n_threads)
+            self._records.extend(records)
+            self._settled[0] = len(self._records)
+            if report is not None:
+                report(self)
+            stops = [callback(self) for callback in self.callbacks]
+            return any(stops) or interrupt.requested
+
+        failed = stream(leader, streamed.points, self._rng, self.n_layers_, n, keep)
+        if failed is not None:
+            plan, number, error = failed
+            layer = plan.first + number
+            nugget = leader.schedules["nugget"](layer)
+            raise self._failure(error, layer, nugget, plan.batches[number].rows) from None
+
+    def _failure(
+        self, error: BaseException, layer: int, nugget: float, batch: npt.NDArray[np.intp]
+    ) -> BaseException:
+        """Return what to raise for an error in a layer."""
+        if isinstance(error, _core.NotPositiveDefinite):
+            return singular_kernel_error(error, nugget, batch)
+        if isinstance(error, _core.Diverged):
+            return DivergenceError(
+                f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
+                f"({layer} layers); pass a smaller step_size or a larger nugget"
+            )
+        return error
 
     def _run_layer(self, schedules: Mapping[str, Schedule[Any]], n_threads: int) -> None:
         start = time.perf_counter()
@@ -474,14 +651,10 @@ class KernelFlow:
         except BaseException as error:
             # The layer did not happen: its batch is drawn again.
             self._rng.bit_generator.state = random_state
-            if isinstance(error, _core.NotPositiveDefinite):
-                raise singular_kernel_error(error, nugget, batch) from None
-            if isinstance(error, _core.Diverged):
-                raise DivergenceError(
-                    f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
-                    f"({layer} layers); pass a smaller step_size or a larger nugget"
-                ) from None
-            raise
+            failure = self._failure(error, layer, nugget, batch)
+            if failure is error:
+                raise
+            raise failure from None
         self._records.append((rho, step, time.perf_counter() - start, ratio, nugget, rank))
 
     def _shrink(self, layer: int) -> None:
@@ -528,11 +701,41 @@ class KernelFlow:
         self._positions("")
         self._carried = self._carried.at_rest(self._n_fixed)  # zeros take no room until written
 
-    def _restored(self, name: str) -> FloatArray:
-        coordinates = self._positions(name)
+    def _restored(self, points: CarriedPoints, name: str) -> FloatArray:
         if self._subspace is None:
-            return coordinates.copy()
-        return self._subspace.restore(self._carried.first_coordinates(name))
+            return points.sets[name].copy()
+        return self._subspace.restore(points.first_coordinates(name))
+
+    def _training_points(self) -> Iterator[CarriedPoints]:
+        """Yield the training points, under "", after all layers: in order, not copies."""
+        if self._streamed is None:
+            self._positions("")
+            yield self._carried
+            return
+        for shard in self._streamed.points.shards(len(self._records)):
+            yield replace(shard, rotations=self._carried.rotations)
+
+    def iterate_points(self, *, reduced: bool = False) -> Iterator[tuple[slice, FloatArray]]:
+        """Iterate over F_n of the training points, a part at a time where they are not in memory.
+
+        Parameters
+        ----------
+        reduced : bool
+            Yield the coordinates of `reduced_points_` instead of points.
+
+        Yields
+        ------
+        rows : slice
+            Which training points.
+        points : ndarray, shape (n, d) or (n, rank_ + 1)
+            Where they are: a copy.
+        """
+        self._require_fit()
+        start = 0
+        for part in self._training_points():
+            points = part.sets[""].copy() if reduced else self._restored(part, "")
+            yield slice(start, start + len(points)), points
+            start += len(points)
 
     @property
     def n_layers_(self) -> int:
@@ -544,19 +747,20 @@ class KernelFlow:
     def points_(self) -> FloatArray:
         """F_n of the training points, (N, d): a copy."""
         self._require_fit()
-        return self._restored("")
+        return np.concatenate([points for _, points in self.iterate_points()])
 
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
         self._require_fit()
-        return {name: self._restored(name) for name in self._carried.sets if name}
+        self._positions("")
+        return {name: self._restored(self._carried, name) for name in self._carried.sets if name}
 
     @property
     def reduced_points_(self) -> FloatArray:
         """F_n of the training points in the flow's own coordinates, (N, rank_ + 1): a copy."""
         self._require_fit()
-        return self._positions("").copy()
+        return np.concatenate([points for _, points in self.iterate_points(reduced=True)])
 
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
@@ -580,7 +784,7 @@ class KernelFlow:
     def targets_(self) -> FloatArray:
         """Targets of the training points, (N, m), float64: a copy."""
         self._require_fit()
-        return self._targets.copy()
+        return self._targets.copy() if self._streamed is None else self._streamed.data.Y[:].copy()
 
     @property
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -704,7 +908,7 @@ class KernelFlow:
         return Replay(
             self._store,
             self.n_layers_,
-            {rotation.layer: rotation for rotation in self._carried.rotations},
+            self._rotations,
             self._subspace,
             self.kernel_._to_core(),
             np.dtype(self.dtype),
@@ -874,6 +1078,7 @@ class KernelFlow:
             k if subspace is None else len(subspace.basis),
             CarriedPoints(sets, frozen, tuple(rotations)),
             targets,
+            ClassLabels([targets]),
             store,
             generator,
             records,

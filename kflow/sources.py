@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,14 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kflow._files import replacing
 from kflow._validation import FloatArray, as_matrix
 
-__all__ = ["ArraySource", "ClassLabels", "FileSource", "Source", "as_source", "spool"]
+__all__ = [
+    "ArraySource",
+    "ClassLabels",
+    "FileSource",
+    "Source",
+    "as_source",
+    "copied",
+    "reopened",
+    "spool",
+]
 
 Rows = npt.NDArray[np.intp]
 
 # What is read from an array at once.
 _READ_BYTES = 2**23
+
+# Says what `spool` wrote.
+_SPOOLED = "spooled.json"
 
 # What is made of a column with more values than that is a regression.
 _MOST_CLASSES = 100
@@ -87,17 +101,22 @@ class ArraySource(Source):
     Parameters
     ----------
     array : array with ``shape`` and slices of rows
-        The rows; one of one dimension is a column.
+        The rows.
     dtype, name
         As for `Source`.
+    column_if_1d : bool
+        Whether an array of one dimension is a column.
     """
 
-    def __init__(self, array: Any, dtype: np.dtype[Any], name: str) -> None:
+    def __init__(
+        self, array: Any, dtype: np.dtype[Any], name: str, *, column_if_1d: bool = False
+    ) -> None:
         shape = tuple(int(length) for length in array.shape)
-        if len(shape) == 1:
+        if len(shape) == 1 and column_if_1d:
             shape = (*shape, 1)
         if len(shape) != 2:
-            raise ValueError(f"{name} must have two dimensions, got shape {shape}")
+            hint = f": for one column pass {name}.reshape(-1, 1)" if len(shape) == 1 else ""
+            raise ValueError(f"{name} must have two dimensions, got shape {shape}{hint}")
         if 0 in shape:
             raise ValueError(f"{name} is empty: it has shape {shape}")
         super().__init__(shape, dtype, name)
@@ -136,6 +155,12 @@ class FileSource(Source):
         super().__init__(shape, dtype, name)
         self._path = path
 
+    def check(self) -> None:
+        """Raise ValueError unless the file has its size."""
+        size = self._path.stat().st_size
+        if size != self.shape[0] * self.shape[1] * self.dtype.itemsize:
+            raise ValueError(f"{self._path} has {size} bytes")
+
     def _read(self, start: int, stop: int) -> Any:
         n_columns = self.shape[1]
         values = np.fromfile(
@@ -156,8 +181,10 @@ class FileSource(Source):
         return picked
 
 
-def as_source(array: Any, dtype: npt.DTypeLike, name: str) -> ArraySource:
-    """Return an array as a source.
+def as_source(
+    array: Any, dtype: npt.DTypeLike, name: str, *, column_if_1d: bool = False
+) -> ArraySource:
+    """Return an array (n, d), or a column (n,), as a source.
 
     Raises
     ------
@@ -170,7 +197,28 @@ def as_source(array: Any, dtype: npt.DTypeLike, name: str) -> ArraySource:
         array = np.asarray(array)
     if hasattr(array, "iloc"):  # a table, whose slices are not rows
         array = array.to_numpy()
-    return ArraySource(array, np.dtype(dtype), name)
+    return ArraySource(array, np.dtype(dtype), name, column_if_1d=column_if_1d)
+
+
+def copied(source: Source, folder: Path | None) -> FileSource:
+    """Return a source's rows in a file of a folder, from which single ones can be read.
+
+    Raises
+    ------
+    ValueError
+        If there is no folder.
+    """
+    if folder is None:
+        raise ValueError(
+            f"single rows of {source.name} cannot be read: pass it as a NumPy array, or "
+            "checkpoint=<folder> for a copy"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{source.name}.bin"
+    with path.open("wb") as file:
+        for _, rows in source.chunks(2**16):
+            rows.tofile(file)
+    return FileSource(path, source.shape, source.dtype, source.name)
 
 
 def spool(
@@ -200,6 +248,7 @@ def spool(
     widths: dict[str, int] = {}
     n_rows = 0
     paths = {name: folder / f"{name}.bin" for name in dtypes}
+    (folder / _SPOOLED).unlink(missing_ok=True)
     with paths["X"].open("wb") as X_file, paths["Y"].open("wb") as Y_file:
         for number, chunk in enumerate(chunks):
             try:
@@ -225,9 +274,33 @@ def spool(
             n_rows += rows or 0
     if n_rows == 0:
         raise ValueError("X: the iterator yields no points; it may have been used up before")
-    X, Y = (
-        FileSource(paths[name], (n_rows, widths[name]), dtypes[name], name) for name in ("X", "Y")
-    )
+    sizes = {name: [n_rows, widths[name], dtypes[name].name] for name in dtypes}
+    with replacing(folder / _SPOOLED) as description:  # last: with it the copy is complete
+        description.write(json.dumps(sizes).encode())
+    return reopened(folder)
+
+
+def reopened(folder: Path) -> tuple[FileSource, FileSource]:
+    """Return the points and targets that `spool` wrote to a folder.
+
+    Raises
+    ------
+    ValueError
+        If it did not, or not to the end.
+    """
+    try:
+        sizes = json.loads((folder / _SPOOLED).read_text())
+        sources = [
+            FileSource(folder / f"{name}.bin", (int(n), int(d)), np.dtype(str(dtype)), name)
+            for name, (n, d, dtype) in sizes.items()
+        ]
+        X, Y = sources
+        for source in sources:
+            source.check()
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"X is missing, and {folder} does not hold a whole stream of chunks: {error}"
+        ) from None
     return X, Y
 
 
@@ -259,7 +332,7 @@ class ClassLabels:
             else:
                 zero_one = bool(((targets == 0) | (targets == 1)).all())
                 one_hot = one_hot and zero_one and bool((targets.sum(axis=1) == 1).all())
-        if constant:
+        if n and constant:
             raise ValueError(
                 "Y has one class or value only, from which nothing can be learned: pass rows of at "
                 "least two classes"

@@ -20,8 +20,10 @@ from kflow import _core
 from kflow._threads import resolve_n_threads, single_threaded_blas
 from kflow._validation import FloatArray, as_count
 from kflow.preprocessing import row_chunks
+from kflow.sources import Source
 
 __all__ = [
+    "Data",
     "Rotation",
     "Scaling",
     "Subspace",
@@ -29,6 +31,9 @@ __all__ = [
     "check_rank",
     "mean_squared_distance",
 ]
+
+# Points of which slices are taken.
+Data: TypeAlias = FloatArray | Source
 
 # A map of a few rows, such as a scaling, that comes before everything else.
 Scaling: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -91,7 +96,7 @@ def _product(X: Doubles, A: Doubles) -> Doubles:
 
 
 def scaled_chunks(
-    X: FloatArray, scaling: Scaling | None, dtype: npt.DTypeLike | None = None
+    X: Data, scaling: Scaling | None, dtype: npt.DTypeLike | None = None
 ) -> Iterator[tuple[slice, Doubles]]:
     """Iterate over the scaled rows of X, a few at a time: rounded to `dtype`, then in float64.
 
@@ -114,7 +119,7 @@ def scaled_chunks(
 
 
 def mean_squared_distance(
-    X: FloatArray, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
 ) -> float:
     """Return the mean squared distance between two rows of the scaled X.
 
@@ -182,7 +187,7 @@ class Subspace:
     @classmethod
     def fit(
         cls,
-        X: FloatArray,
+        X: Data,
         rank: Any,
         *,
         scaling: Scaling | None = None,
@@ -311,7 +316,7 @@ class Subspace:
 
 
 def _directions(
-    X: FloatArray, rank: str | int | float, scaling: Scaling | None, dtype: npt.DTypeLike
+    X: Data, rank: str | int | float, scaling: Scaling | None, dtype: npt.DTypeLike
 ) -> tuple[Doubles, float]:
     """Return the directions to keep, and the part of the sum of squares outside them."""
     n, d = X.shape
@@ -338,7 +343,7 @@ def _directions(
 
 
 def _resolved(
-    X: FloatArray,
+    X: Data,
     scaling: Scaling | None,
     dtype: npt.DTypeLike,
     energies: Doubles,

@@ -13,6 +13,7 @@ from kflow.flow import KernelFlow
 from kflow.interpolant import Interpolant
 from kflow.layers import LayerShape, MemoryLayers
 from kflow.operations import one_hot
+from kflow.sources import ClassLabels
 
 __all__ = ["unflowed"]
 
@@ -74,6 +75,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         dtype=fitted.dtype,
         n_threads=fitted.n_threads,
     )
+    targets = one_hot(codes)
     first = coordinates(points, fitted._subspace, None, np.dtype(fitted.dtype))
     shape = LayerShape(flow.batch_size, fitted._n_fixed, first.dtype)
     flow._begin(
@@ -81,7 +83,8 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         fitted._subspace,
         fitted.n_features_in_,
         CarriedPoints({"": first}, {"": first[:, :0]}),
-        one_hot(codes),
+        targets,
+        ClassLabels([targets]),
         MemoryLayers(shape, first.shape[1] - fitted._n_fixed),
         np.random.default_rng(0),
         [],
@@ -94,7 +97,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
     before.interpolation_rows_ = rows.copy()
     before.interpolant_ = Interpolant(
         first[rows],
-        one_hot(codes)[rows],
+        targets[rows],
         kernel=fitted.kernel_,
         nugget=classifier.interpolant_.nugget,
         n_threads=classifier.n_threads,

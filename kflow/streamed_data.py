@@ -1,0 +1,154 @@
+"""The data of a flow that is not in memory, and how much of it may be at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kflow._validation import as_number
+from kflow.sharded_points import Shards
+from kflow.sources import ClassLabels, FileSource, Source, as_source, copied, reopened, spool
+
+__all__ = ["MemoryPlan", "StreamedData", "as_budget"]
+
+# What a shard takes while it moves: it, the next one as read and as checked, and the last one as
+# written.
+_SHARDS_IN_MEMORY = 8
+
+# Larger ones make nothing quicker.
+_LARGEST_SHARD = 2**25
+
+_SMALLEST_SHARD = 2**16
+
+# Targets are looked through by so many rows at a time.
+_ROWS = 2**16
+
+
+def as_budget(value: Any, name: str = "memory_budget") -> int | None:
+    """Return a number of bytes; None for none."""
+    if value is None:
+        return None
+    number = as_number(value, name)
+    if number < 1:
+        raise ValueError(f"{name} must be a number of bytes, got {value!r}")
+    return int(number)
+
+
+@dataclass(frozen=True)
+class StreamedData:
+    """Points and targets that are read a few at a time.
+
+    Attributes
+    ----------
+    X : Source
+        Points (N, d).
+    Y : Source
+        Targets (N, m), of which single rows are read.
+    labels : ClassLabels
+        Whether they are classes.
+    """
+
+    X: Source
+    Y: Source
+    labels: ClassLabels
+
+    @classmethod
+    def open(cls, X: Any, Y: Any, folder: Path | None, dtype: np.dtype[Any]) -> StreamedData:
+        """Open arrays, or a stream of chunks, which is written to the folder first.
+
+        Parameters
+        ----------
+        X : array or iterable
+            Points, or, without Y, pairs of points and targets.
+        Y : array or None
+            Targets.
+        folder : Path or None
+            For what cannot be read again, or not row by row.
+        dtype : numpy.dtype
+            Of the points.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays that are none, or do not fit each other.
+        """
+        points: Source
+        targets: Source
+        if Y is None:
+            points, targets = _stream(X, folder, dtype)
+        else:
+            points = as_source(X, dtype, "X")
+            targets = as_source(Y, np.float64, "Y", column_if_1d=True)
+            if len(points) != len(targets):
+                raise ValueError(
+                    f"Y must have {len(points)} rows, one for each row of X, got {len(targets)}"
+                )
+            if not targets.is_random_access:
+                targets = copied(targets, folder)
+        return cls(points, targets, ClassLabels(chunk for _, chunk in targets.chunks(_ROWS)))
+
+
+def _stream(X: Any, folder: Path | None, dtype: np.dtype[Any]) -> tuple[FileSource, FileSource]:
+    if hasattr(X, "shape"):
+        raise TypeError("Y is missing: pass the targets of X")
+    if folder is None:
+        raise ValueError(
+            "X is a stream of chunks, which must be kept to be read again: pass checkpoint=<folder>"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if X is None:
+        return reopened(folder)
+    if not isinstance(X, Iterable):
+        raise TypeError(f"X must be an array or an iterator of chunks, got {type(X).__name__}")
+    return spool(X, folder, dtype)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a streamed flow needs in memory.
+
+    Attributes
+    ----------
+    n_columns : int
+        Coordinates of a point.
+    itemsize : int
+        Bytes of each.
+    batch_size, every : int
+        As in `kflow.KernelFlow`.
+    """
+
+    n_columns: int
+    itemsize: int
+    batch_size: int
+    every: int
+
+    @property
+    def leader_bytes(self) -> int:
+        """What the leader needs: the points of three blocks' batches, and two blocks."""
+        row = self.n_columns * self.itemsize
+        union = self.every * self.batch_size * row
+        matrices = 5 * 8 * self.batch_size**2
+        return 6 * union + 4 * union + matrices
+
+    def shards(self, n_points: int, budget: int) -> Shards:
+        """Return the division of the points that keeps within a budget.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        row = self.n_columns * self.itemsize
+        left = (budget - self.leader_bytes) // _SHARDS_IN_MEMORY
+        if left < max(_SMALLEST_SHARD, row):
+            needed = self.leader_bytes + _SHARDS_IN_MEMORY * max(_SMALLEST_SHARD, row)
+            raise ValueError(
+                f"memory_budget={budget} is too little: {needed} bytes are needed for the batches "
+                f"of every={self.every} layers of {self.batch_size} points in {self.n_columns} "
+                "dimensions; reduce every, batch_size or the rank, or pass more"
+            )
+        return Shards(n_points, max(1, min(left, _LARGEST_SHARD) // row))
