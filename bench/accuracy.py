@@ -11,31 +11,12 @@ seconds of the whole command (reading, flow, evaluation, model and pictures), it
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from measuring import Table, parser, write_json
-
-
-def run(command: list[str], folder: str) -> tuple[str, float, float]:
-    """Run a command in a folder; return its output, its seconds, and its peak memory in bytes."""
-    with tempfile.TemporaryFile("w+") as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, cwd=folder)
-        # Not process.wait(), which keeps what the child used to itself.
-        _, status, used = os.wait4(process.pid, 0)
-        elapsed = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise SystemExit(f"failed with status {process.returncode}: {' '.join(command)}")
-        output.seek(0)
-        unit = 1 if sys.platform == "darwin" else 1024
-        return output.read(), elapsed, float(used.ru_maxrss * unit)
+from measuring import Table, parser, run_process, write_json
 
 
 def fit(dataset: str, data_dir: Path | None, layers: int | None) -> dict[str, Any]:
@@ -45,7 +26,7 @@ def fit(dataset: str, data_dir: Path | None, layers: int | None) -> dict[str, An
     if layers is not None:
         command += ["--layers", str(layers)]
     with tempfile.TemporaryDirectory() as folder:
-        output, elapsed, peak = run(command, folder)
+        output, elapsed, peak = run_process(command, folder)
     results = json.loads(output)
     assert results["status"] == "complete", results["status"]
     n, d = results["n_train"] + results["n_test"], results["model"]["n_features"]

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -50,6 +52,25 @@ def seconds(*functions: Callable[[], object], repeats: int) -> list[float]:
             time.sleep(REST)
             mine.append(timed(function))
     return [median(mine[1:]) for mine in times]
+
+
+# ---- processes --------------------------------------------------------------------------------
+
+
+def run_process(command: list[str], folder: str) -> tuple[str, float, float]:
+    """Run a command in a folder; return its output, its seconds, and its peak memory in bytes."""
+    with tempfile.TemporaryFile("w+") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, cwd=folder)
+        # Not process.wait(), which keeps what the child used to itself.
+        _, status, used = os.wait4(process.pid, 0)
+        elapsed = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"failed with status {process.returncode}: {' '.join(command)}")
+        output.seek(0)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return output.read(), elapsed, float(used.ru_maxrss * unit)
 
 
 # ---- data and checks --------------------------------------------------------------------------
