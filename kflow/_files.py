@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,19 +26,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         If the file cannot be written; an earlier file of that name is then untouched.
     """
     target = Path(path)
-    handle, partial = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
+    partial = target.with_name(f"{target.name}{secrets.token_hex(4)}.partial")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)
         os.replace(partial, target)
         _sync_folder(target.parent)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

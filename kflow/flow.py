@@ -651,10 +651,9 @@ class KernelFlow:
         except BaseException as error:
             # The layer did not happen: its batch is drawn again.
             self._rng.bit_generator.state = random_state
-            failure = self._failure(error, layer, nugget, batch)
-            if failure is error:
-                raise
-            raise failure from None
+            if isinstance(error, (_core.NotPositiveDefinite, _core.Diverged)):
+                raise self._failure(error, layer, nugget, batch) from None
+            raise
         self._records.append((rho, step, time.perf_counter() - start, ratio, nugget, rank))
 
     def _shrink(self, layer: int) -> None:

@@ -765,7 +765,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
     target = {
         "settling": (_core, "settle"),
         "rotating": (flow_module.CarriedPoints, "at_rest"),
-        "drawing": (flow, "_draw"),
+        "drawing": (flow_module, "draw_flow_batch"),
         "storing": (flow._store, "put"),
     }[moment]
     for _ in range(1 if moment == "settling" else 2):  # looking at the points settles them

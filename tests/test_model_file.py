@@ -166,7 +166,7 @@ def test_round_trip_of_a_subspace_without_layers(rng, tmp_path):
 def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
     flow, X = make_shrinking_flow(rng, n_layers=3, shrink_tolerance=0.5)
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "_draw", lambda: 1 / 0)
+        patch.setattr("kflow.flow.draw_flow_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             flow.run(1)
     assert flow._carried.rotations[-1].layer == flow.n_layers_ == 3
