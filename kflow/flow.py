@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
-from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
+from kflow._generators import generator_state, set_generator_state
 from kflow._interrupt import DeferredInterrupt
 from kflow._threads import resolve_n_threads
 from kflow._validation import (
     FloatArray,
     as_cap,
     as_count,
+    as_flag,
     as_generator,
     as_matrix,
     as_nugget,
@@ -29,33 +32,39 @@ from kflow._validation import (
     float_dtype,
 )
 from kflow.blocks import HISTORY, Record
+from kflow.callbacks import Callback, callback_states, ends_flow, set_callback_states
 from kflow.carried import CarriedPoints, coordinates
-from kflow.errors import DivergenceError, ModelFileError
+from kflow.checkpoint import (
+    Checkpoint,
+    FlowHeader,
+    FlowIdentity,
+    fingerprint,
+    known_flow,
+    locked,
+)
+from kflow.errors import DivergenceError, StorageError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
-from kflow.model_file import ModelReader, damaged, write_model
+from kflow.layers import Layer, LayerShape, LayerStore, open_layers
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, layer_count, layer_counts
-from kflow.schedules import Schedule
+from kflow.schedules import SCHEDULES, Schedule
 from kflow.subspace import (
     Rotation,
     Scaling,
     Subspace,
-    check_orthonormal,
     check_rank,
     mean_squared_distance,
 )
 
 __all__ = ["KernelFlow"]
 
-SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
 STEP_OVER = ("all", "batch")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
 _WIDTH = 1.5
 
-Callback = Callable[["KernelFlow"], "bool | None"]
+_log = logging.getLogger("kflow")
 
 
 def _check_step(value: Any) -> str:
@@ -142,12 +151,19 @@ class KernelFlow:
         Needs a `rank`.
     shrink_tolerance : float
         Squared distances may change by this part of their mean, on average, each time.
-    layers : "memory", "none" or path
-        Where layers are kept for `transform`: 2 batch_size rank numbers for each. With "none" only
-        `points_` and `follow_` are of use. A path is a folder for `kflow.layers.DiskLayers`, which
-        must not hold layers yet: every `fit` needs a fresh one.
+    layers : "memory" or "none"
+        Whether layers are kept for `transform`: 2 batch_size rank numbers for each, see
+        `kflow.layers.layer_bytes`. With "none" only `points_` and `follow_` are of use. With a
+        `checkpoint` they are in its folder, not in memory.
+    checkpoint : path, optional
+        A folder that keeps the flow, layer after layer, in files of `every` layers
+        (``docs/block-format.md``), so that ``fit(..., resume=True)`` goes on after whatever ended
+        the process. It belongs to one flow and is part of it: its layers are read from there.
+    every : int
+        Layers between two files of a `checkpoint`: what a killed process loses at most.
     callbacks : iterable of callable
-        Each is called with the flow after every layer; a true result ends the run.
+        Each is called with the flow after every layer; a true result ends the flow. See
+        `kflow.callbacks` for those that have a state.
     progress : bool
         Show a progress bar.
 
@@ -223,7 +239,9 @@ class KernelFlow:
         dtype: npt.DTypeLike = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
-        layers: str | os.PathLike[str] = "memory",
+        layers: str = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
     ) -> None:
@@ -254,6 +272,12 @@ class KernelFlow:
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self.layers = layers
+        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+            raise TypeError(f"checkpoint must be a folder or None, got {checkpoint!r}")
+        if checkpoint == "":
+            raise ValueError("checkpoint is empty: pass the name of a folder, or None")
+        self.checkpoint = checkpoint
+        self.every = as_count(every, "every", 1)
         self.callbacks = () if callable(callbacks) else tuple(callbacks)
         if callable(callbacks) or not all(callable(callback) for callback in self.callbacks):
             raise TypeError("callbacks must be a list of functions of the flow")
@@ -272,9 +296,14 @@ class KernelFlow:
     # ---- running ------------------------------------------------------------------------------
 
     def fit(
-        self, X: npt.ArrayLike, Y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
+        self,
+        X: npt.ArrayLike,
+        Y: npt.ArrayLike,
+        follow: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        resume: bool = False,
     ) -> KernelFlow:
-        """Start a new flow and run `n_layers` layers.
+        """Start a new flow, or go on with the one of the `checkpoint`, until it has `n_layers` layers.
 
         Parameters
         ----------
@@ -284,6 +313,11 @@ class KernelFlow:
             Targets; one-hot rows for classes (`kflow.one_hot`).
         follow : mapping of str to array_like (n_i, d), optional
             Further points that are carried along, such as a test set. They have no influence.
+        resume : bool
+            Go on with the flow that the `checkpoint` holds: bit for bit the flow that nothing
+            interrupted, but for ``history_["seconds"]``. Only `n_layers` may have grown; a flow that
+            a callback has ended stays as it is. Where there is no flow yet, one starts, so that the
+            same call can be repeated until it is done.
 
         Returns
         -------
@@ -292,20 +326,26 @@ class KernelFlow:
 
         Raises
         ------
+        BlockingIOError
+            If another process runs the flow of the `checkpoint`.
         DivergenceError
             If a layer diverges; the flow stays at the last good layer.
         FileExistsError
-            If `layers` is a folder that holds layers already.
+            If the `checkpoint` holds a flow and `resume` is not asked for.
+        ModelFileError
+            If files of the `checkpoint` are damaged or missing, naming them.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
         StorageError
-            If the layers will not fit where they are to be kept: found before the first layer.
+            If the layers will not fit where they are to be kept: found before the first layer; or a
+            disk is full after all: the flow stays at its last layer, in memory, and `run` goes on.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or dtype, naming them.
+            For arguments of the wrong kind, shape or dtype, naming them; for settings and data that
+            are not those of the flow to be resumed. Functions as schedules cannot be compared.
         """
-        self._start(X, Y, follow)
-        self.run(self.n_layers)
+        self._start(X, Y, follow, resume=resume)
+        self._run_rest()
         self._workspace = _core.Batch()  # what comes after a fit may need the room
         return self
 
@@ -315,11 +355,15 @@ class KernelFlow:
         Y: npt.ArrayLike,
         follow: Mapping[str, npt.ArrayLike] | None,
         scaling: Scaling | None = None,
+        *,
+        resume: bool = False,
     ) -> None:
         """Place the points, scaled; where there is a `rank`, no scaled copy of X is made.
 
         With a scaling, X and the followed points are finite float arrays.
         """
+        if as_flag(resume, "resume") and self.checkpoint is None:
+            raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
         dtype = float_dtype(self.dtype)
         if scaling is None:
             X = as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
@@ -346,21 +390,103 @@ class KernelFlow:
         }
         if "" in followed:
             raise ValueError("follow: '' is the name of the training points, pass another")
+        arrays = {"": source, **followed}
         rng = as_generator(self.random_state)
-        subspace = None
-        if self.rank is not None:
-            subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
-        kernel = self.kernel or default_kernel(source, scaling, dtype)
-        sets = {
-            name: coordinates(np.asarray(points), subspace, scaling, dtype)
-            for name, points in {"": source, **followed}.items()
+        with ExitStack() as stack:
+            header: FlowHeader | None = None
+            if self.checkpoint is not None:
+                stack.enter_context(locked(self.checkpoint))
+                identity = self._identity(arrays, targets, scaling, rng)
+                seeded = self.random_state is not None
+                header = known_flow(self.checkpoint, identity, resume=resume, seeded=seeded)
+            if header is None:
+                subspace = None
+                if self.rank is not None:
+                    subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
+                kernel = self.kernel or default_kernel(source, scaling, dtype)
+            else:
+                kernel, subspace = check_isotropic(from_dict(header.kernel)), header.subspace
+            shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
+            rank = d if subspace is None else subspace.rank
+            kernel._check_dimension(max(d, rank + shape.n_fixed))
+
+            def first_points() -> CarriedPoints:
+                sets = {
+                    name: coordinates(np.asarray(points), subspace, scaling, dtype)
+                    for name, points in arrays.items()
+                }
+                return CarriedPoints(sets, {name: x[:, :0].copy() for name, x in sets.items()})
+
+            if self.checkpoint is None:
+                store = open_layers(self.layers, shape, rank, self.n_layers)
+                points = first_points()
+                self._begin(kernel, subspace, d, points, targets, store, rng, [])
+                return
+            if header is None:
+                header = FlowHeader(identity, kernel.to_dict(), subspace)
+                checkpoint = Checkpoint(self.checkpoint, header.flow_id, shape, rank)
+                checkpoint.layers.reserve(self.n_layers)
+                header.write(Path(self.checkpoint))
+            else:
+                checkpoint = Checkpoint(self.checkpoint, header.flow_id, shape, rank)
+            progress = checkpoint.progress(
+                list(arrays), first_points, kernel._to_core(), resolve_n_threads(self.n_threads)
+            )
+        if len(progress.records) > self.n_layers:
+            raise ValueError(
+                f"n_layers={self.n_layers}, but the flow in {self.checkpoint} has "
+                f"{len(progress.records)} layers already: pass so many or more"
+            )
+        set_generator_state(rng, header.identity.generator)
+        ended = False
+        if progress.state is not None:
+            set_callback_states(self.callbacks, progress.state["callbacks"])
+            set_generator_state(rng, progress.state["generator"])
+            ended = progress.state["ended"]
+        self._begin(
+            kernel,
+            subspace,
+            d,
+            progress.points,
+            targets,
+            checkpoint.layers,
+            rng,
+            progress.records,
+            checkpoint,
+        )
+        self._ended = ended
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that the layers depend on, but for kernel and seed, as JSON data."""
+        return {
+            "batch_size": self.batch_size,
+            "coarse_fraction": self.coarse_fraction,
+            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
+            "step_over": self.step_over,
+            "n_halves": self.n_halves,
+            "rank": self.rank,
+            "shrink_every": self.shrink_every,
+            "shrink_tolerance": self.shrink_tolerance,
+            "dtype": self.dtype,
         }
-        shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
-        kernel._check_dimension(max(d, sets[""].shape[1]))
-        rank = sets[""].shape[1] - shape.n_fixed
-        store = open_layers(self.layers, shape, rank, self.n_layers)
-        frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        self._begin(kernel, subspace, d, CarriedPoints(sets, frozen), targets, store, rng, [])
+
+    def _identity(
+        self,
+        arrays: Mapping[str, npt.ArrayLike],
+        targets: FloatArray,
+        scaling: Scaling | None,
+        rng: np.random.Generator,
+    ) -> FlowIdentity:
+        """Return what a flow from these points would be."""
+        data = {
+            f"follow[{name!r}]" if name else "X": fingerprint(
+                np.asarray(points), scaling, np.dtype(self.dtype)
+            )
+            for name, points in arrays.items()
+        }
+        kernel = None if self.kernel is None else self.kernel.to_dict()
+        settings = {**self._settings(), "kernel": kernel}
+        return FlowIdentity(settings, {**data, "Y": fingerprint(targets)}, generator_state(rng))
 
     def _begin(
         self,
@@ -372,6 +498,7 @@ class KernelFlow:
         store: LayerStore,
         rng: np.random.Generator,
         records: list[Record],
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.kernel_ = kernel
         self._subspace = subspace
@@ -386,6 +513,10 @@ class KernelFlow:
         self._targets = targets.copy()
         self._labels = _labels_of(self._targets)
         self._store = store
+        self._checkpoint = checkpoint
+        # Whether a callback has ended the flow, and after how many layers all of them were called.
+        self._ended = False
+        self._n_called = len(records)
         self._rng = rng
         self._workspace = _core.Batch()
         self.n_features_in_ = n_features
@@ -421,31 +552,89 @@ class KernelFlow:
 
         Raises
         ------
-        DivergenceError, SingularKernelError, StorageError
+        BlockingIOError, DivergenceError, SingularKernelError, StorageError
             As for `fit`.
         """
         self._require_fit()
-        n = as_count(n, "n", 0)
-        self._store.reserve(n)
+        return self._run(as_count(n, "n", 0), 0)
+
+    def _run_rest(self) -> None:
+        """Run what `n_layers` has more than were resumed, unless a callback has ended the flow."""
+        n = 0 if self._ended else self.n_layers - self.n_layers_
+        if n > 0:
+            self._run(n, self.n_layers_)
+
+    def _run(self, n: int, n_before: int) -> KernelFlow:
+        """Run `n` more layers; the progress bar starts at `n_before`."""
         schedules = self._schedules()
         n_threads = resolve_n_threads(self.n_threads)
         with ExitStack() as stack:
+            stack.enter_context(self._checkpointing())
+            self._store.reserve(n)
             report: Callable[[KernelFlow], None] | None = None
             if self.progress and n > 0:
                 from kflow._progress import flow_progress
 
-                report = stack.enter_context(flow_progress(n))
+                report = stack.enter_context(flow_progress(n, n_before))
             interrupt = stack.enter_context(DeferredInterrupt())
             stack.enter_context(_core.TeamLease())
-            for _ in range(n):
+            for left in reversed(range(n)):
                 self._run_layer(schedules, n_threads)
                 if report is not None:
                     report(self)
                 # A list: every callback sees every layer, whatever the others say.
-                stops = [callback(self) for callback in self.callbacks]
-                if any(stops) or interrupt.requested:
+                stops = [callback for callback in self.callbacks if callback(self)]
+                self._ended = any(map(ends_flow, stops))
+                self._n_called = self.n_layers_
+                if self._write_block(self.every) and left:
+                    seconds = self.history_["seconds"][-self.every :].mean()
+                    _log.info("%d layers to go, about %.0f s", left, left * seconds)
+                if stops or interrupt.requested:
                     break
         return self
+
+    @contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        """Hold the checkpoint while layers run, and write the last of them whatever ends the run."""
+        if self._checkpoint is None:
+            yield
+            return
+        with self._checkpoint.running():
+            self._n_called = self.n_layers_
+            self._write_block(self.every)  # if the disk was full
+            try:
+                yield
+            except BaseException:
+                with suppress(StorageError):  # that error is the reason of all
+                    self._write_block()
+                raise
+            self._write_block()
+
+    def _write_block(self, at_least: int = 1) -> bool:
+        """Write the layers that are in memory only, if they are so many, and return whether they were.
+
+        A layer that a callback has failed after does not count yet: resumed, it is run and seen again.
+        """
+        if self._checkpoint is None or self._n_called < self.n_layers_:
+            return False
+        layers = self._checkpoint.layers
+        first = layers.n_written
+        if self.n_layers_ - first < at_least:
+            return False
+        rotations = self._carried.rotations
+        layers.write(
+            self._records[first:],
+            next((rotation for rotation in rotations if rotation.layer == first), None),
+            {
+                "generator": generator_state(self._rng),
+                "callbacks": callback_states(self.callbacks),
+                "ended": self._ended,
+            },
+        )
+        if self._checkpoint.is_time_for_points(self._carried):
+            self._positions("")
+            self._checkpoint.keep_points(self._carried, self.n_layers_)
+        return True
 
     def _run_layer(self, schedules: Mapping[str, Schedule[Any]], n_threads: int) -> None:
         start = time.perf_counter()
@@ -504,6 +693,7 @@ class KernelFlow:
         training = self._positions("")
         rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
         if rotation is not None:
+            self._write_block()
             self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)
 
     # ---- results ------------------------------------------------------------------------------
@@ -720,172 +910,34 @@ class KernelFlow:
 
     # ---- files --------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
         """Write the flow to one file, layers included; `kflow.load` reads it.
 
         A function given as a schedule cannot be stored: a loaded flow needs it set again before
         `run`. Callbacks are not stored.
 
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file; None: all digits. They take most of its room:
+            ``"float16"`` needs half of what float32 does, and `transform` then errs by some 1e-4 of
+            the distances between points. The points themselves lose nothing.
+
         Raises
         ------
         OSError
             If the file cannot be written; an earlier file of that name is then untouched.
+        ValueError
+            For another dtype.
         """
+        from kflow.flow_file import export_flow
+        from kflow.model_file import write_model
+
         self._require_fit()
-        settings, arrays = self._export()
-        write_model(path, "KernelFlow", settings, arrays)
-
-    @property
-    def _n_stored(self) -> int:
-        return min(len(self._store), self.n_layers_)
-
-    def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
-        self._positions("")  # from here on the points hold all layers
-        points, subspace = self._carried, self._subspace
-        names = [name for name in points.sets if name]
-        settings = {
-            "n_layers": self.n_layers,
-            "batch_size": self.batch_size,
-            "coarse_fraction": self.coarse_fraction,
-            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
-            "step_over": self.step_over,
-            "n_halves": self.n_halves,
-            "rank": self.rank,
-            "shrink_every": self.shrink_every,
-            "shrink_tolerance": self.shrink_tolerance,
-            "energy_dropped": self.energy_dropped_,
-            "rotations": [[rotation.layer, rotation.kept] for rotation in points.rotations],
-            "dtype": self.dtype,
-            "kernel": self.kernel_.to_dict(),
-            "follow": names,
-            "n_stored": self._n_stored,
-            "random_state": _plain(self._rng.bit_generator.state),
-        }
-
-        def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-            yield "targets", self._targets
-            for name, member in _members(names).items():
-                yield member, points.sets[name]
-                if points.rotations:
-                    yield f"{member}_frozen", points.frozen[name]
-            if subspace is not None:
-                yield "basis", subspace.basis
-            for number, rotation in enumerate(points.rotations):
-                yield f"rotation{number:06d}", rotation.matrix
-            for name, values in self.history_.items():
-                yield f"history_{name}", values
-            for number, layer in enumerate(islice(self._store, self._n_stored)):
-                yield f"layer{number:06d}", np.hstack(layer[:2])
-
-        return settings, arrays()
-
-    @classmethod
-    def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
-        with damaged("settings"):
-            # A schedule that was a function is missing: using it is an error that says so.
-            schedules: dict[str, Any] = {
-                name: _MissingSchedule(name) if settings[name] is None else settings[name]
-                for name in SCHEDULES
-            }
-            kernel = check_isotropic(from_dict(settings["kernel"]))
-            flow = cls(
-                kernel,
-                n_layers=settings["n_layers"],
-                batch_size=settings["batch_size"],
-                coarse_fraction=settings["coarse_fraction"],
-                **schedules,
-                step_over=settings["step_over"],
-                n_halves=settings["n_halves"],
-                rank=settings["rank"],
-                shrink_every=settings["shrink_every"],
-                shrink_tolerance=settings["shrink_tolerance"],
-                dtype=str(settings["dtype"]),
-            )
-            generator = _generator(settings["random_state"])
-            names = [str(name) for name in settings["follow"]]
-            if "" in names or len(set(names)) < len(names):
-                raise ValueError(f"follow: {names}")
-            n_stored = int(settings["n_stored"])
-            turns = [(int(layer), int(kept)) for layer, kept in settings["rotations"]]
-            energy_dropped = float(settings["energy_dropped"])
-
-        def numbers(name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
-            array = reader.array(name, ndim=ndim)
-            if array.dtype.kind != "f":
-                raise ModelFileError(f"the model's {name} are damaged: dtype {array.dtype}")
-            return np.ascontiguousarray(array, dtype)
-
-        with damaged("points and targets"):
-            training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
-            n, k = training.shape
-            if n < flow.batch_size:
-                raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
-            targets = as_matrix(numbers("targets", "float64"), "targets", dtype="float64", n_rows=n)
-        history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
-        n_layers = len(history[0])
-        uneven = any(len(values) != n_layers for values in history)
-        if n_stored not in (0, n_layers) or uneven:
-            raise ModelFileError("the model's arrays do not fit together")
-
-        with damaged("coordinates"):
-            subspace, ranks, rotations = None, [k], []
-            if flow.rank is not None:
-                basis = check_orthonormal(numbers("basis", "float64"))
-                subspace = Subspace(basis, energy_dropped)
-                ranks = [subspace.rank, *(kept for _, kept in turns)]
-                for number, (layer, kept) in enumerate(turns):
-                    matrix = check_orthonormal(numbers(f"rotation{number:06d}", "float64"))
-                    if matrix.shape != (ranks[number],) * 2 or not 1 <= kept < ranks[number]:
-                        raise ValueError(f"rotation {number}: shape {matrix.shape}, kept {kept}")
-                    rotations.append(Rotation(layer, matrix, kept))
-            firsts = [0, *(layer for layer, _ in turns)]
-            if (subspace is None and turns) or not all(a < b for a, b in pairwise(firsts)):
-                raise ValueError("rotations")
-            n_fixed = 0 if subspace is None else 1
-            if k != ranks[-1] + n_fixed or firsts[-1] > n_layers:
-                raise ValueError(f"{k} coordinates")
-            lengths = np.diff([*firsts, n_layers])
-            rank_of = np.repeat(ranks, lengths)
-            if (history[HISTORY.index("rank")] != rank_of).any():
-                raise ValueError("rank")
-
-        shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
-        if n_stored:
-            store: LayerStore = MemoryLayers(shape, ranks[0])
-            steps = history[HISTORY.index("step")].tolist()
-            for number, both in enumerate(reader.layers("layer", n_stored)):
-                rank = int(rank_of[number])
-                wanted = (shape.batch_size, 2 * rank + n_fixed)
-                if both.shape != wanted or both.dtype != shape.dtype:
-                    raise ModelFileError("the model's layers do not fit its points")
-                with damaged("layers"):
-                    both = as_matrix(both, "layers", dtype=flow.dtype)
-                z, c = np.hsplit(both, [rank + n_fixed])
-                store.put(number, Layer(z.copy(), c.copy(), steps[number]))
-        else:
-            flow.layers = "none" if n_layers else "memory"
-            store = open_layers(flow.layers, shape, ranks[0])
-        sets, frozen = {}, {}
-        for name, member in _members(names).items():
-            sets[name] = training if name == "" else numbers(member, flow.dtype)
-            frozen[name] = sets[name][:, :0].copy()
-            if rotations:
-                frozen[name] = numbers(f"{member}_frozen", flow.dtype)
-            wanted = (len(sets[name]), ranks[0] - ranks[-1])
-            if sets[name].shape[1] != k or frozen[name].shape != wanted:
-                raise ModelFileError("the model's arrays do not fit together")
-        records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
-        flow._begin(
-            kernel,
-            subspace,
-            k if subspace is None else len(subspace.basis),
-            CarriedPoints(sets, frozen, tuple(rotations)),
-            targets,
-            store,
-            generator,
-            records,
-        )
-        return flow
+        settings, parts = export_flow(self, layers_dtype)
+        write_model(path, "KernelFlow", settings, parts)
 
     def __copy__(self) -> KernelFlow:
         """Return a deep copy: two flows that shared points would ruin each other."""
@@ -906,48 +958,3 @@ class KernelFlow:
         if self._fitted:
             self._workspace = _core.Batch()
             self._carried = self._carried.at_rest(self._n_fixed)
-
-
-def _members(follow: Iterable[str]) -> dict[str, str]:
-    """Return under which names a model file holds the training and the followed points."""
-    return {"": "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}
-
-
-class _MissingSchedule:
-    """Stands for a schedule that was a function when its flow was saved."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, _layer: int) -> Any:
-        raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
-
-
-def _plain(state: Any) -> Any:
-    """Return a bit generator's state as JSON data."""
-    if isinstance(state, Mapping):
-        return {key: _plain(value) for key, value in state.items()}
-    if isinstance(state, np.ndarray):
-        return {"array": state.tolist(), "dtype": state.dtype.str}
-    return state.item() if isinstance(state, np.generic) else state
-
-
-def _unplain(state: Any) -> Any:
-    if isinstance(state, Mapping):
-        if set(state) == {"array", "dtype"}:
-            return np.array(state["array"], dtype=state["dtype"])
-        return {key: _unplain(value) for key, value in state.items()}
-    return state
-
-
-def _generator(state: dict[str, Any]) -> np.random.Generator:
-    known = {"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
-    if state.get("bit_generator") not in known:
-        raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
-    bits = getattr(np.random, state["bit_generator"])()
-    bits.state = _unplain(state)
-    # NumPy does not check where in its buffer a generator is, and would read beyond it.
-    inner = bits.state["state"]
-    if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
-        raise ValueError("the bit generator's position is outside its buffer")
-    return np.random.Generator(bits)
