@@ -17,17 +17,18 @@ __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 
 @contextmanager
-def flow_progress(n_layers: int, first: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
+def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
     """Show layer, rho, layers per second and time left on standard error.
 
-    `first` is the number of the first layer to come.
+    The layers come after `n_before` others, which count as done.
     """
-    with _bar(n_layers, "layer", "rho {task.fields[value]:.3f}") as advance:
-        seen = first
+    bar = _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before)
+    with bar as advance:
+        seen = n_before
 
         def report(flow: KernelFlow) -> None:
             nonlocal seen
-            for _ in range(seen, flow.n_layers_):
+            for _ in range(flow.n_layers_ - seen):
                 advance(flow._records[-1][0])
             seen = flow.n_layers_
 
@@ -49,7 +50,7 @@ def step_progress(n_steps: int, unit: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def _bar(total: int, unit: str, value: str) -> Iterator[Callable[[float], None]]:
+def _bar(total: int, unit: str, value: str, done: int = 0) -> Iterator[Callable[[float], None]]:
     columns = (
         TextColumn(unit),
         MofNCompleteColumn(),
@@ -59,7 +60,7 @@ def _bar(total: int, unit: str, value: str) -> Iterator[Callable[[float], None]]
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(unit, total=total, value=float("nan"), rate=0.0)
+        task = bar.add_task(unit, total=total, completed=done, value=float("nan"), rate=0.0)
 
         def advance(value: float) -> None:
             speed = bar.tasks[task].speed or 0.0

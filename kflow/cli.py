@@ -661,8 +661,7 @@ def info(model: Path, as_json: bool) -> None:
 
 
 def _describe(model: Any) -> dict[str, Any]:
-    from kflow.flow import SCHEDULES
-    from kflow.schedules import Schedule
+    from kflow.schedules import SCHEDULES, Schedule
 
     flow: KernelFlow = getattr(model, "flow_", model)
     history = flow.history_

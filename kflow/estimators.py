@@ -25,14 +25,16 @@ from kflow._input_files import input_arrays, read_inputs
 from kflow._kernel_parameters import KernelParameters
 from kflow._simplex import onto_simplex
 from kflow._validation import FloatArray, as_count, as_flag, as_nugget, float_dtype
+from kflow.callbacks import Callback
 from kflow.errors import ModelFileError
-from kflow.flow import SCHEDULES, Callback, KernelFlow
+from kflow.flow import KernelFlow
+from kflow.flow_file import export_flow, import_flow
 from kflow.interpolant import Interpolant, balanced_subset
 from kflow.kernels import Kernel, Radial, from_dict
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import one_hot
 from kflow.preprocessing import Preprocessing, standardisation
-from kflow.schedules import Schedule
+from kflow.schedules import SCHEDULES, Schedule
 from kflow.stopping import CollapseStopping, hold_out
 
 __all__ = ["KernelFlowClassifier", "KernelFlowRegressor"]
@@ -89,11 +91,16 @@ _PARAMETERS = """
         Source of the batches and of the interpolation points.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
-    layers : "memory", "none" or path
-        Where the flow keeps its layers. With "none" the estimator can neither transform nor
-        predict: only ``flow_.points_`` and ``flow_.follow_`` are of use. A folder that holds
-        layers already is refused, so that every refit needs a fresh one and cross-validation,
-        which fits several times, needs "memory".
+    layers : "memory" or "none"
+        Whether the flow keeps its layers. With "none" the estimator can neither transform nor
+        predict: only ``flow_.points_`` and ``flow_.follow_`` are of use.
+    checkpoint : path, optional
+        A folder that keeps the flow, so that ``fit(..., resume=True)`` goes on after whatever ended
+        the process, as in `kflow.KernelFlow`; `random_state` must be an int. A folder that holds a
+        flow already is refused without `resume`, so that cross-validation, which fits several times,
+        cannot use one.
+    every : int
+        Layers between two files of a `checkpoint`.
     callbacks : iterable of callable
         Called with the flow after every layer; a true result ends the flow.
     progress : bool
@@ -143,7 +150,7 @@ def _with_parameters(balanced: str, own: str = "") -> Callable[[_Class], _Class]
 
 
 # What belongs to the run or the machine, not to the model, is not stored.
-_NOT_STORED = ("n_threads", "layers", "callbacks", "progress")
+_NOT_STORED = ("n_threads", "layers", "checkpoint", "every", "callbacks", "progress")
 
 
 def _json_parameter(name: str, value: Any) -> Any:
@@ -188,7 +195,9 @@ class _KernelFlowEstimator(
         dtype: str = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
-        layers: str | os.PathLike[str] = "memory",
+        layers: str = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
     ) -> None:
@@ -212,6 +221,8 @@ class _KernelFlowEstimator(
         self.random_state = random_state
         self.n_threads = n_threads
         self.layers = layers
+        self.checkpoint = checkpoint
+        self.every = every
         self.callbacks = callbacks
         self.progress = progress
 
@@ -224,6 +235,8 @@ class _KernelFlowEstimator(
         seeds: Iterable[np.random.SeedSequence],
         stopping: tuple[CollapseStopping, FloatArray] | None = None,
         kept: npt.NDArray[np.intp] | None = None,
+        *,
+        resume: bool,
     ) -> None:
         """Scale, run the flow, and interpolate at the rows that `choose_rows` draws.
 
@@ -259,6 +272,8 @@ class _KernelFlowEstimator(
             random_state=flow_seed,
             n_threads=self.n_threads,
             layers=self.layers,
+            checkpoint=self.checkpoint,
+            every=self.every,
             callbacks=self.callbacks,
             progress=self.progress,
         )
@@ -287,8 +302,8 @@ class _KernelFlowEstimator(
             )
 
         try:
-            flow._start(X, targets, followed, preprocessing)
-            flow.run(flow.n_layers)
+            flow._start(X, targets, followed, preprocessing, resume=resume)
+            flow._run_rest()
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learnt is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.
@@ -300,6 +315,11 @@ class _KernelFlowEstimator(
 
     def _seeds(self) -> list[np.random.SeedSequence]:
         """Return the sources of the batches, of the interpolation points and of the hold-out."""
+        if self.checkpoint is not None and not isinstance(self.random_state, (int, np.integer)):
+            raise ValueError(
+                f"random_state must be an int where there is a checkpoint, got {self.random_state!r}: "
+                "a resumed fit must draw the same rows again"
+            )
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         return np.random.SeedSequence(seed).spawn(3)
 
@@ -359,20 +379,29 @@ class _KernelFlowEstimator(
 
     # ---- files --------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
         Functions given as schedules, a `random_state` that is not an int, `callbacks`, `progress`,
-        `n_threads` and the place of the layers are not stored: the last four are those of a new
-        estimator after `kflow.load`.
+        `n_threads`, `checkpoint` and what else says where layers are kept are not stored: but for the
+        first two they are those of a new estimator after `kflow.load`.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file, as in `kflow.KernelFlow.save`.
 
         Raises
         ------
         OSError
             If the file cannot be written; an earlier file of that name is then untouched.
+        ValueError
+            For another dtype.
         """
         check_is_fitted(self)
-        flow_settings, flow_arrays = self.flow_._export()
+        flow_settings, flow_parts = export_flow(self.flow_, layers_dtype)
         settings = {
             "parameters": {
                 name: _json_parameter(name, value)
@@ -387,8 +416,8 @@ class _KernelFlowEstimator(
             },
         }
 
-        def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-            yield from flow_arrays
+        def parts() -> Iterator[tuple[str, npt.NDArray[Any] | bytes]]:
+            yield from flow_parts
             yield "interpolant_centres", self.interpolant_.centres
             yield "interpolant_coefficients", self.interpolant_.coefficients
             yield "interpolation_rows", self.interpolation_rows_
@@ -396,7 +425,7 @@ class _KernelFlowEstimator(
             for name, array in self._own_arrays().items():
                 yield f"own_{name}", array
 
-        write_model(path, type(self).__name__, settings, arrays())
+        write_model(path, type(self).__name__, settings, parts())
 
     def _own_arrays(self) -> dict[str, npt.NDArray[Any]]:
         raise NotImplementedError
@@ -416,7 +445,7 @@ class _KernelFlowEstimator(
             interpolant = reader.settings["interpolant"]
             kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
         read_inputs(reader, estimator, n_features)
-        estimator.flow_ = KernelFlow._import(reader, flow_settings)
+        estimator.flow_ = import_flow(reader, flow_settings)
         if estimator.flow_.n_features_in_ != n_features:
             raise ModelFileError("the model's flow does not fit its features")
         centres = reader.array("interpolant_centres", ndim=2)
@@ -485,7 +514,9 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         dtype: str = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
-        layers: str | os.PathLike[str] = "memory",
+        layers: str = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
         early_stopping: bool = False,
@@ -513,6 +544,8 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
             random_state=random_state,
             n_threads=n_threads,
             layers=layers,
+            checkpoint=checkpoint,
+            every=every,
             callbacks=callbacks,
             progress=progress,
         )
@@ -520,7 +553,12 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         self.validation_fraction = validation_fraction
 
     def fit(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        follow: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        resume: bool = False,
     ) -> KernelFlowClassifier:
         """Fit the flow and the interpolant.
 
@@ -533,6 +571,9 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
         follow : mapping of str to array_like (n_i, d), optional
             Further points that the flow carries along without being influenced by them; they end in
             ``flow_.follow_``.
+        resume : bool
+            Go on with the flow that the `checkpoint` holds, until it has `n_layers` layers; start one
+            where there is none yet. The data and all other settings must be the same.
 
         Returns
         -------
@@ -541,15 +582,20 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
 
         Raises
         ------
+        BlockingIOError
+            If another process runs the flow of the `checkpoint`.
         DivergenceError
             If a layer diverges. The estimator is then fitted with the last good layer.
         FileExistsError
-            If `layers` is a folder that holds layers already.
+            If the `checkpoint` holds a flow and `resume` is not asked for.
+        ModelFileError
+            If files of the `checkpoint` are damaged or missing, naming them.
         SingularKernelError
             If a batch's kernel matrix is numerically singular: as for DivergenceError. If that of
             the interpolant is: ``flow_`` is the new flow, but there is no interpolant.
         StorageError
-            If the layers will not fit where they are to be kept: found before the first layer.
+            If the layers will not fit where they are to be kept: found before the first layer; or a
+            disk is full after all, where the estimator is then fitted with the last layer.
         TypeError, ValueError
             For arguments of the wrong kind, shape or values, naming them.
 
@@ -589,6 +635,7 @@ class KernelFlowClassifier(ClassifierMixin, _KernelFlowEstimator):  # type: igno
                 seeds,
                 stopping,
                 kept,
+                resume=resume,
             )
         return self
 
@@ -671,7 +718,12 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
     """
 
     def fit(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, follow: Mapping[str, npt.ArrayLike] | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        follow: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        resume: bool = False,
     ) -> KernelFlowRegressor:
         """Fit the flow and the interpolant.
 
@@ -683,6 +735,9 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
             Targets.
         follow : mapping of str to array_like (n_i, d), optional
             Further points that the flow carries along; they end in ``flow_.follow_``.
+        resume : bool
+            Go on with the flow that the `checkpoint` holds, until it has `n_layers` layers; start one
+            where there is none yet. The data and all other settings must be the same.
 
         Returns
         -------
@@ -691,7 +746,9 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
 
         Raises
         ------
-        DivergenceError, FileExistsError, SingularKernelError, StorageError, TypeError, ValueError
+        BlockingIOError, DivergenceError, FileExistsError, ModelFileError, SingularKernelError
+            As for `KernelFlowClassifier.fit`.
+        StorageError, TypeError, ValueError
             As for `KernelFlowClassifier.fit`.
         """
         with self._replacing():
@@ -721,6 +778,7 @@ class KernelFlowRegressor(RegressorMixin, _KernelFlowEstimator):  # type: ignore
                 follow,
                 lambda rng: np.sort(rng.choice(n, wanted, replace=False)),
                 self._seeds(),
+                resume=resume,
             )
         return self
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kflow._generators import generator_state, set_generator_state
 from kflow._validation import FloatArray
 from kflow.errors import SingularKernelError
 from kflow.interpolant import Interpolant, balanced_subset
@@ -245,6 +246,45 @@ def regression_errors(y_true: npt.NDArray[Any], y_predicted: npt.NDArray[Any]) -
     }
 
 
+def curve_state(errors: Mapping[int, Sequence[float]]) -> dict[str, list[float | None]]:
+    """Return errors for each number of points as JSON data: null for NaN."""
+    return {
+        str(size): [None if math.isnan(error) else error for error in several]
+        for size, several in errors.items()
+    }
+
+
+def errors_from_state(
+    state: Mapping[str, Sequence[float | None]], sizes: Iterable[int]
+) -> dict[int, list[float]]:
+    """Return what `curve_state` was given.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of interpolation points are not `sizes`.
+    """
+    errors = {
+        int(size): [math.nan if error is None else error for error in several]
+        for size, several in state.items()
+    }
+    if set(errors) != set(sizes):
+        raise ValueError(
+            f"n_interpolation: the flow was seen with {sorted(errors)} interpolation points, not "
+            f"{sorted(sizes)}: resume it with those"
+        )
+    return errors
+
+
+def check_every(here: int, there: int) -> None:
+    """Raise ValueError if a resumed flow would be looked at more or less often than before."""
+    if here != there:
+        raise ValueError(
+            f"every={here}, but the flow was looked at every {there} layers (early stopping takes a "
+            "part of n_layers): resume it with those"
+        )
+
+
 class ErrorCurve:
     """Callback of a flow: the test error after the first layer and every few layers.
 
@@ -304,6 +344,30 @@ class ErrorCurve:
         self.layers.append(flow.n_layers_)
         for errors, average in zip(self.errors.values(), averages, strict=True):
             errors.append(average)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what it has seen and how it goes on, as JSON data."""
+        return {
+            "every": self._every,
+            "layers": self.layers,
+            "errors": curve_state(self.errors),
+            "generator": generator_state(self._rng),
+        }
+
+    def from_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `to_state` was called.
+
+        Raises
+        ------
+        ValueError
+            If `every` or the numbers of interpolation points were others.
+        """
+        check_every(self._every, state["every"])
+        values = errors_from_state(state["errors"], self.errors)
+        self.layers[:] = state["layers"]
+        for size, errors in values.items():
+            self.errors[size][:] = errors
+        set_generator_state(self._rng, state["generator"])
 
     def _average(
         self, flow: KernelFlow, size: int, points: FloatArray, test_points: FloatArray
@@ -367,6 +431,20 @@ class ErrorWindow:
         """Evaluate, if the layer is in the window."""
         if flow.n_layers_ in self._layers:
             self._curve(flow)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what it has seen and how it goes on, as JSON data."""
+        return self._curve.to_state()
+
+    def from_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `to_state` was called.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of interpolation points were others.
+        """
+        self._curve.from_state(state)
 
     def summary(self) -> list[InterpolationError]:
         """Return average, extremes and standard deviation over the window, for each number."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import _core
+from kflow._generators import generator_state, set_generator_state
 from kflow._interrupt import DeferredInterrupt
 from kflow._threads import resolve_n_threads
 from kflow._validation import (
     FloatArray,
     as_cap,
     as_count,
+    as_flag,
     as_generator,
     as_matrix,
     as_nugget,
@@ -30,18 +32,28 @@ from kflow._validation import (
     float_dtype,
 )
 from kflow.blocks import HISTORY, Block, Record
+from kflow.callbacks import Callback, callback_states, ends_flow, set_callback_states
 from kflow.carried import CarriedPoints, coordinates
+from kflow.checkpoint import (
+    Checkpoint,
+    FlowHeader,
+    FlowIdentity,
+    fingerprint,
+    has_flow,
+    known_flow,
+    locked,
+    refuse_flow,
+)
 from kflow.disk_points import DiskPoints
-from kflow.errors import DivergenceError, ModelFileError
+from kflow.errors import DivergenceError, StorageError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, open_layers
 from kflow.leader import Leader, draw_flow_batch, shrink_rows
-from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
-from kflow.schedules import Schedule
+from kflow.schedules import SCHEDULES, Schedule
 from kflow.sharded_points import ShardedPoints
-from kflow.sources import ClassLabels, Source
+from kflow.sources import ClassLabels
 from kflow.streamed_data import MemoryPlan, StreamedData, as_budget
 from kflow.streaming import stream
 from kflow.subspace import (
@@ -49,21 +61,22 @@ from kflow.subspace import (
     Rotation,
     Scaling,
     Subspace,
-    check_orthonormal,
     check_rank,
     mean_squared_distance,
 )
 
 __all__ = ["KernelFlow"]
 
-SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
 STEP_OVER = ("all", "batch")
 
 # gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
 _WIDTH = 1.5
 
-Callback = Callable[["KernelFlow"], "bool | None"]
+# Where in the folder of a checkpoint points are that do not fit in memory.
+_POINTS = "points"
+
+_log = logging.getLogger("kflow")
 
 
 def _check_step(value: Any) -> str:
@@ -72,14 +85,21 @@ def _check_step(value: Any) -> str:
     return str(value)
 
 
+def _in_memory(X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None) -> StreamedData:
+    """Check points and targets that are in memory; with a scaling, X is finite already."""
+    points = X if scaling is not None else as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
+    targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
+    return StreamedData(points, targets, ClassLabels([targets]))
+
+
 def _followed(
     follow: Mapping[str, npt.ArrayLike] | None, dtype: np.dtype[Any] | None, d: int
-) -> dict[str, Any]:
+) -> dict[str, FloatArray]:
     """Return the arrays to follow; checked, unless they are already, for which dtype is None."""
     if follow is not None and not isinstance(follow, Mapping):
         raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
     followed = {
-        str(name): value
+        str(name): np.asarray(value)
         if dtype is None
         else as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
         for name, value in (follow or {}).items()
@@ -165,12 +185,23 @@ class KernelFlow:
         Needs a `rank`.
     shrink_tolerance : float
         Squared distances may change by this part of their mean, on average, each time.
-    layers : "memory", "none" or path
-        Where layers are kept for `transform`: 2 batch_size rank numbers for each. With "none" only
-        `points_` and `follow_` are of use. A path is a folder for `kflow.layers.DiskLayers`, which
-        must not hold layers yet: every `fit` needs a fresh one.
+    layers : "memory" or "none"
+        Whether layers are kept for `transform`: 2 batch_size rank numbers for each, see
+        `kflow.layers.layer_bytes`. With "none" only `points_` and `follow_` are of use. With a
+        `checkpoint` they are in its folder, not in memory.
+    checkpoint : path, optional
+        A folder that keeps the flow, layer after layer, in files of `every` layers
+        (``docs/block-format.md``), so that ``fit(..., resume=True)`` goes on after whatever ended
+        the process. It belongs to one flow and is part of it: its layers are read from there.
+    every : int
+        Layers between two files of a `checkpoint`: what a killed process loses at most.
+    memory_budget : float, optional
+        Keep the training points in the folder of the `checkpoint` and move them a part at a time,
+        so that the fit takes no more than about so many bytes besides X and Y. Needs
+        ``step_over="batch"``, and gives the same flow.
     callbacks : iterable of callable
-        Each is called with the flow after every layer; a true result ends the run.
+        Each is called with the flow after every layer, or after every block of `every` layers with
+        a `memory_budget` or on a cluster; a true result ends the flow. See `kflow.callbacks` for those that have a state.
     progress : bool
         Show a progress bar.
 
@@ -178,7 +209,7 @@ class KernelFlow:
     ----------
     points_ : ndarray, shape (N, d)
         F_n of the training points (a copy). Where a `rank` dropped something, that is not in it.
-        See `iterate_points` for points that are not in memory.
+        Of points that do not fit in memory: `iterate_points`.
     follow_ : dict of ndarray
         F_n of the arrays given as `follow` (copies), without what lies outside the subspace of a
         `rank`.
@@ -247,7 +278,7 @@ class KernelFlow:
         dtype: npt.DTypeLike = "float32",
         random_state: Any = None,
         n_threads: int | None = None,
-        layers: str | os.PathLike[str] = "memory",
+        layers: str = "memory",
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 20,
         memory_budget: float | None = None,
@@ -281,6 +312,10 @@ class KernelFlow:
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self.layers = layers
+        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+            raise TypeError(f"checkpoint must be a folder or None, got {checkpoint!r}")
+        if checkpoint == "":
+            raise ValueError("checkpoint is empty: pass the name of a folder, or None")
         self.checkpoint = checkpoint
         self.every = as_count(every, "every", 1)
         self.memory_budget = as_budget(memory_budget)
@@ -308,23 +343,30 @@ class KernelFlow:
         Y: Any = None,
         follow: Mapping[str, npt.ArrayLike] | None = None,
         *,
+        resume: bool = False,
         client: Any = None,
     ) -> KernelFlow:
-        """Start a new flow and run `n_layers` layers.
+        """Start a new flow, or go on with the one of the `checkpoint`, until it has `n_layers` layers.
 
         Parameters
         ----------
         X : array_like, shape (N, d), or iterable
             Training points. The relative and rms steps measure norms from the origin. With a
             `memory_budget` or a `client` they are read a few rows at a time: memory-mapped arrays,
-            arrays of zarr, h5py or Dask, or, without Y, an iterable of pairs of points (n_i, d) and
-            their targets, which is copied to the checkpoint's folder first.
+            those of zarr, h5py and Dask, or, without Y, an iterable of pairs of points (n_i, d) and
+            their targets, which is copied to the checkpoint's folder first and not looked at when
+            the flow is resumed.
         Y : array_like, shape (N,) or (N, m)
             Targets; one-hot rows for classes (`kflow.one_hot`).
         follow : mapping of str to array_like (n_i, d), optional
             Further points that are carried along, such as a test set. They have no influence.
+        resume : bool
+            Go on with the flow that the `checkpoint` holds: bit for bit the flow that nothing
+            interrupted, but for ``history_["seconds"]``. Only `n_layers` may have grown; a flow that
+            a callback has ended stays as it is. Where there is no flow yet, one starts, so that the
+            same call can be repeated until it is done.
         client : dask.distributed.Client, optional
-            A cluster over whose workers the training points are spread. Needs
+            A cluster, over whose workers the training points are spread. Needs
             ``step_over="batch"``, and gives the same flow.
 
         Returns
@@ -334,134 +376,192 @@ class KernelFlow:
 
         Raises
         ------
+        BlockingIOError
+            If another process runs the flow of the `checkpoint`.
         DivergenceError
             If a layer diverges; the flow stays at the last good layer.
         FileExistsError
-            If `layers` is a folder that holds layers already.
+            If the `checkpoint` holds a flow and `resume` is not asked for.
+        ModelFileError
+            If files of the `checkpoint` are damaged or missing, naming them.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
         StorageError
-            If the layers will not fit where they are to be kept: found before the first layer.
+            If the layers will not fit where they are to be kept: found before the first layer; or a
+            disk is full after all: the flow stays at its last layer, in memory, and `run` goes on.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or dtype, naming them.
+            For arguments of the wrong kind, shape or dtype, naming them; for settings and data that
+            are not those of the flow to be resumed. Functions as schedules cannot be compared.
         """
-        if self.memory_budget is not None or client is not None:
-            self._start_streamed(X, Y, follow, client)
-        else:
-            self._start(X, Y, follow)
-        self.run(self.n_layers)
+        self._start(X, Y, follow, resume=resume, client=client)
+        self._run_rest()
         self._workspace = _core.Batch()  # what comes after a fit may need the room
         return self
 
     def _start(
         self,
-        X: npt.ArrayLike,
-        Y: npt.ArrayLike,
+        X: Any,
+        Y: Any,
         follow: Mapping[str, npt.ArrayLike] | None,
         scaling: Scaling | None = None,
+        *,
+        resume: bool = False,
+        client: Any = None,
     ) -> None:
         """Place the points, scaled; where there is a `rank`, no scaled copy of X is made.
 
         With a scaling, X and the followed points are finite float arrays.
         """
-        dtype = float_dtype(self.dtype)
-        if scaling is None:
-            X = as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
-        source = np.asarray(X)
-        n, d = source.shape
-        targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=n, column_if_1d=True)
-        self._check_batch_size(n)
-        labels = ClassLabels([targets])
-        followed = _followed(follow, None if scaling is not None else dtype, d)
-        rng = as_generator(self.random_state)
-        subspace = None
-        if self.rank is not None:
-            subspace = Subspace.fit(source, self.rank, scaling=scaling, dtype=dtype)
-        kernel = self.kernel or default_kernel(source, scaling, dtype)
-        sets = {
-            name: coordinates(np.asarray(points), subspace, scaling, dtype)
-            for name, points in {"": source, **followed}.items()
-        }
-        shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
-        kernel._check_dimension(max(d, sets[""].shape[1]))
-        rank = sets[""].shape[1] - shape.n_fixed
-        store = open_layers(self.layers, shape, rank, self.n_layers)
-        frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        points = CarriedPoints(sets, frozen)
-        self._begin(kernel, subspace, d, points, targets, labels, store, rng, [])
+        if as_flag(resume, "resume") and self.checkpoint is None:
+            raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
+        with ExitStack() as stack:
+            if self.checkpoint is not None:
+                stack.enter_context(locked(self.checkpoint))
+                refuse_flow(self.checkpoint, resume=resume)
+            if self.memory_budget is not None or client is not None:
+                data = self._streamed_data(X, Y, client)
+            else:
+                data = _in_memory(X, Y, float_dtype(self.dtype), scaling)
+            self._place(data, follow, scaling, resume, client)
 
-    def _check_batch_size(self, n: int) -> None:
+    def _streamed_data(self, X: Any, Y: Any, client: Any) -> StreamedData:
+        """Open points that are not in memory."""
+        argument = "client" if self.memory_budget is None else "memory_budget"
+        if self.step_over != "batch":
+            raise ValueError(
+                f"{argument} needs step_over='batch': the step of a layer must be known before all "
+                "points have moved"
+            )
+        if client is None and self.checkpoint is None:
+            raise ValueError(
+                "memory_budget needs a place for the points that are not in memory: pass "
+                "checkpoint=<folder>"
+            )
+        if self.checkpoint is None:
+            return StreamedData.open(X, Y, None, float_dtype(self.dtype))
+        folder = Path(self.checkpoint)
+        if Y is None and not hasattr(X, "shape") and has_flow(folder):
+            X = None  # it was copied when the flow began
+        return StreamedData.open(X, Y, folder / _POINTS, float_dtype(self.dtype))
+
+    def _place(
+        self,
+        data: StreamedData,
+        follow: Mapping[str, npt.ArrayLike] | None,
+        scaling: Scaling | None,
+        resume: bool,
+        client: Any,
+    ) -> None:
+        """Start a flow of points and targets, or come back to where it was."""
+        dtype = float_dtype(self.dtype)
+        n, d = data.X.shape
         if self.batch_size > n:
             raise ValueError(
                 f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
                 "less"
             )
-
-    def _start_streamed(
-        self, X: Any, Y: Any, follow: Mapping[str, npt.ArrayLike] | None, client: Any
-    ) -> None:
-        """Place points that are not in memory."""
-        if self.step_over != "batch":
-            raise ValueError(
-                f"{'memory_budget' if client is None else 'client'} needs step_over='batch': the "
-                "step of a layer must be known before all points have moved"
-            )
-        folder = None if self.checkpoint is None else Path(self.checkpoint) / "points"
-        if folder is None and client is None:
-            raise ValueError(
-                "memory_budget needs a place for the points that are not in memory: pass "
-                "checkpoint=<folder>"
-            )
-        dtype = float_dtype(self.dtype)
-        data = StreamedData.open(X, Y, folder, dtype)
-        n, d = data.X.shape
-        self._check_batch_size(n)
-        followed = _followed(follow, dtype, d)
+        followed = _followed(follow, dtype if scaling is None else None, d)
+        targets = data.Y if isinstance(data.Y, np.ndarray) else np.empty((0, data.Y.shape[1]))
         rng = as_generator(self.random_state)
-        subspace = None
-        if self.rank is not None:
-            subspace = Subspace.fit(data.X, self.rank, dtype=dtype)
-        kernel = self.kernel or default_kernel(data.X, None, dtype)
-        nowhere = np.empty((0, d), dtype)
-        sets = {
-            name: coordinates(points, subspace, None, dtype)
-            for name, points in {"": nowhere, **followed}.items()
-        }
-        k = sets[""].shape[1]
-        kernel._check_dimension(max(d, k))
+        header: FlowHeader | None = None
+        identity: FlowIdentity | None = None
+        if self.checkpoint is not None:
+            identity = self._identity({"": data.X, **followed}, data.Y, scaling, rng)
+            seeded = self.random_state is not None
+            header = known_flow(self.checkpoint, identity, resume=resume, seeded=seeded)
+        if header is None:
+            subspace = None
+            if self.rank is not None:
+                subspace = Subspace.fit(data.X, self.rank, scaling=scaling, dtype=dtype)
+            kernel = self.kernel or default_kernel(data.X, scaling, dtype)
+        else:
+            kernel, subspace = check_isotropic(from_dict(header.kernel)), header.subspace
         shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
-        store = open_layers(self.layers, shape, k - shape.n_fixed, self.n_layers)
-        frozen = {name: points[:, :0].copy() for name, points in sets.items()}
-        no_targets = np.empty((0, data.Y.shape[1]))
-        points = CarriedPoints(sets, frozen)
-        self._begin(kernel, subspace, d, points, no_targets, data.labels, store, rng, [])
-        self._streamed = _Streamed(data, self._place(data.X, folder, client))
+        rank = d if subspace is None else subspace.rank
+        kernel._check_dimension(max(d, rank + shape.n_fixed))
+        names = ["", *followed]
 
-    def _place(self, X: Source, folder: Path | None, client: Any) -> ShardedPoints:
-        """Return the shards of the points, on the disk or on a cluster."""
-        dtype, subspace = float_dtype(self.dtype), self._subspace
-        n_threads = resolve_n_threads(self.n_threads)
-        n_columns = self._carried.sets[""].shape[1]
+        def first_points() -> CarriedPoints:
+            training = data.X if isinstance(data.X, np.ndarray) else np.empty((0, d), dtype)
+            sets = {
+                name: coordinates(np.asarray(points), subspace, scaling, dtype)
+                for name, points in {"": training, **followed}.items()
+            }
+            return CarriedPoints(sets, {name: x[:, :0].copy() for name, x in sets.items()})
+
+        known = header is not None
+        if identity is not None and header is None:
+            header = FlowHeader(identity, kernel.to_dict(), subspace)
+        streamed = None
+        if not isinstance(data.X, np.ndarray):
+            flow_id = "" if header is None else header.flow_id
+            streamed = _Streamed(
+                data, self._sharded_points(data.X, kernel, subspace, flow_id, client)
+            )
+        if header is None or self.checkpoint is None:
+            store = open_layers(self.layers, shape, rank, self.n_layers)
+            points = first_points()
+            self._begin(kernel, subspace, d, points, targets, data.labels, store, rng, [])
+        else:
+            checkpoint = Checkpoint(self.checkpoint, header.flow_id, shape, rank)
+            if not known:
+                checkpoint.layers.reserve(self.n_layers)
+                header.write(Path(self.checkpoint))
+            progress = checkpoint.progress(
+                names, first_points, kernel._to_core(), resolve_n_threads(self.n_threads)
+            )
+            if len(progress.records) > self.n_layers:
+                raise ValueError(
+                    f"n_layers={self.n_layers}, but the flow in {self.checkpoint} has "
+                    f"{len(progress.records)} layers already: pass so many or more"
+                )
+            set_generator_state(rng, header.identity.generator)
+            ended = False
+            if progress.state is not None:
+                set_callback_states(self.callbacks, progress.state["callbacks"])
+                set_generator_state(rng, progress.state["generator"])
+                ended = progress.state["ended"]
+            self._begin(
+                kernel,
+                subspace,
+                d,
+                progress.points,
+                targets,
+                data.labels,
+                checkpoint.layers,
+                rng,
+                progress.records,
+                checkpoint,
+            )
+            self._ended = ended
+        self._streamed = streamed
+
+    def _sharded_points(
+        self, X: Data, kernel: Radial, subspace: Subspace | None, flow_id: str, client: Any
+    ) -> ShardedPoints:
+        """Return points that are not in memory: on a cluster, or on the disk."""
+        dtype = float_dtype(self.dtype)
+        n_columns = X.shape[1] if subspace is None else subspace.rank + 1
+        plan = MemoryPlan(n_columns, dtype.itemsize, self.batch_size, self.every)
+        if client is not None:
+            raise NotImplementedError
 
         def first(rows: slice) -> FloatArray:
             return coordinates(X[rows], subspace, None, dtype)
 
-        if client is not None:
-            raise NotImplementedError
-        assert folder is not None
+        assert self.checkpoint is not None
         assert self.memory_budget is not None
-        plan = MemoryPlan(n_columns, dtype.itemsize, self.batch_size, self.every)
         points = DiskPoints(
-            folder,
+            Path(self.checkpoint) / _POINTS,
             plan.shards(len(X), self.memory_budget),
-            "",
+            flow_id,
             first,
             self._blocks_between,
-            self.kernel_._to_core(),
-            n_threads,
+            kernel._to_core(),
+            resolve_n_threads(self.n_threads),
         )
-        points.reserve(len(X) * n_columns * dtype.itemsize)
+        points.reserve(len(X) * plan.n_columns * dtype.itemsize)
         return points
 
     def _blocks_between(self, first: int, end: int) -> Iterator[Block]:
@@ -470,6 +570,36 @@ class KernelFlow:
     @property
     def _rotations(self) -> dict[int, Rotation]:
         return {rotation.layer: rotation for rotation in self._carried.rotations}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that the layers depend on, but for kernel and seed, as JSON data."""
+        return {
+            "batch_size": self.batch_size,
+            "coarse_fraction": self.coarse_fraction,
+            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
+            "step_over": self.step_over,
+            "n_halves": self.n_halves,
+            "rank": self.rank,
+            "shrink_every": self.shrink_every,
+            "shrink_tolerance": self.shrink_tolerance,
+            "dtype": self.dtype,
+        }
+
+    def _identity(
+        self,
+        arrays: Mapping[str, Data],
+        targets: Data,
+        scaling: Scaling | None,
+        rng: np.random.Generator,
+    ) -> FlowIdentity:
+        """Return what a flow from these points would be."""
+        data = {
+            f"follow[{name!r}]" if name else "X": fingerprint(points, scaling, np.dtype(self.dtype))
+            for name, points in arrays.items()
+        }
+        kernel = None if self.kernel is None else self.kernel.to_dict()
+        settings = {**self._settings(), "kernel": kernel}
+        return FlowIdentity(settings, {**data, "Y": fingerprint(targets)}, generator_state(rng))
 
     def _begin(
         self,
@@ -482,8 +612,8 @@ class KernelFlow:
         store: LayerStore,
         rng: np.random.Generator,
         records: list[Record],
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        self._streamed = None
         self.kernel_ = kernel
         self._subspace = subspace
         self._n_fixed = 0 if subspace is None else 1
@@ -496,7 +626,12 @@ class KernelFlow:
         self._settled = np.array([len(records)], dtype=np.intp)
         self._targets = targets.copy()
         self._labels = labels(self._targets)
+        self._streamed = None
         self._store = store
+        self._checkpoint = checkpoint
+        # Whether a callback has ended the flow, and after how many layers all of them were called.
+        self._ended = False
+        self._n_called = len(records)
         self._rng = rng
         self._workspace = _core.Batch()
         self.n_features_in_ = n_features
@@ -516,32 +651,46 @@ class KernelFlow:
 
         Raises
         ------
-        DivergenceError, SingularKernelError, StorageError
+        BlockingIOError, DivergenceError, SingularKernelError, StorageError
             As for `fit`.
         """
         self._require_fit()
-        n = as_count(n, "n", 0)
-        self._store.reserve(n)
+        return self._run(as_count(n, "n", 0), 0)
+
+    def _run_rest(self) -> None:
+        """Run what `n_layers` has more than were resumed, unless a callback has ended the flow."""
+        n = 0 if self._ended else self.n_layers - self.n_layers_
+        if n > 0:
+            self._run(n, self.n_layers_)
+
+    def _run(self, n: int, n_before: int) -> KernelFlow:
+        """Run `n` more layers; the progress bar starts at `n_before`."""
         schedules = self._schedules()
         n_threads = resolve_n_threads(self.n_threads)
         with ExitStack() as stack:
+            stack.enter_context(self._checkpointing())
+            self._store.reserve(n)
             report: Callable[[KernelFlow], None] | None = None
             if self.progress and n > 0:
                 from kflow._progress import flow_progress
 
-                report = stack.enter_context(flow_progress(n, self.n_layers_))
+                report = stack.enter_context(flow_progress(n, n_before))
             interrupt = stack.enter_context(DeferredInterrupt())
             stack.enter_context(_core.TeamLease())
             if self._streamed is not None:
                 self._run_streamed(n, self._streamed, report, interrupt)
-                n = 0
-            for _ in range(n):
+                return self
+            for left in reversed(range(n)):
                 self._run_layer(schedules, n_threads)
                 if report is not None:
                     report(self)
                 # A list: every callback sees every layer, whatever the others say.
-                stops = [callback(self) for callback in self.callbacks]
-                if any(stops) or interrupt.requested:
+                stops = [callback for callback in self.callbacks if callback(self)]
+                self._ended = any(map(ends_flow, stops))
+                self._n_called = self.n_layers_
+                if self._write_block(self.every):
+                    self._log_time_left(left)
+                if stops or interrupt.requested:
                     break
         return self
 
@@ -571,23 +720,32 @@ class KernelFlow:
             n_fixed=self._n_fixed,
             n_threads=n_threads,
         )
+        end = self.n_layers_ + n
         start = time.perf_counter()
 
-        def keep(block: Block) -> bool:
+        def keep(block: Block, generator: Mapping[str, Any]) -> bool:
             nonlocal start
             now = time.perf_counter()
             seconds = (now - start) / len(block)  # with the points' move through the last block
             start = now
-            records = [(*r[:seconds_at], seconds, *r[seconds_at + 1 :]) for r in block.records]
+            carried = self._carried.through(block, kernel, n_threads)
             for number, layer in enumerate(block.layers):
                 self._store.put(block.first + number, layer)
-            self._carried = self._carried.through(block, kernel, n_threads)
-            self._records.extend(records)
+            self._carried = carried
+            self._rng.bit_generator.state = generator
+            self._records += [
+                (*record[:seconds_at], seconds, *record[seconds_at + 1 :])
+                for record in block.records
+            ]
             self._settled[0] = len(self._records)
             if report is not None:
                 report(self)
-            stops = [callback(self) for callback in self.callbacks]
-            return any(stops) or interrupt.requested
+            stops = [callback for callback in self.callbacks if callback(self)]
+            self._ended = any(map(ends_flow, stops))
+            self._n_called = self.n_layers_
+            self._write_block()
+            self._log_time_left(end - self.n_layers_)
+            return bool(stops) or interrupt.requested
 
         failed = stream(leader, streamed.points, self._rng, self.n_layers_, n, keep)
         if failed is not None:
@@ -595,6 +753,11 @@ class KernelFlow:
             layer = plan.first + number
             nugget = leader.schedules["nugget"](layer)
             raise self._failure(error, layer, nugget, plan.batches[number].rows) from None
+
+    def _log_time_left(self, n_layers: int) -> None:
+        if n_layers:
+            seconds = np.mean([record[HISTORY.index("seconds")] for record in self._records[-20:]])
+            _log.info("%d layers to go, about %.0f s", n_layers, n_layers * seconds)
 
     def _failure(
         self, error: BaseException, layer: int, nugget: float, batch: npt.NDArray[np.intp]
@@ -608,6 +771,49 @@ class KernelFlow:
                 f"({layer} layers); pass a smaller step_size or a larger nugget"
             )
         return error
+
+    @contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        """Hold the checkpoint while layers run, and write the last of them whatever ends the run."""
+        if self._checkpoint is None:
+            yield
+            return
+        with self._checkpoint.running():
+            self._n_called = self.n_layers_
+            self._write_block(self.every)  # if the disk was full
+            try:
+                yield
+            except BaseException:
+                with suppress(StorageError):  # that error is the reason of all
+                    self._write_block()
+                raise
+            self._write_block()
+
+    def _write_block(self, at_least: int = 1) -> bool:
+        """Write the layers that are in memory only, if they are so many, and return whether they were.
+
+        A layer that a callback has failed after does not count yet: resumed, it is run and seen again.
+        """
+        if self._checkpoint is None or self._n_called < self.n_layers_:
+            return False
+        layers = self._checkpoint.layers
+        first = layers.n_written
+        if self.n_layers_ - first < at_least:
+            return False
+        rotations = self._carried.rotations
+        layers.write(
+            self._records[first:],
+            next((rotation for rotation in rotations if rotation.layer == first), None),
+            {
+                "generator": generator_state(self._rng),
+                "callbacks": callback_states(self.callbacks),
+                "ended": self._ended,
+            },
+        )
+        if self._checkpoint.is_time_for_points(self._carried):
+            self._positions("")
+            self._checkpoint.keep_points(self._carried, self.n_layers_)
+        return True
 
     def _run_layer(self, schedules: Mapping[str, Schedule[Any]], n_threads: int) -> None:
         start = time.perf_counter()
@@ -669,6 +875,7 @@ class KernelFlow:
             training = training[shrink_rows(len(training), layer)]
         rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
         if rotation is not None:
+            self._write_block()
             self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)
 
     # ---- results ------------------------------------------------------------------------------
@@ -916,173 +1123,34 @@ class KernelFlow:
 
     # ---- files --------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
         """Write the flow to one file, layers included; `kflow.load` reads it.
 
         A function given as a schedule cannot be stored: a loaded flow needs it set again before
         `run`. Callbacks are not stored.
 
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file; None: all digits. They take most of its room:
+            ``"float16"`` needs half of what float32 does, and `transform` then errs by some 1e-4 of
+            the distances between points. The points themselves lose nothing.
+
         Raises
         ------
         OSError
             If the file cannot be written; an earlier file of that name is then untouched.
+        ValueError
+            For another dtype.
         """
+        from kflow.flow_file import export_flow
+        from kflow.model_file import write_model
+
         self._require_fit()
-        settings, arrays = self._export()
-        write_model(path, "KernelFlow", settings, arrays)
-
-    @property
-    def _n_stored(self) -> int:
-        return min(len(self._store), self.n_layers_)
-
-    def _export(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
-        self._positions("")  # from here on the points hold all layers
-        points, subspace = self._carried, self._subspace
-        names = [name for name in points.sets if name]
-        settings = {
-            "n_layers": self.n_layers,
-            "batch_size": self.batch_size,
-            "coarse_fraction": self.coarse_fraction,
-            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
-            "step_over": self.step_over,
-            "n_halves": self.n_halves,
-            "rank": self.rank,
-            "shrink_every": self.shrink_every,
-            "shrink_tolerance": self.shrink_tolerance,
-            "energy_dropped": self.energy_dropped_,
-            "rotations": [[rotation.layer, rotation.kept] for rotation in points.rotations],
-            "dtype": self.dtype,
-            "kernel": self.kernel_.to_dict(),
-            "follow": names,
-            "n_stored": self._n_stored,
-            "random_state": _plain(self._rng.bit_generator.state),
-        }
-
-        def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-            yield "targets", self._targets
-            for name, member in _members(names).items():
-                yield member, points.sets[name]
-                if points.rotations:
-                    yield f"{member}_frozen", points.frozen[name]
-            if subspace is not None:
-                yield "basis", subspace.basis
-            for number, rotation in enumerate(points.rotations):
-                yield f"rotation{number:06d}", rotation.matrix
-            for name, values in self.history_.items():
-                yield f"history_{name}", values
-            for number, layer in enumerate(islice(self._store, self._n_stored)):
-                yield f"layer{number:06d}", np.hstack(layer[:2])
-
-        return settings, arrays()
-
-    @classmethod
-    def _import(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
-        with damaged("settings"):
-            # A schedule that was a function is missing: using it is an error that says so.
-            schedules: dict[str, Any] = {
-                name: _MissingSchedule(name) if settings[name] is None else settings[name]
-                for name in SCHEDULES
-            }
-            kernel = check_isotropic(from_dict(settings["kernel"]))
-            flow = cls(
-                kernel,
-                n_layers=settings["n_layers"],
-                batch_size=settings["batch_size"],
-                coarse_fraction=settings["coarse_fraction"],
-                **schedules,
-                step_over=settings["step_over"],
-                n_halves=settings["n_halves"],
-                rank=settings["rank"],
-                shrink_every=settings["shrink_every"],
-                shrink_tolerance=settings["shrink_tolerance"],
-                dtype=str(settings["dtype"]),
-            )
-            generator = _generator(settings["random_state"])
-            names = [str(name) for name in settings["follow"]]
-            if "" in names or len(set(names)) < len(names):
-                raise ValueError(f"follow: {names}")
-            n_stored = int(settings["n_stored"])
-            turns = [(int(layer), int(kept)) for layer, kept in settings["rotations"]]
-            energy_dropped = float(settings["energy_dropped"])
-
-        def numbers(name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
-            array = reader.array(name, ndim=ndim)
-            if array.dtype.kind != "f":
-                raise ModelFileError(f"the model's {name} are damaged: dtype {array.dtype}")
-            return np.ascontiguousarray(array, dtype)
-
-        with damaged("points and targets"):
-            training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
-            n, k = training.shape
-            if n < flow.batch_size:
-                raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
-            targets = as_matrix(numbers("targets", "float64"), "targets", dtype="float64", n_rows=n)
-        history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
-        n_layers = len(history[0])
-        uneven = any(len(values) != n_layers for values in history)
-        if n_stored not in (0, n_layers) or uneven:
-            raise ModelFileError("the model's arrays do not fit together")
-
-        with damaged("coordinates"):
-            subspace, ranks, rotations = None, [k], []
-            if flow.rank is not None:
-                basis = check_orthonormal(numbers("basis", "float64"))
-                subspace = Subspace(basis, energy_dropped)
-                ranks = [subspace.rank, *(kept for _, kept in turns)]
-                for number, (layer, kept) in enumerate(turns):
-                    matrix = check_orthonormal(numbers(f"rotation{number:06d}", "float64"))
-                    if matrix.shape != (ranks[number],) * 2 or not 1 <= kept < ranks[number]:
-                        raise ValueError(f"rotation {number}: shape {matrix.shape}, kept {kept}")
-                    rotations.append(Rotation(layer, matrix, kept))
-            firsts = [0, *(layer for layer, _ in turns)]
-            if (subspace is None and turns) or not all(a < b for a, b in pairwise(firsts)):
-                raise ValueError("rotations")
-            n_fixed = 0 if subspace is None else 1
-            if k != ranks[-1] + n_fixed or firsts[-1] > n_layers:
-                raise ValueError(f"{k} coordinates")
-            lengths = np.diff([*firsts, n_layers])
-            rank_of = np.repeat(ranks, lengths)
-            if (history[HISTORY.index("rank")] != rank_of).any():
-                raise ValueError("rank")
-
-        shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
-        if n_stored:
-            store: LayerStore = MemoryLayers(shape, ranks[0])
-            steps = history[HISTORY.index("step")].tolist()
-            for number, both in enumerate(reader.layers("layer", n_stored)):
-                rank = int(rank_of[number])
-                wanted = (shape.batch_size, 2 * rank + n_fixed)
-                if both.shape != wanted or both.dtype != shape.dtype:
-                    raise ModelFileError("the model's layers do not fit its points")
-                with damaged("layers"):
-                    both = as_matrix(both, "layers", dtype=flow.dtype)
-                z, c = np.hsplit(both, [rank + n_fixed])
-                store.put(number, Layer(z.copy(), c.copy(), steps[number]))
-        else:
-            flow.layers = "none" if n_layers else "memory"
-            store = open_layers(flow.layers, shape, ranks[0])
-        sets, frozen = {}, {}
-        for name, member in _members(names).items():
-            sets[name] = training if name == "" else numbers(member, flow.dtype)
-            frozen[name] = sets[name][:, :0].copy()
-            if rotations:
-                frozen[name] = numbers(f"{member}_frozen", flow.dtype)
-            wanted = (len(sets[name]), ranks[0] - ranks[-1])
-            if sets[name].shape[1] != k or frozen[name].shape != wanted:
-                raise ModelFileError("the model's arrays do not fit together")
-        records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
-        flow._begin(
-            kernel,
-            subspace,
-            k if subspace is None else len(subspace.basis),
-            CarriedPoints(sets, frozen, tuple(rotations)),
-            targets,
-            ClassLabels([targets]),
-            store,
-            generator,
-            records,
-        )
-        return flow
+        settings, parts = export_flow(self, layers_dtype)
+        write_model(path, "KernelFlow", settings, parts)
 
     def __copy__(self) -> KernelFlow:
         """Return a deep copy: two flows that shared points would ruin each other."""
@@ -1103,48 +1171,3 @@ class KernelFlow:
         if self._fitted:
             self._workspace = _core.Batch()
             self._carried = self._carried.at_rest(self._n_fixed)
-
-
-def _members(follow: Iterable[str]) -> dict[str, str]:
-    """Return under which names a model file holds the training and the followed points."""
-    return {"": "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}
-
-
-class _MissingSchedule:
-    """Stands for a schedule that was a function when its flow was saved."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, _layer: int) -> Any:
-        raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
-
-
-def _plain(state: Any) -> Any:
-    """Return a bit generator's state as JSON data."""
-    if isinstance(state, Mapping):
-        return {key: _plain(value) for key, value in state.items()}
-    if isinstance(state, np.ndarray):
-        return {"array": state.tolist(), "dtype": state.dtype.str}
-    return state.item() if isinstance(state, np.generic) else state
-
-
-def _unplain(state: Any) -> Any:
-    if isinstance(state, Mapping):
-        if set(state) == {"array", "dtype"}:
-            return np.array(state["array"], dtype=state["dtype"])
-        return {key: _unplain(value) for key, value in state.items()}
-    return state
-
-
-def _generator(state: dict[str, Any]) -> np.random.Generator:
-    known = {"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
-    if state.get("bit_generator") not in known:
-        raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
-    bits = getattr(np.random, state["bit_generator"])()
-    bits.state = _unplain(state)
-    # NumPy does not check where in its buffer a generator is, and would read beyond it.
-    inner = bits.state["state"]
-    if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
-        raise ValueError("the bit generator's position is outside its buffer")
-    return np.random.Generator(bits)

@@ -1,4 +1,4 @@
-"""Where a flow keeps its layers: the centres Z, the coefficients C and the step of each.
+"""Where a flow keeps its layers: in memory, in a folder of blocks, or nowhere.
 
 C has one column for each coordinate that moves, its rank; Z has the same and, in a flow that runs in a
 subspace, one more. The rank may fall from layer to layer.
@@ -6,36 +6,39 @@ subspace, one more. The rank may fall from layer to layer.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedRandom, BufferedReader
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from kflow._validation import FloatArray
-from kflow.blocks import Layer
+from kflow._validation import as_count, float_dtype
+from kflow.block_file import BlockFile, read_block, write_block
+from kflow.blocks import Block, Layer, Record
 from kflow.errors import ModelFileError, StorageError
+from kflow.subspace import Rotation
 
 __all__ = [
-    "DiskLayers",
+    "FolderLayers",
     "Layer",
     "LayerShape",
     "LayerStore",
     "MemoryLayers",
     "NoLayers",
+    "layer_bytes",
     "open_layers",
 ]
 
-
-# Of the steps on the disk.
-_STEP = np.dtype("<f8")
+_log = logging.getLogger("kflow")
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,54 @@ class LayerShape:
     n_fixed: int
     dtype: np.dtype[Any]
 
-    def size(self, rank: int) -> int:
-        """Return the numbers in the arrays of a layer of that rank."""
-        return self.batch_size * (2 * rank + self.n_fixed)
-
     def n_bytes(self, rank: int) -> int:
         """Return the size of a layer of that rank."""
-        return self.size(rank) * self.dtype.itemsize + _STEP.itemsize
+        numbers = self.batch_size * (2 * rank + self.n_fixed)
+        return numbers * self.dtype.itemsize + _SMALL
 
-    def split(self, numbers: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
-        """Return Z and C from all the numbers of a layer, Z first."""
-        n_z = self.batch_size * (rank + self.n_fixed)
-        return (
-            numbers[:n_z].reshape(self.batch_size, rank + self.n_fixed),
-            numbers[n_z:].reshape(self.batch_size, rank),
-        )
+
+# What a layer has besides its arrays: step, history, and its part of a file's header.
+_SMALL = 128
+
+
+def layer_bytes(
+    n_layers: int,
+    batch_size: int,
+    rank: int,
+    dtype: npt.DTypeLike = "float32",
+    *,
+    in_subspace: bool = True,
+) -> int:
+    """Return the room that layers take, in memory as on the disk, in bytes.
+
+    Parameters
+    ----------
+    n_layers : int
+        How many.
+    batch_size : int
+        Points of a batch.
+    rank : int
+        Coordinates that move: the flow's ``rank_``, or d without a `rank`. Where it falls during the
+        run, layers take less.
+    dtype : {"float16", "float32", "float64"}
+        Precision in which they are kept.
+    in_subspace : bool
+        Whether the flow has a `rank`: centres have one coordinate more then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For numbers that are not counts, or another dtype.
+
+    Examples
+    --------
+    >>> from kflow.layers import layer_bytes
+    >>> layer_bytes(1000, batch_size=600, rank=150) // 10**6
+    722
+    """
+    kind = np.dtype(np.float16) if dtype == "float16" else float_dtype(dtype)
+    shape = LayerShape(as_count(batch_size, "batch_size", 1), int(in_subspace), kind)
+    return as_count(n_layers, "n_layers", 0) * shape.n_bytes(as_count(rank, "rank", 1))
 
 
 class LayerStore(Protocol):
@@ -160,7 +196,7 @@ class MemoryLayers:
             raise StorageError(
                 f"{n_layers} layers of {self._shape.batch_size} points in {rank} dimensions need "
                 f"{_gigabytes(need)} to be kept in memory, where {_gigabytes(budget)} can be used: "
-                "pass layers=<folder> to keep them on disk, layers='none' to keep none (no "
+                "pass checkpoint=<folder> to keep them on disk, layers='none' to keep none (no "
                 "transform of new points later), or reduce n_layers, batch_size or the rank"
             )
 
@@ -181,217 +217,235 @@ class MemoryLayers:
         return self._layers[number]
 
 
-class DiskLayers:
-    """Keeps the layers in a folder.
+# How a block with the number of its first layer is called.
+_NAME = "block-{:08d}.safetensors"
+_NAMES = re.compile(r"block-(\d{8,})\.safetensors")
 
-    ``layers.bin`` holds the layers one after the other, each Z (batch_size, rank + n_fixed), then
-    C (batch_size, rank), row by row, then the step in float64. ``layers.json`` says batch_size, n_fixed, the dtype
-    (little-endian), and in ``ranks``, as pairs, from which layer on which rank. A layer that was cut
-    short by a crash or a full disk is ignored.
+# Blocks that stay in memory after they were read: neighbours, for those that read back and forth.
+_CACHED = 2
+
+
+class FolderLayers:
+    """Keeps the layers of a flow in a folder of block files.
+
+    Layers that were put are in memory until `write` makes a block of them.
+
+    Parameters
+    ----------
+    folder : path
+        Where the blocks are; it exists.
+    shape : LayerShape
+        What the layers have in common.
+    rank : int
+        Of the first layer.
+    flow_id : str
+        Of the flow.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], shape: LayerShape, ranks: list[tuple[int, int]]
+        self, folder: str | os.PathLike[str], shape: LayerShape, rank: int, flow_id: str
     ) -> None:
         self._folder = Path(folder)
         self._shape = shape
-        self._dtype = shape.dtype.newbyteorder("<")
-        # (first layer, rank), in order; the last one holds for all layers to come.
-        self._ranks = ranks
-        self._count = 0
-        self._data = self._folder / "layers.bin"
+        self._rank = rank
+        self._flow_id = flow_id
+        # First layers of the blocks in the folder, and after them that of the one to come.
+        self._firsts = [0]
+        self._pending: list[Layer] = []
+        self._cache: OrderedDict[int, Block] = OrderedDict()
 
     @property
     def folder(self) -> Path:
-        """Where the layers are."""
+        """Where the blocks are."""
         return self._folder
 
-    def create(self, n_layers: int = 0) -> None:
-        """Start an empty folder for so many layers.
+    @property
+    def n_written(self) -> int:
+        """Layers in the folder."""
+        return self._firsts[-1]
+
+    @property
+    def n_pending(self) -> int:
+        """Layers that are in memory only."""
+        return len(self._pending)
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first layer of each block in the folder."""
+        return tuple(self._firsts[:-1])
+
+    def path(self, first: int) -> Path:
+        """Return where the block is that starts with that layer."""
+        return self._folder / _NAME.format(first)
+
+    @staticmethod
+    def found(folder: Path) -> list[int]:
+        """Return the first layers of all blocks in a folder, in order."""
+        names = [path.name for path in folder.iterdir()]
+        firsts = (int(match[1]) for match in map(_NAMES.fullmatch, names) if match)
+        return sorted(first for first in firsts if _NAME.format(first) in names)
+
+    def adopt(self) -> Iterator[BlockFile]:
+        """Take over the blocks that are in the folder, yielding each after it was checked.
 
         Raises
         ------
-        FileExistsError
-            If there are layers in it already: nothing is overwritten.
-        StorageError
-            If they exceed the free disk space: no file is made.
+        ModelFileError
+            If a block is missing, damaged, of another flow, or does not follow the one before.
+        OSError
+            If one cannot be read.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if self._data.exists() and self._data.stat().st_size > 0:
-            raise FileExistsError(
-                f"layers: {self._folder} already holds the layers of a flow; pass another folder "
-                "or remove it"
+        self._firsts, self._pending = [0], []
+        for first in self.found(self._folder):
+            path = self.path(first)
+            if first != self.n_written:
+                raise ModelFileError(
+                    f"{path} starts with layer {first}, where the blocks before it end with layer "
+                    f"{self.n_written - 1}: restore what is missing, or remove the blocks from "
+                    "there on and resume the flow, which runs their layers again"
+                )
+            content = read_block(path, self._flow_id)
+            self._check(content.block, path)
+            self._rank = content.block.rank
+            self._firsts.append(content.block.end)
+            yield content
+
+    def _check(self, block: Block, path: Path) -> None:
+        z, c, _ = block.layers[0]
+        shape, rank = self._shape, self._rank
+        before = rank if block.rotation is None else len(block.rotation.matrix)
+        after = rank if block.rotation is None else block.rotation.kept
+        if (
+            z.dtype != shape.dtype
+            or z.shape != (shape.batch_size, after + shape.n_fixed)
+            or c.shape != (shape.batch_size, after)
+            or before != rank
+            or path != self.path(block.first)
+        ):
+            raise ModelFileError(
+                f"{path} does not fit the blocks before it: remove it with all blocks after it, and "
+                "resume the flow, which runs their layers again"
             )
-        self.reserve(n_layers)
-        self._write_header()
-        self._data.touch()
-
-    def _write_header(self) -> None:
-        header = {
-            "format": "kflow-layers",
-            "version": 3,
-            "batch_size": self._shape.batch_size,
-            "n_fixed": self._shape.n_fixed,
-            "dtype": self._dtype.str,
-            "ranks": self._ranks,
-        }
-        partial = self._folder / "layers.json.partial"
-        partial.write_text(json.dumps(header, indent=1))
-        os.replace(partial, self._folder / "layers.json")
-
-    @classmethod
-    def open(cls, folder: str | os.PathLike[str], count: int | None = None) -> DiskLayers:
-        """Open a folder that `create` made; `count` layers must be there, if given."""
-        path = Path(folder)
-        try:
-            header = json.loads((path / "layers.json").read_text())
-            if header["format"] != "kflow-layers" or header["version"] != 3:
-                raise ValueError("unknown format")
-            ranks = [(int(first), int(rank)) for first, rank in header["ranks"]]
-            in_order = all(a[0] < b[0] for a, b in pairwise(ranks))
-            if ranks[0][0] != 0 or not in_order or min(rank for _, rank in ranks) < 1:
-                raise ValueError("unknown layout")
-            dtype = np.dtype(header["dtype"])
-            shape = LayerShape(int(header["batch_size"]), int(header["n_fixed"]), dtype)
-            if shape.batch_size < 1 or shape.n_fixed < 0 or dtype.kind != "f":
-                raise ValueError("unknown layout")
-            store = cls(path, shape, ranks)
-            found = store._whole_layers(os.path.getsize(store._data))
-        except (OSError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} does not hold the layers of a flow: {error}") from None
-        if count is not None and found < count:
-            raise ModelFileError(f"{path} holds {found} whole layers where {count} are needed")
-        store._count = found if count is None else count
-        return store
-
-    def _rank(self, number: int) -> int:
-        return next(rank for first, rank in reversed(self._ranks) if first <= number)
-
-    def _offset(self, number: int) -> int:
-        """Return where layer `number` starts."""
-        ends = [*(min(first, number) for first, _ in self._ranks[1:]), number]
-        return sum(
-            (end - min(first, number)) * self._shape.n_bytes(rank)
-            for (first, rank), end in zip(self._ranks, ends, strict=True)
-        )
-
-    def _whole_layers(self, n_bytes: int) -> int:
-        """Return how many layers so many bytes hold."""
-        ends = [first for first, _ in self._ranks[1:]]
-        for (first, rank), end in zip(self._ranks, ends, strict=False):
-            if n_bytes < self._offset(end):
-                return first + (n_bytes - self._offset(first)) // self._shape.n_bytes(rank)
-        first, rank = self._ranks[-1]
-        return first + (n_bytes - self._offset(first)) // self._shape.n_bytes(rank)
 
     def reserve(self, n_layers: int) -> None:
         """Raise StorageError if so many more layers exceed the free disk space."""
-        need = n_layers * self._shape.n_bytes(self._rank(self._count))
+        need = (n_layers + self.n_pending) * self._shape.n_bytes(self._last_rank)
         free = shutil.disk_usage(self._folder).free
         if need > free:
             raise StorageError(
                 f"{n_layers} layers need {_gigabytes(need)}, but {self._folder} has "
-                f"{_gigabytes(free)} free: pass another folder as layers, layers='none' (no "
-                "transform of new points later), or reduce n_layers, batch_size or the rank"
+                f"{_gigabytes(free)} free: pass another folder as checkpoint, or reduce n_layers, "
+                "batch_size or the rank"
             )
+
+    @property
+    def _last_rank(self) -> int:
+        return self._pending[-1].coefficients.shape[1] if self._pending else self._rank
 
     def put(self, number: int, layer: Layer) -> None:
-        """Keep layer `number`, and none beyond it; on failure the ones before it stay readable."""
-        end = self._offset(number)
+        """Keep layer `number` in memory, and none beyond it."""
+        if not self.n_written <= number <= len(self):
+            raise IndexError(number)
+        self._pending[number - self.n_written :] = [layer]
+
+    def write(self, records: Sequence[Record], rotation: Rotation | None, state: Any) -> None:
+        """Write the layers in memory, as many as there are records, as a block.
+
+        Parameters
+        ----------
+        records : sequence of Record
+            Of each of them.
+        rotation : Rotation or None
+            What comes before the first one.
+        state : object
+            JSON data that belongs to the last one.
+
+        Raises
+        ------
+        StorageError
+            If the block cannot be written: the layers stay in memory, the folder as it was.
+        """
+        first, start = self.n_written, time.perf_counter()
+        block = Block(first, tuple(self._pending[: len(records)]), rotation, tuple(records))
+        path = self.path(first)
         try:
-            with self._data.open("r+b") as file:
-                self._refuse_others(file.seek(0, os.SEEK_END))
-                file.seek(end)
-                self._set_rank(number, layer.coefficients.shape[1], file)
-                for array in (layer.centres, layer.coefficients):
-                    file.write(np.ascontiguousarray(array, self._dtype).data)
-                file.write(np.array(layer.step, _STEP).tobytes())
-                file.truncate()
+            if path.exists():  # written by this flow just before an interrupt, or by a copy of it
+                self._refuse_other(path, block)
+                n_bytes = path.stat().st_size
+            else:
+                n_bytes = write_block(path, block, self._flow_id, state)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self._data, end)
-            self._count = min(self._count, number)
             raise StorageError(
-                f"layer {number} could not be written to {self._folder} ({error}): free space "
-                "there, then call run() again"
+                f"layers {first} to {block.end - 1} could not be written to {self._folder} "
+                f"({error}): free space there, then call run() again"
             ) from error
-        self._count = number + 1
+        self._firsts.append(block.end)
+        self._rank = block.rank
+        self._pending = []
+        seconds = time.perf_counter() - start
+        _log.info(
+            "wrote layers %d to %d: %.3g MB in %.2f s", first, block.end - 1, n_bytes / 1e6, seconds
+        )
 
-    def _refuse_others(self, n_bytes: int) -> None:
-        """Raise StorageError if a copy of the flow has written layers of its own."""
-        end = self._offset(self._count)
-        if n_bytes <= end:
-            return
-        try:
-            ranks = json.loads((self._folder / "layers.json").read_text())["ranks"]
-        except (OSError, KeyError, TypeError, ValueError):
-            ranks = None
-        whole = n_bytes >= end + self._shape.n_bytes(self._rank(self._count))
-        if whole or ranks != [list(pair) for pair in self._ranks]:
+    def _refuse_other(self, path: Path, block: Block) -> None:
+        other = read_block(path, self._flow_id).block
+        if not np.array_equal(other.records, block.records, equal_nan=True):
             raise StorageError(
-                f"{self._folder} holds more than this flow's {self._count} layers: a copy of the "
-                "flow has gone on in the same folder, so that this one cannot"
+                f"{path} exists: a copy of the flow has gone on in the same folder, so that this "
+                "one cannot"
             )
-
-    def _set_rank(self, number: int, rank: int, file: BufferedRandom) -> None:
-        """Say that layer `number` has that rank, before it is written."""
-        ranks = [pair for pair in self._ranks if pair[0] < number]
-        if not ranks or ranks[-1][1] != rank:
-            ranks.append((number, rank))
-        if ranks != self._ranks:
-            file.truncate()  # no layer may be there that the new header describes wrongly
-            before, self._ranks = self._ranks, ranks
-            try:
-                self._write_header()
-            except BaseException:
-                self._ranks = before
-                raise
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
-        return self._count
+        return self.n_written + len(self._pending)
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over the layers, reading one at a time."""
-        with self._data.open("rb") as file:
-            for number in range(self._count):
-                yield self._read(file, number)
+        """Iterate over the layers, with one block in memory at a time."""
+        number = 0
+        while number < len(self):
+            yield self[number]
+            number += 1
 
     def __getitem__(self, number: int) -> Layer:
         """Return one layer."""
-        if not 0 <= number < self._count:
+        if not 0 <= number < len(self):
             raise IndexError(number)
-        with self._data.open("rb") as file:
-            file.seek(self._offset(number))
-            return self._read(file, number)
+        if number >= self.n_written:
+            return self._pending[number - self.n_written]
+        first = self._firsts[bisect_right(self._firsts, number) - 1]
+        return self.block(first).layers[number - first]
 
-    def _read(self, file: BufferedReader, number: int) -> Layer:
-        """Return the layer that starts where the file is."""
-        rank = self._rank(number)
-        raw = file.read(self._shape.n_bytes(rank))
-        if len(raw) < self._shape.n_bytes(rank):
-            raise ModelFileError(f"{self._data} was cut short after {number} layers")
-        step = float(np.frombuffer(raw[-_STEP.itemsize :], _STEP)[0])
-        numbers = np.frombuffer(raw, self._dtype, self._shape.size(rank))
-        numbers = numbers.astype(self._dtype.newbyteorder("="), copy=False)
-        return Layer(*self._shape.split(numbers, rank), step)
+    def block(self, first: int) -> Block:
+        """Return a block of the folder; the last few stay in memory."""
+        if first not in self._cache:
+            while len(self._cache) >= _CACHED:
+                self._cache.popitem(last=False)
+            try:
+                self._cache[first] = read_block(self.path(first), self._flow_id).block
+            except FileNotFoundError:
+                raise ModelFileError(
+                    f"{self.path(first)} is gone: restore it, or fit the flow again"
+                ) from None
+        self._cache.move_to_end(first)
+        return self._cache[first]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy keep: no layers but those that are nowhere else."""
+        return {**self.__dict__, "_cache": OrderedDict()}
 
 
-def open_layers(
-    where: str | os.PathLike[str], shape: LayerShape, rank: int, n_layers: int = 0
-) -> LayerStore:
-    """Return an empty store for ``"memory"``, ``"none"`` or a folder, with room for `n_layers`.
+def open_layers(where: str, shape: LayerShape, rank: int, n_layers: int = 0) -> LayerStore:
+    """Return an empty store for ``"memory"`` or ``"none"``, with room for `n_layers`.
 
     No layer may have more than that `rank`.
     """
     if where == "none":
         return NoLayers()
-    if where == "memory":
-        memory = MemoryLayers(shape, rank)
-        memory.reserve(n_layers)
-        return memory
-    if not isinstance(where, (str, os.PathLike)) or where == "":
-        raise TypeError(f"layers must be 'memory', 'none' or a folder, got {where!r}")
-    store = DiskLayers(where, shape, [(0, rank)])
-    store.create(n_layers)
-    return store
+    if where != "memory":
+        raise ValueError(
+            f"layers must be 'memory' or 'none', got {where!r}: for layers in a folder pass "
+            "checkpoint=<folder>"
+        )
+    memory = MemoryLayers(shape, rank)
+    memory.reserve(n_layers)
+    return memory

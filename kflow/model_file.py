@@ -1,4 +1,4 @@
-"""Model files: a ZIP of .npy arrays and one JSON text, readable with NumPy alone.
+"""Model files: a ZIP of .npy arrays, blocks of layers and one JSON text, readable with NumPy alone.
 
 Nothing in a file is executed: arrays are read with ``allow_pickle=False``. ZIP's checksums show
 damage. Files are written beside their final name and moved there when complete, so that a full disk
@@ -24,8 +24,9 @@ from kflow.errors import ModelFileError
 __all__ = ["ModelReader", "damaged", "write_model"]
 
 _FORMAT = "kflow-model"
-# 1: one shape for all layers; 2: steps multiplied into the coefficients. No release wrote them.
-_VERSION = 3
+# 1: one shape for all layers; 2: steps multiplied into the coefficients; 3: an array for each layer. No
+# release wrote them.
+_VERSION = 4
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def write_model(
     path: str | os.PathLike[str],
     kind: str,
     settings: dict[str, Any],
-    arrays: Iterable[tuple[str, npt.NDArray[Any]]],
+    parts: Iterable[tuple[str, npt.NDArray[Any] | bytes]],
 ) -> None:
     """Write a model file, atomically.
 
@@ -55,8 +56,9 @@ def write_model(
         What the file holds, such as "KernelFlow".
     settings : dict
         JSON data.
-    arrays : iterable of (name, array)
-        Written one by one, so that they need not be in memory together.
+    parts : iterable of (name, array) or (name, bytes)
+        Written one by one, so that they need not be in memory together. An array becomes the member
+        ``name.npy`` of the archive, bytes the member of that name as they are.
 
     Raises
     ------
@@ -70,7 +72,10 @@ def write_model(
     )
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("model.json", header)
-        for name, array in arrays:
+        for name, array in parts:
+            if isinstance(array, bytes):
+                archive.writestr(name, array)
+                continue
             if array.dtype.hasobject:
                 raise TypeError(f"{name} holds Python objects, which no model file stores")
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -101,7 +106,7 @@ class ModelReader:
                 f"{self._path} is not a kflow model file, or it was cut short: {error}"
             ) from None
         try:
-            header = json.loads(self._read("model.json"))
+            header = json.loads(self.read("model.json"))
             if header["format"] != _FORMAT:
                 raise ValueError(header["format"])
             version = int(header["version"])
@@ -128,7 +133,8 @@ class ModelReader:
         """Close the file."""
         self._archive.close()
 
-    def _read(self, member: str) -> bytes:
+    def read(self, member: str) -> bytes:
+        """Return the content of one member of the archive."""
         try:
             return self._archive.read(member)
         except Exception as error:  # among them zlib.error, RuntimeError and NotImplementedError
@@ -151,8 +157,3 @@ class ModelReader:
         if ndim is not None and array.ndim != ndim:
             raise ModelFileError(f"{self._path} is damaged: {name} has {array.ndim} dimensions")
         return np.asarray(array)
-
-    def layers(self, prefix: str, count: int) -> Iterator[npt.NDArray[Any]]:
-        """Iterate over numbered arrays."""
-        for number in range(count):
-            yield self.array(f"{prefix}{number:06d}", ndim=2)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Schedule"]
+__all__ = ["SCHEDULES", "Schedule"]
+
+# The settings of a flow that may be schedules.
+SCHEDULES = ("nugget", "step", "step_size", "gradient_cap")
 
 T = TypeVar("T")
 

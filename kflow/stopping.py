@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kflow._generators import generator_state, set_generator_state
 from kflow._validation import FloatArray, as_count, as_nugget, as_number
-from kflow.evaluation import N_INTERPOLATION, average_error
+from kflow.evaluation import (
+    N_INTERPOLATION,
+    average_error,
+    check_every,
+    curve_state,
+    errors_from_state,
+)
 
 if TYPE_CHECKING:
     from kflow.flow import KernelFlow
@@ -190,6 +198,32 @@ class CollapseStopping:
             return False
         self.stopped_at = n_layers
         return True
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what it has seen and how it goes on, as JSON data."""
+        return {
+            "every": self._every,
+            "layers": self.layers,
+            "errors": curve_state(self.errors),
+            "n_agreed": self._n_agreed,
+            "stopped_at": self.stopped_at,
+            "generator": generator_state(self._rng),
+        }
+
+    def from_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `to_state` was called.
+
+        Raises
+        ------
+        ValueError
+            If `every`, or what follows from the classes, was another.
+        """
+        check_every(self._every, state["every"])
+        self.errors = errors_from_state(state["errors"], self.errors)
+        self.layers = list(state["layers"])
+        self._n_agreed = int(state["n_agreed"])
+        self.stopped_at = state["stopped_at"]
+        set_generator_state(self._rng, state["generator"])
 
     def _positions(self, flow: KernelFlow) -> tuple[FloatArray, FloatArray]:
         """Return the training points and those held out, where the flow has them now."""

@@ -12,6 +12,7 @@ import numpy as np
 from kflow._validation import as_number
 from kflow.sharded_points import Shards
 from kflow.sources import ClassLabels, FileSource, Source, as_source, copied, reopened, spool
+from kflow.subspace import Data
 
 __all__ = ["MemoryPlan", "StreamedData", "as_budget"]
 
@@ -40,20 +41,20 @@ def as_budget(value: Any, name: str = "memory_budget") -> int | None:
 
 @dataclass(frozen=True)
 class StreamedData:
-    """Points and targets that are read a few at a time.
+    """Points and targets, of which some rows are read at a time.
 
     Attributes
     ----------
-    X : Source
+    X : ndarray or Source
         Points (N, d).
-    Y : Source
+    Y : ndarray or Source
         Targets (N, m), of which single rows are read.
     labels : ClassLabels
         Whether they are classes.
     """
 
-    X: Source
-    Y: Source
+    X: Data
+    Y: Data
     labels: ClassLabels
 
     @classmethod

@@ -7,8 +7,9 @@ block while the points still move through the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def stream(
     rng: np.random.Generator,
     first: int,
     n_layers: int,
-    keep: Callable[[Block], bool],
+    keep: Callable[[Block, Mapping[str, Any]], bool],
 ) -> tuple[Plan, int, Exception] | None:
     """Run layers and move the points through them.
 
@@ -36,11 +37,12 @@ def stream(
     points : ShardedPoints
         The training points, after `first` layers.
     rng : numpy.random.Generator
-        Source of the batches. It stays where the first layer begins that was not kept.
+        Source of the batches: where the first layer begins. A copy of it runs ahead.
     first, n_layers : int
         The first layer, and how many.
     keep : callable
-        Stores a block, before the points move through it, and returns whether to stop after it.
+        Stores a block, before the points move through it, with the generator's state after it, and
+        returns whether to stop.
 
     Returns
     -------
@@ -73,13 +75,7 @@ def stream(
             return plan, 0, error
         if plans:
             plan_from(plans[-1].end)
-        before = rng.bit_generator.state
-        rng.bit_generator.state = plan.states[len(block)]
-        try:
-            stop = keep(block)
-        except BaseException:
-            rng.bit_generator.state = before
-            raise
+        stop = keep(block, plan.states[len(block)])
         goes_on = error is None and not stop and bool(plans)
         further = plans[1].rows if goes_on and len(plans) > 1 else plan.rows[:0]
         ticket = points.advance(block, further)

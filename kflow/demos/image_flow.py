@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from kflow._estimator_flow import estimator_flow
 from kflow._validation import FloatArray
+from kflow.callbacks import Callback
 from kflow.datasets import Dataset, load_dataset
 from kflow.demos import Options
 from kflow.estimators import KernelFlowClassifier
-from kflow.flow import Callback, KernelFlow
+from kflow.flow import KernelFlow
 from kflow.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 from kflow.presets import PRESETS

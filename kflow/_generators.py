@@ -1,0 +1,57 @@
+"""States of random generators as JSON data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["generator_from_state", "generator_state", "set_generator_state"]
+
+_KNOWN = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+
+def generator_state(rng: np.random.Generator) -> Any:
+    """Return the state of a generator as JSON data."""
+    return _plain(rng.bit_generator.state)
+
+
+def generator_from_state(state: Mapping[str, Any]) -> np.random.Generator:
+    """Return a new generator in a state that `generator_state` returned.
+
+    Raises
+    ------
+    Exception
+        Of many kinds, if it is none.
+    """
+    if state.get("bit_generator") not in _KNOWN:
+        raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = _unplain(state)
+    # NumPy does not check where in its buffer a generator is, and would read beyond it.
+    inner = bits.state["state"]
+    if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
+        raise ValueError("the bit generator's position is outside its buffer")
+    return np.random.Generator(bits)
+
+
+def set_generator_state(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Bring a generator of the same kind into a state that `generator_state` returned."""
+    rng.bit_generator.state = generator_from_state(state).bit_generator.state
+
+
+def _plain(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return {"array": state.tolist(), "dtype": state.dtype.str}
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def _unplain(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        if set(state) == {"array", "dtype"}:
+            return np.array(state["array"], dtype=state["dtype"])
+        return {key: _unplain(value) for key, value in state.items()}
+    return state
