@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,9 @@ __all__ = [
     "timeseries",
 ]
 
+
+# What runs say of their progress is heard by those who ask for it.
+logging.getLogger("kflow").addHandler(logging.NullHandler())
 
 # Scikit-learn takes longer to import than everything else together: what needs it comes on first use.
 _CLASSES = {

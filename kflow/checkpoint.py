@@ -184,12 +184,14 @@ class FlowHeader:
             if digest != _digest(content):
                 raise ValueError("its checksum is wrong")
             identity = FlowIdentity(*(content[item.name] for item in fields(FlowIdentity)))
-            subspace = None
-            if content["energy_dropped"] is not None:
-                arrays, _ = read_points(folder / _BASIS, content["flow"])
-                basis = check_orthonormal(arrays["basis"].astype(np.float64, copy=False))
-                subspace = Subspace(basis, content["energy_dropped"])
-            return cls(identity, content["kernel"], subspace, content["flow"])
+            kernel, flow_id = content["kernel"], content["flow"]
+            energy = content["energy_dropped"]
+        if energy is None:
+            return cls(identity, kernel, None, flow_id)
+        arrays, _ = read_points(folder / _BASIS, flow_id)
+        with intact(str(folder / _BASIS), "restore it, or remove the folder and start again"):
+            subspace = Subspace(check_orthonormal(arrays["basis"].astype(np.float64)), energy)
+        return cls(identity, kernel, subspace, flow_id)
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -319,8 +321,8 @@ class Checkpoint:
         self._snapshot_seconds = math.nan
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Lock the folder while the flow runs.
+    def running(self, records: Sequence[Record]) -> Iterator[None]:
+        """Lock the folder while the flow runs, from the layers on that have these records.
 
         Raises
         ------
@@ -330,10 +332,7 @@ class Checkpoint:
             If a copy of the flow has gone on in the folder, or the folder holds another flow.
         """
         with locked(self._folder):
-            known, found = list(self.layers.firsts), FolderLayers.found(self._folder)
-            interrupted = self.layers.n_pending > 0 and found == [*known, self.layers.n_written]
-            same = (known == found or interrupted) and self._is_mine()
-            if not same:
+            if not (self._is_mine() and self.layers.settle(records[self.layers.n_written :])):
                 raise StorageError(
                     f"{self._folder} does not hold this flow's {self.layers.n_written} layers: a "
                     "copy of the flow has gone on there, or the folder was changed, so that this "

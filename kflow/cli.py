@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
+import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ import click
 
 from kflow import __version__
 from kflow._files import check_folder
+from kflow._fit_checkpoint import FitCheckpoint
 from kflow._json import to_json
 from kflow.datasets import DATASETS
 from kflow.demos.command import demo
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 # Wendland's is positive definite in few dimensions only, and tables have many.
 _KERNELS = [name for name in RADIAL if name != "wendland"]
 _MODEL = "model.kflow"
+_RESULTS = "results.json"
 _SCHEDULE = "VALUE|0:VALUE,N:VALUE"
 
 # Everything that bad input, a full disk or too little memory can raise. A full traceback would bury
@@ -107,7 +110,9 @@ def _rank(text: str) -> str | int | float:
 
 
 class _Stop:
-    """Callback that ends the flow after the first Ctrl-C; the second one raises KeyboardInterrupt."""
+    """Callback that ends the run after the first Ctrl-C; the second one raises KeyboardInterrupt."""
+
+    interrupts = True  # the flow goes on when it is resumed
 
     def __init__(self) -> None:
         self.requested = False
@@ -222,10 +227,69 @@ main.add_command(demo)
     show_default=True,
     help="Folder for model, results and pictures.",
 )
+@click.option(
+    "--layers-dtype",
+    type=click.Choice(["float16", "float32", "float64"]),
+    help="Precision of the layers in the model file; float16 halves it.  [default: that of the points]",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Layers between two files of the checkpoint.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the unfinished run in --output, with its arguments; start it if there is none.",
+)
 @click.option("--no-save", is_flag=True, help="Write no files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the results only.")
-def fit(
+@click.option("--verbose", is_flag=True, help="Tell what is written, and how long it takes.")
+def fit(**options: Any) -> None:
+    """Fit a model and measure its test error.
+
+    What is not given comes from the data set's preset. Values marked 0:VALUE,N:VALUE may change
+    during the flow: 0:0.01,800:1.0 is 0.01 until layer 800, then 1.0.
+
+    Ctrl-C ends the flow after its layer, then evaluates and saves it; a second one aborts. Whatever
+    ends the run before the flow is complete, OUTPUT/checkpoint keeps its layers, and
+    kflow fit --resume --output OUTPUT goes on with them.
+    """
+    resume, output = options["resume"], options["output"]
+    if resume and options["no_save"]:
+        raise click.UsageError("--no-save leaves nothing for --resume")
+    arguments = {name: value for name, value in options.items() if name not in _OF_THE_PROCESS}
+    checkpoint = None if options["no_save"] else FitCheckpoint(output)
+    if checkpoint is not None:
+        checkpoint.clean()
+        if resume and checkpoint.exists():
+            command_line = click.core.ParameterSource.COMMANDLINE
+            context = click.get_current_context()
+            sources = {name: context.get_parameter_source(name) for name in arguments}
+            given = [name for name, source in sources.items() if source is command_line]
+            options |= checkpoint.merged(arguments, given)
+            for name in ("data", "data_dir"):
+                options[name] = None if options[name] is None else Path(options[name])
+        elif resume and (results := _finished(output)):
+            if not options["quiet"]:
+                _note(f"The run in {output} is complete")
+            _print(results, options["as_json"], _results_table)
+            return
+    with _log_shown(options.pop("verbose")):
+        _fit(checkpoint, arguments, **options)
+
+
+# Options of `kflow fit` that say nothing of what comes out.
+_OF_THE_PROCESS = ("as_json", "n_threads", "no_save", "output", "quiet", "resume", "verbose")
+
+
+def _fit(
+    checkpoint: FitCheckpoint | None,
+    arguments: Mapping[str, Any],
+    *,
     dataset: str | None,
     data_dir: Path | None,
     data: Path | None,
@@ -240,18 +304,13 @@ def fit(
     validation_fraction: float | None,
     draws: int,
     output: Path,
+    layers_dtype: str | None,
+    resume: bool,
     no_save: bool,
     as_json: bool,
     quiet: bool,
     **parameters: Any,
 ) -> None:
-    """Fit a model and measure its test error.
-
-    What is not given comes from the data set's preset. Values marked 0:VALUE,N:VALUE may change
-    during the flow: 0:0.01,800:1.0 is 0.01 until layer 800, then 1.0.
-
-    Ctrl-C ends the flow after its layer, then evaluates and saves it; a second one aborts.
-    """
     if data is not None and (dataset or data_dir):
         raise click.UsageError("--data excludes --dataset and --data-dir")
     if data is None and (target or task):
@@ -263,7 +322,6 @@ def fit(
 
     from kflow.datasets import load_dataset, load_file
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
-    from kflow.evaluation import ErrorCurve
     from kflow.presets import PRESETS
 
     _return_freed_memory()
@@ -290,50 +348,50 @@ def fit(
     settings["progress"] = not quiet
     stop = _Stop()
     estimator: Estimator
-    curve: ErrorCurve | None = None
-
-    def note_errors(flow: KernelFlow) -> None:
-        nonlocal curve
-        if curve is None:  # until the flow runs nobody knows which rows were held out of it
-            curve = ErrorCurve(
-                _labels(estimator, flow),
-                points.y_test,
-                nugget=estimator.interpolation_nugget,
-                every=max(1, estimator.n_layers // 20),
-                rng=np.random.default_rng([seed, 1]),
-                n_draws=min(draws, 3),
-            )
-        curve(flow)
-
+    curve: _TestErrors | None = None
     if classify:
         estimator = KernelFlowClassifier(**settings)
-        estimator.callbacks = (stop, note_errors)
+        curve = _TestErrors(estimator, points.y_test, seed, min(draws, 3))
+        estimator.callbacks = (stop, curve)
     else:
         estimator = KernelFlowRegressor(**settings)
         estimator.callbacks = (stop,)
-    if not no_save:
+    if checkpoint is None:  # layers serve prediction only
+        estimator.layers = "none" if classify else "memory"
+    else:
         remedy = "pass another --output, or --no-save"
-        check_folder(output, _output_bytes(estimator, points), remedy, files=(_MODEL,))
+        room = max(0, _output_bytes(estimator, points, layers_dtype) - checkpoint.n_bytes)
+        check_folder(output, room, remedy, files=(_MODEL,), folders=(checkpoint.folder.name,))
+        resuming = checkpoint.exists()
+        if not (resume and resuming):
+            checkpoint.start(arguments)
+        estimator.checkpoint = checkpoint.folder
 
     failures = _Failures()
     status = None
-    with stop, _place_of_layers(output, no_save, classify) as layers:
-        estimator.layers = layers
+    with stop:
         note(
             f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
             f"{points.X_train.shape[1]} dimensions"
         )
+        if checkpoint is not None:
+            note(
+                f"{estimator.n_layers} layers will take up to "
+                f"{_layer_bytes(estimator, points) / 1e6:.3g} MB in {checkpoint.folder}"
+            )
         start = time.perf_counter()
         try:
             # Prediction replays the layers anyway; only the errors along the way need the test.
             follow = {"test": points.X_test} if classify else None
-            estimator.fit(points.X_train, points.y_train, follow=follow)
+            estimator.fit(points.X_train, points.y_train, follow=follow, resume=resume)
         except (Exception, SystemExit) as error:  # Rich exits if nobody reads its progress bar
             if not hasattr(estimator, "interpolant_") or estimator.flow_.n_layers_ == 0:
                 raise
             failures.add(error)
             status = _status(error)
         seconds = time.perf_counter() - start
+        flow = estimator.flow_
+        seconds += float(flow.history_["seconds"][: flow._n_resumed].sum())  # of processes before
         # The flow has its own points, and the evaluation needs the room.
         points = replace(
             points,
@@ -359,7 +417,7 @@ def fit(
         unwritten = f"not everything could be written to {output}"
         if not no_save:  # first of all, whatever happens to the rest
             with failures.kept(unwritten):
-                estimator.save(output / _MODEL)
+                estimator.save(output / _MODEL, layers_dtype=layers_dtype)
                 note(f"The model is in {output / _MODEL}")
         evaluation: dict[str, Any] = {}
         with failures.kept("the model could not be evaluated"):
@@ -375,8 +433,9 @@ def fit(
             **evaluation,
             "model": _describe(estimator),
         }
-        if curve is not None:
-            results["curve"] = {"layers": curve.layers, "errors": curve.errors}
+        errors = None if curve is None else curve.seen(estimator.flow_)
+        if errors is not None:
+            results["curve"] = {"layers": errors.layers, "errors": errors.errors}
         if stopping is not None:
             results["early_stopping"] = {
                 "layers": stopping.layers,
@@ -385,10 +444,15 @@ def fit(
             }
         if not no_save:
             with failures.kept(unwritten):
-                (output / "results.json").write_text(to_json(results) + "\n")
-                note(f"The results are in {output / 'results.json'}")
+                (output / _RESULTS).write_text(to_json(results) + "\n")
+                note(f"The results are in {output / _RESULTS}")
             with failures.kept(unwritten):
-                _draw(output, estimator.flow_, curve, note)
+                _draw(output, estimator.flow_, errors, note)
+        if checkpoint is not None:
+            if status == "complete" and not failures:
+                checkpoint.remove()
+            else:
+                note(f"kflow fit --resume --output {output} goes on")
         try:  # last, because standard output may be closed
             if evaluation:
                 _print(results, as_json, _results_table)
@@ -414,6 +478,9 @@ class _Failures:
             yield
         except Exception as error:
             self.add(error, what)
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
 
     def tell(self) -> None:
         if self._lines:
@@ -445,38 +512,125 @@ def _kernel_setting(kernel: str | None, length_scale: float | None) -> dict[str,
     return {}
 
 
+class _TestErrors:
+    """Callback: the test error along the way, of a flow whose points are known once it runs."""
+
+    def __init__(
+        self, estimator: KernelFlowClassifier, test_labels: npt.NDArray[Any], seed: int, draws: int
+    ) -> None:
+        self._estimator = estimator
+        self._test_labels = test_labels
+        self._seed = seed
+        self._draws = draws
+        self._curve: ErrorCurve | None = None
+        self._state: Any = None
+
+    def seen(self, flow: KernelFlow) -> ErrorCurve | None:
+        """Return the errors so far; None if the flow has not been looked at."""
+        return self._of(flow) if self._curve is not None or self._state is not None else None
+
+    def _of(self, flow: KernelFlow) -> ErrorCurve:
+        if self._curve is None:  # until the flow runs nobody knows which rows were held out of it
+            import numpy as np
+
+            from kflow.evaluation import ErrorCurve
+
+            self._curve = ErrorCurve(
+                _labels(self._estimator, flow),
+                self._test_labels,
+                nugget=self._estimator.interpolation_nugget,
+                every=max(1, self._estimator.n_layers // 20),
+                rng=np.random.default_rng([self._seed, 1]),
+                n_draws=self._draws,
+            )
+            if self._state is not None:
+                self._curve.from_state(self._state)
+        return self._curve
+
+    def __call__(self, flow: KernelFlow) -> None:
+        """Look at the flow after a layer."""
+        self._of(flow)(flow)
+
+    def to_state(self) -> Any:
+        """Return what it has seen as JSON data."""
+        return self._state if self._curve is None else self._curve.to_state()
+
+    def from_state(self, state: Any) -> None:
+        """Go on from what `to_state` returned."""
+        self._state = state
+
+
 @contextmanager
-def _place_of_layers(output: Path, no_save: bool, classify: bool) -> Iterator[str | Path]:
-    """Yield where a flow keeps its layers until the model holds them."""
-    if not no_save:  # in memory they would take more than all the rest
-        with tempfile.TemporaryDirectory(prefix="layers-", dir=output) as folder:
-            yield Path(folder)
-    else:  # layers serve prediction only
-        yield "none" if classify else "memory"
+def _log_shown(verbose: bool) -> Iterator[None]:
+    """Show what the package logs on standard error."""
+    log = logging.getLogger("kflow")
+    handler, level = _Notes(), log.level
+    if verbose:
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
-def _output_bytes(estimator: Estimator, points: Dataset) -> int:
+class _Notes(logging.Handler):
+    """Shows records of the log as notes: above the progress bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        _note(record.getMessage())
+
+
+def _finished(output: Path) -> dict[str, Any]:
+    """Return the results of a complete run; nothing if there are none."""
+    try:
+        results = json.loads((output / _RESULTS).read_text())
+        complete = results["status"] == "complete" and (output / _MODEL).exists()
+        return dict(results) if complete else {}
+    except (OSError, LookupError, TypeError, ValueError):
+        return {}
+
+
+def _layer_bytes(estimator: Estimator, points: Dataset) -> int:
+    """Return the room for the layers, rather too much than too little."""
+    from kflow.layers import layer_bytes
+
+    n, d = points.X_train.shape
+    size = min(estimator.batch_size, n)
+    return layer_bytes(
+        estimator.n_layers, size, _most_coordinates(estimator, n, d), estimator.dtype
+    )
+
+
+def _most_coordinates(estimator: Estimator, n: int, d: int) -> int:
+    if estimator.rank is None:
+        return d
+    return min(n, d, estimator.rank) if isinstance(estimator.rank, int) else min(n, d)
+
+
+def _output_bytes(estimator: Estimator, points: Dataset, layers_dtype: str | None) -> int:
     """Return about how much the output needs until it is complete, rather too much than too little.
 
-    The layers count twice: in their temporary folder, and in the model to which they are copied.
+    The layers count twice: in the checkpoint, and in the model to which they are copied.
     """
     n, d = points.X_train.shape
-    rank = min(n, d)
-    if isinstance(estimator.rank, int):
-        rank = min(rank, estimator.rank)
-    elif estimator.rank is None:
-        rank = d
+    rank = _most_coordinates(estimator, n, d)
     n_targets = len(set(points.y_train.tolist())) if points.task == "classification" else 1
-    layers = estimator.n_layers * min(estimator.batch_size, n) * (2 * rank + 1)
-    # Training points, their targets and the interpolant, which may hold as many.
-    others = 2 * n * (rank + 1 + 2 * n_targets) + len(points.X_test) * (rank + 1)
+    layers = _layer_bytes(estimator, points)
+    # Training points, their targets and the interpolant, which may hold as many; the snapshot of the
+    # points, and the next one that is to replace it.
+    others = 4 * n * (rank + 1 + 2 * n_targets) + 3 * len(points.X_test) * (rank + 1)
     itemsize = 4 if estimator.dtype == "float32" else 8
     n_rotations = min(rank, estimator.n_layers // max(estimator.shrink_every, 1))
     if not estimator.shrink_every:
         n_rotations = 0
-    matrices = 8 * rank * (d + n_rotations * rank)
+    matrices = 2 * 8 * rank * (d + n_rotations * rank)
+    parts = {"float16": 2, "float32": 4, "float64": 8, None: itemsize}
+    model = layers * parts[layers_dtype] // itemsize
     pictures = 2**20
-    n_bytes: int = (2 * layers + others) * itemsize + matrices + pictures
+    n_bytes: int = layers + model + others * itemsize + matrices + pictures
     return n_bytes
 
 

@@ -629,6 +629,7 @@ class KernelFlow:
         self._streamed = None
         self._store = store
         self._checkpoint = checkpoint
+        self._n_resumed = len(records)
         # Whether a callback has ended the flow, and after how many layers all of them were called.
         self._ended = False
         self._n_called = len(records)
@@ -778,9 +779,9 @@ class KernelFlow:
         if self._checkpoint is None:
             yield
             return
-        with self._checkpoint.running():
+        with self._checkpoint.running(self._records):
             self._n_called = self.n_layers_
-            self._write_block(self.every)  # if the disk was full
+            self._write_block()  # what a full disk did not take before
             try:
                 yield
             except BaseException:

@@ -369,11 +369,7 @@ class FolderLayers:
         block = Block(first, tuple(self._pending[: len(records)]), rotation, tuple(records))
         path = self.path(first)
         try:
-            if path.exists():  # written by this flow just before an interrupt, or by a copy of it
-                self._refuse_other(path, block)
-                n_bytes = path.stat().st_size
-            else:
-                n_bytes = write_block(path, block, self._flow_id, state)
+            n_bytes = write_block(path, block, self._flow_id, state)
         except OSError as error:
             raise StorageError(
                 f"layers {first} to {block.end - 1} could not be written to {self._folder} "
@@ -387,13 +383,24 @@ class FolderLayers:
             "wrote layers %d to %d: %.3g MB in %.2f s", first, block.end - 1, n_bytes / 1e6, seconds
         )
 
-    def _refuse_other(self, path: Path, block: Block) -> None:
-        other = read_block(path, self._flow_id).block
-        if not np.array_equal(other.records, block.records, equal_nan=True):
-            raise StorageError(
-                f"{path} exists: a copy of the flow has gone on in the same folder, so that this "
-                "one cannot"
-            )
+    def settle(self, records: Sequence[Record]) -> bool:
+        """Look for a block that an interrupt kept from being counted; return whether all is as known.
+
+        Parameters
+        ----------
+        records : sequence of Record
+            Of the layers in memory.
+        """
+        found, known = self.found(self._folder), [*self._firsts[:-1]]
+        if found == [*known, self.n_written] and self._pending:
+            block = read_block(self.path(self.n_written), self._flow_id).block
+            if not np.array_equal(block.records, records[: len(block)], equal_nan=True):
+                return False  # of a copy of the flow
+            del self._pending[: len(block)]
+            self._firsts.append(block.end)
+            self._rank = block.rank
+            return True
+        return found == known
 
     def __len__(self) -> int:
         """Return the number of layers kept."""

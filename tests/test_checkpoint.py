@@ -20,6 +20,7 @@ import pytest
 
 import kflow
 from kflow import KernelFlow, ModelFileError, StorageError, _files, kernels
+from kflow._generators import generator_state
 from kflow.block_file import read_block
 from kflow.checkpoint import has_flow, locked
 from kflow.evaluation import ErrorCurve, ErrorWindow
@@ -68,7 +69,7 @@ def assert_same(first, second, rng=None):
         np.testing.assert_array_equal(layer.centres, other.centres)
         np.testing.assert_array_equal(layer.coefficients, other.coefficients)
         assert layer.step == other.step
-    assert first._rng.bit_generator.state == second._rng.bit_generator.state
+    assert generator_state(first._rng) == generator_state(second._rng)
     if rng is not None:
         outside = rng.normal(size=(4, 8))
         np.testing.assert_array_equal(first.transform(outside), second.transform(outside))
@@ -95,7 +96,6 @@ def test_a_checkpoint_changes_nothing(rng, dtype, tmp_path, options):
     expected = make(dtype=dtype, **options).fit(X, Y, follow)
     flow = make(tmp_path / "deep" / "folder", dtype=dtype, **options).fit(X, Y, follow)
     assert_same(flow, expected, rng)
-    assert [block.first for block in map(block_of, blocks(tmp_path / "deep" / "folder"))][0] == 0
     assert flow._store.n_pending == 0
 
 
@@ -247,7 +247,7 @@ def collapse(**options):
         nugget=0.1,
         rng=np.random.default_rng(7),
         follow="test",
-        **{"every": 3, "confirmations": 3, "tolerance": 0.5, **options},
+        **{"every": 3, "confirmations": 4, "tolerance": 0.5, **options},
     )
 
 
@@ -581,8 +581,7 @@ def test_a_disk_that_fills_up_anywhere(rng, tmp_path, monkeypatch, options):
                 at_rest = flow.points_  # of use in memory
                 with pytest.raises(StorageError):
                     flow.run(5)
-                if flow._store.n_pending >= 5:
-                    np.testing.assert_array_equal(flow.points_, at_rest)
+                np.testing.assert_array_equal(flow.points_, at_rest)
                 disk.room = 10**9
                 assert_same(flow.run(14 - flow.n_layers_), expected)
             except OSError as error:  # not even the header
@@ -696,14 +695,14 @@ PROGRAM = textwrap.dedent(
     print("data", flush=True)
     if options.pop("estimator", False):
         model = kflow.KernelFlowClassifier(
-            n_layers=400, batch_size=30, checkpoint=sys.argv[1], every=5, random_state=0,
+            n_layers=150, batch_size=30, checkpoint=sys.argv[1], every=5, random_state=0,
             early_stopping=True, validation_fraction=0.2, **options)
         model.fit(X, y, {"test": X[:7] + 0.1}, resume=True)
         flow = model.flow_
         extra = [str(model.stopping_.to_state()), model.predict(X).tolist()]
     else:
         flow = kflow.KernelFlow(
-            kernels.Gaussian(3.0), n_layers=400, batch_size=30, nugget=1.0, step="rms",
+            kernels.Gaussian(3.0), n_layers=150, batch_size=30, nugget=1.0, step="rms",
             step_size=0.002, checkpoint=sys.argv[1], every=5, random_state=0, **options)
         flow.fit(X, kflow.one_hot(y), {"test": X[:7] + 0.1}, resume=True)
         extra = []
@@ -729,15 +728,13 @@ def start(folder, options):
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"rank": "auto", "shrink_every": 30, "shrink_tolerance": 0.01, "step_over": "batch"},
-        {"estimator": True, "step_over": "batch"},
+        {"estimator": True},
     ],
-    ids=["all", "batch", "estimator"],
+    ids=["flow", "estimator"],
 )
 def test_killed_processes(rng, tmp_path, options):
     with start(tmp_path / "whole", options) as process:
-        begun = time.perf_counter()
         assert process.stdout.readline() == "data\n"
         begun = time.perf_counter()
         output, errors = process.communicate(timeout=60)
@@ -745,7 +742,7 @@ def test_killed_processes(rng, tmp_path, options):
     assert process.returncode == 0, errors
     expected = output
     folder = tmp_path / "killed"
-    for _ in range(3):
+    for _ in range(2):
         before = n_written(folder)
         with start(folder, options) as process:
             process.stdout.readline()
