@@ -379,7 +379,7 @@ class Checkpoint:
             )
 
     def _snapshot(
-        self, names: Sequence[str], rotations: Sequence[Rotation], ends: Sequence[int]
+        self, sizes: Mapping[str, int], rotations: Sequence[Rotation], ends: Sequence[int]
     ) -> tuple[CarriedPoints, int] | None:
         """Return the points of the snapshot, and after how many layers; None if it is of no use."""
         path = self._folder / _POINTS
@@ -389,12 +389,13 @@ class Checkpoint:
                 raise ModelFileError(f"{path} holds points after {n_layers} layers, within a block")
             before = tuple(rotation for rotation in rotations if rotation.layer < n_layers)
             rank = before[-1].kept if before else self._rank
-            sets = {name: arrays[f"points{number}"] for number, name in enumerate(names)}
-            frozen = {name: arrays[f"frozen{number}"] for number, name in enumerate(names)}
+            sets = {name: arrays[f"points{number}"] for number, name in enumerate(sizes)}
+            frozen = {name: arrays[f"frozen{number}"] for number, name in enumerate(sizes)}
             for name, points in sets.items():
-                shapes = points.shape[1], frozen[name].shape
-                if shapes != (rank + self._n_fixed, (len(points), self._rank - rank)):
-                    raise ModelFileError(f"{path} holds points of other dimensions")
+                shapes = points.shape, frozen[name].shape
+                n = sizes[name]
+                if shapes != ((n, rank + self._n_fixed), (n, self._rank - rank)):
+                    raise ModelFileError(f"{path} holds other points, or some of them only")
         except FileNotFoundError:
             return None
         except (ModelFileError, OSError, LookupError) as error:
@@ -404,7 +405,7 @@ class Checkpoint:
 
     def progress(
         self,
-        names: Sequence[str],
+        sizes: Mapping[str, int],
         first_points: Callable[[], CarriedPoints],
         kernel: _core.Kernel,
         n_threads: int,
@@ -413,8 +414,8 @@ class Checkpoint:
 
         Parameters
         ----------
-        names : sequence of str
-            Of the sets of points, that of the training points first.
+        sizes : mapping of str to int
+            Points of each set, the training points first.
         first_points : callable
             Returns the points before the first layer.
         kernel : kflow._core.Kernel
@@ -437,7 +438,7 @@ class Checkpoint:
             ends.append(block.end)
             if block.rotation is not None:
                 rotations.append(block.rotation)
-        snapshot = self._snapshot(names, rotations, ends)
+        snapshot = self._snapshot(sizes, rotations, ends)
         points, n_layers = (first_points(), 0) if snapshot is None else snapshot
         start = time.perf_counter()
         with _core.TeamLease():

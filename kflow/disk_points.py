@@ -6,6 +6,7 @@ whole. One that lags behind, after an interruption, catches up from the blocks w
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from kflow import _core
 from kflow._validation import FloatArray
 from kflow.blocks import Block
 from kflow.carried import CarriedPoints
-from kflow.errors import StorageError
+from kflow.errors import ModelFileError, StorageError
 from kflow.points_file import read_points, write_points
 from kflow.sharded_points import (
     BlocksSince,
@@ -29,6 +30,9 @@ from kflow.sharded_points import (
 )
 
 __all__ = ["DiskPoints"]
+
+
+_log = logging.getLogger("kflow")
 
 
 class DiskPoints:
@@ -75,8 +79,15 @@ class DiskPoints:
         self._n_threads = n_threads
 
     def reserve(self, n_bytes: int) -> None:
-        """Make the folder, and raise StorageError if so many bytes will not fit in it."""
+        """Make the folder, and raise StorageError if so many bytes will not fit in it.
+
+        What other divisions of the points, or a process that was killed, have left there is removed.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
+        mine = {self._path(shard) for shard in range(len(self._shards))}
+        for path in (*self._folder.glob("points-*"),):
+            if path not in mine:
+                path.unlink(missing_ok=True)
         there = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
         free = shutil.disk_usage(self._folder).free + there
         if n_bytes > free:
@@ -86,16 +97,23 @@ class DiskPoints:
             )
 
     def _path(self, shard: int) -> Path:
-        return self._folder / f"points-{shard:06d}.safetensors"
+        return self._folder / f"points-{self._shards.rows(shard).start:012d}.safetensors"
 
-    def _read(self, shard: int) -> tuple[CarriedPoints, int]:
-        """Return a shard as it is on the disk, and how many layers it has seen."""
+    def _read(self, shard: int, n_layers: int) -> tuple[CarriedPoints, int]:
+        """Return a shard as it is on the disk, and how many layers it has seen: not more than that."""
+        rows = self._shards.rows(shard)
         path = self._path(shard)
-        if not path.exists():
-            first = self._first(self._shards.rows(shard))
-            return CarriedPoints({"": first}, {"": first[:, :0].copy()}), 0
-        arrays, n_layers = read_points(path, self._flow_id)
-        return points_of(arrays), n_layers
+        try:
+            if path.exists():
+                arrays, seen = read_points(path, self._flow_id)
+                points = points_of(arrays)
+                if seen <= n_layers and len(points.sets[""]) == rows.stop - rows.start:
+                    return points, seen
+                _log.warning("%s holds other points: they are made again", path)
+        except (ModelFileError, LookupError) as error:
+            _log.warning("points %d to %d are made again: %s", rows.start, rows.stop - 1, error)
+        first = self._first(rows)
+        return CarriedPoints({"": first}, {"": first[:, :0].copy()}), 0
 
     def _write(self, shard: int, points: CarriedPoints, n_layers: int) -> None:
         try:
@@ -115,12 +133,12 @@ class DiskPoints:
         """
         known = blocks[0].first if blocks else n_layers
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            reading = reader.submit(self._read, 0)
+            reading = reader.submit(self._read, 0, n_layers)
             writing: Future[None] | None = None
             for shard in range(len(self._shards)):
                 points, seen = reading.result()
                 if shard + 1 < len(self._shards):
-                    reading = reader.submit(self._read, shard + 1)
+                    reading = reader.submit(self._read, shard + 1, n_layers)
                 behind = seen < n_layers
                 if seen < known:
                     for block in self._blocks_since(seen, known):
@@ -163,7 +181,7 @@ class DiskPoints:
     def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
         """Iterate over all points after so many layers, in order."""
         for shard in range(len(self._shards)):
-            points, seen = self._read(shard)
+            points, seen = self._read(shard, n_layers)
             for block in self._blocks_since(seen, n_layers):
                 points = points.through(block, self._kernel, self._n_threads)
             yield points

@@ -480,13 +480,13 @@ class KernelFlow:
         shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
         rank = d if subspace is None else subspace.rank
         kernel._check_dimension(max(d, rank + shape.n_fixed))
-        names = ["", *followed]
+        training = data.X if isinstance(data.X, np.ndarray) else np.empty((0, d), dtype)
+        carried = {"": training, **followed}
 
         def first_points() -> CarriedPoints:
-            training = data.X if isinstance(data.X, np.ndarray) else np.empty((0, d), dtype)
             sets = {
-                name: coordinates(np.asarray(points), subspace, scaling, dtype)
-                for name, points in {"": training, **followed}.items()
+                name: coordinates(points, subspace, scaling, dtype)
+                for name, points in carried.items()
             }
             return CarriedPoints(sets, {name: x[:, :0].copy() for name, x in sets.items()})
 
@@ -509,7 +509,10 @@ class KernelFlow:
                 checkpoint.layers.reserve(self.n_layers)
                 header.write(Path(self.checkpoint))
             progress = checkpoint.progress(
-                names, first_points, kernel._to_core(), resolve_n_threads(self.n_threads)
+                {name: len(points) for name, points in carried.items()},
+                first_points,
+                kernel._to_core(),
+                resolve_n_threads(self.n_threads),
             )
             if len(progress.records) > self.n_layers:
                 raise ValueError(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -256,3 +260,121 @@ def test_points_that_will_not_fit_are_noticed_first(tmp_path, monkeypatch):
     )
     with pytest.raises(StorageError, match=re.escape("the points need")):
         streamed(tmp_path).fit(X, Y)
+
+
+# ---- stop and go ------------------------------------------------------------------------------
+
+
+def interrupted_after(n_blocks):
+    """Return a callback that fails after so many blocks."""
+    seen = []
+
+    def callback(_):
+        seen.append(None)
+        if len(seen) == n_blocks:
+            raise RuntimeError("stop")
+
+    return callback
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+@pytest.mark.parametrize("options", [{}, {"rank": "auto", "shrink_every": 4}], ids=str)
+def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
+    X, Y = make_data()
+    test = X[:9] + 0.1
+    flow = streamed(tmp_path, callbacks=[interrupted_after(n_blocks)], **options)
+    with pytest.raises(RuntimeError):
+        flow.fit(X, Y, follow={"test": test})
+    again = streamed(tmp_path, **options).fit(X, Y, follow={"test": test}, resume=True)
+    expected = kflow.KernelFlow(**OPTIONS, **options).fit(X, Y, follow={"test": test})
+    assert_same(again, expected)
+    more = streamed(tmp_path, **{**options, "n_layers": 17})
+    more.fit(X, Y, follow={"test": test}, resume=True)
+    assert_same(more, expected.run(4))
+    # In memory, too: whose points are where does not belong to the flow.
+    in_memory = kflow.KernelFlow(
+        **{**OPTIONS, **options, "n_layers": 18}, checkpoint=tmp_path, every=5
+    )
+    assert_same(in_memory.fit(X, Y, follow={"test": test}, resume=True), expected.run(1))
+
+
+def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", 700 * 20)
+    X, Y = make_data()
+    options = {"rank": "auto", "shrink_every": 4, "shrink_tolerance": 0.3}
+    flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y)
+    files = sorted((tmp_path / "flow" / "points").glob("points-*"))
+    assert len(files) > 2
+    early = files[0].read_bytes()
+    flow.run(4)
+    files[0].write_bytes(early)
+    files[1].unlink()
+    files[2].write_bytes(files[2].read_bytes()[:-1])  # cut short
+    again = streamed(tmp_path / "flow", **options).fit(X, Y, resume=True)
+    assert_same(again, kflow.KernelFlow(**OPTIONS, **options).fit(X, Y))
+
+
+def test_another_division_or_an_earlier_layer(tmp_path, monkeypatch):
+    X, Y = make_data()
+    for number, rows in enumerate((700, 600, 600)):
+        monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", rows * 20)
+        flow = streamed(tmp_path, n_layers=5 + number).fit(X, Y, resume=number > 0)
+        assert len(list((tmp_path / "points").iterdir())) == -(-2000 // rows)
+    assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 7}).fit(X, Y))
+    for path in sorted(tmp_path.glob("block-*"))[1:]:
+        path.unlink()
+    flow = streamed(tmp_path, n_layers=6).fit(X, Y, resume=True)
+    assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 6}).fit(X, Y))
+
+
+def test_a_stream_is_read_once(tmp_path):
+    X, Y = make_data(500)
+    flow = streamed(tmp_path, callbacks=[interrupted_after(1)])
+    with pytest.raises(RuntimeError):
+        flow.fit([(X[:300], Y[:300]), (X[300:], Y[300:])])
+    for chunks in (None, iter([])):
+        again = streamed(tmp_path).fit(chunks, resume=True)
+        assert_same(again, kflow.KernelFlow(**OPTIONS).fit(X, Y))
+
+
+def test_other_data_are_not_taken_for_those_of_the_flow(tmp_path):
+    X, Y = make_data(500)
+    streamed(tmp_path).fit(X, Y)
+    X[400, 2] += 1
+    with pytest.raises(ValueError, match=r"holds a flow with other X\b"):
+        streamed(tmp_path).fit(X, Y, resume=True)
+    with pytest.raises(FileExistsError, match="resume=True"):
+        streamed(tmp_path).fit(X, Y)
+
+
+CYCLE = """
+import sys
+import numpy as np
+import kflow
+rng = np.random.default_rng(0)
+X = rng.normal(size=(3000, 5))
+flow = kflow.KernelFlow(
+    n_layers=60, batch_size=40, nugget=0.1, step="rms", step_size=0.02, step_over="batch",
+    random_state=1, checkpoint=sys.argv[1], every=5, memory_budget=2e6, rank="auto",
+    shrink_every=15, shrink_tolerance=0.3,
+)
+flow.fit(X, np.sign(X[:, 0]), resume=True)
+np.save(sys.argv[1] + ".npy", flow.reduced_points_)
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+    command = [sys.executable, "-c", CYCLE, str(tmp_path / "flow")]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    seconds = time.perf_counter() - start
+    expected = np.load(tmp_path / "flow.npy")
+    shutil.rmtree(tmp_path / "flow")
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        process = subprocess.Popen(command)
+        time.sleep(seconds * rng.uniform(0.4, 0.9))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "flow.npy"), expected)
