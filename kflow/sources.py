@@ -28,7 +28,7 @@ __all__ = [
 Rows = npt.NDArray[np.intp]
 
 # What is read from an array at once.
-_READ_BYTES = 2**23
+_READ_BYTES = 2**20
 
 # Says what `spool` wrote.
 _SPOOLED = "spooled.json"

@@ -16,9 +16,9 @@ from kflow.subspace import Data
 
 __all__ = ["MemoryPlan", "StreamedData", "as_budget"]
 
-# What a shard takes while it moves: it, the next one as read and as checked, and the last one as
-# written.
-_SHARDS_IN_MEMORY = 8
+# What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
+# written, and as much again that the C library does not give back at once.
+_SHARDS_IN_MEMORY = 16
 
 # Larger ones make nothing quicker.
 _LARGEST_SHARD = 2**25

@@ -378,3 +378,41 @@ def test_killed_at_any_moment(tmp_path):
         process.wait()
     subprocess.run(command, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "flow.npy"), expected)
+
+
+# ---- memory -----------------------------------------------------------------------------------
+
+MEMORY = """
+import resource
+import sys
+import numpy as np
+import kflow
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+def chunks(n):
+    for start in range(0, n, 10_000):
+        rng = np.random.default_rng(start)
+        X = rng.standard_normal((10_000, 32), np.float32)
+        yield X, np.sign(X[:, 0])
+
+def fit(n, name):
+    settings = dict(batch_size=60, nugget=0.1, step="rms", step_size=0.02, step_over="batch")
+    flow = kflow.KernelFlow(
+        n_layers=4, every=2, random_state=0, checkpoint=sys.argv[1] + name, memory_budget=20e6,
+        rank=20, **settings
+    )
+    return flow.fit(chunks(n))
+
+fit(20_000, "first")
+before = peak()
+fit(1_000_000, "second")
+print(peak() - before)
+"""
+
+
+def test_memory_keeps_within_the_budget(tmp_path):
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 20e6  # the data have 128 MB, and as many as targets and coordinates
