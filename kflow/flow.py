@@ -44,7 +44,7 @@ from kflow.checkpoint import (
 )
 from kflow.errors import DivergenceError, StorageError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import Layer, LayerShape, LayerStore, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, check_place, open_layers
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, layer_count, layer_counts
 from kflow.schedules import SCHEDULES, Schedule
@@ -271,7 +271,7 @@ class KernelFlow:
         self.random_state = random_state
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
-        self.layers = layers
+        self.layers = check_place(layers)
         if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
             raise TypeError(f"checkpoint must be a folder or None, got {checkpoint!r}")
         if checkpoint == "":
@@ -896,7 +896,7 @@ class KernelFlow:
         if len(self._store) < self.n_layers_:
             raise ValueError(
                 "the layers of this flow were not kept (layers='none'), so that it cannot "
-                "transform other points: fit it with layers='memory' or a folder, or pass the "
+                "transform other points: fit it with layers='memory' or a checkpoint, or pass the "
                 "points to fit as follow"
             )
         return Replay(
