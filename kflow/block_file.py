@@ -33,6 +33,11 @@ __all__ = [
 _FORMAT = "kflow-block"
 _VERSION = 1
 
+_REMEDY = (
+    "restore it, or remove it with all blocks after it and resume the flow, which runs their layers "
+    "again"
+)
+
 STORED_DTYPES = ("float16", "float32", "float64")
 
 
@@ -169,18 +174,27 @@ def read_block(path: str | os.PathLike[str], flow_id: str | None = None) -> Bloc
     return decode_block(Path(path).read_bytes(), str(path), flow_id)
 
 
-def decode_block(raw: bytes, name: str, flow_id: str | None = None) -> BlockFile:
-    """Return what the content of a block file holds; `name` says where it is from, for errors.
+def decode_block(
+    raw: bytes, name: str, flow_id: str | None = None, *, remedy: str = _REMEDY
+) -> BlockFile:
+    """Return what the content of a block file holds.
+
+    Parameters
+    ----------
+    raw : bytes
+        The content.
+    name : str
+        Where it is from, for errors.
+    flow_id : str, optional
+        The flow that it must belong to.
+    remedy : str
+        What to do if it is damaged, for errors.
 
     Raises
     ------
     ModelFileError
         As `read_block`.
     """
-    remedy = (
-        "restore it, or remove it with all blocks after it and resume the flow, which runs their "
-        "layers again"
-    )
     with intact(name, remedy):
         arrays, metadata = unsealed(raw, format=_FORMAT, version=_VERSION)
         if flow_id is not None and metadata["flow"] != flow_id:

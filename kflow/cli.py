@@ -386,6 +386,8 @@ def _fit(
             estimator.fit(points.X_train, points.y_train, follow=follow, resume=resume)
         except (Exception, SystemExit) as error:  # Rich exits if nobody reads its progress bar
             if not hasattr(estimator, "interpolant_") or estimator.flow_.n_layers_ == 0:
+                if checkpoint is not None and not (resuming or isinstance(error, BlockingIOError)):
+                    checkpoint.remove()  # nothing to go on with
                 raise
             failures.add(error)
             status = _status(error)
@@ -629,8 +631,10 @@ def _output_bytes(estimator: Estimator, points: Dataset, layers_dtype: str | Non
     matrices = 2 * 8 * rank * (d + n_rotations * rank)
     parts = {"float16": 2, "float32": 4, "float64": 8, None: itemsize}
     model = layers * parts[layers_dtype] // itemsize
+    # Headers and states, of which each block has one; it ends where a rotation comes.
+    n_blocks = estimator.n_layers // estimator.every + n_rotations + 2
     pictures = 2**20
-    n_bytes: int = layers + model + others * itemsize + matrices + pictures
+    n_bytes: int = 2**13 * n_blocks + layers + model + others * itemsize + matrices + pictures
     return n_bytes
 
 

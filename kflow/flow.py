@@ -47,7 +47,7 @@ from kflow.checkpoint import (
 from kflow.disk_points import DiskPoints
 from kflow.errors import DivergenceError, StorageError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import Layer, LayerShape, LayerStore, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, check_place, open_layers
 from kflow.leader import Leader, draw_flow_batch, shrink_rows
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
@@ -311,7 +311,7 @@ class KernelFlow:
         self.random_state = random_state
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
-        self.layers = layers
+        self.layers = check_place(layers)
         if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
             raise TypeError(f"checkpoint must be a folder or None, got {checkpoint!r}")
         if checkpoint == "":
@@ -1112,7 +1112,7 @@ class KernelFlow:
         if len(self._store) < self.n_layers_:
             raise ValueError(
                 "the layers of this flow were not kept (layers='none'), so that it cannot "
-                "transform other points: fit it with layers='memory' or a folder, or pass the "
+                "transform other points: fit it with layers='memory' or a checkpoint, or pass the "
                 "points to fit as follow"
             )
         return Replay(

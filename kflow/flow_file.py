@@ -208,7 +208,9 @@ def _read_layers(
     while len(store) < len(ranks):
         first = len(store)
         name = _block_name(first)
-        block, flow_id, _ = decode_block(reader.read(name), name, flow_id)
+        block, flow_id, _ = decode_block(
+            reader.read(name), name, flow_id, remedy="save the model again"
+        )
         z, c, _ = block.layers[0]
         rank = int(ranks[first])
         if (

@@ -34,6 +34,7 @@ __all__ = [
     "LayerStore",
     "MemoryLayers",
     "NoLayers",
+    "check_place",
     "layer_bytes",
     "open_layers",
 ]
@@ -441,18 +442,29 @@ class FolderLayers:
         return {**self.__dict__, "_cache": OrderedDict()}
 
 
+def check_place(where: Any) -> str:
+    """Return where layers are kept, "memory" or "none".
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(where, str) or where not in ("memory", "none"):
+        raise ValueError(
+            f"layers must be 'memory' or 'none', got {where!r}: for layers in a folder pass "
+            "checkpoint=<folder>"
+        )
+    return where
+
+
 def open_layers(where: str, shape: LayerShape, rank: int, n_layers: int = 0) -> LayerStore:
     """Return an empty store for ``"memory"`` or ``"none"``, with room for `n_layers`.
 
     No layer may have more than that `rank`.
     """
-    if where == "none":
+    if check_place(where) == "none":
         return NoLayers()
-    if where != "memory":
-        raise ValueError(
-            f"layers must be 'memory' or 'none', got {where!r}: for layers in a folder pass "
-            "checkpoint=<folder>"
-        )
     memory = MemoryLayers(shape, rank)
     memory.reserve(n_layers)
     return memory

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 import kflow
 from kflow import KernelFlowClassifier, KernelFlowRegressor, cli, estimators
+from kflow._fit_checkpoint import FitCheckpoint
+from kflow.block_file import read_block
 from kflow.cli import main
 from kflow.datasets import Dataset
 from kflow.presets import PRESETS
@@ -475,12 +477,13 @@ def test_the_layers_are_on_disk_until_the_model_holds_them(run, clouds, tmp_path
 
     def write(path, *arguments, write=estimators.write_model):
         (folder,) = [place for place in out.iterdir() if place.is_dir()]
-        seen.append((folder / "layers.bin").stat().st_size)
+        assert folder.name == "checkpoint"
+        seen.extend(len(read_block(path).block) for path in folder.glob("block-*"))
         write(path, *arguments)
 
     monkeypatch.setattr(estimators, "write_model", write)
     run("fit", "--data", clouds, *SMALL, "--output", out)
-    assert seen == [6 * 2 * 30 * 4 * 4]
+    assert seen == [6]
     assert not any(place.is_dir() for place in out.iterdir())
     # An earlier model is replaced, and a failure leaves no layers either.
     monkeypatch.setattr("kflow.flow.KernelFlow._run_layer", lambda *_: 1 / 0)
@@ -501,16 +504,18 @@ def test_the_space_that_is_asked_for_suffices(rank, shrink, task, tmp_path, rng)
     X, y = rng.normal(size=(n, d)), np.arange(n) % 3
     dataset = Dataset("some", X, y, X, y, task)
     kind = KernelFlowClassifier if task == "classification" else KernelFlowRegressor
-    layers = tmp_path / "layers"
+    folder = tmp_path / "checkpoint"
     estimator = kind(
-        n_layers=200, batch_size=20, rank=rank, layers=layers, random_state=0, **shrink
+        n_layers=200, batch_size=20, rank=rank, checkpoint=folder, random_state=0, **shrink
     )
-    estimator.fit(X, y, follow={"test": X}).save(tmp_path / "model")
-    used = sum(path.stat().st_size for path in (layers / "layers.bin", tmp_path / "model"))
-    needed = cli._output_bytes(estimator, dataset)
-    assert used < needed
-    if not shrink and rank in (None, 3):
-        assert needed < 1.3 * used + 2**20
+    estimator.fit(X, y, follow={"test": X})
+    for layers_dtype in (None, "float16"):
+        estimator.save(tmp_path / "model", layers_dtype=layers_dtype)
+        used = FitCheckpoint(tmp_path).n_bytes + (tmp_path / "model").stat().st_size
+        needed = cli._output_bytes(estimator, dataset, layers_dtype)
+        assert used < needed
+        if not shrink and rank in (None, 3):
+            assert needed < 1.3 * used + 2**21
 
 
 def test_every_failure_is_told(run, clouds, tmp_path, monkeypatch):
@@ -609,7 +614,8 @@ def test_a_second_ctrl_c_aborts(start, tmp_path):
     assert process.returncode == 130
     assert stderr == "Aborted\n"
     assert stdout == ""
-    assert [path.name for path in (tmp_path / "kflow-output").iterdir()] == ["model.kflow"]
+    names = sorted(path.name for path in (tmp_path / "kflow-output").iterdir())
+    assert names == ["checkpoint", "model.kflow"]
 
 
 # ---- predict and info -----------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_a_rank_makes_no_copy_of_the_data(rng, scaling, rank):
         ({"n_layers": -1}, ValueError, "n_layers"),
         ({"nugget": None}, TypeError, "nugget"),
         ({"kernel": "gaussian"}, TypeError, "kernel"),
-        ({"layers": 3}, TypeError, "layers must be"),
+        ({"layers": 3}, ValueError, "layers must be"),
         ({"callbacks": print}, TypeError, "callbacks must be a list"),
         ({"n_interpolation": 81}, ValueError, "n_interpolation"),
         ({"n_interpolation": 0}, ValueError, "n_interpolation must be at least 1"),
@@ -379,22 +379,38 @@ def test_without_layers(make, X, y):
             use(X)
 
 
-def test_layers_in_a_folder(make, X, y, tmp_path):
-    model = make(layers=tmp_path / "layers").fit(X, y)
-    assert (tmp_path / "layers" / "layers.bin").stat().st_size > 0
+def test_layers_in_a_checkpoint(make, X, y, tmp_path):
+    model = make(checkpoint=tmp_path / "checkpoint").fit(X, y)
+    assert (tmp_path / "checkpoint" / "block-00000000.safetensors").stat().st_size > 0
     assert_same(model, make().fit(X, y), X)
     before = model.predict(X)
-    with pytest.raises(FileExistsError, match="already holds the layers"):
+    with pytest.raises(FileExistsError, match="holds a flow already"):
         model.fit(X[:70], y[:70])
     np.testing.assert_array_equal(model.predict(X), before)
-    model.set_params(layers=tmp_path / "fresh").fit(X, y)
+    with pytest.raises(ValueError, match=r"holds a flow with other .*X"):
+        model.fit(X[:70], y[:70], resume=True)
+    np.testing.assert_array_equal(model.fit(X, y, resume=True).predict(X), before)
+    model.set_params(checkpoint=tmp_path / "fresh").fit(X, y)
     np.testing.assert_array_equal(model.predict(X), before)
     # The file holds the layers; what is loaded does not go back to the folder.
     model.save(tmp_path / "model")
-    (tmp_path / "fresh" / "layers.bin").unlink()
+    (tmp_path / "fresh" / "block-00000000.safetensors").unlink()
     loaded = kflow.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(X), before)
     assert loaded.layers == "memory"
+    assert loaded.checkpoint is None
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_a_checkpoint_needs_a_seed(make, X, y, tmp_path, random_state):
+    model = make(checkpoint=tmp_path / "checkpoint").set_params(random_state=random_state)
+    with pytest.raises(ValueError, match="random_state must be an int where there is a checkpoint"):
+        model.fit(X, y)
+
+
+def test_resume_needs_a_checkpoint(make, X, y):
+    with pytest.raises(ValueError, match="resume=True needs the checkpoint"):
+        make().fit(X, y, resume=True)
 
 
 # ---- early stopping ---------------------------------------------------------------------------
@@ -788,11 +804,11 @@ def test_dtypes_are_saved_by_name(make, X, y, tmp_path, dtype):
 
 
 def test_what_belongs_to_the_machine_is_not_saved(make, X, y, tmp_path):
-    model = make(n_threads=3, callbacks=[lambda _: None], layers=tmp_path / "layers").fit(X, y)
+    model = make(n_threads=3, callbacks=[lambda _: None], checkpoint=tmp_path / "layers").fit(X, y)
     model.save(tmp_path / "model")
     with zipfile.ZipFile(tmp_path / "model") as archive:
         stored = json.loads(archive.read("model.json"))["settings"]["parameters"]
-    assert not {"n_threads", "callbacks", "layers", "progress"} & set(stored)
+    assert not {"n_threads", "callbacks", "layers", "checkpoint", "every", "progress"} & set(stored)
     loaded = kflow.load(tmp_path / "model")
     assert (loaded.n_threads, loaded.flow_.n_threads, loaded.layers) == (None, None, "memory")
     assert (tuple(loaded.callbacks), loaded.progress) == ((), False)

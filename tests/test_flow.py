@@ -715,7 +715,7 @@ def test_shrinking_runs_add_up(where, dtype, rng, tmp_path):
     X, Y = make_clouds(rng, dtype)
     whole = make_flow(dtype=dtype, **SHRINKING).fit(X, Y, follow={"test": X[:9]})
     settings = {**SHRINKING, "n_layers": 3, "dtype": dtype}
-    settings["layers"] = tmp_path / "layers" if where == "folder" else where
+    settings |= {"checkpoint": tmp_path} if where == "folder" else {"layers": where}
     parts = make_flow(**settings).fit(X, Y, follow={"test": X[:9]})
     parts.run(1).run(0)  # up to where directions are dropped
     _ = parts.points_
@@ -1023,7 +1023,7 @@ def test_a_singular_layer_keeps_the_last_good_one(rng):
         ({"callbacks": print}, TypeError, "callbacks must be"),
         ({"random_state": "seed"}, (TypeError, ValueError), "random_state"),
         ({"random_state": -1}, ValueError, "random_state"),
-        ({"layers": 3}, TypeError, "layers must be 'memory', 'none' or a folder"),
+        ({"layers": 3}, ValueError, "layers must be 'memory' or 'none'"),
     ],
     ids=str,
 )
@@ -1072,7 +1072,7 @@ def test_coinciding_points_have_no_default_kernel():
 
 def test_a_refused_fit_makes_no_folder(rng, tmp_path):
     X, Y, _ = make_data(rng)
-    flow = make_flow(layers=tmp_path / "layers", random_state=-1)
+    flow = make_flow(checkpoint=tmp_path / "layers", random_state=-1)
     with pytest.raises(ValueError, match="random_state"):
         flow.fit(X, Y)
     assert not (tmp_path / "layers").exists()

@@ -13,7 +13,9 @@ import pytest
 
 import kflow
 from kflow import KernelFlow, ModelFileError, kernels, model_file
-from kflow import flow as flow_module
+from kflow._generators import generator_state
+from kflow.block_file import decode_block, encode_block
+from kflow.blocks import Block, Layer
 from kflow.model_file import ModelReader, write_model
 
 KERNEL = kernels.RationalQuadratic(1.5, alpha=0.7)
@@ -50,9 +52,9 @@ def assert_same(first, second, X):
 @pytest.mark.parametrize("look", [False, True])
 @pytest.mark.parametrize("folder", [False, True])
 def test_round_trip(rng, dtype, tmp_path, look, folder):
-    where = tmp_path / "layers" if folder else "memory"
+    where = tmp_path / "checkpoint" if folder else None
     options = {"dtype": dtype, "nugget": {0: 0.1, 6: 0.5}, "step": "rms", "n_halves": 3}
-    flow, X = make_flow(rng, layers=where, coarse_fraction=0.4, step_size=0.03, **options)
+    flow, X = make_flow(rng, checkpoint=where, coarse_fraction=0.4, step_size=0.03, **options)
     if look:
         _ = flow.points_
     path = tmp_path / "model.kflow"
@@ -135,8 +137,8 @@ def make_shrinking_flow(rng, **options):
 @pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("n_layers", [0, 2, 14])
 def test_round_trip_of_a_subspace(rng, dtype, tmp_path, rank, folder, n_layers):
-    where = tmp_path / "layers" if folder else "memory"
-    flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, layers=where, n_layers=n_layers)
+    where = tmp_path / "checkpoint" if folder else None
+    flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, checkpoint=where, n_layers=n_layers)
     assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.rotations) == 0)
     path = tmp_path / "model.kflow"
     flow.save(path)
@@ -217,9 +219,6 @@ def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
         ("basis", np.full((8, 8), np.nan)),
         ("basis", np.eye(8, dtype=int)),
         ("basis", np.ones(8)),
-        ("rotation000000", None),
-        ("rotation000000", np.ones((8, 8))),
-        ("rotation000000", np.eye(7)),
         ("points_frozen", None),
         ("points_frozen", np.ones((60, 8))),
         ("points_frozen", np.ones((59, 6))),
@@ -273,7 +272,8 @@ def test_a_file_is_readable_with_numpy_alone(rng, tmp_path):
     flow.save(tmp_path / "model.zip")
     with np.load(tmp_path / "model.zip") as arrays:
         np.testing.assert_array_equal(arrays["points"], flow.points_)
-        np.testing.assert_array_equal(arrays["layer000003"], np.hstack(list(flow._store)[3][:2]))
+        block = decode_block(arrays["blocks/00000000.safetensors"], "it").block
+    assert_same_layers(block.layers, flow._store)
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert archive.testzip() is None
         header = json.loads(archive.read("model.json"))
@@ -364,7 +364,13 @@ def test_folders_and_missing_files(tmp_path):
         kflow.load(tmp_path / "nowhere")
 
 
-def rewrite(path, header=None, arrays=None):
+def assert_same_layers(layers, others):
+    for layer, other in zip(layers, others, strict=True):
+        for part, other_part in zip(layer, other, strict=True):
+            np.testing.assert_array_equal(part, other_part)
+
+
+def rewrite(path, header=None, arrays=None, blocks=None):
     """Change parts of a model file and keep it a sound ZIP."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -377,6 +383,12 @@ def rewrite(path, header=None, arrays=None):
             del members[f"{name}.npy"]
         else:
             members[f"{name}.npy"] = value
+    for first, value in (blocks or {}).items():
+        name = f"blocks/{first:08d}.safetensors"
+        if value is None:
+            del members[name]
+        else:
+            members[name] = value(members.get(name))
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -397,7 +409,7 @@ class Executed:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("name", ["points", "targets", "follow0", "history_rho", "layer000000"])
+@pytest.mark.parametrize("name", ["points", "targets", "follow0", "history_rho"])
 def test_pickled_objects_are_refused_and_run_nothing(saved, tmp_path, name):
     trace = tmp_path / "executed"
     objects = np.array([[Executed(trace)]], dtype=object)
@@ -414,13 +426,14 @@ def test_objects_are_not_written(tmp_path):
 
 
 def test_future_version(saved):
-    rewrite(saved, header=lambda header: header.update(version=4))
+    rewrite(saved, header=lambda header: header.update(version=5))
     with pytest.raises(ModelFileError, match="newer kflow: upgrade"):
         kflow.load(saved)
 
 
-def test_past_version(saved):
-    rewrite(saved, header=lambda header: header.update(version=1))
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_past_version(saved, version):
+    rewrite(saved, header=lambda header: header.update(version=version))
     with pytest.raises(ModelFileError, match="an older kflow, in a format that is no longer read"):
         kflow.load(saved)
 
@@ -507,12 +520,6 @@ def test_damaged_settings(saved, change):
         ("history_rho", None),
         ("history_step", np.ones(7)),
         ("history_rho", np.array(["a"])),
-        ("layer000000", None),
-        ("layer000000", np.ones((2, 12, 3))),
-        ("layer000000", np.ones((12, 7))),
-        ("layer000000", np.ones((11, 6))),
-        ("layer000000", np.ones((12, 6), np.float32)),
-        ("layer000000", np.full((12, 6), np.nan)),
         ("history_rank", np.ones(1)),
         ("follow0", None),
         ("follow0", np.ones((5, 4))),
@@ -531,7 +538,7 @@ def test_damaged_random_states(rng, tmp_path, bits):
     flow, _ = make_flow(rng, random_state=np.random.Generator(getattr(np.random, bits)(3)))
     path = tmp_path / "model"
     flow.save(path)
-    good = kflow.load(path)._rng.bit_generator.state
+    good = generator_state(kflow.load(path)._rng)
 
     def spoil(state, value):
         """Put a value in place of each part of the state in turn."""
@@ -542,7 +549,7 @@ def test_damaged_random_states(rng, tmp_path, bits):
                 yield from ({**state, key: spoilt} for spoilt in spoil(part, value))
 
     for value in (-1, 10**6, 2**200, None, "a", [1], {}, 1e300, {"array": [-1], "dtype": "<u8"}):
-        for state in spoil(flow_module._plain(good), value):
+        for state in spoil(good, value):
             rewrite(path, header=lambda header, s=state: header["settings"].update(random_state=s))
             # What the generator takes is a state like any other.
             with contextlib.suppress(ModelFileError):
@@ -566,7 +573,7 @@ def test_arrays_of_any_order(saved, tmp_path):
     with np.load(saved) as arrays:
         spoilt = {
             name: npy(np.asfortranarray(arrays[name]), tmp_path)
-            for name in ("points", "targets", "follow0", "layer000000")
+            for name in ("points", "targets", "follow0")
         }
     rewrite(saved, arrays=spoilt)
     X = np.ones((2, 3))
@@ -586,6 +593,100 @@ def test_trailing_data_in_an_array(saved, tmp_path):
     rewrite(saved, arrays={"targets": npy(np.ones((30, 1)), tmp_path) + b"more"})
     with pytest.raises(ModelFileError, match="more data"):
         kflow.load(saved)
+
+
+def with_block(**changes):
+    """Return how to change parts of a block."""
+
+    def change(raw):
+        block, flow_id, _ = decode_block(raw, "it")
+        parts = {
+            name: changes.get(name, getattr(block, name))
+            for name in ("first", "layers", "rotation", "records")
+        }
+        return encode_block(Block(**parts), changes.get("flow_id", flow_id))
+
+    return change
+
+
+def flipped(raw):
+    return raw[:-1] + bytes([raw[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        flipped,
+        lambda raw: raw[:-1],
+        lambda _: b"",
+        with_block(first=1),
+        lambda raw: with_block(layers=layer_of(raw, 11, 3))(raw),
+        lambda raw: with_block(layers=layer_of(raw, 12, 2))(raw),
+        lambda raw: with_block(
+            layers=layer_of(raw, 12, 3) * 2, records=decode_block(raw, "it").block.records * 2
+        )(raw),
+    ],
+    ids=range(8),
+)
+def test_damaged_blocks(saved, change):
+    rewrite(saved, blocks={0: change})
+    with pytest.raises(ModelFileError, match=r"layers|blocks/00000000"):
+        kflow.load(saved)
+
+
+def layer_of(raw, n_rows, n_columns):
+    z, c, step = decode_block(raw, "it").block.layers[0]
+    return (Layer(z[:n_rows, :n_columns], c[:n_rows, :n_columns], step),)
+
+
+def test_blocks_of_several_flows(rng, tmp_path):
+    flow, _ = make_shrinking_flow(rng)
+    flow.save(tmp_path / "model")
+    first = flow._carried.rotations[0].layer
+    rewrite(tmp_path / "model", blocks={first: with_block(flow_id="other")})
+    with pytest.raises(ModelFileError, match="belongs to another flow"):
+        kflow.load(tmp_path / "model")
+    flow.save(tmp_path / "model")
+    rewrite(tmp_path / "model", blocks={first: with_block(rotation=None)})
+    with pytest.raises(ModelFileError):
+        kflow.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("layers_dtype", ["float16", "float32"])
+def test_fewer_digits(rng, tmp_path, layers_dtype):
+    flow, X = make_shrinking_flow(rng, dtype="float64")
+    flow.save(tmp_path / "exact")
+    flow.save(tmp_path / "model", layers_dtype=layers_dtype)
+    loaded = kflow.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.points_, flow.points_)  # they are not layers
+    np.testing.assert_array_equal(loaded.history_["step"], flow.history_["step"])
+    spread = np.linalg.norm(flow.points_.std(axis=0))
+    error = np.linalg.norm(loaded.transform(X) - flow.transform(X), axis=1).max() / spread
+    digits = {"float16": 2**-11, "float32": 2**-24}[layers_dtype]
+    assert 0 < error < 100 * digits
+    assert loaded.run(3).n_layers_ == flow.n_layers_ + 3
+    with pytest.raises(ValueError, match="layers_dtype must be one of"):
+        flow.save(tmp_path / "model", layers_dtype="int8")
+    assert_same(kflow.load(tmp_path / "exact"), flow, X)
+
+
+def test_targets_take_little_room(rng, tmp_path):
+    for targets, dtype in (
+        (kflow.one_hot(np.arange(30) % 3), np.uint8),
+        (rng.normal(size=(30, 2)).astype(np.float32), np.float32),
+        (rng.normal(size=(30, 2)), np.float64),
+        (np.where(np.arange(30) % 2, -0.0, 1.0)[:, None], np.float64),
+    ):
+        X = rng.normal(size=(30, 3))
+        flow = KernelFlow(KERNEL, n_layers=1, batch_size=10).fit(X, targets)
+        flow.save(tmp_path / "model")
+        with np.load(tmp_path / "model") as arrays:
+            assert arrays["targets"].dtype == dtype
+        loaded = kflow.load(tmp_path / "model").targets_
+        assert loaded.dtype == np.float64
+        np.testing.assert_array_equal(loaded, flow.targets_)
+        np.testing.assert_array_equal(np.signbit(loaded), np.signbit(flow.targets_))
 
 
 # ---- damaged estimators -----------------------------------------------------------------------
@@ -729,7 +830,7 @@ def test_a_folder_that_does_not_exist(rng, tmp_path):
 
 
 def test_saving_needs_the_layers(rng, tmp_path):
-    flow, _ = make_flow(rng, layers=tmp_path / "layers")
+    flow, _ = make_flow(rng, checkpoint=tmp_path / "layers")
     shutil.rmtree(tmp_path / "layers")
     with pytest.raises((OSError, ModelFileError)):
         flow.save(tmp_path / "model")

@@ -206,9 +206,15 @@ def test_layers_on_disk(data, unseen, tmp_path):
     X, Y = data
     flows = [
         kflow.KernelFlow(
-            Gaussian(1.5), n_layers=5, batch_size=40, nugget=0.1, random_state=1, layers=layers
+            Gaussian(1.5),
+            n_layers=5,
+            batch_size=40,
+            nugget=0.1,
+            random_state=1,
+            checkpoint=checkpoint,
+            every=2,
         ).fit(X, Y)
-        for layers in ("memory", tmp_path / "layers")
+        for checkpoint in (None, tmp_path / "checkpoint")
     ]
     a, b = (flow.linearize(unseen) for flow in flows)
     np.testing.assert_array_equal(a.pull_back(a.points), b.pull_back(a.points))
