@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
@@ -31,7 +31,7 @@ from kflow._validation import (
 from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import DivergenceError, ModelFileError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import LayerShape, LayerStore, MemoryLayers, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.model_file import ModelReader, damaged, write_model
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, layer_count, layer_counts
@@ -386,6 +386,59 @@ class KernelFlow:
         self.n_features_in_ = n_features
         self._fitted = True
 
+    @classmethod
+    def _from_layers(
+        cls,
+        layers: Sequence[Layer],
+        *,
+        kernel: Radial,
+        subspace: Subspace | None,
+        n_features: int,
+        dtype: npt.DTypeLike,
+        rotations: Sequence[Rotation] = (),
+        nuggets: Sequence[float] | None = None,
+        n_targets: int = 1,
+    ) -> KernelFlow:
+        """Return a flow that has layers but no points: all that maps points works, `run` does not.
+
+        Parameters
+        ----------
+        layers : sequence of (Z, step * C)
+            Its layers, each in the coordinates that the rotations up to it leave.
+        kernel, subspace, n_features, dtype
+            K_1, the first coordinates, d, and the precision.
+        rotations : sequence of Rotation
+            Changes of coordinates, in order of their layers.
+        nuggets : sequence of float, optional
+            For the history, where nothing else is known of the layers but their ranks.
+        n_targets : int
+            Columns of the targets.
+        """
+        batch_size = max([4, *(len(z) for z, _ in layers)])
+        flow = cls(
+            kernel,
+            n_layers=len(layers),
+            batch_size=batch_size,
+            rank=None if subspace is None else subspace.rank,
+            dtype=dtype,
+        )
+        k = n_features if subspace is None else subspace.rank + 1
+        points = np.zeros((0, k), flow.dtype)
+        carried = CarriedPoints({"": points}, {"": points[:, :0]})
+        for rotation in rotations:
+            carried = carried.rotated(rotation)
+        n_fixed = 0 if subspace is None else 1
+        store = MemoryLayers(LayerShape(batch_size, n_fixed, np.dtype(flow.dtype)), k - n_fixed)
+        records: list[Record] = []
+        for number, (z, c) in enumerate(layers):
+            store.put(number, z, c)
+            nugget = math.nan if nuggets is None else nuggets[number]
+            records.append((math.nan, 1.0, math.nan, math.nan, nugget, c.shape[1]))
+        targets = np.zeros((0, n_targets))
+        rng = np.random.default_rng(0)
+        flow._begin(kernel, subspace, n_features, carried, targets, store, rng, records)
+        return flow
+
     @property
     def is_fitted(self) -> bool:
         """Whether `fit` got as far as placing the points."""
@@ -418,9 +471,16 @@ class KernelFlow:
         ------
         DivergenceError, SingularKernelError, StorageError
             As for `fit`.
+        ValueError
+            For a flow that has layers but no training points, such as a compressed one.
         """
         self._require_fit()
         n = as_count(n, "n", 0)
+        if not len(self._targets):
+            raise ValueError(
+                "this flow has layers but no training points, from which batches are drawn, so that "
+                "it cannot run: call fit with points to start a new flow"
+            )
         self._store.reserve(n)
         schedules = self._schedules()
         n_threads = resolve_n_threads(self.n_threads)
@@ -810,7 +870,7 @@ class KernelFlow:
         with damaged("points and targets"):
             training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
             n, k = training.shape
-            if n < flow.batch_size:
+            if 0 < n < flow.batch_size:  # without points it has its layers only
                 raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
             targets = as_matrix(numbers("targets", "float64"), "targets", dtype="float64", n_rows=n)
         history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
@@ -846,7 +906,8 @@ class KernelFlow:
             store: LayerStore = MemoryLayers(shape, ranks[0])
             for number, both in enumerate(reader.layers("layer", n_stored)):
                 rank = int(rank_of[number])
-                wanted = (shape.batch_size, 2 * rank + n_fixed)
+                # Without points there were no batches: layers may have any number of centres.
+                wanted = (shape.batch_size if n else len(both), 2 * rank + n_fixed)
                 if both.shape != wanted or both.dtype != shape.dtype:
                     raise ModelFileError("the model's layers do not fit its points")
                 with damaged("layers"):

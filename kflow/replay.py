@@ -82,22 +82,38 @@ class Replay:
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
     ) -> Iterator[FloatArray]:
         """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
+        for index, points in enumerate(self._carried(X, scaling, counts)):
+            if reduced or self.subspace is None:
+                goes_on = index + 1 < len(counts)
+                yield points.sets[""].copy() if goes_on else points.sets[""]
+            else:
+                yield self.subspace.restore(points.first_coordinates(""), X, scaling=scaling)
+
+    def first_coordinates(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[FloatArray]:
+        """Yield F_n(X) in the coordinates (n, r) that move in the first layer; new arrays."""
+        for points in self._carried(X, scaling, counts):
+            if self.subspace is None:
+                yield points.sets[""].copy()
+            else:
+                yield points.first_coordinates("").copy()
+
+    def _carried(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[CarriedPoints]:
+        """Yield the points after so many layers: they go on moving with the next one."""
         points = self._first(X, scaling)
         layers = enumerate(iter(self.store))
         done = 0
-        for index, count in enumerate(counts):
+        for count in counts:
             with _core.TeamLease():
                 for number, (z, c) in islice(layers, count - done):
                     points = self._turned(points, number)
                     _core.replay_layer(points.sets[""], z, c, self.kernel, self.n_threads)
             done = count
             # If the next layer was tried without success, the flow is in its coordinates.
-            now = self._turned(points, count) if count == self.n_layers else points
-            if reduced or self.subspace is None:
-                goes_on = index + 1 < len(counts)
-                yield now.sets[""].copy() if goes_on else now.sets[""]
-            else:
-                yield self.subspace.restore(now.first_coordinates(""), X, scaling=scaling)
+            yield self._turned(points, count) if count == self.n_layers else points
 
     def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
         """Return F_n and its derivative at points."""
