@@ -98,7 +98,7 @@ class Compression:
         Whether `position_error` is within the tolerance.
     position_error : float
         Root mean square of |F'(x) - F(x)| over the points x held out, F' the compressed flow and F
-        the original one, in units of the root mean squared distance between two points of F.
+        the original one, in units of the root mean squared distance between two points of F(X).
     largest_error : float
         The largest |F'(x) - F(x)| there, in the same unit.
     prediction_change : float
@@ -267,16 +267,18 @@ class _Problem:
         places = self._replay.first_coordinates(points, None, [0, *ends.tolist()])
         start, *targets = places
         last = targets[-1][held].astype(np.float64)
-        self._unit = math.sqrt(mean_squared_distance(last)) or 1.0
+        # What the points have outside the flow's subspace stays, and counts in their distances.
+        outside = mean_squared_distance(points) - mean_squared_distance(start)
+        inside = mean_squared_distance(targets[-1])
+        self._unit = math.sqrt(inside + max(outside, 0.0)) or 1.0
         self._subspace, turn = _narrower(flow._subspace, start[rows], rank)
         # Coordinates of the compressed flow, and what of the original's way lies outside of them.
         self._outside = np.zeros(len(held))
         if turn is not None:
-            inside = last @ turn
             way = last - start[held]
             way -= (way @ turn) @ turn.T
             self._outside = np.einsum("ij,ij->i", way, way)
-            last = inside
+            last = last @ turn
             targets = [(target @ turn).astype(start.dtype) for target in targets]
         self._last = last
         self._targets = [target[rows] for target in targets]
@@ -404,7 +406,11 @@ def _centres(way: FloatArray, n_centres: int, rng: np.random.Generator) -> npt.N
 def _least_squares(
     kernel: Radial, x: FloatArray, z: FloatArray, way: FloatArray, n_threads: int
 ) -> Doubles:
-    """Return C (M, q) that minimises |K(x, z) C - way|^2 + ridge tr(C' K(z, z) C), in float64."""
+    """Return C (M, q) that minimises |K(x, z) C - way|^2 + ridge tr(C' K(z, z) C), in float64.
+
+    The normal equations are nearly singular where centres lie close together: a little is added to
+    their diagonal, more if that does not suffice.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     m = len(z)
