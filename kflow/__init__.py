@@ -19,10 +19,12 @@ from kflow.persistence import load
 
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
+    from kflow.compression import Compression, compress
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.gp import GPRegressor
 
 __all__ = [
+    "Compression",
     "DivergenceError",
     "GPRegressor",
     "Interpolant",
@@ -36,6 +38,7 @@ __all__ = [
     "__version__",
     "analysis",
     "build_config",
+    "compress",
     "errors",
     "get_num_threads",
     "gram",
@@ -57,7 +60,9 @@ __all__ = [
 logging.getLogger("kflow").addHandler(logging.NullHandler())
 
 # Scikit-learn takes longer to import than everything else together: what needs it comes on first use.
-_CLASSES = {
+_NAMES = {
+    "Compression": "kflow.compression",
+    "compress": "kflow.compression",
     "GPRegressor": "kflow.gp",
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
@@ -66,8 +71,8 @@ _MODULES = ("analysis", "pde", "timeseries")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CLASSES:
-        return getattr(import_module(_CLASSES[name]), name)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     if name in _MODULES:
         return import_module(f"kflow.{name}")
     raise AttributeError(f"module 'kflow' has no attribute {name!r}")

@@ -11,7 +11,7 @@ import numpy as np
 from kflow._validation import FloatArray
 from kflow.subspace import Rotation
 
-__all__ = ["HISTORY", "Block", "Layer", "Record", "cut"]
+__all__ = ["HISTORY", "Block", "Layer", "Record", "alike", "cut"]
 
 # What is known of one layer besides its arrays, in this order.
 HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
@@ -68,10 +68,8 @@ class Block:
         if self.first < 0 or not self.layers:
             raise ValueError(f"first={self.first} with {len(self.layers)} layers is no block")
         z, c, _ = self.layers[0]
-        for layer in self.layers:
-            same = layer.centres.shape == z.shape and layer.coefficients.shape == c.shape
-            if not same or layer.centres.dtype != z.dtype or layer.coefficients.dtype != z.dtype:
-                raise ValueError("the layers of a block must have one shape and dtype")
+        if c.dtype != z.dtype or not all(alike(layer, self.layers[0]) for layer in self.layers):
+            raise ValueError("the layers of a block must have one shape and dtype")
         fitting = z.ndim == c.ndim == 2 and len(z) == len(c) >= 1
         if not fitting or not 1 <= c.shape[1] <= z.shape[1]:
             raise ValueError(f"centres {z.shape} and coefficients {c.shape} make no layer")
@@ -103,13 +101,21 @@ class Block:
         return int(self.layers[0].coefficients.shape[1])
 
 
+def alike(one: Layer, other: Layer) -> bool:
+    """Return whether the arrays of two layers have the same shapes and dtypes."""
+    return all(
+        mine.shape == others.shape and mine.dtype == others.dtype
+        for mine, others in zip(one[:2], other[:2], strict=True)
+    )
+
+
 def cut(
     layers: Iterable[Layer],
     records: Sequence[Record],
     rotations: Mapping[int, Rotation],
     size: int,
 ) -> Iterator[Block]:
-    """Cut a flow's layers, from the first one on, into blocks of `size` or fewer.
+    """Cut a flow's layers, from the first one on, into blocks of `size` or fewer of one shape.
 
     Parameters
     ----------
@@ -130,7 +136,8 @@ def cut(
         return Block(first, tuple(several), rotations.get(first), tuple(records[first:end]))
 
     for number, (layer, _) in enumerate(zip(layers, records, strict=False)):
-        if several and (number in rotations or len(several) == size):
+        full = len(several) == size
+        if several and (full or number in rotations or not alike(layer, several[0])):
             yield block()
             several, first = [], number
         several.append(layer)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ from kflow.checkpoint import (
 from kflow.disk_points import DiskPoints
 from kflow.errors import DivergenceError, StorageError
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers import Layer, LayerShape, LayerStore, check_place, open_layers
+from kflow.layers import Layer, LayerShape, LayerStore, MemoryLayers, check_place, open_layers
 from kflow.leader import Leader, draw_flow_batch, shrink_rows
 from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
@@ -641,6 +641,61 @@ class KernelFlow:
         self.n_features_in_ = n_features
         self._fitted = True
 
+    @classmethod
+    def _from_layers(
+        cls,
+        layers: Sequence[Layer],
+        *,
+        kernel: Radial,
+        subspace: Subspace | None,
+        n_features: int,
+        dtype: npt.DTypeLike,
+        rotations: Sequence[Rotation] = (),
+        nuggets: Sequence[float] | None = None,
+        n_targets: int = 1,
+    ) -> KernelFlow:
+        """Return a flow that has layers but no points: all that maps points works, `run` does not.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+            Its layers, each in the coordinates that the rotations up to it leave.
+        kernel, subspace, n_features, dtype
+            K_1, the first coordinates, d, and the precision.
+        rotations : sequence of Rotation
+            Changes of coordinates, in order of their layers.
+        nuggets : sequence of float, optional
+            For the history, where nothing else is known of the layers but their steps and ranks.
+        n_targets : int
+            Columns of the targets.
+        """
+        batch_size = max([4, *(len(layer.centres) for layer in layers)])
+        flow = cls(
+            kernel,
+            n_layers=len(layers),
+            batch_size=batch_size,
+            rank=None if subspace is None else subspace.rank,
+            dtype=dtype,
+        )
+        k = n_features if subspace is None else subspace.rank + 1
+        points = np.zeros((0, k), flow.dtype)
+        carried = CarriedPoints({"": points}, {"": points[:, :0]})
+        for rotation in rotations:
+            carried = carried.rotated(rotation)
+        n_fixed = 0 if subspace is None else 1
+        store = MemoryLayers(LayerShape(batch_size, n_fixed, np.dtype(flow.dtype)), k - n_fixed)
+        records: list[Record] = []
+        for number, layer in enumerate(layers):
+            store.put(number, layer)
+            nugget = math.nan if nuggets is None else nuggets[number]
+            rank = layer.coefficients.shape[1]
+            records.append((math.nan, layer.step, math.nan, math.nan, nugget, rank))
+        targets = np.zeros((0, n_targets))
+        labels = ClassLabels([targets])
+        rng = np.random.default_rng(0)
+        flow._begin(kernel, subspace, n_features, carried, targets, labels, store, rng, records)
+        return flow
+
     @property
     def is_fitted(self) -> bool:
         """Whether `fit` got as far as placing the points."""
@@ -657,9 +712,17 @@ class KernelFlow:
         ------
         BlockingIOError, DivergenceError, SingularKernelError, StorageError
             As for `fit`.
+        ValueError
+            For a flow that has layers but no training points, such as a compressed one.
         """
         self._require_fit()
-        return self._run(as_count(n, "n", 0), 0)
+        n = as_count(n, "n", 0)
+        if self._streamed is None and not len(self._targets):
+            raise ValueError(
+                "this flow has layers but no training points, from which batches are drawn, so that "
+                "it cannot run: call fit with points to start a new flow"
+            )
+        return self._run(n, 0)
 
     def _run_rest(self) -> None:
         """Run what `n_layers` has more than were resumed, unless a callback has ended the flow."""

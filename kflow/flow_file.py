@@ -128,7 +128,7 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
     with damaged("points and targets"):
         training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
         n, k = training.shape
-        if n < flow.batch_size:
+        if 0 < n < flow.batch_size:  # without points it has its layers only
             raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
         stored = reader.array("targets", ndim=2)
         if stored.dtype.kind != "f" and stored.dtype != np.uint8:
@@ -160,7 +160,7 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
     if n_stored:
         store: LayerStore = MemoryLayers(shape, ranks[0])
         with damaged("layers"):
-            rotations = _read_layers(reader, store, shape, rank_of)
+            rotations = _read_layers(reader, store, shape, rank_of, any_size=n == 0)
     else:
         flow.layers = "none" if n_layers else "memory"
         store = open_layers(flow.layers, shape, ranks[0])
@@ -200,9 +200,17 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
 
 
 def _read_layers(
-    reader: ModelReader, store: LayerStore, shape: LayerShape, ranks: npt.NDArray[Any]
+    reader: ModelReader,
+    store: LayerStore,
+    shape: LayerShape,
+    ranks: npt.NDArray[Any],
+    *,
+    any_size: bool,
 ) -> dict[int, Rotation]:
-    """Bring the layers of a model file into a store; return the rotations that they hold."""
+    """Bring the layers of a model file into a store; return the rotations that they hold.
+
+    Those of a flow without points may have any number of centres.
+    """
     rotations = {}
     flow_id: str | None = None
     while len(store) < len(ranks):
@@ -213,12 +221,13 @@ def _read_layers(
         )
         z, c, _ = block.layers[0]
         rank = int(ranks[first])
+        size = len(z) if any_size else shape.batch_size
         if (
             block.first != first
             or block.end > len(ranks)
             or (ranks[first : block.end] != rank).any()
-            or z.shape != (shape.batch_size, rank + shape.n_fixed)
-            or c.shape != (shape.batch_size, rank)
+            or z.shape != (size, rank + shape.n_fixed)
+            or c.shape != (size, rank)
             or z.dtype != shape.dtype
         ):
             raise ModelFileError("the model's layers do not fit its points")

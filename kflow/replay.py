@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count, as_matrix
-from kflow.blocks import Block, Layer
+from kflow.blocks import Block, Layer, alike
 from kflow.carried import CarriedPoints, coordinates
 from kflow.layers import LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
@@ -51,11 +51,13 @@ def blocks_between(
     """Yield the layers of a store from `first` to `end` as blocks of a few."""
     several: list[Layer] = []
     for number in range(first, end):
-        if several and (number in rotations or len(several) == _STRETCH):
+        layer = store[number]
+        full = len(several) == _STRETCH
+        if several and (full or number in rotations or not alike(layer, several[0])):
             start = number - len(several)
             yield Block(start, tuple(several), rotations.get(start))
             several = []
-        several.append(store[number])
+        several.append(layer)
     if several:
         start = end - len(several)
         yield Block(start, tuple(several), rotations.get(start))
@@ -108,20 +110,36 @@ class Replay:
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
     ) -> Iterator[FloatArray]:
         """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
+        for index, points in enumerate(self._carried(X, scaling, counts)):
+            if reduced or self.subspace is None:
+                goes_on = index + 1 < len(counts)
+                yield points.sets[""].copy() if goes_on else points.sets[""]
+            else:
+                yield self.subspace.restore(points.first_coordinates(""), X, scaling=scaling)
+
+    def first_coordinates(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[FloatArray]:
+        """Yield F_n(X) in the coordinates (n, r) that move in the first layer; new arrays."""
+        for points in self._carried(X, scaling, counts):
+            if self.subspace is None:
+                yield points.sets[""].copy()
+            else:
+                yield points.first_coordinates("").copy()
+
+    def _carried(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[CarriedPoints]:
+        """Yield the points after so many layers: they go on moving with the next one."""
         points = self._first(X, scaling)
         done = 0
-        for index, count in enumerate(counts):
+        for count in counts:
             with _core.TeamLease():
                 for block in blocks_between(self.store, self.rotations, done, count):
                     points = points.through(block, self.kernel, self.n_threads)
             done = count
             # If the next layer was tried without success, the flow is in its coordinates.
-            now = self._turned(points, count) if count == self.n_layers else points
-            if reduced or self.subspace is None:
-                goes_on = index + 1 < len(counts)
-                yield now.sets[""].copy() if goes_on else now.sets[""]
-            else:
-                yield self.subspace.restore(now.first_coordinates(""), X, scaling=scaling)
+            yield self._turned(points, count) if count == self.n_layers else points
 
     def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
         """Return F_n and its derivative at points."""

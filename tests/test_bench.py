@@ -126,6 +126,15 @@ def test_accuracy(run_benchmark):
     assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
 
 
+def test_compression(run_benchmark):
+    _, report = run_benchmark("compression", "--quick --repeats 1")
+    original, *rows = report["rows"]
+    assert original["layers"] == 60
+    assert all(row["bytes_float32"] < original["bytes_float32"] / 10 for row in rows)
+    assert all(row["test_error"] < original["test_error"] + 0.03 for row in rows)
+    assert positive(rows, "position_error", "transform_s", "compress_s")
+
+
 def test_learning_step(run_benchmark):
     printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
     (result,) = report["results"]
