@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from kflow import _core
 from kflow._validation import FloatArray
 from kflow.blocks import Block
@@ -164,10 +162,7 @@ class DiskPoints:
             parts.append(points.sets[""][where[shard][1]])
 
         self._visit(n_layers, pick, blocks)
-        gathered = np.concatenate(parts)
-        out = np.empty_like(gathered)
-        out[np.concatenate([places for places, _ in where])] = gathered
-        return out
+        return self._shards.joined(where, parts)
 
     def gather(self, rows: Rows, n_layers: int) -> FloatArray:
         """Return the coordinates of some points after so many layers, (n, k)."""

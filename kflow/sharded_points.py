@@ -57,6 +57,14 @@ class Shards:
             for shard, part in enumerate(parts)
         ]
 
+    @staticmethod
+    def joined(where: list[tuple[Rows, Rows]], parts: list[FloatArray]) -> FloatArray:
+        """Return the rows that `within` found in the shards, in the order in which it was asked."""
+        gathered = np.concatenate(parts)
+        out = np.empty_like(gathered)
+        out[np.concatenate([places for places, _ in where])] = gathered
+        return out
+
 
 class ShardedPoints(Protocol):
     """The training points of a flow, which a leader moves from afar."""

@@ -123,6 +123,11 @@ class ArraySource(Source):
         self._array = array
 
     @property
+    def array(self) -> Any:
+        """Return the array."""
+        return self._array
+
+    @property
     def is_random_access(self) -> bool:
         """Whether single rows can be read about as fast as neighbouring ones."""
         return isinstance(self._array, np.ndarray)
@@ -153,7 +158,7 @@ class FileSource(Source):
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> None:
         super().__init__(shape, dtype, name)
-        self._path = path
+        self.path = path
 
     def check(self) -> None:
         """Raise ValueError unless the file has its size."""
@@ -164,7 +169,7 @@ class FileSource(Source):
     def _read(self, start: int, stop: int) -> Any:
         n_columns = self.shape[1]
         values = np.fromfile(
-            self._path,
+            self.path,
             self.dtype,
             (stop - start) * n_columns,
             offset=start * n_columns * self.dtype.itemsize,
@@ -172,7 +177,7 @@ class FileSource(Source):
         return values.reshape(-1, n_columns)
 
     def _pick(self, rows: Rows) -> Any:
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with content:
                 values = np.frombuffer(content, self.dtype).reshape(self.shape)

@@ -19,6 +19,7 @@ LIMIT = "--n 300 --batch 50 --d 2 20 --seconds 0.001 --side 64"
 LAYER = "--n 300 --batch 50 --d 20 --repeats 1 --small-layers 3 --side 64"
 SIDE_BY_SIDE = "--n 300 --batch 50 --d 20 --small 20 --repeats 1 --no-compile"
 SCALING = "--n 300 600 --batch 30 60 --d 2 20 --fixed 300 50 10 200 --seconds 0.001"
+CLUSTER = "--n 600 --batch 30 --d 4 --layers 6 --every 2 --shards 4 --repeats 1"
 
 
 @pytest.fixture
@@ -92,6 +93,18 @@ def test_side_by_side(run_benchmark):
     assert large == installed
     assert small == [*installed, "Python loops"]
     assert positive(report["rows"], "layer_s", "ratio")
+
+
+def test_cluster(run_benchmark):
+    pytest.importorskip("distributed")
+    printed, report = run_benchmark("cluster", f"{CLUSTER} --cost-batch 30 --cost-d 2 4 --tasks 20")
+    rows = report["rows"]
+    assert [(row["workers"], row["killed"]) for row in rows] == [(1, False), (2, False), (2, True)]
+    assert positive(rows[:2], "point_layers_per_s", "ratio", "leader_s", "place_s")
+    assert "one of them was killed" in printed
+    assert [(row["N_f"], row["d"]) for row in report["costs"]] == [(30, 2), (30, 4)]
+    assert positive(report["costs"], "block_bytes", "move_s")
+    assert positive([report["overheads"]], "broadcast_s", "task_s")
 
 
 def test_scaling_and_pictures(run_benchmark, tmp_path):

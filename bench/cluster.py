@@ -1,0 +1,351 @@
+"""What does a second worker bring to a flow on a cluster, and what would limit a thousand?
+
+    $ python bench/cluster.py
+
+Points x layers a second of a flow whose points lie in single-threaded worker processes, one and two of
+them in turn, while the leader runs in this process, on one thread. All share this machine's cores: with
+two of them a worker and the leader have a core each, and two workers and the leader have two, so that the
+ratio cannot reach 2; at best it is 2 M / (M + L), with M the seconds of moving all points on one core and
+L those of the leader. Placing the points is not in these times. Then
+
+* the same with a worker that is killed in the middle: what the rest takes longer;
+* seconds of the leader's parts, and bytes of a block, for some batch sizes and dimensions;
+* seconds of moving a point through a layer, on one thread;
+* seconds until all workers have a block, and of a task that does nothing.
+
+All runs must give the positions of the flow in memory, bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import Table, clusters, median, parser, timed, write_json
+
+import kflow
+from kflow.blocks import Block
+from kflow.carried import CarriedPoints
+from kflow.leader import Leader, Plan
+from kflow.sharded_points import Shards
+from kflow.sources import ClassLabels, as_source
+from kflow.streaming import stream
+
+
+def flow_of(n_batch: int, n_layers: int, rank: int | None) -> kflow.KernelFlow:
+    return kflow.KernelFlow(
+        None,
+        n_layers=n_layers,
+        batch_size=n_batch,
+        rank=rank,
+        step="rms",
+        step_size=0.05,
+        step_over="batch",
+        random_state=0,
+        n_threads=None if n_layers else 1,
+    )
+
+
+class Timed:
+    """A leader and the seconds that it took."""
+
+    def __init__(self, leader: Leader) -> None:
+        self._leader = leader
+        self.seconds = 0.0
+
+    def plan(self, *arguments: Any) -> Plan:
+        return self._leader.plan(*arguments)
+
+    def run(self, *arguments: Any) -> tuple[Block, Exception | None]:
+        return self._timed(self._leader.run, arguments)
+
+    def move(self, *arguments: Any) -> np.ndarray:
+        return self._timed(self._leader.move, arguments)
+
+    def _timed(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        start = time.perf_counter()
+        result = function(*arguments)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def leader_of(flow: kflow.KernelFlow, Y: np.ndarray, every: int) -> Leader:
+    return Leader(
+        len(Y),
+        flow.batch_size,
+        flow.coarse_fraction,
+        flow.n_halves,
+        flow.shrink_every,
+        flow.shrink_tolerance,
+        every,
+        flow._schedules(),
+        flow.kernel_._to_core(),
+        lambda rows: Y[rows],
+        ClassLabels([Y]),
+        flow._n_fixed,
+        1,
+    )
+
+
+class Run:
+    """A flow on a cluster."""
+
+    def __init__(self, client: Any, X: np.ndarray, Y: np.ndarray, args: Any) -> None:
+        from kflow.distributed import DaskPoints
+
+        self.n_layers = args.layers
+        self.flow = flow_of(args.batch, 0, args.rank).fit(X, Y)
+        self.leader = Timed(leader_of(self.flow, Y, args.every))
+        self.blocks: list[Block] = []
+        self.points = DaskPoints(
+            client,
+            Shards(len(X), -(-len(X) // args.shards)),
+            as_source(X, X.dtype, "X"),
+            self.flow._subspace,
+            None,
+            X.dtype,
+            lambda first, end: (b for b in self.blocks if first <= b.first and b.end <= end),
+            self.flow.kernel_,
+        )
+        self.place_s = timed(lambda: self.points.gather(np.arange(1), 0))
+
+    def stream(self, then: Callable[[int], None] = lambda _: None) -> float:
+        """Seconds of all layers; `then` is called with the number of each block."""
+
+        def keep(block: Block) -> bool:
+            self.blocks.append(block)
+            then(len(self.blocks))
+            return False
+
+        rng = self.flow._rng
+        return timed(lambda: stream(self.leader, self.points, rng, 0, self.n_layers, keep))
+
+    def check(self, expected: np.ndarray) -> None:
+        got = np.concatenate([part.sets[""] for part in self.points.shards(self.n_layers)])
+        assert np.array_equal(got, expected), "the positions are not those of the flow in memory"
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.points.close()
+
+
+def throughput(clients: dict[int, Any], X: np.ndarray, Y: np.ndarray, args: Any) -> list[dict]:
+    """Time one and two workers in turn; then one of two is killed."""
+    start = time.perf_counter()
+    expected = flow_of(args.batch, args.layers, args.rank).fit(X, Y).reduced_points_
+    in_memory_s = time.perf_counter() - start
+    print(f"in memory, on all threads: {in_memory_s:.2f} s, of which the flow's start is a part")
+    noted: dict[int, list[dict]] = {n_workers: [] for n_workers in clients}
+    for _ in range(args.repeats):
+        for n_workers, client in clients.items():
+            with Run(client, X, Y, args) as run:
+                seconds = run.stream()
+                run.check(expected)
+                leader_s = run.leader.seconds
+                noted[n_workers].append(
+                    {"seconds": seconds, "place_s": run.place_s, "leader_s": leader_s}
+                )
+    table = Table(
+        {
+            "workers": "7d",
+            "seconds": "9.3f",
+            "Mpoints x layers/s": "12.2f",
+            "ratio": "6.2f",
+            "leader s": "9.3f",
+            "place s": "9.3f",
+        }
+    )
+    rows: list[dict] = []
+    for n_workers, runs in noted.items():
+        row = {"workers": n_workers, "killed": False}
+        row |= {name: median([run[name] for run in runs]) for name in runs[0]}
+        row["point_layers_per_s"] = len(X) * args.layers / row["seconds"]
+        rows.append(row)
+        row["ratio"] = row["point_layers_per_s"] / rows[0]["point_layers_per_s"]
+        table.row(
+            n_workers,
+            row["seconds"],
+            row["point_layers_per_s"] / 1e6,
+            row["ratio"],
+            row["leader_s"],
+            row["place_s"],
+        )
+    most = max(clients)
+    client = clients[most]
+    middle = args.layers // args.every // 2 + 1
+
+    def kill(number: int) -> None:
+        if number == middle:
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+    with Run(client, X, Y, args) as run:
+        seconds = run.stream(kill)
+        run.check(expected)
+    client.wait_for_workers(most)
+    rows.append({"workers": most, "killed": True, "seconds": seconds, "at_block": middle})
+    table.row(most, seconds, len(X) * args.layers / seconds / 1e6, note="one of them was killed")
+    return rows
+
+
+def costs(args: Any) -> list[dict]:
+    """Time the leader's parts and a move, on one thread."""
+    table = Table(
+        {
+            "N_f": "5d",
+            "d": "5d",
+            "batch s": "9.5f",
+            "union s": "9.5f",
+            "following s": "9.5f",
+            "block MB": "9.3f",
+            "move ns": "9.1f",
+        }
+    )
+    rows = []
+    for n_batch in args.cost_batch:
+        for d in args.cost_d:
+            n = max(20_000, 4 * n_batch)
+            X, Y = clusters(n, d)
+            flow = flow_of(n_batch, 0, None).fit(X, Y)
+            leader = leader_of(flow, Y, args.every)
+            plan = leader.plan(flow._rng, 0, args.every)
+            block, error = leader.run(plan, X[plan.rows])
+            assert error is None
+            run_s, union_s, move_s, following_s = [], [], [], []
+            points = X[: min(n, 10_000)].copy()
+            for _ in range(args.repeats):
+                positions = X[plan.rows]
+                run_s.append(timed(lambda: leader.run(plan, positions)))  # noqa: B023
+                positions = X[plan.rows]
+                union_s.append(timed(lambda: union(leader, plan, positions, block)))  # noqa: B023
+                positions = X[plan.rows]
+                following_s.append(timed(lambda: leader.move(positions, block)))  # noqa: B023
+                move_s.append(timed(lambda: through(points, block, leader)))  # noqa: B023
+            layers = len(block.layers)
+            row = {
+                "N_f": n_batch,
+                "d": d,
+                "every": layers,
+                "batch_s": (median(run_s) - median(union_s)) / layers,
+                "union_s": median(union_s) / layers,
+                "following_s": median(following_s) / layers,
+                "block_bytes": len(pickle.dumps(block, protocol=5)),
+                "move_s": median(move_s) / layers / len(points),
+            }
+            rows.append(row)
+            table.row(
+                n_batch,
+                d,
+                row["batch_s"],
+                row["union_s"],
+                row["following_s"],
+                row["block_bytes"] / 1e6,
+                row["move_s"] * 1e9,
+            )
+    return rows
+
+
+def union(leader: Leader, plan: Plan, positions: np.ndarray, block: Block) -> None:
+    """Move the points of a block's batches as long as they are needed."""
+    for number, layer in enumerate(block.layers):
+        needed = positions[: plan.n_needed[number]]
+        kflow._core.replay(needed, [layer], leader.kernel, 1)
+
+
+def through(points: np.ndarray, block: Block, leader: Leader) -> None:
+    CarriedPoints({"": points}, {"": points[:, :0]}).through(block, leader.kernel, 1)
+
+
+def overheads(client: Any, args: Any) -> dict[str, float]:
+    """Time the cluster itself: a block to all workers, and tasks that do nothing."""
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    numbers = np.ones((args.every, args.batch, 2 * args.d), np.float32)
+
+    def broadcast() -> None:
+        block = client.scatter(numbers, hash=False)
+        client.gather(
+            [client.submit(len, block, workers=[worker], pure=False) for worker in workers]
+        )
+
+    def tasks() -> None:
+        client.gather(
+            [
+                client.submit(abs, -1, workers=[workers[i % len(workers)]], pure=False)
+                for i in range(args.tasks)
+            ]
+        )
+
+    tasks()
+    found = {
+        "broadcast_bytes": float(numbers.nbytes),
+        "broadcast_s": median([timed(broadcast) for _ in range(args.repeats + 2)]),
+        "task_s": median([timed(tasks) for _ in range(args.repeats)]) / args.tasks,
+    }
+    print(f"a block to {len(workers)} workers: {found['broadcast_s'] * 1e3:.1f} ms")
+    print(f"a task that does nothing: {found['task_s'] * 1e3:.3f} ms")
+    return found
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--n", type=int, default=200_000)
+    options.add_argument("--batch", type=int, default=600)
+    options.add_argument("--d", type=int, default=64)
+    options.add_argument("--rank", type=int, help="coordinates in which the flow runs; default: d")
+    options.add_argument("--layers", type=int, default=40)
+    options.add_argument("--every", type=int, default=10, help="layers in a block")
+    options.add_argument("--shards", type=int, default=8)
+    options.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--cost-batch", type=int, nargs="+", default=[300, 600, 1200])
+    options.add_argument("--cost-d", type=int, nargs="+", default=[8, 64, 256])
+    options.add_argument("--tasks", type=int, default=2000)
+    args = options.parse_args()
+    from distributed import Client, LocalCluster
+
+    X, Y = clusters(args.n, args.d)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "X.npy")
+        np.save(path, X)
+        X = np.load(path, mmap_mode="r")
+        with ExitStack() as stack:
+            clients = {
+                n_workers: stack.enter_context(
+                    Client(
+                        stack.enter_context(
+                            LocalCluster(
+                                n_workers=n_workers,
+                                threads_per_worker=1,
+                                dashboard_address=":0",
+                                silence_logs=logging.ERROR,
+                                local_directory=folder,
+                            )
+                        ),
+                        set_as_default=False,
+                    )
+                )
+                for n_workers in args.workers
+            }
+            rows = throughput(clients, X, Y, args)
+            cluster_costs = overheads(clients[max(clients)], args)
+    write_json(
+        args,
+        packages=("dask", "distributed"),
+        rows=rows,
+        costs=costs(args),
+        overheads=cluster_costs,
+    )
+
+
+if __name__ == "__main__":
+    main()
