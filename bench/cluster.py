@@ -121,7 +121,7 @@ class Run:
     def stream(self, then: Callable[[int], None] = lambda _: None) -> float:
         """Seconds of all layers; `then` is called with the number of each block."""
 
-        def keep(block: Block) -> bool:
+        def keep(block: Block, _: object) -> bool:
             self.blocks.append(block)
             then(len(self.blocks))
             return False

@@ -47,7 +47,7 @@ except ImportError as error:
         f"a flow on a cluster needs dask.distributed ({error}): pip install 'kflow[dask]'"
     ) from error
 
-__all__ = ["DaskPoints"]
+__all__ = ["DaskPoints", "shards_over"]
 
 _log = logging.getLogger("kflow")
 
@@ -56,6 +56,9 @@ _LOOK_EVERY = 0.5
 
 # Dask pauses a worker that uses 80 % of its memory: points may take so much of it.
 _MEMORY_SHARE = 0.6
+
+# Enough that the others share the load of one that is lost.
+_SHARDS_PER_WORKER = 4
 
 # So many workers in a row may die with the same shard before it is blamed.
 _DEATHS = 3
@@ -218,6 +221,26 @@ class _Sent(NamedTuple):
     needs: tuple[Future, ...] = ()
 
 
+def _check(client: Any) -> None:
+    if not isinstance(client, Client):
+        raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
+    if client.asynchronous:
+        raise TypeError("client must not be asynchronous: pass one made without asynchronous=True")
+
+
+def shards_over(client: Client, n_points: int) -> Shards:
+    """Return a division of the points into some shards for each worker that a cluster has now.
+
+    Raises
+    ------
+    TypeError
+        If `client` is none, or an asynchronous one.
+    """
+    _check(client)
+    n_workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    return Shards(n_points, -(-n_points // (_SHARDS_PER_WORKER * n_workers)))
+
+
 class DaskPoints:
     """Points on a cluster: an implementation of `kflow.sharded_points.ShardedPoints`.
 
@@ -267,14 +290,7 @@ class DaskPoints:
         kernel: Kernel,
         patience: float = 60.0,
     ) -> None:
-        if not isinstance(client, Client):
-            raise TypeError(
-                f"client must be a dask.distributed.Client, got {type(client).__name__}"
-            )
-        if client.asynchronous:
-            raise TypeError(
-                "client must not be asynchronous: pass one made without asynchronous=True"
-            )
+        _check(client)
         self._client = client
         self._shards = shards
         self._source = source

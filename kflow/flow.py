@@ -53,7 +53,7 @@ from kflow.operations import singular_kernel_error
 from kflow.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
 from kflow.schedules import SCHEDULES, Schedule
 from kflow.sharded_points import ShardedPoints
-from kflow.sources import ClassLabels
+from kflow.sources import ClassLabels, Source
 from kflow.streamed_data import MemoryPlan, StreamedData, as_budget
 from kflow.streaming import stream
 from kflow.subspace import (
@@ -494,7 +494,7 @@ class KernelFlow:
         if identity is not None and header is None:
             header = FlowHeader(identity, kernel.to_dict(), subspace)
         streamed = None
-        if not isinstance(data.X, np.ndarray):
+        if isinstance(data.X, Source):
             flow_id = "" if header is None else header.flow_id
             streamed = _Streamed(
                 data, self._sharded_points(data.X, kernel, subspace, flow_id, client)
@@ -541,14 +541,25 @@ class KernelFlow:
         self._streamed = streamed
 
     def _sharded_points(
-        self, X: Data, kernel: Radial, subspace: Subspace | None, flow_id: str, client: Any
+        self, X: Source, kernel: Radial, subspace: Subspace | None, flow_id: str, client: Any
     ) -> ShardedPoints:
         """Return points that are not in memory: on a cluster, or on the disk."""
         dtype = float_dtype(self.dtype)
         n_columns = X.shape[1] if subspace is None else subspace.rank + 1
         plan = MemoryPlan(n_columns, dtype.itemsize, self.batch_size, self.every)
         if client is not None:
-            raise NotImplementedError
+            from kflow.distributed import DaskPoints, shards_over
+
+            return DaskPoints(
+                client,
+                shards_over(client, len(X)),
+                X,
+                subspace,
+                None,
+                dtype,
+                self._blocks_between,
+                kernel,
+            )
 
         def first(rows: slice) -> FloatArray:
             return coordinates(X[rows], subspace, None, dtype)
@@ -1229,6 +1240,8 @@ class KernelFlow:
         if self._fitted:
             self._positions("")
             state["_carried"] = replace(self._carried, displacements={})
+            # Of points that are not in memory there is no second copy: that of the flow has none.
+            state["_streamed"] = None
             del state["_workspace"]
         return state
 

@@ -162,9 +162,9 @@ class FileSource(Source):
 
     def check(self) -> None:
         """Raise ValueError unless the file has its size."""
-        size = self._path.stat().st_size
+        size = self.path.stat().st_size
         if size != self.shape[0] * self.shape[1] * self.dtype.itemsize:
-            raise ValueError(f"{self._path} has {size} bytes")
+            raise ValueError(f"{self.path} has {size} bytes")
 
     def _read(self, start: int, stop: int) -> Any:
         n_columns = self.shape[1]

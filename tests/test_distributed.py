@@ -103,8 +103,9 @@ class Run:
     def stream(self, points, first=0, end=N_LAYERS, then=lambda: None):
         """Run layers; `then` is called after each block was made, before it moves the points."""
 
-        def keep(block):
+        def keep(block, generator):
             self.blocks.append(block)
+            self.rng.bit_generator.state = generator
             then()
             return False
 
@@ -449,3 +450,43 @@ def test_other_builds_are_said_once(client, caplog, monkeypatch):
         points.gather(np.arange(3), 0)
     (record,) = (record for record in caplog.records if record.name == "kflow")
     assert "this process 0.0.1 with sse9: results may differ" in record.getMessage()
+
+
+# ---- flows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": "auto", "shrink_every": 5}], ids=str)
+def test_the_same_fit(client, options, tmp_path):
+    settings = {
+        "n_layers": 13,
+        "batch_size": 40,
+        "nugget": 0.1,
+        "step": "rms",
+        "step_size": 0.1,
+        "step_over": "batch",
+        "random_state": 3,
+        "every": 4,
+        **options,
+    }
+    expected = kflow.KernelFlow(**settings).fit(X, Y, follow={"test": X[:9] + 0.1})
+    for checkpoint in (None, tmp_path):
+        flow = kflow.KernelFlow(checkpoint=checkpoint, **settings)
+        flow.fit(X, Y, follow={"test": X[:9] + 0.1}, client=client)
+        np.testing.assert_array_equal(flow.reduced_points_, expected.reduced_points_)
+        np.testing.assert_array_equal(flow.points_, expected.points_)
+        np.testing.assert_array_equal(flow.follow_["test"], expected.follow_["test"])
+        np.testing.assert_array_equal(flow.history_["rho"], expected.history_["rho"])
+        np.testing.assert_array_equal(flow.transform(X), expected.transform(X))
+    settings["n_layers"] = 17
+    flow = kflow.KernelFlow(checkpoint=tmp_path, **settings)
+    flow.fit(X, Y, follow={"test": X[:9] + 0.1}, client=client, resume=True)
+    np.testing.assert_array_equal(flow.points_, expected.run(4).points_)
+
+
+def test_wrong_clients(client):
+    for options, wrong, message in (
+        ({"step_over": "all"}, client, "client needs step_over='batch'"),
+        ({"step_over": "batch"}, "here", "client must be a dask.distributed.Client"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            kflow.KernelFlow(n_layers=1, batch_size=40, **options).fit(X, Y, client=wrong)
