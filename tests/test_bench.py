@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ def run_benchmark(tmp_path):
 
     def run(script, options):
         file = tmp_path / f"{script}.json"
-        command = [sys.executable, str(BENCH / f"{script}.py"), *options.split()]
+        command = [sys.executable, str(BENCH / f"{script}.py"), *shlex.split(options)]
         # They import each other from their own folder.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
         done = subprocess.run(
@@ -174,8 +175,18 @@ def test_chaos(run_benchmark, tmp_path):
 
 def test_regression(run_benchmark):
     options = "--n 60 --seeds 2 --data diabetes borehole --loss e2 --restarts 0"
-    printed, report = run_benchmark("regression", f'{options} --set {{"n_steps":3}}')
+    printed, report = run_benchmark("regression", f"{options} --set '{{\"n_steps\":3}}'")
     assert len(report["rows"]) == 2 * len(report["means"]) == 8
     assert len(printed.splitlines()) == 1 + len(report["means"])
     assert [mean["by"] for mean in report["means"]] == ["kflow e2", "scikit-learn, 0 restarts"] * 2
     assert positive(report["rows"], "rmse", "inside", "seconds")
+
+
+def test_kill_and_resume(run_benchmark):
+    printed, report = run_benchmark(
+        "kill_and_resume", '--cycles 2 --fit "--dataset digits --layers 30 --every 5 --draws 1"'
+    )
+    assert report["n_layers"] == 30
+    assert len(report["rows"]) == 2
+    assert sum(report["found"].values()) == report["kills"]
+    assert "no difference" in printed
