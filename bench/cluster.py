@@ -11,7 +11,9 @@ L those of the leader. Placing the points is not in these times. Then
 * the same with a worker that is killed in the middle: what the rest takes longer;
 * seconds of the leader's parts, and bytes of a block, for some batch sizes and dimensions;
 * seconds of moving a point through a layer, on one thread;
-* seconds until all workers have a block, and of a task that does nothing.
+* seconds until all workers have a block, and of a task that does nothing;
+* from these, by arithmetic, the parts of a layer on a cluster that nobody measured: `extrapolated` has
+  the assumptions and the formulas.
 
 All runs must give the positions of the flow in memory, bit for bit.
 """
@@ -19,6 +21,7 @@ All runs must give the positions of the flow in memory, bit for bit.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import signal
@@ -296,6 +299,61 @@ def overheads(client: Any, args: Any) -> dict[str, float]:
     return found
 
 
+# A cluster of which nothing is measured here.
+ASSUMED = {
+    "points": 1e9,
+    "workers": 1000,
+    "cores": 16,  # of a worker; moves are taken to gain from all of them alike
+    "layers": 1000,
+    "bytes_per_s": 1.25e9,  # 10 Gbit/s, of any one machine
+    "days_between_failures": 30,  # of one worker
+}
+
+
+def extrapolated(
+    cost: dict[str, Any], overhead: dict[str, float]
+) -> tuple[list[dict], dict[str, float]]:
+    """The parts of a layer by formulas; one shard for each worker, blocks of the best length."""
+    n, workers, cores, layers, rate, days = ASSUMED.values()
+    n_batch, d, move_s = cost["N_f"], cost["d"], cost["move_s"]
+    all_tasks_s = workers * overhead["task_s"]
+    # A longer block means fewer tasks for a layer, but more points that the leader takes along: of
+    # its own block half on average, of the next one all.
+    every = max(1, round(math.sqrt(all_tasks_s / (1.5 * n_batch * move_s))))
+    block_bytes = cost["block_bytes"] / cost["every"] * every
+    hops = math.ceil(math.log2(workers + 1))
+    gathered_bytes = every * n_batch * d * 4
+    parts = {
+        "leader: loss, gradient, coefficients": cost["batch_s"],
+        "leader: points of the batches": 1.5 * every * n_batch * move_s,
+        "leader: gathering points": 2 * gathered_bytes / rate / every,
+        "scheduler: tasks": all_tasks_s / every,
+        "network: a block, from worker to worker": hops * block_bytes / rate / every,
+        "workers: moving their points": n / workers * move_s / cores,
+    }
+    rows = [{"part": part, "ms": 1e3 * seconds} for part, seconds in parts.items()]
+    leader_s = sum(seconds for part, seconds in parts.items() if part.startswith("leader"))
+    # The leader, the scheduler and the workers work side by side; a block spreads before it is used.
+    others = [seconds for part, seconds in parts.items() if part.startswith(("sched", "work"))]
+    layer_s = max(leader_s, *others) + parts["network: a block, from worker to worker"]
+    rows.append({"part": "a layer", "ms": 1e3 * layer_s})
+    run_s = layers * layer_s
+    rebuild_s = n / workers * layers * move_s / cores
+    derived = {
+        "every": every,
+        "block_mb": block_bytes / 1e6,
+        "worker_mb": n / workers * d * 4 / 1e6,
+        "run_s": run_s,
+        "failures": workers * run_s / (days * 86_400),
+        "rebuild_s": rebuild_s,
+        "drawn": layers * n_batch,
+        "replay_core_s": layers**2 * n_batch / 2 * move_s,
+        "carry_core_s": layers * n * move_s,
+        "break_even_points": layers * n_batch / 2,
+    }
+    return rows, derived
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--n", type=int, default=200_000)
@@ -338,12 +396,21 @@ def main() -> None:
             }
             rows = throughput(clients, X, Y, args)
             cluster_costs = overheads(clients[max(clients)], args)
+    cost_rows = costs(args)
+    of_run = [row for row in cost_rows if (row["N_f"], row["d"]) == (args.batch, args.d)]
+    parts, derived = extrapolated((of_run or cost_rows)[0], cluster_costs)
+    table = Table({"part of a layer": "<40s", "ms": "9.3f"})
+    for row in parts:
+        table.row(*row.values())
     write_json(
         args,
         packages=("dask", "distributed"),
         rows=rows,
-        costs=costs(args),
+        costs=cost_rows,
         overheads=cluster_costs,
+        assumed=ASSUMED,
+        parts=parts,
+        derived=derived,
     )
 
 

@@ -40,7 +40,7 @@ from kflow.sources import ArraySource, Source
 from kflow.subspace import Scaling, Subspace
 
 try:
-    from distributed import Client, Future, get_worker
+    from distributed import Client, Future
     from distributed.diagnostics.plugin import WorkerPlugin
 except ImportError as error:
     raise ImportError(
@@ -177,6 +177,7 @@ def _ask(
     kernel: dict[str, Any],
     block: Block | None,
     rows: Rows | None,
+    n_threads: int,
 ) -> _Report:
     """Take a shard through a block, unless it was already, and return some of its rows or all.
 
@@ -190,7 +191,7 @@ def _ask(
             core = from_dict(kernel)._to_core()  # type: ignore[attr-defined]
             try:
                 with _moving, _core.TeamLease():
-                    here.points = here.points.through(block, core, get_worker().state.nthreads)
+                    here.points = here.points.through(block, core, n_threads)
                 here.n_layers = block.end
             except BaseException:
                 _shards.pop(key, None)  # it may have moved in part
@@ -214,11 +215,24 @@ class _Home:
 
 
 class _Sent(NamedTuple):
-    """A task of one round, and the shard's home if it succeeds."""
+    """A task of one round.
+
+    Attributes
+    ----------
+    future : Future
+        Of its report.
+    home : _Home
+        Where the shard is if it succeeds.
+    needs : tuple of Future
+        What must not be forgotten until it is done.
+    reads : bool
+        Whether it reads rows of the source itself.
+    """
 
     future: Future
     home: _Home
     needs: tuple[Future, ...] = ()
+    reads: bool = False
 
 
 def _check(client: Any) -> None:
@@ -381,9 +395,12 @@ class DaskPoints:
                 except BaseException:
                     # What is under way may end as it likes: shards know their layers.
                     with contextlib.suppress(Exception):
-                        self._client.cancel([task.future for task in sent.values()])
+                        leases = {home.lease for home in self._homes.values()}
+                        futures = {task.future for task in sent.values()}
+                        self._client.cancel(list(futures - leases))
                     raise
                 left = {shard: rows for shard, rows in wanted.items() if shard not in parts}
+                sent = {}  # its answers need not stay in the workers
                 if not left:
                     return parts
                 sent = self._start(left, n_layers, block)
@@ -430,9 +447,16 @@ class DaskPoints:
                 continue
             home = home_or_none
             if home.n_layers == n_layers or home.n_layers in blocks:
-                moved = blocks.get(home.n_layers)
                 future = self._submit(
-                    _ask, home.worker, home.lease.key, shard, n_layers, self._kernel, moved, rows
+                    _ask,
+                    home.worker,
+                    home.lease.key,
+                    shard,
+                    n_layers,
+                    self._kernel,
+                    blocks.get(home.n_layers),
+                    rows,
+                    workers[home.worker]["nthreads"],
                 )
                 sent[shard] = _Sent(future, home)
         return sent
@@ -440,24 +464,24 @@ class DaskPoints:
     def _finish(self, sent: Mapping[int, _Sent], n_layers: int) -> dict[int, Any]:
         """Wait for a round's tasks; return what was asked for, of those shards that are there."""
         found: dict[int, Any] = {}
+        failed: Future | None = None
         reports = {report.shard: report for report in self._reports(sent)}
-        for shard, (future, home, _) in sent.items():
+        for shard, (future, home, _, reads) in sent.items():
             if shard not in reports:
                 if future.status == "error":
                     self._homes.pop(shard, None)
-                    future.result()  # raises what the task raised
+                    failed = future
                 continue  # its worker died, or what the task needed is gone: it is sent again
             report = reports[shard]
             if report.n_layers is None:
-                if future is home.lease:
+                if reads:
                     self._blind.add(home.worker)
                 self._homes.pop(shard, None)
                 continue
             self._homes[shard] = _Home(home.worker, home.lease, report.n_layers)
-            if report.build is not None:
+            if report.build is not None:  # it is new there
                 self._check_build(report.build, home.worker)
-                if future is home.lease:
-                    _log.info("shard %d of %d is on %s", shard, len(self._shards), home.worker)
+                _log.info("shard %d of %d is on %s", shard, len(self._shards), home.worker)
             if report.n_layers == n_layers:
                 self._deaths.pop(shard, None)
                 if shard in self._lost_at:
@@ -465,6 +489,8 @@ class DaskPoints:
                     _log.info("shard %d was rebuilt in %.3g s", shard, seconds)
             if report.values is not None:
                 found[shard] = report.values
+        if failed is not None:
+            failed.result()  # raises what the task raised
         return found
 
     def _reports(self, sent: Mapping[int, _Sent]) -> list[_Report]:
@@ -513,7 +539,7 @@ class DaskPoints:
             status = self._client.status
             if status in ("closing", "closed"):
                 raise RuntimeError("the client is closed: pass a new one to go on")
-            info = self._client.scheduler_info(n_workers=-1)["workers"]
+            info = self._client.scheduler_info(n_workers=-1).get("workers", {})
             workers = {
                 address: worker
                 for address, worker in info.items()
@@ -556,7 +582,8 @@ class DaskPoints:
 
     def _has_room(self, worker: Mapping[str, Any], n_shards: int) -> bool:
         limit = worker["memory_limit"]
-        return not limit or n_shards * self._shard_bytes <= _MEMORY_SHARE * limit
+        fits = not limit or n_shards * self._shard_bytes <= _MEMORY_SHARE * limit
+        return bool(fits) and worker["status"] == "running"
 
     def _least_loaded(
         self, workers: Mapping[str, Mapping[str, Any]], sent: Mapping[int, _Sent]
@@ -647,4 +674,5 @@ class DaskPoints:
             else:
                 values = self._send(self._source[rows], worker)
         lease = self._submit(_place, worker, shard, rows, self._origin_sent, values, named=True)
-        return _Sent(lease, _Home(worker, lease), () if values is None else (values,))
+        needs = () if values is None else (values,)
+        return _Sent(lease, _Home(worker, lease), needs, reads)

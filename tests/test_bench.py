@@ -106,6 +106,8 @@ def test_cluster(run_benchmark):
     assert [(row["N_f"], row["d"]) for row in report["costs"]] == [(30, 2), (30, 4)]
     assert positive(report["costs"], "block_bytes", "move_s")
     assert positive([report["overheads"]], "broadcast_s", "task_s")
+    assert positive(report["parts"], "ms")
+    assert report["derived"]["every"] >= 1
 
 
 def test_scaling_and_pictures(run_benchmark, tmp_path):
