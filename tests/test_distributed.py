@@ -437,7 +437,7 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
         first, again = (distributed._ask("key", *ask) for _ in range(2))
         assert first.n_layers == again.n_layers == EVERY
         np.testing.assert_array_equal(first.values, again.values)
-        later = Block(EVERY + 1, block.layers)
+        later = Block(EVERY + 1, block.layers, None)
         said = distributed._ask("key", 0, later.end, ask[2], later, np.arange(5), 1)
         assert (said.n_layers, said.values) == (EVERY, None)
     finally:
