@@ -26,6 +26,7 @@ ELSEWHERE = {
     "kflow.kernels": {"check_isotropic", "check_kernel", "is_isotropic"},
     "kflow.losses": {"LOSSES"},
     "kflow.optimizers": {"RULES"},
+    "kflow.schedules": {"SCHEDULES"},
     "kflow.timeseries": {"LYAPUNOV"},
 }
 # Of these modules the pages show what users may need.
