@@ -169,7 +169,7 @@ def compress(
     Notes
     -----
     One replay of the original for all points, and for each attempt and layer N M^2 flops and one
-    M^3 / 3 factorisation in float64, M centres. Memory: 8 M^2 bytes, and N r numbers for each
+    M^3 / 3 factorisation in float64, M centres. Memory: 16 M^2 bytes, and N r numbers for each
     layer. The result does not depend on the number of threads.
 
     Examples
@@ -423,7 +423,8 @@ def _least_squares(
             damped = matrix.copy()
             damped.flat[:: m + 1] += jitter * scale
             try:
-                factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+                # In LAPACK's order the lower triangle is the upper one, factored in place.
+                factor = cho_factor(damped.T, lower=False, overwrite_a=True, check_finite=False)
             except np.linalg.LinAlgError:
                 continue
             return np.ascontiguousarray(cho_solve(factor, right, check_finite=False))
