@@ -169,7 +169,7 @@ def compress(
     Notes
     -----
     One replay of the original for all points, and for each attempt and layer N M^2 flops and one
-    M^3 / 3 factorisation in float64, M centres. Memory: 8 M^2 bytes, and N r numbers for each
+    M^3 / 3 factorisation in float64, M centres. Memory: 16 M^2 bytes, and N r numbers for each
     layer. The result does not depend on the number of threads.
 
     Examples
@@ -208,14 +208,13 @@ def compress(
         attempts = [min(as_count(n_centres, "n_centres", 1), n_fitted)]
     else:
         attempts = _attempts(n_fitted, n_layers, before, problem.rank)
-    best = None
-    for n_centres in attempts:
-        attempt = problem.attempt(n_centres, rng)
-        if best is None or attempt.position_error < best.position_error:
-            best = attempt
+    best = problem.attempt(attempts[0], rng)
+    for count in attempts[1:]:
         if best.position_error <= tolerance:
             break
-    assert best is not None
+        attempt = problem.attempt(count, rng)
+        if attempt.position_error < best.position_error:
+            best = attempt
     compressed, prediction_change = problem.compressed(best.flow)
     return Compression(
         compressed,
@@ -275,11 +274,12 @@ class _Problem:
         # Coordinates of the compressed flow, and what of the original's way lies outside of them.
         self._outside = np.zeros(len(held))
         if turn is not None:
-            way = last - start[held]
-            way -= (way @ turn) @ turn.T
+            with single_threaded_blas:
+                way = last - start[held]
+                way -= (way @ turn) @ turn.T
+                last = last @ turn
+                targets = [(target @ turn).astype(start.dtype) for target in targets]
             self._outside = np.einsum("ij,ij->i", way, way)
-            last = last @ turn
-            targets = [(target @ turn).astype(start.dtype) for target in targets]
         self._last = last
         self._targets = [target[rows] for target in targets]
 
@@ -421,7 +421,8 @@ def _least_squares(
             damped = matrix.copy()
             damped.flat[:: m + 1] += jitter * scale
             try:
-                factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+                # In LAPACK's order the lower triangle is the upper one, factored in place.
+                factor = cho_factor(damped.T, lower=False, overwrite_a=True, check_finite=False)
             except np.linalg.LinAlgError:
                 continue
             return np.ascontiguousarray(cho_solve(factor, right, check_finite=False))
