@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from itertools import product
@@ -125,6 +126,18 @@ def _setter(library: Any) -> Callable[[int], Any]:
     return cast("Callable[[int], Any]", library.set_num_threads)
 
 
+@functools.lru_cache(maxsize=1)
+def _blas_libraries(_n_modules: int) -> list[Any]:
+    """Return the BLAS libraries of a process with so many Python modules.
+
+    Looking through all that a process has mapped takes milliseconds. A library comes with a module
+    that needs it: while there are no more modules, there are no more libraries.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return cast("list[Any]", ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
 class _SingleThreadedBlas:
     """Context manager: BLAS computes on one thread inside. Re-entrant and thread-safe."""
 
@@ -135,11 +148,9 @@ class _SingleThreadedBlas:
         self._saved: dict[str, tuple[Callable[[int], Any], int]] = {}
 
     def __enter__(self) -> None:
-        from threadpoolctl import ThreadpoolController
-
         with self._lock:
-            # They are looked for each time: SciPy brings one of its own whenever it is imported.
-            for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+            # Not once for all: SciPy brings a library of its own whenever it is imported.
+            for library in _blas_libraries(len(sys.modules)):
                 if library.filepath not in self._saved:
                     set_num_threads = _setter(library)
                     self._saved[library.filepath] = set_num_threads, library.get_num_threads()
