@@ -11,7 +11,7 @@ import numpy as np
 from kflow._validation import FloatArray
 from kflow.subspace import Rotation
 
-__all__ = ["HISTORY", "Block", "Layer", "Record", "alike", "cut"]
+__all__ = ["HISTORY", "Block", "Layer", "Record", "cut"]
 
 # What is known of one layer besides its arrays, in this order.
 HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
