@@ -20,6 +20,7 @@ ELSEWHERE = {
     },
     "kflow.block_file": {"STORED_DTYPES"},
     "kflow.blocks": {"HISTORY", "Record"},
+    "kflow.callbacks": {"Callback", "callback_states", "ends_flow", "set_callback_states"},
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},
     "kflow.evaluation": {"N_INTERPOLATION", "sizes_that_fit"},

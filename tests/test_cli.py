@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import kflow
-from kflow import KernelFlowClassifier, KernelFlowRegressor, cli, estimators
+from kflow import KernelFlow, KernelFlowClassifier, KernelFlowRegressor, cli, estimators
 from kflow._fit_checkpoint import FitCheckpoint
 from kflow.block_file import read_block
 from kflow.cli import main
@@ -551,6 +553,181 @@ def test_a_flow_that_diverges_at_once_leaves_nothing(run, clouds, tmp_path):
     result = run("fit", "--data", clouds, *SMALL, *steps, "--output", out, code=1)
     assert "Error: the flow diverged in layer 0" in result.stderr
     assert list(out.iterdir()) == []
+
+
+# ---- stop and resume ------------------------------------------------------------------------------
+
+LONGER = ("--layers", 60, "--batch-size", 30, "--draws", 2, "--every", 4)
+
+
+@contextmanager
+def aborted_in_layer(number):
+    """Raise KeyboardInterrupt there, as a second Ctrl-C does."""
+    run_layer = KernelFlow._run_layer
+
+    def aborted(flow, *arguments):
+        if flow.n_layers_ == number:
+            raise KeyboardInterrupt
+        return run_layer(flow, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KernelFlow, "_run_layer", aborted)
+        yield
+
+
+def outcome(out):
+    """Return the results of a run, but for its times, with its model and pictures."""
+    results = json.loads((out / "results.json").read_text())
+    for name in ("seconds", "layers_per_second"):
+        results.pop(name, None)
+        results["model"].pop(name, None)
+    return (
+        results,
+        kflow.load(out / "model.kflow"),
+        {p.name: p.read_bytes() for p in out.glob("*.png")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("clouds", ("--early-stopping", "--rank", "auto", "--shrink-every", 10)),
+        ("clouds", ("--seed", 3, "--nugget", "0:1,30:2", "--gradient-cap", "0:2,20:inf")),
+        (
+            "wave",
+            (
+                "--step-over",
+                "batch",
+                "--target",
+                "height",
+                "--kernel",
+                "laplacian",
+                "--length-scale",
+                2,
+            ),
+        ),
+    ],
+)
+def test_resumed_is_uninterrupted(data, options, run, tmp_path, request, monkeypatch):
+    path = request.getfixturevalue(data)
+    monkeypatch.chdir(tmp_path)
+    run("fit", "--data", path.name, *LONGER, *options, "--output", "whole")
+    for number in (0, 7, 23):
+        with aborted_in_layer(number):
+            again = ("--resume",) if number else ("--data", path.name, *LONGER, *options)
+            result = run("fit", *again, "--output", "out", code=130)
+            assert result.stderr.endswith("Aborted\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = run("fit", "--resume", "--output", tmp_path / "out")
+    expected, model, pictures = outcome(tmp_path / "whole")
+    got, resumed, resumed_pictures = outcome(tmp_path / "out")
+    assert got == expected
+    assert resumed_pictures == pictures
+    X = np.random.default_rng(0).normal(size=(5, model.n_features_in_))
+    np.testing.assert_array_equal(resumed.flow_.transform(X), model.flow_.transform(X))
+    np.testing.assert_array_equal(resumed.flow_.points_, model.flow_.points_)
+    assert not (tmp_path / "out" / "checkpoint").exists()
+    # Once more, there is nothing left to do.
+    with aborted_in_layer(0):
+        result = run("fit", "--resume", "--output", tmp_path / "out", "--json")
+    assert "is complete" in result.stderr
+    assert json.loads(result.stdout)["errors"] == expected["errors"]
+
+
+def test_an_unfinished_run_is_not_overwritten(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    with aborted_in_layer(9):
+        run("fit", "--data", clouds, *LONGER, "--output", out, code=130)
+    (line,) = run("fit", "--data", clouds, *LONGER, "--output", out, code=1).stderr.splitlines()
+    assert "checkpoint holds an unfinished run: go on with it by kflow fit --resume" in line
+    assert "or pass another --output, or remove that folder" in line
+    for options, message in (
+        (("--layers", 50), "--layers contradicts the run in"),
+        (("--nugget", 2), "--nugget contradicts the run in"),
+        (("--batch-size", 40), "--batch-size contradicts"),
+        (("--seed", 1), "--seed contradicts the run in"),
+        (("--early-stopping",), "--early-stopping contradicts"),
+        (("--dataset", "digits"), "--dataset contradicts"),
+        (("--data", tmp_path / "other.npz"), "--data contradicts"),
+        (("--every", 5), "--every contradicts"),
+    ):
+        result = run("fit", "--resume", *options, "--output", out, code=1)
+        assert message in result.stderr, result.stderr
+        assert "leave it out, or start a new run in another --output" in result.stderr
+    same = ("--layers", 60, "--data", clouds, "--seed", 0, "--threads", 1, "--quiet")
+    assert "60 layers" in run("fit", "--resume", *same, "--output", out).stdout
+
+
+def test_the_data_must_be_what_they_were(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    with aborted_in_layer(9):
+        run("fit", "--data", clouds, *LONGER, "--output", out, code=130)
+    with np.load(clouds) as arrays:
+        changed = {**arrays, "X": arrays["X"][::-1]}
+    np.savez(clouds, **changed)
+    result = run("fit", "--resume", "--output", out, code=1)
+    assert "holds a flow with other X" in result.stderr
+    assert (out / "checkpoint" / "flow.json").exists()
+
+
+def test_resume_starts_what_has_not_begun(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    run("fit", "--resume", "--data", clouds, *SMALL, "--output", out)
+    assert json.loads((out / "results.json").read_text())["status"] == "complete"
+    (out / "model.kflow").unlink()
+    run("fit", "--resume", "--data", clouds, *SMALL, "--output", out)
+    assert (out / "model.kflow").exists()
+    (out / "checkpoint.removed").mkdir()  # a process was killed in its last act
+    run("fit", "--resume", "--output", out)
+    assert not (out / "checkpoint.removed").exists()
+
+
+def test_damaged_arguments(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    with aborted_in_layer(9):
+        run("fit", "--data", clouds, *LONGER, "--output", out, code=130)
+    arguments = out / "checkpoint" / "arguments.json"
+    arguments.write_text(arguments.read_text()[:-10])
+    for _ in range(2):
+        result = run("fit", "--resume", "--output", out, code=1)
+        assert "arguments.json is missing or damaged" in result.stderr
+        arguments.unlink(missing_ok=True)
+
+
+def test_a_run_that_cannot_start_leaves_no_checkpoint(run, clouds, tmp_path):
+    out = tmp_path / "out"
+    run("fit", "--data", clouds, *SMALL, "--nugget", -1, "--output", out, code=1)
+    assert not (out / "checkpoint").exists()
+    run("fit", "--data", clouds, *SMALL, "--output", out)
+    result = run("fit", "--resume", "--no-save", code=2)
+    assert "--no-save leaves nothing for --resume" in result.stderr
+
+
+def test_verbose(run, clouds, tmp_path):
+    result = run("fit", "--data", clouds, *LONGER, "--verbose", "--output", tmp_path / "out")
+    assert "wrote layers 0 to 3:" in result.stderr
+    assert "MB in" in result.stderr
+    result = run("fit", "--data", clouds, *LONGER, "--output", tmp_path / "other")
+    assert "wrote layers" not in result.stderr
+    assert "60 layers will take up to" in result.stderr
+    log = logging.getLogger("kflow")
+    assert [type(handler) for handler in log.handlers] == [logging.NullHandler]
+    assert log.level == logging.NOTSET
+
+
+def test_layers_in_half_precision(run, clouds, tmp_path):
+    for name, options in (("whole", ()), ("half", ("--layers-dtype", "float16"))):
+        run("fit", "--data", clouds, *LONGER, *options, "--output", tmp_path / name)
+    whole, half = ((tmp_path / name / "model.kflow") for name in ("whole", "half"))
+    assert half.stat().st_size < 0.8 * whole.stat().st_size
+    first, second = kflow.load(whole), kflow.load(half)
+    np.testing.assert_array_equal(first.flow_.points_, second.flow_.points_)
+    with np.load(clouds) as arrays:
+        np.testing.assert_allclose(
+            first.transform(arrays["X"]), second.transform(arrays["X"]), rtol=0, atol=0.05
+        )
+    run("predict", half, clouds)
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------

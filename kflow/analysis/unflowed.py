@@ -90,7 +90,12 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         [],
     )
     before = clone(classifier).set_params(
-        kernel=fitted.kernel_, n_layers=0, early_stopping=False, layers="memory", callbacks=()
+        kernel=fitted.kernel_,
+        n_layers=0,
+        early_stopping=False,
+        layers="memory",
+        checkpoint=None,
+        callbacks=(),
     )
     rows = classifier.interpolation_rows_
     before.flow_ = flow
