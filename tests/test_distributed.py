@@ -148,24 +148,33 @@ def in_workers(client):
 
 
 def sabotage(client, action, addresses=None):
-    """Let the next block that a worker receives meet with something else."""
+    """Let something happen in workers as soon as the next shard is to move."""
 
     def patch():
         from kflow.carried import CarriedPoints
 
         through = CarriedPoints.through
 
-        def instead(*_):
+        def instead(*arguments):
             CarriedPoints.through = through
             action()
+            return through(*arguments)
 
         CarriedPoints.through = instead
 
     client.run(patch, workers=addresses)
 
 
-@pytest.mark.parametrize("size", [N, 90, 23])
-@pytest.mark.parametrize(("rank", "shrink_every"), [(None, 0), ("auto", 6)])
+@pytest.mark.parametrize(
+    ("rank", "shrink_every", "size", "dtype"),
+    [
+        (None, 0, N, "float64"),  # one shard
+        (None, 0, 90, "float32"),
+        ("auto", 6, N, "float32"),
+        ("auto", 6, 90, "float64"),
+        ("auto", 6, 23, "float32"),
+    ],
+)
 def test_equals_the_flow_in_memory(client, rank, shrink_every, size, dtype):
     run = Run(rank, shrink_every, dtype)
     with run.points(client, size) as points:
@@ -303,6 +312,24 @@ def test_workers_come_and_go(client, cluster):
         run.check(points)
     assert [len(those) for those in homes[:2]] == [2, 3]
     until(lambda: len(workers(client)) == 2)
+
+
+def test_the_leader_goes_on_while_points_move(client, tmp_path):
+    run = Run()
+    go = tmp_path / "go"
+
+    def wait():
+        while not go.exists():
+            time.sleep(0.01)
+
+    with run.points(client) as points:
+        start = points.gather(np.arange(N), 0)
+        sabotage(client, wait)
+        plan = run.leader.plan(run.rng, 0, EVERY)
+        block, _ = run.leader.run(plan, start[plan.rows])
+        ticket = points.advance(block, np.arange(N))
+        go.touch()  # nobody moves before
+        np.testing.assert_array_equal(ticket(), run.leader.move(start, block))
 
 
 @pytest.mark.parametrize("way", ["close", "forgotten", "client"])
