@@ -356,11 +356,11 @@ def extrapolated(
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--n", type=int, default=200_000)
+    options.add_argument("--n", type=int, default=500_000)
     options.add_argument("--batch", type=int, default=600)
     options.add_argument("--d", type=int, default=64)
     options.add_argument("--rank", type=int, help="coordinates in which the flow runs; default: d")
-    options.add_argument("--layers", type=int, default=40)
+    options.add_argument("--layers", type=int, default=20)
     options.add_argument("--every", type=int, default=10, help="layers in a block")
     options.add_argument("--shards", type=int, default=8)
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])

@@ -33,7 +33,7 @@ from kflow._validation import FloatArray, as_matrix
 from kflow.blocks import Block
 from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import StorageError
-from kflow.kernels import Kernel, from_dict
+from kflow.kernels import Radial, check_isotropic, from_dict
 from kflow.sharded_points import BlocksSince, Rows, Shards, Ticket, arrays_of, points_of
 from kflow.shared_sources import SharedSource, shared_source
 from kflow.sources import ArraySource, Source
@@ -188,7 +188,7 @@ def _ask(
         return _Report(shard, None)
     with here.lock:
         if block is not None and here.n_layers == block.first:
-            core = from_dict(kernel)._to_core()  # type: ignore[attr-defined]
+            core = check_isotropic(from_dict(kernel))._to_core()
             try:
                 with _moving, _core.TeamLease():
                     here.points = here.points.through(block, core, n_threads)
@@ -276,7 +276,7 @@ class DaskPoints:
         Precision of the points.
     blocks_since : callable
         Returns the blocks between two layers.
-    kernel : kflow.kernels.Kernel
+    kernel : kflow.kernels.Radial
         K_1.
     patience : float
         Seconds to wait for a worker where there is none.
@@ -301,7 +301,7 @@ class DaskPoints:
         scaling: Scaling | None,
         dtype: np.dtype[Any],
         blocks_since: BlocksSince,
-        kernel: Kernel,
+        kernel: Radial,
         patience: float = 60.0,
     ) -> None:
         _check(client)

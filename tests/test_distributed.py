@@ -17,7 +17,7 @@ from kflow.sharded_points import Shards
 from kflow.sources import ClassLabels, as_source
 from kflow.streaming import stream
 
-dask = pytest.importorskip("distributed")
+dask_distributed = pytest.importorskip("distributed")
 from kflow import distributed  # noqa: E402
 from kflow.distributed import DaskPoints  # noqa: E402
 
@@ -29,7 +29,7 @@ Y = np.sign(X[:, 0] * X[:, 1])
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with dask.LocalCluster(
+    with dask_distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
         processes=True,
@@ -42,7 +42,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def client(cluster):
-    with dask.Client(cluster, set_as_default=False) as client:
+    with dask_distributed.Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=30)
         yield client
 
@@ -149,24 +149,33 @@ def in_workers(client):
 
 
 def sabotage(client, action, addresses=None):
-    """Let the next block that a worker receives meet with something else."""
+    """Let something happen in workers as soon as the next shard is to move."""
 
     def patch():
         from kflow.carried import CarriedPoints
 
         through = CarriedPoints.through
 
-        def instead(*_):
+        def instead(*arguments):
             CarriedPoints.through = through
             action()
+            return through(*arguments)
 
         CarriedPoints.through = instead
 
     client.run(patch, workers=addresses)
 
 
-@pytest.mark.parametrize("size", [N, 90, 23])
-@pytest.mark.parametrize(("rank", "shrink_every"), [(None, 0), ("auto", 6)])
+@pytest.mark.parametrize(
+    ("rank", "shrink_every", "size", "dtype"),
+    [
+        (None, 0, N, "float64"),  # one shard
+        (None, 0, 90, "float32"),
+        ("auto", 6, N, "float32"),
+        ("auto", 6, 90, "float64"),
+        ("auto", 6, 23, "float32"),
+    ],
+)
 def test_equals_the_flow_in_memory(client, rank, shrink_every, size, dtype):
     run = Run(rank, shrink_every, dtype)
     with run.points(client, size) as points:
@@ -306,10 +315,28 @@ def test_workers_come_and_go(client, cluster):
     until(lambda: len(workers(client)) == 2)
 
 
+def test_the_leader_goes_on_while_points_move(client, tmp_path):
+    run = Run()
+    go = tmp_path / "go"
+
+    def wait():
+        while not go.exists():
+            time.sleep(0.01)
+
+    with run.points(client) as points:
+        start = points.gather(np.arange(N), 0)
+        sabotage(client, wait)
+        plan = run.leader.plan(run.rng, 0, EVERY)
+        block, _ = run.leader.run(plan, start[plan.rows])
+        ticket = points.advance(block, np.arange(N))
+        go.touch()  # nobody moves before
+        np.testing.assert_array_equal(ticket(), run.leader.move(start, block))
+
+
 @pytest.mark.parametrize("way", ["close", "forgotten", "client"])
 def test_points_leave_the_cluster(cluster, client, way):
     run = Run()
-    with dask.Client(cluster, set_as_default=False) as other:
+    with dask_distributed.Client(cluster, set_as_default=False) as other:
         points = run.points(other)
         points.gather(np.arange(3), 0)
         assert in_workers(client) == len(points._shards)
@@ -385,8 +412,10 @@ def test_damaged_rows_are_reported(client, tmp_path):
 
 def test_no_workers_is_an_error_after_a_while():
     with (
-        dask.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
-        dask.Client(cluster, set_as_default=False) as client,
+        dask_distributed.LocalCluster(
+            n_workers=0, processes=False, dashboard_address=":0"
+        ) as cluster,
+        dask_distributed.Client(cluster, set_as_default=False) as client,
         Run().points(client, patience=0.1) as points,
         pytest.raises(TimeoutError, match=r"no workers for 0\.1 s: start some"),
     ):
@@ -403,7 +432,7 @@ def test_points_that_do_not_fit_are_an_error_at_once(client, monkeypatch):
 
 
 def test_a_closed_client_is_an_error(cluster):
-    with dask.Client(cluster, set_as_default=False) as client:
+    with dask_distributed.Client(cluster, set_as_default=False) as client:
         points = Run().points(client)
     with pytest.raises(RuntimeError, match="the client is closed: pass a new one"):
         points.gather(np.arange(3), 0)
