@@ -110,7 +110,7 @@ def test_scaling_and_pictures(run_benchmark, tmp_path):
 
 def test_tuning(run_benchmark):
     options = (
-        '--dataset digits --layers 3 --every 2 --set {"batch_size":50,"gradient_cap":Infinity}'
+        '--dataset digits --layers 3 --every 2 --set \'{"batch_size":50,"gradient_cap":Infinity}\''
     )
     _, report = run_benchmark("tuning", options)
     assert {row["layers"] for row in report["rows"]} == {2, 3}
