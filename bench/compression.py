@@ -61,8 +61,8 @@ def check(compressed: Any, X: np.ndarray) -> None:
     flow = compressed.flow_
     few = X[np.linspace(0, len(X) - 1, 12).astype(int)]
     points = next(flow.trajectory(compressed._preprocessing(few), [0], reduced=True))
-    for z, c in flow._store:
-        moved = testing.move(points, z, c, kernel=flow.kernel_)
+    for z, c, step in flow._store:
+        moved = testing.move(points, z, step * c, kernel=flow.kernel_)
         points = moved.astype(points.dtype)
     check_close(compressed._transform(few, reduced=True), points, 1e-3)
     with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     # Other projects: their inventories are on the network, and the build needs none.
     ("py:.*", r"(matplotlib|numpy|scipy|sklearn)\..*"),
     # Parameters whose names are also those of modules.
-    ("py:obj", "layers"),
+    ("py:obj", "(layers|checkpoint)"),
 ]
 
 # ---- Markdown -----------------------------------------------------------------------------------

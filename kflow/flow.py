@@ -415,18 +415,23 @@ class KernelFlow:
         """
         if as_flag(resume, "resume") and self.checkpoint is None:
             raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
+        data: StreamedData | None = None
+        if self.memory_budget is None and client is None:
+            data = _in_memory(X, Y, float_dtype(self.dtype), scaling)
+            followed = self._followed(data, follow, scaling)
+        else:
+            self._check_streamed(client)
         with ExitStack() as stack:
             if self.checkpoint is not None:
                 stack.enter_context(locked(self.checkpoint))
                 refuse_flow(self.checkpoint, resume=resume)
-            if self.memory_budget is not None or client is not None:
-                data = self._streamed_data(X, Y, client)
-            else:
-                data = _in_memory(X, Y, float_dtype(self.dtype), scaling)
-            self._place(data, follow, scaling, resume, client)
+            if data is None:
+                data = self._streamed_data(X, Y)
+                followed = self._followed(data, follow, scaling)
+            self._place(data, followed, scaling, resume, client)
 
-    def _streamed_data(self, X: Any, Y: Any, client: Any) -> StreamedData:
-        """Open points that are not in memory."""
+    def _check_streamed(self, client: Any) -> None:
+        """Refuse settings with which points cannot be anywhere but in memory."""
         argument = "client" if self.memory_budget is None else "memory_budget"
         if self.step_over != "batch":
             raise ValueError(
@@ -438,6 +443,9 @@ class KernelFlow:
                 "memory_budget needs a place for the points that are not in memory: pass "
                 "checkpoint=<folder>"
             )
+
+    def _streamed_data(self, X: Any, Y: Any) -> StreamedData:
+        """Open points that are not in memory."""
         if self.checkpoint is None:
             return StreamedData.open(X, Y, None, float_dtype(self.dtype))
         folder = Path(self.checkpoint)
@@ -445,23 +453,32 @@ class KernelFlow:
             X = None  # it was copied when the flow began
         return StreamedData.open(X, Y, folder / _POINTS, float_dtype(self.dtype))
 
-    def _place(
+    def _followed(
         self,
         data: StreamedData,
         follow: Mapping[str, npt.ArrayLike] | None,
         scaling: Scaling | None,
-        resume: bool,
-        client: Any,
-    ) -> None:
-        """Start a flow of points and targets, or come back to where it was."""
-        dtype = float_dtype(self.dtype)
+    ) -> dict[str, FloatArray]:
+        """Return the arrays to follow, checked like the number of points."""
         n, d = data.X.shape
         if self.batch_size > n:
             raise ValueError(
                 f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
                 "less"
             )
-        followed = _followed(follow, dtype if scaling is None else None, d)
+        return _followed(follow, float_dtype(self.dtype) if scaling is None else None, d)
+
+    def _place(
+        self,
+        data: StreamedData,
+        followed: Mapping[str, FloatArray],
+        scaling: Scaling | None,
+        resume: bool,
+        client: Any,
+    ) -> None:
+        """Start a flow of points and targets, or come back to where it was."""
+        dtype = float_dtype(self.dtype)
+        d = data.X.shape[1]
         targets = data.Y if isinstance(data.Y, np.ndarray) else np.empty((0, data.Y.shape[1]))
         rng = as_generator(self.random_state)
         header: FlowHeader | None = None

@@ -245,7 +245,7 @@ def test_missing_file(tmp_path):
 # ---- writing ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["write", "fsync", "replace", "fdopen"])
+@pytest.mark.parametrize("place", ["write", "fsync", "replace", "open"])
 def test_nothing_is_left_of_a_file_that_could_not_be_written(rng, tmp_path, monkeypatch, place):
     old = some_block(rng)
     write_block(tmp_path / "block", old, "abc")
@@ -258,10 +258,9 @@ def test_nothing_is_left_of_a_file_that_could_not_be_written(rng, tmp_path, monk
 
     with monkeypatch.context() as patch:
         if place == "write":
-            fdopen = os.fdopen
-            patch.setattr(
-                _files.os, "fdopen", lambda handle, _: (fdopen(handle).close(), Full())[1]
-            )
+            patch.setattr(_files.Path, "open", lambda path, _: (path.touch(), Full())[1])
+        elif place == "open":
+            patch.setattr(_files.Path, "open", full)
         else:
             patch.setattr(_files.os, place, full)
         with pytest.raises(OSError, match="No space"):
