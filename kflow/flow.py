@@ -415,6 +415,7 @@ class KernelFlow:
         """
         if as_flag(resume, "resume") and self.checkpoint is None:
             raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
+        rng = as_generator(self.random_state)
         data: StreamedData | None = None
         if self.memory_budget is None and client is None:
             data = _in_memory(X, Y, float_dtype(self.dtype), scaling)
@@ -428,7 +429,7 @@ class KernelFlow:
             if data is None:
                 data = self._streamed_data(X, Y)
                 followed = self._followed(data, follow, scaling)
-            self._place(data, followed, scaling, resume, client)
+            self._place(data, followed, scaling, rng, resume, client)
 
     def _check_streamed(self, client: Any) -> None:
         """Refuse settings with which points cannot be anywhere but in memory."""
@@ -473,6 +474,7 @@ class KernelFlow:
         data: StreamedData,
         followed: Mapping[str, FloatArray],
         scaling: Scaling | None,
+        rng: np.random.Generator,
         resume: bool,
         client: Any,
     ) -> None:
@@ -480,7 +482,6 @@ class KernelFlow:
         dtype = float_dtype(self.dtype)
         d = data.X.shape[1]
         targets = data.Y if isinstance(data.Y, np.ndarray) else np.empty((0, data.Y.shape[1]))
-        rng = as_generator(self.random_state)
         header: FlowHeader | None = None
         identity: FlowIdentity | None = None
         if self.checkpoint is not None:
