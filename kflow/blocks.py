@@ -50,7 +50,7 @@ class Block:
     rotation : Rotation or None
         Change of coordinates before the first layer; there is none within a block.
     records : tuple of Record
-        Of each layer its history, in the order of `HISTORY`.
+        Of each layer its history, in the order of ``HISTORY``.
 
     Raises
     ------
