@@ -8,6 +8,7 @@ a complete file.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,16 +60,16 @@ class BlockFile(NamedTuple):
     state: Any
 
 
-def _powers_of_two(arrays: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return for each of several matrices the factor after which its largest entry is near 2^14.
+def _power_of_two(array: npt.NDArray[Any]) -> float:
+    """Return the factor after which the largest entry of a matrix is near 2^14.
 
     Float16 ends at 65504 and becomes coarse below 2^-14: so far from both, nothing overflows, and
     entries keep their 11 digits down to a part 2^-28 of the largest.
     """
-    largest = np.abs(arrays).max(axis=(1, 2)).astype(np.float64)
-    exponents = np.frexp(largest)[1]  # largest = fraction 2^exponent, fraction in [1/2, 1)
+    largest = float(np.abs(array).max())
+    exponent = math.frexp(largest)[1]  # largest = fraction 2^exponent, fraction in [1/2, 1)
     # Within what float32 and the steps take.
-    return np.ldexp(1.0, np.where(largest > 0.0, np.clip(15 - exponents, -100, 100), 0))
+    return math.ldexp(1.0, min(max(15 - exponent, -100), 100)) if largest > 0.0 else 1.0
 
 
 def encode_block(
@@ -102,22 +103,23 @@ def _pieces(
     stored = np.dtype(block.dtype if dtype is None else dtype)
     if stored.name not in STORED_DTYPES:
         raise ValueError(f"layers_dtype must be one of {STORED_DTYPES}, got {stored.name!r}")
-    tensors: dict[str, npt.NDArray[Any]] = {}
-    centres = np.stack([layer.centres for layer in block.layers])
-    coefficients = np.stack([layer.coefficients for layer in block.layers])
+    tensors: dict[str, npt.NDArray[Any] | list[npt.NDArray[Any]]] = {}
+    centres = [layer.centres for layer in block.layers]
+    coefficients = [layer.coefficients for layer in block.layers]
     steps = np.array([layer.step for layer in block.layers], np.float64)
     if stored == np.float16:
-        scales = _powers_of_two(centres)
-        centres = centres * scales[:, None, None].astype(centres.dtype)
+        scales = np.array([_power_of_two(array) for array in centres])
+        centres = [array * array.dtype.type(s) for array, s in zip(centres, scales, strict=True)]
         tensors["scales"] = 1.0 / scales
-        scales = _powers_of_two(coefficients)
-        coefficients = coefficients * scales[:, None, None].astype(coefficients.dtype)
+        scales = np.array([_power_of_two(array) for array in coefficients])
+        coefficients = [
+            array * array.dtype.type(s) for array, s in zip(coefficients, scales, strict=True)
+        ]
         steps /= scales
-    with np.errstate(over="ignore"):  # found below
-        tensors["centres"] = np.ascontiguousarray(centres, stored.newbyteorder("<"))
-        tensors["coefficients"] = np.ascontiguousarray(coefficients, stored.newbyteorder("<"))
-    for name in ("centres", "coefficients"):
-        if not np.isfinite(tensors[name]).all():
+    for name, arrays in (("centres", centres), ("coefficients", coefficients)):
+        with np.errstate(over="ignore"):  # found below
+            tensors[name] = [array.astype(stored, copy=False) for array in arrays]
+        if not all(np.isfinite(array).all() for array in tensors[name]):
             raise ValueError(
                 f"the {name} of layers from {block.first} on are too large for {stored}"
             )

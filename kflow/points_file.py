@@ -43,11 +43,7 @@ def write_points(
         If it cannot be written; an earlier file of that name is then untouched.
     """
     metadata = {"flow": flow_id, "n_layers": str(int(n_layers))}
-    tensors = {
-        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        for name, array in arrays.items()
-    }
-    return write_pieces(path, sealed(tensors, metadata, format=_FORMAT, version=_VERSION))
+    return write_pieces(path, sealed(arrays, metadata, format=_FORMAT, version=_VERSION))
 
 
 def read_points(
