@@ -408,11 +408,14 @@ class FolderLayers:
         return self.n_written + len(self._pending)
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over the layers, with one block in memory at a time."""
+        """Iterate over the layers, with a few blocks in memory at a time and none in the end."""
         number = 0
-        while number < len(self):
-            yield self[number]
-            number += 1
+        try:
+            while number < len(self):
+                yield self[number]
+                number += 1
+        finally:
+            self._cache.clear()
 
     def __getitem__(self, number: int) -> Layer:
         """Return one layer."""
