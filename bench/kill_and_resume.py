@@ -50,7 +50,10 @@ def run(fit: str, output: Path, *more: str, kill_after: float | None = None) -> 
     """Run the command; return whether it was killed, and what it said."""
     with tempfile.TemporaryFile("w+") as said:
         with subprocess.Popen(
-            command(fit, output, *more), stdout=subprocess.DEVNULL, stderr=said
+            command(fit, output, *more),
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            cwd=output.parent,  # not where kflow's sources may lie
         ) as process:
             try:
                 process.wait(kill_after)

@@ -87,6 +87,10 @@ def _check_step(value: Any) -> str:
 
 def _in_memory(X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None) -> StreamedData:
     """Check points and targets that are in memory; with a scaling, X is finite already."""
+    if Y is None:
+        raise TypeError(
+            "Y is missing: pass the targets of X; a stream of pairs of both needs a memory_budget"
+        )
     points = X if scaling is not None else as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
     targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
     return StreamedData(points, targets, ClassLabels([targets]))

@@ -189,6 +189,8 @@ def test_wrong_arguments(tmp_path):
             streamed(tmp_path / "flow", **options).fit(X_given, Y_given)
     with pytest.raises(TypeError, match="X must be an array or an iterator"):
         streamed(tmp_path / "flow").fit(1)
+    with pytest.raises(TypeError, match=r"Y is missing: .* needs a memory_budget"):
+        streamed(None, memory_budget=None, checkpoint=None).fit(iter([(X, Y)]))
     with pytest.raises(ValueError, match="memory_budget must be a number of bytes"):
         streamed(tmp_path, memory_budget=-1)
     with pytest.raises(TypeError, match="memory_budget must be a number"):
