@@ -197,6 +197,7 @@ def test_few_blocks_are_in_memory(rng, tmp_path, monkeypatch):
         assert len(store._cache) <= 2
     iterator.close()
     assert len(store._cache) == 0
+    _ = store[18], store[19]
     read, reads = layers.read_block, []
     monkeypatch.setattr(layers, "read_block", lambda *a: reads.append(a) or read(*a))
     for number in (18, 19, 18, 19):  # those that were read last
