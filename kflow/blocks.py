@@ -111,35 +111,41 @@ def alike(one: Layer, other: Layer) -> bool:
 
 def cut(
     layers: Iterable[Layer],
-    records: Sequence[Record],
+    records: Sequence[Record] | None,
     rotations: Mapping[int, Rotation],
     size: int,
+    *,
+    first: int = 0,
 ) -> Iterator[Block]:
-    """Cut a flow's layers, from the first one on, into blocks of `size` or fewer of one shape.
+    """Cut successive layers of a flow into blocks of `size` or fewer of one shape.
 
     Parameters
     ----------
     layers : iterable of Layer
         Taken a block at a time.
-    records : sequence of Record
-        One for each layer; no more layers are taken.
+    records : sequence of Record or None
+        One for each layer; no more layers are taken. None: blocks without records.
     rotations : mapping of int to Rotation
         By the layer before which they come; a block ends before each.
     size : int
         The most layers of a block.
+    first : int
+        Number of the first of these layers.
     """
-    first = 0
-    several: list[Layer] = []
+    start, several = first, list[Layer]()
+    if records is not None:
+        layers = (layer for layer, _ in zip(layers, records, strict=False))
 
     def block() -> Block:
-        end = first + len(several)
-        return Block(first, tuple(several), rotations.get(first), tuple(records[first:end]))
+        end = start + len(several)
+        mine = () if records is None else tuple(records[start - first : end - first])
+        return Block(start, tuple(several), rotations.get(start), mine)
 
-    for number, (layer, _) in enumerate(zip(layers, records, strict=False)):
+    for number, layer in enumerate(layers, first):
         full = len(several) == size
         if several and (full or number in rotations or not alike(layer, several[0])):
             yield block()
-            several, first = [], number
+            start, several = number, []
         several.append(layer)
     if several:
         yield block()

@@ -36,6 +36,11 @@ class CarriedPoints:
     rotations: tuple[Rotation, ...] = ()
     displacements: dict[str, FloatArray] = field(default_factory=dict)
 
+    @classmethod
+    def before_layers(cls, sets: dict[str, FloatArray]) -> CarriedPoints:
+        """Return points in their first coordinates, all of which move."""
+        return cls(sets, {name: points[:, :0].copy() for name, points in sets.items()})
+
     def at_rest(self, n_fixed: int) -> CarriedPoints:
         """Return the points with displacements of zero."""
         return replace(

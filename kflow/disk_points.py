@@ -14,13 +14,13 @@ from pathlib import Path
 
 from kflow import _core
 from kflow._validation import FloatArray
+from kflow.batches import Rows
 from kflow.blocks import Block
 from kflow.carried import CarriedPoints
 from kflow.errors import ModelFileError, StorageError
 from kflow.points_file import read_points, write_points
 from kflow.sharded_points import (
     BlocksSince,
-    Rows,
     Shards,
     Ticket,
     arrays_of,
@@ -83,7 +83,7 @@ class DiskPoints:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         mine = {self._path(shard) for shard in range(len(self._shards))}
-        for path in (*self._folder.glob("points-*"),):
+        for path in list(self._folder.glob("points-*")):
             if path not in mine:
                 path.unlink(missing_ok=True)
         there = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
@@ -111,7 +111,7 @@ class DiskPoints:
         except (ModelFileError, LookupError) as error:
             _log.warning("points %d to %d are made again: %s", rows.start, rows.stop - 1, error)
         first = self._first(rows)
-        return CarriedPoints({"": first}, {"": first[:, :0].copy()}), 0
+        return CarriedPoints.before_layers({"": first}), 0
 
     def _write(self, shard: int, points: CarriedPoints, n_layers: int) -> None:
         try:
@@ -122,14 +122,21 @@ class DiskPoints:
                 "call run() again"
             ) from error
 
-    def _visit(
-        self, n_layers: int, use: Callable[[int, CarriedPoints], None], blocks: list[Block]
-    ) -> None:
-        """Bring every shard to a layer, then use it; what changed is written.
+    def _brought(
+        self, points: CarriedPoints, seen: int, n_layers: int, block: Block | None = None
+    ) -> CarriedPoints:
+        """Return points after so many layers, the last of which may be those of a block in memory."""
+        known = n_layers if block is None else block.first
+        for stored in self._blocks_since(seen, known):
+            points = points.through(stored, self._kernel, self._n_threads)
+        if block is not None and seen <= block.first:
+            points = points.through(block, self._kernel, self._n_threads)
+        return points
 
-        The last of the layers may come as blocks in memory.
-        """
-        known = blocks[0].first if blocks else n_layers
+    def _visit(
+        self, n_layers: int, use: Callable[[int, CarriedPoints], None], block: Block | None
+    ) -> None:
+        """Bring every shard to a layer, then use it; what changed is written."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             reading = reader.submit(self._read, 0, n_layers)
             writing: Future[None] | None = None
@@ -137,46 +144,36 @@ class DiskPoints:
                 points, seen = reading.result()
                 if shard + 1 < len(self._shards):
                     reading = reader.submit(self._read, shard + 1, n_layers)
-                behind = seen < n_layers
-                if seen < known:
-                    for block in self._blocks_since(seen, known):
-                        points = points.through(block, self._kernel, self._n_threads)
-                    seen = known
-                for block in blocks:
-                    if seen == block.first:
-                        points = points.through(block, self._kernel, self._n_threads)
-                        seen = block.end
+                points = self._brought(points, seen, n_layers, block)
                 use(shard, points)
                 if writing is not None:
                     writing.result()
-                if behind or not self._path(shard).exists():
+                if seen < n_layers or not self._path(shard).exists():
                     writing = writer.submit(self._write, shard, points, n_layers)
             if writing is not None:
                 writing.result()
 
-    def _gathered(self, rows: Rows, n_layers: int, blocks: list[Block]) -> FloatArray:
+    def _gathered(self, rows: Rows, n_layers: int, block: Block | None = None) -> FloatArray:
         where = self._shards.within(rows)
         parts: list[FloatArray] = []
 
         def pick(shard: int, points: CarriedPoints) -> None:
             parts.append(points.sets[""][where[shard][1]])
 
-        self._visit(n_layers, pick, blocks)
+        self._visit(n_layers, pick, block)
         return self._shards.joined(where, parts)
 
     def gather(self, rows: Rows, n_layers: int) -> FloatArray:
         """Return the coordinates of some points after so many layers, (n, k)."""
-        return self._gathered(rows, n_layers, [])
+        return self._gathered(rows, n_layers)
 
     def advance(self, block: Block, rows: Rows) -> Ticket:
         """Move all points through a block, and gather those of some after it."""
-        gathered = self._gathered(rows, block.end, [block])
+        gathered = self._gathered(rows, block.end, block)
         return lambda: gathered
 
     def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
         """Iterate over all points after so many layers, in order."""
         for shard in range(len(self._shards)):
             points, seen = self._read(shard, n_layers)
-            for block in self._blocks_since(seen, n_layers):
-                points = points.through(block, self._kernel, self._n_threads)
-            yield points
+            yield self._brought(points, seen, n_layers)

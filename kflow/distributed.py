@@ -30,11 +30,12 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray, as_matrix
+from kflow.batches import Rows
 from kflow.blocks import Block
 from kflow.carried import CarriedPoints, coordinates
 from kflow.errors import StorageError
 from kflow.kernels import Radial, check_isotropic, from_dict
-from kflow.sharded_points import BlocksSince, Rows, Shards, Ticket, arrays_of, points_of
+from kflow.sharded_points import BlocksSince, Shards, Ticket, arrays_of, points_of
 from kflow.shared_sources import SharedSource, shared_source
 from kflow.sources import ArraySource, Source
 from kflow.subspace import Scaling, Subspace
@@ -143,7 +144,7 @@ def _place(key: str, shard: int, rows: slice, origin: _Origin, values: Any) -> _
     X = as_matrix(values, "X", dtype=origin.dtype)
     first = coordinates(X, origin.subspace, origin.scaling, origin.dtype)
     first = np.require(first, requirements=["C", "W"])
-    _shards[key] = _Shard(CarriedPoints({"": first}, {"": first[:, :0].copy()}), 0)
+    _shards[key] = _Shard(CarriedPoints.before_layers({"": first}), 0)
     return _Report(shard, 0, build=_build())
 
 

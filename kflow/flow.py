@@ -54,7 +54,6 @@ from kflow.replay import Linearization, Replay, blocks_between, layer_count, lay
 from kflow.schedules import SCHEDULES, Schedule
 from kflow.sharded_points import ShardedPoints
 from kflow.sources import ClassLabels, Source
-from kflow.streamed_data import MemoryPlan, StreamedData, as_budget
 from kflow.streaming import stream
 from kflow.subspace import (
     Data,
@@ -64,6 +63,7 @@ from kflow.subspace import (
     check_rank,
     mean_squared_distance,
 )
+from kflow.training_data import MemoryPlan, TrainingData, as_budget
 
 __all__ = ["KernelFlow"]
 
@@ -83,17 +83,6 @@ def _check_step(value: Any) -> str:
     if value not in STEP_RULES:
         raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
     return str(value)
-
-
-def _in_memory(X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None) -> StreamedData:
-    """Check points and targets that are in memory; with a scaling, X is finite already."""
-    if Y is None:
-        raise TypeError(
-            "Y is missing: pass the targets of X; a stream of pairs of both needs a memory_budget"
-        )
-    points = X if scaling is not None else as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
-    targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
-    return StreamedData(points, targets, ClassLabels([targets]))
 
 
 def _followed(
@@ -117,7 +106,7 @@ def _followed(
 class _Streamed:
     """Training points that are not in memory."""
 
-    data: StreamedData
+    data: TrainingData
     points: ShardedPoints
 
 
@@ -153,8 +142,8 @@ class KernelFlow:
         Added to the diagonal of the batch's kernel matrix. Small values learn detail, large ones
         collapse classes. A mapping {first layer: value} or a function of the layer is a schedule.
     step : str, mapping or callable
-        Step rule, with i over all N training points (see `step_over`), G the displacement before scaling, and p =
-        `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no point moves more than a
+        Step rule, with i over all N training points (see `step_over`), G the displacement before
+        scaling, and p = `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no point moves more than a
         fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|. ``"absolute"``:
         p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
@@ -420,9 +409,9 @@ class KernelFlow:
         if as_flag(resume, "resume") and self.checkpoint is None:
             raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
         rng = as_generator(self.random_state)
-        data: StreamedData | None = None
+        data: TrainingData | None = None
         if self.memory_budget is None and client is None:
-            data = _in_memory(X, Y, float_dtype(self.dtype), scaling)
+            data = TrainingData.in_memory(X, Y, float_dtype(self.dtype), scaling)
             followed = self._followed(data, follow, scaling)
         else:
             self._check_streamed(client)
@@ -449,18 +438,18 @@ class KernelFlow:
                 "checkpoint=<folder>"
             )
 
-    def _streamed_data(self, X: Any, Y: Any) -> StreamedData:
+    def _streamed_data(self, X: Any, Y: Any) -> TrainingData:
         """Open points that are not in memory."""
         if self.checkpoint is None:
-            return StreamedData.open(X, Y, None, float_dtype(self.dtype))
+            return TrainingData.open(X, Y, None, float_dtype(self.dtype))
         folder = Path(self.checkpoint)
         if Y is None and not hasattr(X, "shape") and has_flow(folder):
             X = None  # it was copied when the flow began
-        return StreamedData.open(X, Y, folder / _POINTS, float_dtype(self.dtype))
+        return TrainingData.open(X, Y, folder / _POINTS, float_dtype(self.dtype))
 
     def _followed(
         self,
-        data: StreamedData,
+        data: TrainingData,
         follow: Mapping[str, npt.ArrayLike] | None,
         scaling: Scaling | None,
     ) -> dict[str, FloatArray]:
@@ -475,7 +464,7 @@ class KernelFlow:
 
     def _place(
         self,
-        data: StreamedData,
+        data: TrainingData,
         followed: Mapping[str, FloatArray],
         scaling: Scaling | None,
         rng: np.random.Generator,
@@ -510,7 +499,7 @@ class KernelFlow:
                 name: coordinates(points, subspace, scaling, dtype)
                 for name, points in carried.items()
             }
-            return CarriedPoints(sets, {name: x[:, :0].copy() for name, x in sets.items()})
+            return CarriedPoints.before_layers(sets)
 
         known = header is not None
         if identity is not None and header is None:
@@ -712,7 +701,7 @@ class KernelFlow:
         )
         k = n_features if subspace is None else subspace.rank + 1
         points = np.zeros((0, k), flow.dtype)
-        carried = CarriedPoints({"": points}, {"": points[:, :0]})
+        carried = CarriedPoints.before_layers({"": points})
         for rotation in rotations:
             carried = carried.rotated(rotation)
         n_fixed = 0 if subspace is None else 1

@@ -17,14 +17,13 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray
+from kflow.batches import Rows
 from kflow.blocks import Block, Layer, Record
 from kflow.carried import CarriedPoints
-from kflow.schedules import Schedule
+from kflow.schedules import SCHEDULES, Schedule
 from kflow.subspace import Rotation
 
 __all__ = ["FlowBatch", "Leader", "Plan", "draw_flow_batch", "shrink_rows"]
-
-Rows = npt.NDArray[np.intp]
 
 # Directions that a flow no longer needs are found on so many points, where a sample is wanted.
 _SHRINK_SAMPLE = 8192
@@ -158,7 +157,7 @@ class Leader:
     every : int
         Layers in a block, at most.
     schedules : mapping of str to Schedule
-        ``"nugget"``, ``"step"``, ``"step_size"`` and ``"gradient_cap"``.
+        Those of `kflow.schedules.SCHEDULES`.
     kernel : kflow._core.Kernel
         K_1.
     targets : callable
@@ -251,9 +250,7 @@ class Leader:
         self, number: int, batch: FlowBatch, z: FloatArray, rank: int, workspace: _core.Batch
     ) -> tuple[Layer, tuple[float, ...]]:
         """Return a layer, and its rho, step, class distance ratio and nugget."""
-        nugget, rule, size, cap = (
-            self.schedules[name](number) for name in ("nugget", "step", "step_size", "gradient_cap")
-        )
+        nugget, rule, size, cap = (self.schedules[name](number) for name in SCHEDULES)
         targets = self.targets(batch.rows)
         c = np.empty((len(z), rank), z.dtype)
         rho, step, ratio = _core.batch_layer(
@@ -275,5 +272,5 @@ class Leader:
 
     def move(self, positions: FloatArray, block: Block) -> FloatArray:
         """Return the coordinates (n, k') to which a block takes those of some points, (n, k)."""
-        points = CarriedPoints({"": positions}, {"": positions[:, :0]})
+        points = CarriedPoints.before_layers({"": positions})
         return points.through(block, self.kernel, self.n_threads).sets[""]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kflow import _core
 from kflow._validation import FloatArray, as_count, as_matrix
-from kflow.blocks import Block, Layer, alike
+from kflow.blocks import Block, cut
 from kflow.carried import CarriedPoints, coordinates
 from kflow.layers import LayerStore
 from kflow.subspace import Rotation, Scaling, Subspace
@@ -48,19 +48,9 @@ _STRETCH = 16
 def blocks_between(
     store: LayerStore, rotations: Mapping[int, Rotation], first: int, end: int
 ) -> Iterator[Block]:
-    """Yield the layers of a store from `first` to `end` as blocks of a few."""
-    several: list[Layer] = []
-    for number in range(first, end):
-        layer = store[number]
-        full = len(several) == _STRETCH
-        if several and (full or number in rotations or not alike(layer, several[0])):
-            start = number - len(several)
-            yield Block(start, tuple(several), rotations.get(start))
-            several = []
-        several.append(layer)
-    if several:
-        start = end - len(several)
-        yield Block(start, tuple(several), rotations.get(start))
+    """Iterate over the layers of a store from `first` to `end`, as blocks of a few."""
+    layers = (store[number] for number in range(first, end))
+    return cut(layers, None, rotations, _STRETCH, first=first)
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ class Replay:
 
     def _first(self, X: FloatArray, scaling: Scaling | None) -> CarriedPoints:
         first = coordinates(X, self.subspace, scaling, self.dtype)
-        return CarriedPoints({"": first}, {"": first[:, :0]})
+        return CarriedPoints.before_layers({"": first})
 
     def _turned(self, points: CarriedPoints, layer: int) -> CarriedPoints:
         rotation = self.rotations.get(layer)

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._validation import FloatArray
+from kflow.batches import Rows
 from kflow.blocks import Block
 from kflow.carried import CarriedPoints
 
 __all__ = ["BlocksSince", "ShardedPoints", "Shards", "Ticket"]
-
-Rows: TypeAlias = npt.NDArray[np.intp]
 
 # Waits for an answer and returns it.
 Ticket: TypeAlias = Callable[[], FloatArray]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from kflow._files import replacing
 from kflow._validation import FloatArray, as_matrix
+from kflow.batches import Rows
 
 __all__ = [
     "ArraySource",
@@ -24,8 +25,6 @@ __all__ = [
     "reopened",
     "spool",
 ]
-
-Rows = npt.NDArray[np.intp]
 
 # What is read from an array at once.
 _READ_BYTES = 2**20

@@ -98,7 +98,7 @@ def test_all_shard_sizes(n, tmp_path, monkeypatch):
     expected = kflow.KernelFlow(**OPTIONS).fit(X, Y)
     sizes = (31 * 20, 10**6) if n > 100 else (20, 31 * 20, 10**6)
     for number, bytes_of_shard in enumerate(sizes):
-        monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", bytes_of_shard)
+        monkeypatch.setattr("kflow.training_data._LARGEST_SHARD", bytes_of_shard)
         assert_same(streamed(tmp_path / str(number)).fit(X, Y), expected)
         points_of_shard = max(1, bytes_of_shard // 20)
         found = list((tmp_path / str(number)).rglob("points-*"))
@@ -246,7 +246,7 @@ def test_a_full_disk(failing, tmp_path, monkeypatch):
         return real(*args)
 
     monkeypatch.setattr("kflow.disk_points.write_points", write)
-    monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", 700 * 20)
+    monkeypatch.setattr("kflow.training_data._LARGEST_SHARD", 700 * 20)
     flow = streamed(tmp_path)
     with pytest.raises(StorageError, match="free space there, then call run"):
         flow.fit(X, Y)
@@ -301,7 +301,7 @@ def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
 
 
 def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", 700 * 20)
+    monkeypatch.setattr("kflow.training_data._LARGEST_SHARD", 700 * 20)
     X, Y = make_data()
     options = {"rank": "auto", "shrink_every": 4, "shrink_tolerance": 0.3}
     flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y)
@@ -319,7 +319,7 @@ def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
 def test_another_division_or_an_earlier_layer(tmp_path, monkeypatch):
     X, Y = make_data()
     for number, rows in enumerate((700, 600, 600)):
-        monkeypatch.setattr("kflow.streamed_data._LARGEST_SHARD", rows * 20)
+        monkeypatch.setattr("kflow.training_data._LARGEST_SHARD", rows * 20)
         flow = streamed(tmp_path, n_layers=5 + number).fit(X, Y, resume=number > 0)
         assert len(list((tmp_path / "points").iterdir())) == -(-2000 // rows)
     assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 7}).fit(X, Y))

@@ -82,7 +82,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         fitted.kernel_,
         fitted._subspace,
         fitted.n_features_in_,
-        CarriedPoints({"": first}, {"": first[:, :0]}),
+        CarriedPoints.before_layers({"": first}),
         targets,
         ClassLabels([targets]),
         MemoryLayers(shape, first.shape[1] - fitted._n_fixed),

@@ -1,4 +1,4 @@
-"""The data of a flow that is not in memory, and how much of it may be at a time."""
+"""Points and targets of a flow, in memory or not, and how much of them may be there at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kflow._validation import as_number
+from kflow._validation import as_matrix, as_number
 from kflow.sharded_points import Shards
 from kflow.sources import ClassLabels, FileSource, Source, as_source, copied, reopened, spool
-from kflow.subspace import Data
+from kflow.subspace import Data, Scaling
 
-__all__ = ["MemoryPlan", "StreamedData", "as_budget"]
+__all__ = ["MemoryPlan", "TrainingData", "as_budget"]
 
 # What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
 # written, and as much again that the C library does not give back at once.
@@ -40,7 +40,7 @@ def as_budget(value: Any, name: str = "memory_budget") -> int | None:
 
 
 @dataclass(frozen=True)
-class StreamedData:
+class TrainingData:
     """Points and targets, of which some rows are read at a time.
 
     Attributes
@@ -58,7 +58,27 @@ class StreamedData:
     labels: ClassLabels
 
     @classmethod
-    def open(cls, X: Any, Y: Any, folder: Path | None, dtype: np.dtype[Any]) -> StreamedData:
+    def in_memory(
+        cls, X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None
+    ) -> TrainingData:
+        """Check arrays; with a scaling, X is finite already.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays that are none, or do not fit each other.
+        """
+        if Y is None:
+            raise TypeError(
+                "Y is missing: pass the targets of X; a stream of pairs of both needs a "
+                "memory_budget"
+            )
+        points = X if scaling is not None else as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
+        targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
+        return cls(points, targets, ClassLabels([targets]))
+
+    @classmethod
+    def open(cls, X: Any, Y: Any, folder: Path | None, dtype: np.dtype[Any]) -> TrainingData:
         """Open arrays, or a stream of chunks, which is written to the folder first.
 
         Parameters
