@@ -634,7 +634,7 @@ def _output_bytes(estimator: Estimator, points: Dataset, layers_dtype: str | Non
     # Headers and states, of which each block has one; it ends where a rotation comes.
     n_blocks = estimator.n_layers // estimator.every + n_rotations + 2
     pictures = 2**20
-    n_bytes: int = 2**13 * n_blocks + layers + model + others * itemsize + matrices + pictures
+    n_bytes: int = 2**12 * n_blocks + layers + model + others * itemsize + matrices + pictures
     return n_bytes
 
 
