@@ -656,9 +656,11 @@ class DaskPoints:
                 return self._client.scatter(
                     value, workers=None if worker is None else [worker], hash=False
                 )
-            except (OSError, TimeoutError, asyncio.TimeoutError):  # it may just have died
+            except (KeyError, OSError, TimeoutError, asyncio.TimeoutError):
+                # It may just have died; the scheduler raises KeyError where it knows so already.
                 if time.monotonic() > deadline:
                     raise
+                time.sleep(0.05)
                 if worker is not None and worker not in self._workers():
                     worker = None
 
