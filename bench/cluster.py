@@ -36,12 +36,13 @@ import numpy as np
 from measuring import Table, clusters, median, parser, timed, write_json
 
 import kflow
-from kflow.blocks import Block
-from kflow.carried import CarriedPoints
-from kflow.leader import Leader, Plan
-from kflow.sharded_points import Shards
-from kflow.sources import ClassLabels, as_source
-from kflow.streaming import stream
+from kflow.data.labels import ClassLabels
+from kflow.data.sources import as_source
+from kflow.flow.leader import Leader, Plan
+from kflow.flow.streaming import stream
+from kflow.layers.block import Block
+from kflow.layers.positions import CarriedPoints
+from kflow.points.protocol import Shards
 
 
 def flow_of(n_batch: int, n_layers: int, rank: int | None) -> kflow.KernelFlow:
@@ -103,7 +104,7 @@ class Run:
     """A flow on a cluster."""
 
     def __init__(self, client: Any, X: np.ndarray, Y: np.ndarray, args: Any) -> None:
-        from kflow.distributed import DaskPoints
+        from kflow.points.cluster import DaskPoints
 
         self.n_layers = args.layers
         self.flow = flow_of(args.batch, 0, args.rank).fit(X, Y)
@@ -262,7 +263,7 @@ def union(leader: Leader, plan: Plan, positions: np.ndarray, block: Block) -> No
     """Move the points of a block's batches as long as they are needed."""
     for number, layer in enumerate(block.layers):
         needed = positions[: plan.n_needed[number]]
-        kflow._core.replay(needed, [layer], leader.kernel, 1)
+        kflow.engine.cpu._core.replay(needed, [layer], leader.kernel, 1)
 
 
 def through(points: np.ndarray, block: Block, leader: Leader) -> None:

@@ -27,10 +27,10 @@ import numpy as np
 from measuring import REST, Table, check_close, parser, timed, write_json
 
 import kflow
-from kflow import testing
 from kflow.compression import FlowSize
 from kflow.datasets import Dataset, load_dataset
 from kflow.presets import PRESETS
+from kflow.testing import slow as testing
 
 # All directions count in the position error, so that it stays large with a low rank.
 SETTINGS: list[dict[str, Any]] = [

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from measuring import Table, parser, write_json
 
-from kflow.block_file import decode_block, read_block
+from kflow.storage.block_file import decode_block, read_block
 
 WROTE = re.compile(r"wrote layers \d+ to (\d+):")
 RESUMED = re.compile(r"resumed after layer (\d+):")

@@ -121,7 +121,7 @@ class Rates:
         kernel = KERNELS[name]._to_core()
         times = self._profile[name, dtype]
         for _ in range(3):
-            times.append(timed(lambda: kflow._core.profile(r2, kernel, repeats)))
+            times.append(timed(lambda: kflow.engine.cpu._core.profile(r2, kernel, repeats)))
         return min(times) / (n * repeats) / kflow.get_num_threads()
 
 

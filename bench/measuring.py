@@ -21,8 +21,8 @@ import numpy as np
 import threadpoolctl
 
 import kflow
-from kflow import testing
-from kflow._info import processor
+from kflow.engine.info import processor
+from kflow.testing import slow as testing
 
 # Idle BLAS threads go on spinning for some milliseconds and would slow down whoever comes next.
 REST = 0.1
@@ -147,7 +147,11 @@ def best_blas() -> dict[str, str]:
     On some of these processors OpenBLAS, or whoever set the variable for this process, prefers
     AVX2 kernels of half the rate. Other BLAS libraries ignore the variable.
     """
-    return {"OPENBLAS_CORETYPE": "SkylakeX"} if "avx512" in kflow._core.simd_levels() else {}
+    return (
+        {"OPENBLAS_CORETYPE": "SkylakeX"}
+        if "avx512" in kflow.engine.cpu._core.simd_levels()
+        else {}
+    )
 
 
 def cores() -> int:

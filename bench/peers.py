@@ -26,7 +26,7 @@ import scipy.linalg
 import threadpoolctl
 
 import kflow
-from kflow import testing
+from kflow.testing import slow as testing
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from measuring import (
 from peers import Peer, Settings, Torch, peers
 
 import kflow
-from kflow import testing
+from kflow.testing import slow as testing
 
 # Layers that are faster are measured several at a time.
 SHORTEST = 0.05

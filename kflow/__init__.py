@@ -6,22 +6,23 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kflow import errors, kernels, losses
-from kflow._core import __version__
-from kflow._info import build_config
-from kflow._threads import get_num_threads, set_num_threads
+from kflow import errors, kernels
+from kflow.engine.info import __version__, build_config
+from kflow.engine.threads import get_num_threads, set_num_threads
 from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
-from kflow.flow import KernelFlow
-from kflow.interpolant import Interpolant
-from kflow.learning import LearnedKernel, learn_kernel
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.learning.learn import LearnedKernel, learn_kernel
+from kflow.linear.interpolant import Interpolant
+from kflow.losses import functions as losses
 from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
 if TYPE_CHECKING:
-    from kflow import analysis, pde, timeseries
+    from kflow import analysis, timeseries
     from kflow.compression import Compression, compress
-    from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
-    from kflow.gp import GPRegressor
+    from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+    from kflow.estimators.gp_regressor import GPRegressor
+    from kflow.pde import solve as pde
 
 __all__ = [
     "Compression",

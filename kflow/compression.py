@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow import _core
-from kflow._estimator_flow import EstimatorFlow, estimator_flow
-from kflow._threads import single_threaded_blas
-from kflow._validation import FloatArray, as_count, as_generator, as_positive
-from kflow.carried import coordinates
+from kflow._base.arguments import as_count, as_generator, as_positive
+from kflow._base.array_types import FloatArray
+from kflow.engine.interface import Layer
+from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
-from kflow.flow import KernelFlow
-from kflow.interpolant import Interpolant
+from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
+from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial
-from kflow.layers import Layer
-from kflow.subspace import Subspace, mean_squared_distance
+from kflow.layers.moments import mean_squared_distance
+from kflow.layers.positions import coordinates
+from kflow.layers.subspace import Subspace
+from kflow.linear.interpolant import Interpolant
 
 __all__ = ["Compression", "FlowSize", "compress"]
 
@@ -299,11 +300,11 @@ class _Problem:
             way = target - x[:, : self.rank]
             chosen = _centres(way, n_centres, rng)
             z = np.ascontiguousarray(x[chosen])
-            c = _least_squares(self._kernel, x, z, way, self._replay.n_threads)
+            c = _least_squares(self._kernel, x, z, way, self._replay.motion.n_threads)
             layers.append(Layer(z, c.astype(x.dtype), 1.0))
-            with _core.TeamLease():
+            with self._replay.motion.lease():
                 for moved in (x, held):
-                    _core.replay(moved, layers[-1:], self._replay.kernel, self._replay.n_threads)
+                    self._replay.motion.through(moved, layers[-1:])
         flow = KernelFlow._from_layers(
             layers,
             kernel=self._kernel,

@@ -19,7 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_matrix, common_dtype
+from kflow._base.arguments import common_dtype
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 
 __all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
 

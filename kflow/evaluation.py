@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._generators import generator_state, set_generator_state
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
+from kflow._base.generators import generator_state, set_generator_state
 from kflow.errors import SingularKernelError
-from kflow.interpolant import Interpolant, balanced_subset
 from kflow.kernels import Kernel
+from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 
 if TYPE_CHECKING:
-    from kflow.flow import KernelFlow
+    from kflow.flow.kernel_flow import KernelFlow
 
 __all__ = [
     "N_INTERPOLATION",

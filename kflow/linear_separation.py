@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import as_matrix
+from kflow.data.arrays import as_matrix
 
 __all__ = ["Hyperplane", "best_line", "separating_hyperplane"]
 

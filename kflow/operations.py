@@ -5,25 +5,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kflow import _core, losses
-from kflow._threads import resolve_n_threads
-from kflow._validation import (
-    FloatArray,
-    as_matrix,
-    as_nugget,
-    as_number,
-    check_out,
-    common_dtype,
-)
+from kflow._base.arguments import as_nugget, as_number, common_dtype
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix, check_out
+from kflow.engine import HOST
+from kflow.engine.interface import NotPositiveDefinite
+from kflow.engine.threads import resolve_n_threads
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
 from kflow.kernels.program import evaluate
+from kflow.losses import functions as losses
 
 __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_error"]
 
 
 def singular_kernel_error(
-    error: _core.NotPositiveDefinite, nugget: float, rows: npt.NDArray[np.intp]
+    error: Exception, nugget: float, rows: npt.NDArray[np.intp]
 ) -> SingularKernelError:
     """Explain a failed factorisation; `rows` maps the core's positions to rows of the data."""
     first, second = error.args
@@ -119,7 +116,7 @@ def gram(
         raise ValueError("out must not overlap X or Z: pass a separate array")
     if is_isotropic(kernel):
         kernel._check_dimension(x.shape[1])
-        _core.gram(x, z, kernel._to_core(), result, threads)
+        HOST.gram(x, z, kernel.profile, result, threads)
     else:
         evaluate(kernel, x, z, result, threads)
     return result
@@ -161,7 +158,7 @@ def _rho(
     threads = resolve_n_threads(n_threads)
     if not is_isotropic(kernel):
         K = gram(x, kernel=kernel, n_threads=threads)
-        if not _core.all_finite(K, threads):
+        if not HOST.all_finite(K, threads):
             raise ValueError(
                 f"kernel: {kernel!r} is not finite on X: pass a larger length scale, or scale X"
             )
@@ -170,8 +167,8 @@ def _rho(
         return loss, None if G is None else kernel.contract(x, G, points=True)[1]
     gradient = np.empty_like(x) if want_gradient else None
     try:
-        loss = _core.rho(x, y, order, n_coarse, kernel._to_core(), value, gradient, threads)
-    except _core.NotPositiveDefinite as error:
+        loss = HOST.rho(x, y, order, n_coarse, kernel.profile, value, gradient, threads)
+    except NotPositiveDefinite as error:
         raise singular_kernel_error(error, value, order) from None
     return loss, gradient
 
@@ -314,7 +311,6 @@ def move(
     4 n m d flops and n m evaluations of the profile, tile by tile: K(X, Z) never exists as a whole.
     """
     radial = check_isotropic(kernel)
-    core = radial._to_core()
     threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z, C)
     x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
@@ -330,5 +326,5 @@ def move(
     same = result.ctypes.data == x.ctypes.data
     if not same and np.may_share_memory(result, x):
         raise ValueError("out overlaps X without being X: pass out=X or a separate array")
-    _core.apply(x, z, c, core, factor, x, result, threads)
+    HOST.apply(x, z, c, radial.profile, factor, x, result, threads)
     return result

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from kflow.errors import ModelFileError
-from kflow.flow_file import import_flow
-from kflow.model_file import ModelReader
+from kflow.flow.flow_file import import_flow
+from kflow.storage.model_file import ModelReader
 
 __all__ = ["load"]
 
@@ -38,11 +38,11 @@ def load(path: str | os.PathLike[str]) -> Any:
         if reader.kind == "KernelFlow":
             return import_flow(reader, reader.settings)
         if reader.kind in ("KernelFlowClassifier", "KernelFlowRegressor"):
-            from kflow import estimators
+            from kflow.estimators import flow_estimators as estimators
 
             return getattr(estimators, reader.kind)._import(reader)
         if reader.kind == "GPRegressor":
-            from kflow.gp import GPRegressor
+            from kflow.estimators.gp_regressor import GPRegressor
 
             return GPRegressor._import(reader)
         raise ModelFileError(f"{path} holds a {reader.kind!r}, which this kflow does not know")

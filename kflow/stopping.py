@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._generators import generator_state, set_generator_state
-from kflow._validation import FloatArray, as_count, as_nugget, as_number
+from kflow._base.arguments import as_count, as_nugget, as_number
+from kflow._base.array_types import FloatArray
+from kflow._base.generators import generator_state, set_generator_state
 from kflow.evaluation import (
     N_INTERPOLATION,
     average_error,
@@ -20,7 +21,7 @@ from kflow.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from kflow.flow import KernelFlow
+    from kflow.flow.kernel_flow import KernelFlow
 
 __all__ = ["CollapseStopping", "hold_out"]
 

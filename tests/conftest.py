@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from kflow import _core, kernels
+from kflow import kernels
+from kflow.engine.cpu import _core
 
 _SETTINGS = ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS", "KFLOW_SIMD_LEVEL")
 

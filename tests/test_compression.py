@@ -10,8 +10,8 @@ from sklearn.exceptions import NotFittedError
 
 import kflow
 from kflow import KernelFlow, compression, kernels
-from kflow import testing as reference
 from kflow.compression import FlowSize, _least_squares
+from kflow.testing import slow as reference
 
 KERNEL = kernels.Gaussian(1.0)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow import testing as reference
 from kflow.evaluation import (
     ErrorCurve,
     ErrorWindow,
@@ -16,6 +15,7 @@ from kflow.evaluation import (
     regression_errors,
 )
 from kflow.kernels import Gaussian
+from kflow.testing import slow as reference
 
 
 @pytest.fixture

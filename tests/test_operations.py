@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import kflow
 from kflow import kernels
-from kflow import testing as reference
 from kflow.operations import gram, move, one_hot, rho, rho_gradient
+from kflow.testing import slow as reference
 
-CASES = json.loads((Path(__file__).parent / "data" / "oracle.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parent / "fixtures" / "oracle.json").read_text())["cases"]
 DIMENSIONS = [1, 2, 3, 4, 5, 6, 7, 8, 20, 100]
 KERNEL = kernels.Gaussian(1.3)
 

@@ -123,7 +123,7 @@ void bind_precision(py::module_& m) {
 }  // namespace
 
 void bind_kernel(py::module_& m) {
-    py::class_<Kernel>(m, "Kernel")
+    py::class_<Kernel>(m, "Profile")
         .def(py::init(&make_kernel), py::arg("family"), py::arg("length_scale"),
              py::arg("alpha") = 1.0, py::arg("degree") = 1);
     bind_precision<float>(m);

@@ -72,12 +72,13 @@ void check_rows(const Index* rows, Index n, Index end, const char* name) {
     }
 }
 
-MatrixView<const Index> check_halves(const Array<Index>& further_halves, Index n_coarse,
-                                     Index n_batch) {
-    if (n_coarse < 1 || n_coarse >= n_batch) {
+MatrixView<const Index> check_halves(const Array<Index>& further_halves,
+                                     const LayerOptions& options, Index n_batch) {
+    if (options.n_coarse < 1 || options.n_coarse >= n_batch) {
         throw std::invalid_argument("n_coarse must lie in [1, batch_size)");
     }
-    const auto halves = in(further_halves, "further_halves", -1, n_coarse);
+    const auto halves =
+        in(further_halves, "further_halves", options.n_halves - 1, options.n_coarse);
     check_rows(halves.data, halves.rows * halves.cols, n_batch, "further_halves");
     return halves;
 }
@@ -102,9 +103,8 @@ void bind_precision(py::module_& m) {
         "flow_layer",
         [](Sets<T> sets, double pending, Array<Index> settled, Index layer, const Array<double>& y,
            const std::optional<Array<int>>& labels, const Array<Index>& batch,
-           const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
-           const std::string& step, double step_size, double gradient_cap, bool over_batch,
-           Array<T> z, Array<T> c, Batch& workspace, int n_threads) {
+           const Array<Index>& further_halves, const LayerOptions& options, Array<T> z, Array<T> c,
+           Batch& workspace, int n_threads) {
             const auto views = views_of<T>(sets);
             const Index n = views[0].points.rows, d = views[0].points.cols;
             const auto ys = in(y, "Y", n);
@@ -115,12 +115,10 @@ void bind_precision(py::module_& m) {
                 refuse("batch", "(batch_size,)");
             }
             const Index n_batch = batch.shape(0);
-            const auto halves = check_halves(further_halves, n_coarse, n_batch);
+            const auto halves = check_halves(further_halves, options, n_batch);
             check_rows(batch.data(), n_batch, n, "batch");
             const auto zs = out(z, "z", n_batch, d);
             const auto cs = out(c, "c", n_batch, views[0].displacement.cols);
-            const LayerOptions options{kernel,       nugget,   step_rule(step), step_size,
-                                       gradient_cap, n_coarse, 1 + halves.rows, over_batch};
             Index& mark = counter(settled);
             LayerReport report;
             try {
@@ -137,16 +135,14 @@ void bind_precision(py::module_& m) {
         },
         py::arg("sets").noconvert(), py::arg("pending"), py::arg("settled").noconvert(),
         py::arg("layer"), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
-        py::arg("batch").noconvert(), py::arg("further_halves").noconvert(), py::arg("n_coarse"),
-        py::arg("kernel"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),
-        py::arg("gradient_cap"), py::arg("over_batch"), py::arg("z").noconvert(),
-        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
+        py::arg("batch").noconvert(), py::arg("further_halves").noconvert(), py::arg("options"),
+        py::arg("z").noconvert(), py::arg("c").noconvert(), py::arg("workspace"),
+        py::arg("n_threads"));
 
     m.def(
         "batch_layer",
         [](const Array<T>& z, const Array<double>& y, const std::optional<Array<int>>& labels,
-           const Array<Index>& further_halves, Index n_coarse, const Kernel& kernel, double nugget,
-           const std::string& step, double step_size, double gradient_cap, Array<T> c,
+           const Array<Index>& further_halves, const LayerOptions& options, Array<T> c,
            Batch& workspace, int n_threads) {
             const auto zs = in(z, "z");
             const Index n_batch = zs.rows;
@@ -154,11 +150,9 @@ void bind_precision(py::module_& m) {
             if (labels && (labels->ndim() != 1 || labels->shape(0) != n_batch)) {
                 refuse("labels", "(" + std::to_string(n_batch) + ",)");
             }
-            const auto halves = check_halves(further_halves, n_coarse, n_batch);
+            const auto halves = check_halves(further_halves, options, n_batch);
             check_moving(c.ndim() == 2 ? c.shape(1) : 0, zs.cols, "c");
             const auto cs = out(c, "c", n_batch, c.shape(1));
-            const LayerOptions options{kernel,       nugget,   step_rule(step), step_size,
-                                       gradient_cap, n_coarse, 1 + halves.rows, true};
             LayerReport report;
             {
                 const py::gil_scoped_release unlocked;
@@ -169,9 +163,8 @@ void bind_precision(py::module_& m) {
         },
         "(rho, step, class distance ratio) and c of a layer whose step is measured on its batch",
         py::arg("z").noconvert(), py::arg("Y").noconvert(), py::arg("labels").noconvert(),
-        py::arg("further_halves").noconvert(), py::arg("n_coarse"), py::arg("kernel"),
-        py::arg("nugget"), py::arg("step"), py::arg("step_size"), py::arg("gradient_cap"),
-        py::arg("c").noconvert(), py::arg("workspace"), py::arg("n_threads"));
+        py::arg("further_halves").noconvert(), py::arg("options"), py::arg("c").noconvert(),
+        py::arg("workspace"), py::arg("n_threads"));
 
     m.def(
         "replay",
@@ -231,6 +224,19 @@ void bind_precision(py::module_& m) {
 }  // namespace
 
 void bind_layer(py::module_& m) {
+    py::class_<LayerOptions>(m, "LayerOptions")
+        .def(py::init([](const Kernel& kernel, double nugget, const std::string& step,
+                         double step_size, double gradient_cap, Index n_coarse, Index n_halves,
+                         bool over_batch) {
+                 if (n_halves < 1) {
+                     throw std::invalid_argument("n_halves must be at least 1");
+                 }
+                 return LayerOptions{kernel,       nugget,   step_rule(step), step_size,
+                                     gradient_cap, n_coarse, n_halves,        over_batch};
+             }),
+             py::arg("profile"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),
+             py::arg("gradient_cap"), py::arg("n_coarse"), py::arg("n_halves"),
+             py::arg("over_batch"));
     bind_precision<float>(m);
     bind_precision<double>(m);
 }

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import as_labels
+from kflow.flow.estimator_flow import estimator_flow
 from kflow.operations import one_hot
 
 __all__ = ["as_classifier", "interpolation_points", "training_data"]
@@ -30,7 +30,7 @@ def as_classifier(classifier: Any) -> Any:
     """
     from sklearn.utils.validation import check_is_fitted
 
-    from kflow.estimators import KernelFlowClassifier
+    from kflow.estimators.flow_estimators import KernelFlowClassifier
 
     if not isinstance(classifier, KernelFlowClassifier):
         raise TypeError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
 
 __all__ = [
     "as_labels",

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import as_cap, as_count, as_generator, as_nugget
+from kflow._base.arguments import as_cap, as_count, as_generator, as_nugget
 from kflow.analysis._classifier import as_classifier
 from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
-from kflow.flow import KernelFlow
-from kflow.interpolant import Interpolant
-from kflow.replay import Linearization
+from kflow.flow.estimator_flow import estimator_flow
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.layers.replay import Linearization
+from kflow.linear.interpolant import Interpolant
 
 __all__ = ["AdversarialDistances", "adversarial_distance"]
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._threads import single_threaded_blas
-from kflow._validation import FloatArray, as_count, as_generator, as_matrix, as_number, common_dtype
+from kflow._base.arguments import as_count, as_generator, as_number, common_dtype
+from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import as_labels, drawn_rows, json_numbers
-from kflow.preprocessing import row_chunks
+from kflow.data.arrays import as_matrix
+from kflow.data.chunks import row_chunks
+from kflow.engine.threads import single_threaded_blas
+from kflow.flow.estimator_flow import as_layers, estimator_flow
 
 __all__ = [
     "Dimensions",

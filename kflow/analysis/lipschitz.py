@@ -10,9 +10,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._threads import single_threaded_blas
-from kflow._validation import FloatArray, as_count, as_generator
+from kflow._base.arguments import as_count, as_generator
+from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import (
     as_labels,
     drawn_rows,
@@ -20,10 +19,12 @@ from kflow.analysis._sample import (
     near_hits_and_misses,
     quantiles,
 )
-from kflow.blocks import Layer
-from kflow.flow import KernelFlow
-from kflow.layers import LayerStore
-from kflow.replay import Replay
+from kflow.engine.interface import Layer
+from kflow.engine.threads import single_threaded_blas
+from kflow.flow.estimator_flow import as_layers, estimator_flow
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.layers.replay import Replay
+from kflow.layers.stores import LayerStore
 
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
 
@@ -238,7 +239,7 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
     curvature = flow.kernel_.curvature
     logs = [0.0]
     for number in range(counts[-1]):
-        z, c = replay.scaled_layer(number)
+        z, c, _ = replay.scaled_layer(number)
         K = flow.kernel_(z, n_threads=flow.n_threads)
         with single_threaded_blas:
             products = c.T @ (K @ c)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._validation import FloatArray, as_matrix, common_dtype
+from kflow._base.arguments import common_dtype
+from kflow._base.array_types import FloatArray
 from kflow.analysis._classifier import as_classifier, interpolation_points
 from kflow.analysis._sample import (
     as_labels,
@@ -19,8 +19,10 @@ from kflow.analysis._sample import (
     near_hits_and_misses,
     quantiles,
 )
-from kflow.interpolant import Interpolant
-from kflow.subspace import mean_squared_distance
+from kflow.data.arrays import as_matrix
+from kflow.flow.estimator_flow import as_layers, estimator_flow
+from kflow.layers.moments import mean_squared_distance
+from kflow.linear.interpolant import Interpolant
 
 __all__ = ["Margins", "class_margins", "hypothesis_margins"]
 

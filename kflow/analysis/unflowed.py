@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow.analysis._classifier import training_data
-from kflow.carried import CarriedPoints, coordinates
-from kflow.flow import KernelFlow
-from kflow.interpolant import Interpolant
-from kflow.layers import LayerShape, MemoryLayers
+from kflow.data.labels import ClassLabels
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.layers.positions import CarriedPoints, coordinates
+from kflow.layers.stores import LayerShape, MemoryLayers
+from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
-from kflow.sources import ClassLabels
 
 __all__ = ["unflowed"]
 

@@ -98,7 +98,7 @@ class Options:
         if not self.progress:
             yield lambda: None
             return
-        from kflow._progress import step_progress
+        from kflow._base.progress import step_progress
 
         with step_progress(total, unit) as advance:
             yield advance

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from kflow._files import check_folder, removed_if_empty
-from kflow._json import to_json
+from kflow._base.files import check_folder, removed_if_empty
+from kflow._base.json_values import to_json
 from kflow.demos import DEMOS, Options, run
 
 __all__ = ["demo"]
@@ -60,7 +60,7 @@ def demo(
         return
     if name is None:
         raise click.UsageError("pass the NAME of a demo: kflow demo --list")
-    from kflow._threads import resolve_n_threads
+    from kflow.engine.threads import resolve_n_threads
 
     resolve_n_threads(n_threads)
     folder = Path("kflow-demo", name) if output is None else output

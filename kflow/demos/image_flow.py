@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import FloatArray
-from kflow.callbacks import Callback
+from kflow._base.array_types import FloatArray
 from kflow.datasets import Dataset, load_dataset
 from kflow.demos import Options
-from kflow.estimators import KernelFlowClassifier
-from kflow.flow import KernelFlow
-from kflow.interpolant import Interpolant, balanced_subset
+from kflow.estimators.flow_estimators import KernelFlowClassifier
+from kflow.flow.callbacks import Callback
+from kflow.flow.estimator_flow import estimator_flow
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 from kflow.presets import PRESETS
 

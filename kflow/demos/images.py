@@ -21,7 +21,7 @@ from kflow.evaluation import (
     class_distances,
     interpolation_errors,
 )
-from kflow.flow import KernelFlow
+from kflow.flow.kernel_flow import KernelFlow
 from kflow.plotting import (
     ClassDistanceDisplay,
     ErrorDisplay,

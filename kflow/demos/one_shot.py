@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from kflow._estimator_flow import estimator_flow
 from kflow.demos import Options
 from kflow.demos.image_flow import (
     Draws,
@@ -16,6 +15,7 @@ from kflow.demos.image_flow import (
     one_per_class,
 )
 from kflow.demos.report import Report, percent
+from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import ErrorDisplay, ImageStripDisplay, SpreadDisplay
 
 __all__ = ["run"]

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from kflow import __version__
-from kflow._files import replacing
-from kflow._info import processor
-from kflow._json import to_json
-from kflow._threads import resolve_n_threads
+from kflow._base.files import replacing
+from kflow._base.json_values import to_json
+from kflow.engine.info import processor
+from kflow.engine.threads import resolve_n_threads
 
 try:
     import jinja2

@@ -16,8 +16,8 @@ from kflow.demos import Options
 from kflow.demos.animation import animated_gif
 from kflow.demos.report import Report
 from kflow.evaluation import class_distance_ratio
-from kflow.interpolant import balanced_subset
 from kflow.kernels import Gaussian
+from kflow.linear.interpolant import balanced_subset
 from kflow.linear_separation import Hyperplane, best_line, separating_hyperplane
 from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
 from kflow.plotting._style import PALETTE

@@ -11,8 +11,8 @@ from typing import Any
 
 from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.composite import COMPOSITE, Product, Scaled, Sum
+from kflow.kernels.dot_and_periodic import OTHER, Constant, Linear, Periodic, Polynomial
 from kflow.kernels.function import FunctionKernel
-from kflow.kernels.other import OTHER, Constant, Linear, Periodic, Polynomial
 from kflow.kernels.radial import (
     RADIAL,
     Cauchy,

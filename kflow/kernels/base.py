@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_matrix, as_positive, common_dtype
+from kflow._base.arguments import as_positive, common_dtype
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
 from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, check_kernel, show
-from kflow.kernels.other import Constant
+from kflow.kernels.dot_and_periodic import Constant
 
 if TYPE_CHECKING:
     from kflow.kernels.program import Contraction, Program, Term

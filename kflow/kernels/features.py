@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
 
 __all__ = ["FeatureMap", "Identity", "Periodicity", "Scaling"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_positive
+from kflow._base.arguments import as_positive
+from kflow._base.array_types import FloatArray
 from kflow.kernels.base import DEFAULT_BOUNDS, Kernel, show
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kflow._validation import FloatArray
+from kflow._base.array_types import FloatArray
 from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, Value
 from kflow.kernels.features import Identity, Scaling
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow import _core
-from kflow._threads import resolve_n_threads
-from kflow._validation import FloatArray, as_matrix, common_dtype
+from kflow._base.arguments import common_dtype
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
+from kflow.engine import HOST
+from kflow.engine.interface import Profile
+from kflow.engine.interface import Term as EngineTerm
+from kflow.engine.threads import resolve_n_threads
 from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.features import FeatureMap, Identity
 
@@ -83,8 +87,8 @@ class Program:
 
     def add_leaf(self, family: str, length_scale: float, features: int, **settings: Any) -> int:
         """Append a function of distances or products of features."""
-        kernel = _core.Kernel(family, length_scale, **settings)
-        return self._append(operation="leaf", kernel=kernel, source=features)
+        profile = Profile(family, length_scale, **settings)
+        return self._append(operation="leaf", profile=profile, source=features)
 
     def add_constant(self) -> int:
         """Append the number one."""
@@ -108,14 +112,11 @@ class Program:
         self._terms[term]["factor"] *= factor
         return term
 
-    # ---- what the core takes ------------------------------------------------------------------
+    # ---- what engines take --------------------------------------------------------------------
 
-    def expression(self) -> _core.Expression:
+    def terms(self) -> list[EngineTerm]:
         """Return the terms."""
-        expression = _core.Expression()
-        for term in self._terms:
-            expression.append(**term)
-        return expression
+        return [EngineTerm(**term) for term in self._terms]
 
     def given(self) -> list[FloatArray]:
         """Return the matrices that users' functions give."""
@@ -161,7 +162,7 @@ class Contraction:
 
     def __init__(self, program: Program, G: FloatArray, points: bool, n_threads: int) -> None:
         self.program = program
-        expression = program.expression()
+        terms = program.terms()
         X = program.X
         given = program.given()
         features = program.features(X)
@@ -170,8 +171,8 @@ class Contraction:
             np.empty_like(u) if w else None for u, w in zip(features, wanted, strict=True)
         ]
         self._given = [np.empty_like(k) for k in given]
-        self.factor, self.length_scale, self.shape = _core.contract(
-            expression, features, given, G, self._features, self._given, n_threads
+        self.factor, self.length_scale, self.shape = HOST.contract(
+            terms, features, given, G, self._features, self._given, n_threads
         )
 
     def features_gradient(self, term: Term) -> Mapping[str, FloatArray]:
@@ -209,7 +210,7 @@ def evaluate(kernel: Kernel, X: FloatArray, Z: FloatArray, out: FloatArray, n_th
     program = Program(kernel, X, Z)
     features = program.features(X)
     others = features if Z is X else program.features(Z)
-    _core.evaluate(program.expression(), features, others, program.given(), out, n_threads)
+    HOST.evaluate(program.terms(), features, others, program.given(), out, n_threads)
 
 
 def apply(
@@ -234,8 +235,8 @@ def apply(
             rows = slice(first, first + n_rows)
             out[rows] = apply(kernel, x[rows], z, c, threads)
         return out
-    _core.apply_expression(
-        program.expression(),
+    HOST.apply_terms(
+        program.terms(),
         program.features(x),
         program.features(z),
         program.given(),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import numpy as np
 
-from kflow import _core
-from kflow._validation import FloatArray, as_count
+from kflow._base.arguments import as_count
+from kflow._base.array_types import FloatArray
+from kflow.engine.interface import Profile
 from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, as_tuple, check_kernel
 from kflow.kernels.length_scale import LengthScaleKernel
 
@@ -68,9 +69,11 @@ class Radial(LengthScaleKernel):
     def _curvature_of_unit_length(self) -> float:
         return self._unit_curvature
 
-    def _to_core(self) -> _core.Kernel:
+    @property
+    def profile(self) -> Profile:
+        """The kernel as engines take it, if it has one length scale."""
         assert isinstance(self.length_scale, float)
-        return _core.Kernel(self._family, self.length_scale, **self._core_settings())
+        return Profile(self._family, self.length_scale, **self._core_settings())
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
         return np.ones(len(X), X.dtype)

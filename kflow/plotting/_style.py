@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from kflow._validation import FloatArray, as_matrix
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 
 __all__ = [
     "CLASS_COLOURS",

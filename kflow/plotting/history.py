@@ -10,9 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._validation import as_count, as_generator, as_nugget
+from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, average_error, class_distances, sizes_that_fit
+from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting._style import (
     MARKERS,
     PALETTE,

@@ -9,10 +9,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import FloatArray, as_count, as_generator
+from kflow._base.arguments import as_count, as_generator
+from kflow._base.array_types import FloatArray
+from kflow.flow.estimator_flow import estimator_flow
+from kflow.layers.replay import layer_count
 from kflow.plotting._style import as_labels, axes_of, class_codes, class_name
-from kflow.replay import layer_count
 
 __all__ = ["ImageStripDisplay"]
 

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from kflow._estimator_flow import as_layers, estimator_flow
-from kflow._validation import FloatArray, as_count
+from kflow._base.arguments import as_count
+from kflow._base.array_types import FloatArray
+from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting._projection import plane_maps
 from kflow.plotting._style import (
     as_planar,

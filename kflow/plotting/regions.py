@@ -9,9 +9,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from kflow._estimator_flow import EstimatorFlow, estimator_flow
-from kflow._validation import FloatArray, as_count, as_nugget
-from kflow.interpolant import Interpolant
+from kflow._base.arguments import as_count, as_nugget
+from kflow._base.array_types import FloatArray
+from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
+from kflow.layers.replay import layer_count
+from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
 from kflow.plotting._style import (
     as_planar,
@@ -24,7 +26,6 @@ from kflow.plotting._style import (
     tint,
 )
 from kflow.plotting.points import draw_points
-from kflow.replay import layer_count
 
 __all__ = ["DecisionRegionDisplay"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from kflow._estimator_flow import estimator_flow
-from kflow._validation import as_count, as_generator, as_nugget
+from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
+from kflow.flow.estimator_flow import estimator_flow
+from kflow.layers.replay import layer_count
 from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
-from kflow.replay import layer_count
 
 __all__ = ["SpreadDisplay"]
 

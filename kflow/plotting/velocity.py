@@ -11,10 +11,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.quiver import Quiver
 
-from kflow import _core
-from kflow._estimator_flow import EstimatorFlow, estimator_flow
-from kflow._threads import resolve_n_threads
-from kflow._validation import FloatArray, as_count, as_number, as_positive
+from kflow._base.arguments import as_count, as_number, as_positive
+from kflow._base.array_types import FloatArray
+from kflow.engine import HOST
+from kflow.engine.threads import resolve_n_threads
+from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
+from kflow.layers.replay import layer_count
 from kflow.plotting._projection import plane_maps
 from kflow.plotting._style import (
     GREY,
@@ -26,7 +28,6 @@ from kflow.plotting._style import (
     square_around,
     square_limits,
 )
-from kflow.replay import layer_count
 
 __all__ = ["VelocityDisplay"]
 
@@ -322,5 +323,5 @@ def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int)
         )
     points = np.array(nodes, flow.dtype, order="C")
     layers = list(islice(flow._store, first, first + span))
-    _core.replay(points, layers, flow.kernel_._to_core(), resolve_n_threads(flow.n_threads))
+    HOST.replay(points, layers, flow.kernel_.profile, resolve_n_threads(flow.n_threads))
     return points.astype(np.float64)

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kflow._validation import FloatArray, as_count, as_matrix
+from kflow._base.arguments import as_count
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 
 __all__ = ["as_series", "as_times", "delay_embedding", "embed", "is_several"]
 

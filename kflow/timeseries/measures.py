@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_count, as_matrix, as_positive
+from kflow._base.arguments import as_count, as_positive
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 from kflow.errors import DivergenceError
 
 __all__ = ["attractor_distance", "lyapunov_exponent", "valid_prediction_time"]

@@ -11,20 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kflow import losses
-from kflow._simplex import onto_simplex
-from kflow._threads import resolve_n_threads
-from kflow._validation import (
-    FloatArray,
-    as_count,
-    as_flag,
-    as_generator,
-    as_matrix,
-    as_nugget,
-    as_number,
-    as_positive,
-)
-from kflow.batches import Batch, BatchSource, uniform_rows
+from kflow._base.arguments import as_count, as_flag, as_generator, as_nugget, as_number, as_positive
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
+from kflow.engine.threads import resolve_n_threads
 from kflow.errors import SingularKernelError
 from kflow.kernels import (
     Cauchy,
@@ -43,8 +33,11 @@ from kflow.kernels import (
     check_kernel,
 )
 from kflow.kernels.base import DEFAULT_BOUNDS
-from kflow.learning import learn_kernel
-from kflow.objective import LossFunction
+from kflow.learning.batches import Batch, BatchSource, uniform_rows
+from kflow.learning.learn import learn_kernel
+from kflow.learning.objective import LossFunction
+from kflow.linear.simplex import onto_simplex
+from kflow.losses import functions as losses
 
 __all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
 

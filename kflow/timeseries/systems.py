@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._validation import FloatArray, as_count, as_matrix, as_number, as_positive
+from kflow._base.arguments import as_count, as_number, as_positive
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
 from kflow.timeseries.embedding import as_times
 
 __all__ = ["LYAPUNOV", "henon_map", "logistic_map", "lorenz63"]

@@ -1,0 +1,110 @@
+"""Arguments become numbers and C-contiguous arrays of a known dtype, or an error that names them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "as_count",
+    "as_flag",
+    "as_generator",
+    "as_nugget",
+    "as_number",
+    "as_positive",
+    "common_dtype",
+    "float_dtype",
+]
+
+
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _as_float(value: Any, name: str) -> float:
+    try:
+        if isinstance(value, (bool, str)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def as_number(value: Any, name: str) -> float:
+    """Return `value` as a finite float."""
+    number = _as_float(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def as_positive(value: Any, name: str) -> float:
+    """Return `value` as a positive, finite float."""
+    number = _as_float(value, name)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return number
+
+
+def as_cap(value: Any, name: str) -> float:
+    """Return `value` as a positive float, which may be infinite."""
+    number = _as_float(value, name)
+    if not number > 0:
+        raise ValueError(f"{name} must be positive (infinity: no limit), got {value!r}")
+    return number
+
+
+def as_nugget(value: Any, name: str = "nugget") -> float:
+    """Return a nugget as a float."""
+    number = _as_float(value, name)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+    return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, which it must be."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def as_count(value: Any, name: str, lowest: int) -> int:
+    """Return `value` as a whole number that is at least `lowest`."""
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    count = operator.index(value)
+    if count < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {count}")
+    return count
+
+
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return a generator: a new one, or `random_state` itself if it is one."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"random_state: {error}") from None
+
+
+def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
+    """Return float32 or float64."""
+    try:
+        resolved = np.dtype(object if dtype is None else dtype)  # None would be float64
+    except TypeError:
+        resolved = np.dtype(object)
+    if resolved not in _DTYPES:
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
+    return resolved
+
+
+def common_dtype(*arrays: Any) -> np.dtype[Any]:
+    """Return float32 if every array is float32, else float64."""
+    try:
+        kinds = {np.asarray(a).dtype for a in arrays if a is not None}
+    except ValueError:  # rows of different lengths: as_matrix says which argument it is
+        return np.dtype(np.float64)
+    return np.dtype(np.float32) if kinds == {np.dtype(np.float32)} else np.dtype(np.float64)

@@ -1,0 +1,69 @@
+"""The progress bars of running flows, of learning and of demos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from kflow.flow.kernel_flow import KernelFlow
+    from kflow.learning.learn import LearningState
+
+__all__ = ["flow_progress", "learning_progress", "step_progress"]
+
+
+@contextmanager
+def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
+    """Show layer, rho, layers per second and time left on standard error.
+
+    The layers come after `n_before` others, which count as done.
+    """
+    bar = _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before)
+    with bar as advance:
+        seen = n_before
+
+        def report(flow: KernelFlow) -> None:
+            nonlocal seen
+            for _ in range(flow.n_layers_ - seen):
+                advance(flow._records[-1][0])
+            seen = flow.n_layers_
+
+        yield report
+
+
+@contextmanager
+def learning_progress(n_steps: int) -> Iterator[Callable[[LearningState], None]]:
+    """Show step, loss, steps per second and time left on standard error."""
+    with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
+        yield lambda state: advance(state.loss)
+
+
+@contextmanager
+def step_progress(n_steps: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Show how many of some other steps are done and the time left on standard error."""
+    with _bar(n_steps, unit, "") as advance:
+        yield lambda: advance(float("nan"))
+
+
+@contextmanager
+def _bar(total: int, unit: str, value: str, done: int = 0) -> Iterator[Callable[[float], None]]:
+    columns = (
+        TextColumn(unit),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn(value),
+        TextColumn(f"{{task.fields[rate]:.1f}} {unit}s/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit, total=total, completed=done, value=float("nan"), rate=0.0)
+
+        def advance(value: float) -> None:
+            speed = bar.tasks[task].speed or 0.0
+            bar.update(task, advance=1, value=value, rate=speed)
+
+        yield advance

@@ -1,0 +1,3 @@
+"""The data that a flow or an estimator is given: arrays, sources, classes, scaling."""
+
+from __future__ import annotations

@@ -1,0 +1,87 @@
+"""Arguments become C-contiguous matrices of a known dtype, or an error that names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray
+from kflow.engine import HOST
+
+__all__ = ["as_matrix", "check_out"]
+
+
+def as_matrix(
+    value: Any,
+    name: str,
+    *,
+    dtype: npt.DTypeLike,
+    n_columns: int | None = None,
+    n_rows: int | None = None,
+    column_if_1d: bool = False,
+    allow_no_rows: bool = True,
+    n_threads: int = 1,
+) -> FloatArray:
+    """Return `value` as a C-contiguous (n, d) array, without a copy if it is one already.
+
+    Raises
+    ------
+    TypeError
+        If it is sparse or not numeric.
+    ValueError
+        If its shape is wrong or it holds NaN or infinity.
+    """
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute those rows")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} has no rectangular shape: {error}") from None
+    if array.dtype.kind not in "fiub":
+        try:
+            if array.dtype.kind != "O":
+                raise ValueError
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{name} must hold real numbers, got dtype {array.dtype}; encode it first "
+                "(kflow.one_hot for labels)"
+            ) from None
+    if array.ndim == 1 and column_if_1d:
+        array = array[:, None]
+    if array.ndim != 2:
+        hint = f": for one column pass {name}.reshape(-1, 1)" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have two dimensions, got shape {array.shape}{hint}")
+    if n_columns is not None and array.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns, got shape {array.shape}")
+    if n_rows is not None and array.shape[0] != n_rows:
+        raise ValueError(f"{name} must have {n_rows} rows, got shape {array.shape}")
+    if array.shape[1] == 0 or (array.shape[0] == 0 and not allow_no_rows):
+        raise ValueError(f"{name} is empty: it has shape {array.shape}")
+    with np.errstate(over="ignore"):  # an overflow in the cast is reported below
+        result = np.require(array, dtype, ["C", "A"])
+    if not HOST.all_finite(result, n_threads):
+        raise ValueError(
+            f"{name} contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
+            "remove or impute those rows"
+        )
+    return result
+
+
+def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> FloatArray:
+    """Check an array that receives a result."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
+        )
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError("out must be C-contiguous: pass np.ascontiguousarray(out) and copy back")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: pass a writeable array")
+    return out

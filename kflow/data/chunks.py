@@ -1,0 +1,54 @@
+"""How many rows are converted at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import Doubles, FloatArray
+from kflow.data.sources import Source
+
+__all__ = ["Data", "Scaling", "row_chunks", "scaled_chunks"]
+
+# What is computed in float64 is computed for so many rows at a time: no float64 copy of all the data
+# is made.
+_CHUNK = 1024
+
+
+def row_chunks(n_rows: int) -> Iterator[slice]:
+    """Iterate over slices of a few rows."""
+    for start in range(0, n_rows, _CHUNK):
+        yield slice(start, start + _CHUNK)
+
+
+# Points of which slices are taken.
+Data: TypeAlias = FloatArray | Source
+
+# A map of a few rows, such as a scaling, that comes before everything else.
+Scaling: TypeAlias = Callable[[FloatArray], FloatArray]
+
+
+def scaled_chunks(
+    X: Data, scaling: Scaling | None, dtype: npt.DTypeLike | None = None
+) -> Iterator[tuple[slice, Doubles]]:
+    """Iterate over the scaled rows of X, a few at a time: rounded to `dtype`, then in float64.
+
+    Raises
+    ------
+    ValueError
+        If a scaled value is too large for the dtype.
+    """
+    for rows in row_chunks(len(X)):
+        points = X[rows] if scaling is None else scaling(X[rows])
+        if dtype is not None:
+            with np.errstate(over="ignore"):  # reported below
+                points = points.astype(dtype, copy=False)
+            if not np.isfinite(points).all():
+                raise ValueError(
+                    f"X contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
+                    "remove or impute those rows"
+                )
+        yield rows, points.astype(np.float64, copy=False)

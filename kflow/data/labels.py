@@ -1,0 +1,64 @@
+"""Classes that are read from targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray
+
+__all__ = ["ClassLabels"]
+
+# What is made of a column with more values than that is a regression.
+_MOST_CLASSES = 100
+
+
+class ClassLabels:
+    """Whether targets look like classes, one-hot rows or few distinct numbers, and of which.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarray, (n_i, m)
+        All targets.
+
+    Raises
+    ------
+    ValueError
+        If they are all the same.
+    """
+
+    def __init__(self, chunks: Iterable[FloatArray]) -> None:
+        values: npt.NDArray[Any] = np.empty(0)
+        n, one_hot, constant = 0, True, True
+        first: FloatArray | None = None
+        for targets in chunks:
+            n += len(targets)
+            first = targets[:1].copy() if first is None else first
+            constant = constant and bool((targets == first).all())
+            if targets.shape[1] == 1:
+                if len(values) <= _MOST_CLASSES:
+                    values = np.unique(np.append(values, targets))
+            else:
+                zero_one = bool(((targets == 0) | (targets == 1)).all())
+                one_hot = one_hot and zero_one and bool((targets.sum(axis=1) == 1).all())
+        if n and constant:
+            raise ValueError(
+                "Y has one class or value only, from which nothing can be learned: pass rows of at "
+                "least two classes"
+            )
+        self._values = values
+        few = len(values) <= max(2, min(_MOST_CLASSES, n // 10))
+        assert first is not None
+        self.are_classes = few if first.shape[1] == 1 else one_hot
+
+    def __call__(self, targets: FloatArray) -> npt.NDArray[np.intc] | None:
+        """Return the class number of each row of targets (n, m); None if they are no classes."""
+        if not self.are_classes:
+            return None
+        if targets.shape[1] == 1:
+            return np.searchsorted(self._values, targets[:, 0]).astype(np.intc)
+        codes: npt.NDArray[np.intc] = targets.argmax(axis=1).astype(np.intc)
+        return codes

@@ -1,0 +1,153 @@
+"""What happens to the data before a flow: scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray
+from kflow.data.chunks import row_chunks
+from kflow.storage.model_file import damaged
+
+__all__ = ["Preprocessing", "standardisation"]
+
+_SCALINGS = ("standard", "unit", None)
+
+
+def _unit_rows(X: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norms > 0.0, norms, 1.0)
+
+
+def standardisation(
+    X: FloatArray, name: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return mean and standard deviation of each column.
+
+    The deviation of a column that is constant, but for rounding errors, is given as 1.
+
+    Raises
+    ------
+    ValueError
+        If the squares overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From the first row, the differences of a constant column are exactly zero.
+        origin = X[0].astype(np.float64)
+        sums = sum((X[rows] - origin).sum(axis=0) for rows in row_chunks(len(X)))
+        mean = origin + sums / len(X)
+        squares = sum(np.square(X[rows] - mean).sum(axis=0) for rows in row_chunks(len(X)))
+        spread = np.sqrt(squares / len(X))
+    if not np.isfinite(spread).all():
+        raise ValueError(f"{name} has values too large to be scaled")
+    noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
+    return mean, np.where(spread > noise, spread, 1.0)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A map of points, fixed by the training data.
+
+    Attributes
+    ----------
+    unit : bool
+        Scale each row to norm 1 (rows of zeros stay).
+    mean, scale : ndarray (d,) or None
+        Subtracted from and divided into each feature.
+    """
+
+    unit: bool = False
+    mean: FloatArray | None = None
+    scale: FloatArray | None = None
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("unit", "mean", "scale")
+
+    @classmethod
+    def fit(cls, X: FloatArray, scaling: Any) -> Preprocessing:
+        """Learn the map from training data.
+
+        Parameters
+        ----------
+        X : ndarray, shape (N, d)
+            Training points.
+        scaling : {"standard", "unit"} or None
+            See `kflow.KernelFlowClassifier`.
+
+        Raises
+        ------
+        ValueError
+            For an unknown scaling, or values too large to be scaled.
+        """
+        if scaling not in _SCALINGS:
+            raise ValueError(f"scaling must be one of {_SCALINGS}, got {scaling!r}")
+        if scaling == "standard":
+            mean, scale = standardisation(X, "X")
+            return cls(mean=mean, scale=scale)
+        return cls(unit=scaling == "unit")
+
+    def __call__(self, X: FloatArray) -> FloatArray:
+        """Map points (n, d), in the dtype of X: X itself if there is nothing to do."""
+        if self.mean is None and not self.unit:
+            return X
+        out = np.empty_like(X, order="C")
+        for rows in row_chunks(len(X)):
+            if self.mean is not None and self.scale is not None:
+                out[rows] = (X[rows] - self.mean) / self.scale
+            else:
+                out[rows] = _unit_rows(X[rows])
+        return out
+
+    def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
+        """Map scaled points back, each as its own row of X would be.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, d)
+            Scaled points, which may have moved since.
+        X : ndarray, shape (n, d)
+            What they were before they were scaled: the norms of its rows are those that the scaling
+            ``"unit"`` took away. Otherwise only its dtype counts.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            ``undone(self(X), X)`` is X to rounding errors. In the wider of the two dtypes.
+        """
+        back = points.astype(np.result_type(points, X))
+        if self.mean is not None and self.scale is not None:
+            back *= self.scale.astype(back.dtype)
+            back += self.mean.astype(back.dtype)
+        elif self.unit:
+            norms = np.linalg.norm(X, axis=1, keepdims=True)
+            back *= np.where(norms > 0.0, norms, 1.0)
+        return back
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the map as named arrays; `from_arrays` is its inverse."""
+        values = {name: getattr(self, name) for name in self.ARRAYS}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]], n_features: int) -> Preprocessing:
+        """Return the map that `to_arrays` described, of so many features.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no such map.
+        """
+        with damaged("preprocessing"):
+            shapes = {"unit": (), "mean": (n_features,), "scale": (n_features,)}
+            for name, array in arrays.items():
+                if array.shape != shapes[name] or array.dtype.kind not in "fb":
+                    raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} is not finite")
+            if ("mean" in arrays) != ("scale" in arrays):
+                raise ValueError("mean and scale belong together")
+            if "scale" in arrays and not (arrays["scale"] > 0.0).all():
+                raise ValueError("scale is not positive")
+            return cls(bool(arrays["unit"]), arrays.get("mean"), arrays.get("scale"))

@@ -1,0 +1,40 @@
+"""The engines that compute: a common interface, and a folder for each.
+
+Everything that computes asks for an engine here; nothing else in the package knows a compiled module.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import lru_cache
+from importlib import import_module
+
+from kflow.engine.cpu import ENGINE as HOST
+from kflow.engine.interface import Engine
+
+__all__ = ["HOST", "engine_names", "get_engine"]
+
+# HOST is the engine for arrays in this process's memory: kernel matrices, losses, interpolants.
+
+
+def engine_names() -> list[str]:
+    """Return the names of all engines: those of the folders here."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+@lru_cache
+def get_engine(name: str) -> Engine:
+    """Return an engine.
+
+    Raises
+    ------
+    ImportError
+        If it cannot run here, saying why.
+    ValueError
+        If there is none of that name.
+    """
+    if not isinstance(name, str) or name not in engine_names():
+        raise ValueError(f"engine must be one of {engine_names()}, got {name!r}")
+    engine = import_module(f"{__name__}.{name}").ENGINE
+    assert isinstance(engine, Engine)
+    return engine

@@ -1,0 +1,47 @@
+"""What an estimator did to its inputs, in model files: scaling, and the names of the features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow.data.scaling import Preprocessing
+from kflow.errors import ModelFileError
+from kflow.storage.model_file import ModelReader
+
+__all__ = ["input_arrays", "read_inputs"]
+
+
+def input_arrays(estimator: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield the arrays by name; `read_inputs` is the inverse."""
+    for name, array in estimator._preprocessing.to_arrays().items():
+        yield f"preprocessing_{name}", array
+    if hasattr(estimator, "feature_names_in_"):
+        yield "feature_names", np.asarray(estimator.feature_names_in_, dtype=np.str_)
+
+
+def read_inputs(reader: ModelReader, estimator: Any, n_features: int) -> None:
+    """Give an estimator its number of features, their names and their scaling.
+
+    Raises
+    ------
+    ModelFileError
+        If they do not fit each other.
+    """
+    estimator.n_features_in_ = n_features
+    estimator._preprocessing = Preprocessing.from_arrays(
+        {
+            name: reader.array(f"preprocessing_{name}")
+            for name in Preprocessing.ARRAYS
+            if f"preprocessing_{name}" in reader
+        },
+        n_features,
+    )
+    if "feature_names" in reader:
+        names = reader.array("feature_names", ndim=1)
+        if len(names) != n_features or names.dtype.kind != "U":
+            raise ModelFileError("the model's feature names do not fit its features")
+        estimator.feature_names_in_ = names.astype(object)

@@ -1,0 +1,7 @@
+"""The non-parametric kernel flow: points that move, layer after layer, to make a kernel good."""
+
+from __future__ import annotations
+
+from kflow.flow.kernel_flow import KernelFlow, default_kernel
+
+__all__ = ["KernelFlow", "default_kernel"]

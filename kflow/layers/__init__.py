@@ -1,0 +1,25 @@
+"""Layers, blocks of them, where they are kept, and what they do to points."""
+
+from __future__ import annotations
+
+from kflow.engine.interface import Layer
+from kflow.layers.stores import (
+    LayerShape,
+    LayerStore,
+    MemoryLayers,
+    NoLayers,
+    check_place,
+    layer_bytes,
+    open_layers,
+)
+
+__all__ = [
+    "Layer",
+    "LayerShape",
+    "LayerStore",
+    "MemoryLayers",
+    "NoLayers",
+    "check_place",
+    "layer_bytes",
+    "open_layers",
+]

@@ -1,0 +1,132 @@
+"""Blocks of layers: the unit in which layers are stored, read again and moved through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kflow.engine.interface import Layer
+from kflow.layers.rank_reduction import Rotation
+
+__all__ = ["HISTORY", "Block", "Layer", "Record", "cut"]
+
+# What is known of one layer besides its arrays, in this order.
+HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
+Record: TypeAlias = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Layers in succession, all of one shape, with what comes before the first of them.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first layer.
+    layers : tuple of Layer
+        One or more.
+    rotation : Rotation or None
+        Change of coordinates before the first layer; there is none within a block.
+    records : tuple of Record
+        Of each layer its history, in the order of ``HISTORY``; none where nobody needs it.
+
+    Raises
+    ------
+    ValueError
+        If these do not fit each other.
+    """
+
+    first: int
+    layers: tuple[Layer, ...]
+    rotation: Rotation | None
+    records: tuple[Record, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything fits."""
+        if self.first < 0 or not self.layers:
+            raise ValueError(f"first={self.first} with {len(self.layers)} layers is no block")
+        z, c, _ = self.layers[0]
+        if c.dtype != z.dtype or not all(alike(layer, self.layers[0]) for layer in self.layers):
+            raise ValueError("the layers of a block must have one shape and dtype")
+        fitting = z.ndim == c.ndim == 2 and len(z) == len(c) >= 1
+        if not fitting or not 1 <= c.shape[1] <= z.shape[1]:
+            raise ValueError(f"centres {z.shape} and coefficients {c.shape} make no layer")
+        turn = self.rotation
+        if turn is not None and (turn.layer != self.first or turn.kept != c.shape[1]):
+            raise ValueError(f"the rotation before layer {turn.layer} does not fit the block")
+        if self.records and len(self.records) != len(self.layers):
+            raise ValueError(f"{len(self.records)} records for {len(self.layers)} layers")
+        if any(len(record) != len(HISTORY) for record in self.records):
+            raise ValueError(f"each record must have {len(HISTORY)} numbers")
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    @property
+    def end(self) -> int:
+        """Number of the layer after the last one."""
+        return self.first + len(self.layers)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of centres and coefficients."""
+        return self.layers[0].centres.dtype
+
+    @property
+    def rank(self) -> int:
+        """Coordinates that move."""
+        return int(self.layers[0].coefficients.shape[1])
+
+
+def alike(one: Layer, other: Layer) -> bool:
+    """Return whether the arrays of two layers have the same shapes and dtypes."""
+    return all(
+        mine.shape == others.shape and mine.dtype == others.dtype
+        for mine, others in zip(one[:2], other[:2], strict=True)
+    )
+
+
+def cut(
+    layers: Iterable[Layer],
+    records: Sequence[Record] | None,
+    rotations: Mapping[int, Rotation],
+    size: int,
+    *,
+    first: int = 0,
+) -> Iterator[Block]:
+    """Cut successive layers of a flow into blocks of `size` or fewer of one shape.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        Taken a block at a time.
+    records : sequence of Record or None
+        One for each layer; no more layers are taken. None: blocks without records.
+    rotations : mapping of int to Rotation
+        By the layer before which they come; a block ends before each.
+    size : int
+        The most layers of a block.
+    first : int
+        Number of the first of these layers.
+    """
+    start, several = first, list[Layer]()
+    if records is not None:
+        layers = (layer for layer, _ in zip(layers, records, strict=False))
+
+    def block() -> Block:
+        end = start + len(several)
+        mine = () if records is None else tuple(records[start - first : end - first])
+        return Block(start, tuple(several), rotations.get(start), mine)
+
+    for number, layer in enumerate(layers, first):
+        full = len(several) == size
+        if several and (full or number in rotations or not alike(layer, several[0])):
+            yield block()
+            start, several = number, []
+        several.append(layer)
+    if several:
+        yield block()

@@ -1,0 +1,67 @@
+"""Second moments of points, and their leading directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import Doubles
+from kflow.data.chunks import Data, Scaling, scaled_chunks
+from kflow.engine import HOST
+from kflow.engine.threads import resolve_n_threads
+
+__all__ = ["EPS", "eigen", "fewest", "mean_squared_distance", "moments", "product"]
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def product(X: Doubles, A: Doubles) -> Doubles:
+    """Return X A. Each row depends on its row of X alone, however the rows lie in chunks."""
+    out = np.empty((len(X), A.shape[1]))
+    X, A = np.ascontiguousarray(X), np.ascontiguousarray(A)
+    HOST.product(X, A, out, resolve_n_threads(None))
+    return out
+
+
+def mean_squared_distance(
+    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+) -> float:
+    """Return the mean squared distance between two rows of the scaled X.
+
+    Two passes in float64, a few rows at a time; nan or inf if squares overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From the first row, nothing is lost by data far from the origin.
+        origin = next(scaled_chunks(X[:1], scaling, dtype))[1][0]
+        mean = np.zeros_like(origin)
+        for _, points in scaled_chunks(X, scaling, dtype):
+            mean += (points - origin).sum(axis=0)
+        mean = origin + mean / len(X)
+        squares = 0.0
+        for _, points in scaled_chunks(X, scaling, dtype):
+            points = points - mean
+            squares += float(np.einsum("ij,ij->", points, points))
+    return 2.0 * squares / max(len(X) - 1, 1)
+
+
+def moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:
+    """Return X'X; inf or nan where squares overflow."""
+    moments = np.zeros((d, d))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, points in chunks:
+            moments += points.T @ points
+    return moments
+
+
+def eigen(moments: Doubles) -> tuple[Doubles, Doubles]:
+    """Return eigenvalues, largest first and none negative, and the eigenvectors as columns."""
+    energies, vectors = np.linalg.eigh(moments)
+    return np.maximum(energies[::-1], 0.0), vectors[:, ::-1]
+
+
+def fewest(energies: Doubles, allowed: float) -> int:
+    """Return how many of the leading directions leave at most that energy to the others."""
+    dropped = np.append(np.cumsum(energies[::-1])[::-1], 0.0)  # dropped[r]: by keeping r
+    return int(np.argmax(dropped <= allowed))

@@ -1,0 +1,51 @@
+"""How points move through layers: by which engine, with which kernel, on how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from kflow._base.array_types import FloatArray
+from kflow.engine.interface import Engine, Layer, Profile
+
+__all__ = ["Motion"]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What it takes, besides layers, to move points.
+
+    Attributes
+    ----------
+    engine : Engine
+        What computes.
+    profile : Profile
+        K_1.
+    n_threads : int
+        Threads.
+    """
+
+    engine: Engine
+    profile: Profile
+    n_threads: int
+
+    def lease(self) -> AbstractContextManager[None]:
+        """Keep threads ready between several moves."""
+        return self.engine.lease()
+
+    def through(self, points: FloatArray, layers: Sequence[Layer]) -> None:
+        """Move points, (n, k), through layers of one shape, in place."""
+        self.engine.replay(points, layers, self.profile, self.n_threads)
+
+    def push_forward(self, points: FloatArray, layer: Layer, T: FloatArray) -> None:
+        """Multiply directions by the derivative of a layer whose step is 1, in place."""
+        self.engine.push_layer_forward(points, layer, self.profile, T, self.n_threads)
+
+    def pull_back(self, points: FloatArray, layer: Layer, A: FloatArray) -> None:
+        """Multiply covectors by the transposed derivative of a layer whose step is 1, in place."""
+        self.engine.pull_layer_back(points, layer, self.profile, A, self.n_threads)
+
+    def with_threads(self, n_threads: int) -> Motion:
+        """Return the same on another number of threads."""
+        return replace(self, n_threads=n_threads)

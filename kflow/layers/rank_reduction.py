@@ -1,0 +1,116 @@
+"""Directions that a flow no longer needs are dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kflow._base.array_types import Doubles, FloatArray
+from kflow.data.chunks import row_chunks, scaled_chunks
+from kflow.engine.threads import single_threaded_blas
+from kflow.layers.moments import EPS, eigen, fewest, mean_squared_distance, moments, product
+
+__all__ = ["Rotation"]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A change of coordinates before a layer, after which fewer of them move.
+
+    Attributes
+    ----------
+    layer : int
+        It comes before this layer.
+    matrix : ndarray, shape (r, r), float64
+        Orthogonal. New coordinates are the old ones times it.
+    kept : int
+        How many of the new coordinates go on moving; the others stay where they are and from then on
+        count in the distance from the subspace.
+    """
+
+    layer: int
+    matrix: Doubles
+    kept: int
+
+    @classmethod
+    def shrinking(cls, points: FloatArray, layer: int, tolerance: float) -> Rotation | None:
+        """Return the rotation that keeps the fewest directions, None if all are needed.
+
+        The energy dropped for each point, times two, is at most `tolerance` times the mean squared
+        distance: squared distances change by less than that on average. Energies that are rounding
+        errors count as zero.
+
+        Parameters
+        ----------
+        points : ndarray, shape (N, r + 1)
+            Coordinates of the training points.
+        layer : int
+            The layer to come.
+        tolerance : float
+            Positive.
+        """
+        r = points.shape[1] - 1
+        with single_threaded_blas:
+            second = moments(scaled_chunks(points[:, :r], None), r)
+            energies, vectors = eigen(second)
+        allowed = 0.5 * tolerance * mean_squared_distance(points) * len(points)
+        noise = EPS * r * float(energies[0])
+        kept = max(1, fewest(energies, max(allowed, noise)))
+        return None if kept >= r else cls(layer, np.ascontiguousarray(vectors), kept)
+
+    def __call__(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the new coordinates (n, kept + 1), and those that stay (n, r - kept)."""
+        moving = np.empty((len(points), self.kept + 1), points.dtype)
+        frozen = np.empty((len(points), len(self.matrix) - self.kept), points.dtype)
+        for rows, chunk in scaled_chunks(points, None):
+            turned = product(chunk[:, :-1], self.matrix)
+            moving[rows, :-1] = turned[:, : self.kept]
+            frozen[rows] = turned[:, self.kept :]
+            moving[rows, -1] = np.hypot(
+                chunk[:, -1], np.linalg.norm(turned[:, self.kept :], axis=1)
+            )
+        return moving, frozen
+
+    def undone(self, moving: FloatArray, frozen: FloatArray) -> FloatArray:
+        """Return the old coordinates (n, r) from the new ones (n, kept) and those that stayed."""
+        out = np.empty((len(moving), len(self.matrix)), moving.dtype)
+        for rows in row_chunks(len(moving)):
+            both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
+            out[rows] = product(both, self.matrix.T)
+        return out
+
+    def push_forward(self, points: FloatArray, T: FloatArray) -> FloatArray:
+        """Return how the new coordinates (n, kept + 1) change as the old ones move in directions T.
+
+        points, T : (n, r + 1), before the rotation.
+        """
+        out = np.empty((len(points), self.kept + 1), T.dtype)
+        with single_threaded_blas:
+            for rows, t in scaled_chunks(T, None):
+                turned = t[:, :-1] @ self.matrix
+                out[rows, :-1] = turned[:, : self.kept]
+                across = np.hstack([turned[:, self.kept :], t[:, -1:]])
+                out[rows, -1] = np.einsum("ij,ij->i", self._normals(points[rows]), across)
+        return out
+
+    def pull_back(self, points: FloatArray, A: FloatArray) -> FloatArray:
+        """Return the gradient (n, r + 1) with respect to the old coordinates, `points`.
+
+        A (n, kept + 1) is that with respect to the new ones: the transpose of `push_forward`.
+        """
+        out = np.empty((len(points), len(self.matrix) + 1), A.dtype)
+        with single_threaded_blas:
+            for rows, a in scaled_chunks(A, None):
+                across = a[:, -1:] * self._normals(points[rows])
+                out[rows, :-1] = np.hstack([a[:, :-1], across[:, :-1]]) @ self.matrix.T
+                out[rows, -1] = across[:, -1]
+        return out
+
+    def _normals(self, points: FloatArray) -> Doubles:
+        """Return the directions (n, r - kept + 1) in which the new last coordinate grows."""
+        old = points.astype(np.float64, copy=False)
+        across = np.hstack([old[:, :-1] @ self.matrix[:, self.kept :], old[:, -1:]])
+        length = np.linalg.norm(across, axis=1, keepdims=True)
+        across /= np.where(length > 0.0, length, np.inf)
+        return across

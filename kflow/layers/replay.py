@@ -1,0 +1,234 @@
+"""F_n of any points, and its derivative, from the layers that a flow stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.arguments import as_count
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
+from kflow.data.chunks import Scaling
+from kflow.engine.interface import Layer
+from kflow.layers.block import Block, cut
+from kflow.layers.motion import Motion
+from kflow.layers.positions import CarriedPoints, coordinates
+from kflow.layers.rank_reduction import Rotation
+from kflow.layers.stores import LayerStore
+from kflow.layers.subspace import Subspace
+
+__all__ = ["Linearization", "Replay", "blocks_between", "layer_count", "layer_counts"]
+
+
+def layer_counts(layers: Iterable[int], n_layers: int) -> list[int]:
+    """Return numbers of layers after which F_n is wanted, checked: none decreases or is too large."""
+    try:
+        counts = [layer_count(count, n_layers, "layers") for count in layers]
+    except TypeError as error:
+        raise TypeError(f"layers must be a sequence of whole numbers: {error}") from None
+    if sorted(counts) != counts:
+        raise ValueError(f"layers must not decrease, got {counts}: sort them")
+    return counts
+
+
+def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
+    """Return a number of layers, checked: the flow has so many. None stands for all."""
+    if count is None:
+        return n_layers
+    number = as_count(count, name, 0)
+    if number > n_layers:
+        raise ValueError(f"{name} must be at most {n_layers}, as the flow has, got {number}")
+    return number
+
+
+# Layers that are read before points move through them: a few, since a store may lie on the disk.
+_STRETCH = 16
+
+
+def blocks_between(
+    store: LayerStore, rotations: Mapping[int, Rotation], first: int, end: int
+) -> Iterator[Block]:
+    """Iterate over the layers of a store from `first` to `end`, as blocks of a few."""
+    layers = (store[number] for number in range(first, end))
+    return cut(layers, None, rotations, _STRETCH, first=first)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The map F_n of a flow with what it stored.
+
+    Attributes
+    ----------
+    store : LayerStore
+        Its layers.
+    n_layers : int
+        How many of them there are.
+    rotations : dict of int to Rotation
+        Changes of coordinates, by the layer before which they come.
+    subspace : Subspace or None
+        In which the flow runs.
+    motion : Motion
+        How points move.
+    dtype : numpy.dtype
+        Precision of the points.
+    """
+
+    store: LayerStore
+    n_layers: int
+    rotations: Mapping[int, Rotation]
+    subspace: Subspace | None
+    motion: Motion
+    dtype: np.dtype[Any]
+
+    def scaled_layer(self, number: int) -> Layer:
+        """Return one layer with its step multiplied into C."""
+        z, c, step = self.store[number]
+        return Layer(z, c * c.dtype.type(step), 1.0)
+
+    def _first(self, X: FloatArray, scaling: Scaling | None) -> CarriedPoints:
+        first = coordinates(X, self.subspace, scaling, self.dtype)
+        return CarriedPoints.before_layers({"": first})
+
+    def _turned(self, points: CarriedPoints, layer: int) -> CarriedPoints:
+        rotation = self.rotations.get(layer)
+        return points if rotation is None else points.rotated(rotation)
+
+    def trajectory(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
+    ) -> Iterator[FloatArray]:
+        """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
+        for index, points in enumerate(self._carried(X, scaling, counts)):
+            if reduced or self.subspace is None:
+                goes_on = index + 1 < len(counts)
+                yield points.sets[""].copy() if goes_on else points.sets[""]
+            else:
+                yield self.subspace.restore(points.first_coordinates(""), X, scaling=scaling)
+
+    def first_coordinates(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[FloatArray]:
+        """Yield F_n(X) in the coordinates (n, r) that move in the first layer; new arrays."""
+        for points in self._carried(X, scaling, counts):
+            if self.subspace is None:
+                yield points.sets[""].copy()
+            else:
+                yield points.first_coordinates("").copy()
+
+    def _carried(
+        self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
+    ) -> Iterator[CarriedPoints]:
+        """Yield the points after so many layers: they go on moving with the next one."""
+        points = self._first(X, scaling)
+        done = 0
+        for count in counts:
+            with self.motion.lease():
+                for block in blocks_between(self.store, self.rotations, done, count):
+                    points = points.through(block, self.motion)
+            done = count
+            # If the next layer was tried without success, the flow is in its coordinates.
+            yield self._turned(points, count) if count == self.n_layers else points
+
+    def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
+        """Return F_n and its derivative at points."""
+        points = self._first(X, None)
+        before: list[FloatArray] = []
+        turned: dict[int, FloatArray] = {}
+        with self.motion.lease():
+            for number, layer in enumerate(islice(self.store, n_layers)):
+                if number in self.rotations:
+                    turned[number] = points.sets[""]
+                    points = self._turned(points, number)
+                before.append(points.sets[""].copy())
+                self.motion.through(points.sets[""], [layer])
+        if n_layers == self.n_layers and n_layers in self.rotations:
+            turned[n_layers] = points.sets[""]
+            points = self._turned(points, n_layers)
+        return Linearization(points.sets[""], self, X, before, turned)
+
+
+@dataclass(frozen=True, eq=False)
+class Linearization:
+    """F_n near some points x: F_n(x) and its Jacobian J(x), which is never formed.
+
+    Made by `kflow.KernelFlow.linearize`.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n, k)
+        F_n(x) in reduced coordinates: k = d, or rank + 1.
+
+    Notes
+    -----
+    A layer maps x to x + K(x, Z) C, with the derivative t -> t + sum_j 2 k'(|x - z_j|^2)
+    ((x - z_j).t) c_j: the chain rule applies them forwards, their transposes backwards. A derivative
+    costs 6 n batch_size k flops for each layer, and the positions of the points before all layers
+    are kept: n k numbers for each.
+
+    In a subspace the last coordinate is the distance from it, |x - V V'x|, which has no derivative
+    for points within: there it is taken as zero.
+    """
+
+    points: FloatArray
+    _replay: Replay = field(repr=False)
+    _X: FloatArray = field(repr=False)
+    _before: list[FloatArray] = field(repr=False)
+    _turned: dict[int, FloatArray] = field(repr=False)
+
+    def push_forward(self, T: npt.ArrayLike) -> FloatArray:
+        """Return J t for each point, (n, k), in the flow's dtype.
+
+        Parameters
+        ----------
+        T : array_like, shape (n, d)
+            A direction for each point.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong shape or values.
+        """
+        flow = self._replay
+        t = as_matrix(T, "T", dtype=flow.dtype, n_rows=len(self._X), n_columns=self._X.shape[1])
+        t = t.copy() if flow.subspace is None else flow.subspace.push_forward(self._X, t)
+        with flow.motion.lease():
+            for number, x in enumerate(self._before):
+                if number in self._turned:
+                    t = flow.rotations[number].push_forward(self._turned[number], t)
+                flow.motion.push_forward(x, flow.scaled_layer(number), t)
+        last = len(self._before)
+        if last in self._turned:
+            t = flow.rotations[last].push_forward(self._turned[last], t)
+        return t
+
+    def pull_back(self, A: npt.ArrayLike) -> FloatArray:
+        """Return J' a for each point, (n, d), in the flow's dtype.
+
+        With a the gradient of a function of F_n(x), this is its gradient with respect to x.
+
+        Parameters
+        ----------
+        A : array_like, shape (n, k)
+            A vector for each point.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong shape or values.
+        """
+        flow = self._replay
+        n, k = self.points.shape
+        a = as_matrix(A, "A", dtype=flow.dtype, n_rows=n, n_columns=k).copy()
+        last = len(self._before)
+        if last in self._turned:
+            a = flow.rotations[last].pull_back(self._turned[last], a)
+        with flow.motion.lease():
+            for number in reversed(range(last)):
+                flow.motion.pull_back(self._before[number], flow.scaled_layer(number), a)
+                if number in self._turned:
+                    a = flow.rotations[number].pull_back(self._turned[number], a)
+        return a if flow.subspace is None else flow.subspace.pull_back(self._X, a)

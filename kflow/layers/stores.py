@@ -1,0 +1,208 @@
+"""Where a flow keeps its layers: in memory, in a folder of blocks, or nowhere.
+
+C has one column for each coordinate that moves, its rank; Z has the same and, in a flow that runs in a
+subspace, one more. The rank may fall from layer to layer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.arguments import as_count, float_dtype
+from kflow._base.memory import available_memory, gigabytes
+from kflow.engine.interface import Layer
+from kflow.errors import StorageError
+
+__all__ = [
+    "Layer",
+    "LayerShape",
+    "LayerStore",
+    "MemoryLayers",
+    "NoLayers",
+    "check_place",
+    "layer_bytes",
+    "open_layers",
+]
+
+_log = logging.getLogger("kflow")
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What the layers of one flow have in common.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of Z and C.
+    n_fixed : int
+        Columns that Z has more than C: coordinates that do not move.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    batch_size: int
+    n_fixed: int
+    dtype: np.dtype[Any]
+
+    def n_bytes(self, rank: int) -> int:
+        """Return the size of a layer of that rank."""
+        numbers = self.batch_size * (2 * rank + self.n_fixed)
+        return numbers * self.dtype.itemsize + _SMALL
+
+
+# What a layer has besides its arrays: step, history, and its part of a file's header.
+_SMALL = 128
+
+
+def layer_bytes(
+    n_layers: int,
+    batch_size: int,
+    rank: int,
+    dtype: npt.DTypeLike = "float32",
+    *,
+    in_subspace: bool = True,
+) -> int:
+    """Return the room that layers take, in memory as on the disk, in bytes.
+
+    Parameters
+    ----------
+    n_layers : int
+        How many.
+    batch_size : int
+        Points of a batch.
+    rank : int
+        Coordinates that move: the flow's ``rank_``, or d without a `rank`. Where it falls during the
+        run, layers take less.
+    dtype : {"float16", "float32", "float64"}
+        Precision in which they are kept.
+    in_subspace : bool
+        Whether the flow has a `rank`: centres have one coordinate more then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For numbers that are not counts, or another dtype.
+
+    Examples
+    --------
+    >>> from kflow.layers import layer_bytes
+    >>> layer_bytes(1000, batch_size=600, rank=150) // 10**6
+    722
+    """
+    kind = np.dtype(np.float16) if dtype == "float16" else float_dtype(dtype)
+    shape = LayerShape(as_count(batch_size, "batch_size", 1), int(in_subspace), kind)
+    return as_count(n_layers, "n_layers", 0) * shape.n_bytes(as_count(rank, "rank", 1))
+
+
+class LayerStore(Protocol):
+    """The layers of a flow, in order."""
+
+    def reserve(self, n_layers: int) -> None:
+        """Raise StorageError if so many more layers, of the last one's rank, will not fit."""
+
+    def put(self, number: int, layer: Layer) -> None:
+        """Keep layer `number`, and none beyond it. Its arrays are the store's from then on."""
+
+    def __len__(self) -> int:
+        """Return the number of layers kept."""
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over the layers, first layer first."""
+
+    def __getitem__(self, number: int) -> Layer:
+        """Return one layer."""
+
+
+class NoLayers:
+    """Keeps nothing: the flow moves its own points only."""
+
+    def reserve(self, n_layers: int) -> None:
+        """Accept any number."""
+
+    def put(self, number: int, layer: Layer) -> None:
+        """Forget the layer."""
+
+    def __len__(self) -> int:
+        """Return 0."""
+        return 0
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over nothing."""
+        return iter(())
+
+    def __getitem__(self, number: int) -> Layer:
+        """Raise IndexError."""
+        raise IndexError(number)
+
+
+class MemoryLayers:
+    """Keeps the layers in memory."""
+
+    def __init__(self, shape: LayerShape, rank: int) -> None:
+        self._shape = shape
+        self._rank = rank
+        self._layers: list[Layer] = []
+
+    def reserve(self, n_layers: int) -> None:
+        """Raise StorageError if so many more layers exceed four fifths of the free memory."""
+        rank = self._layers[-1].coefficients.shape[1] if self._layers else self._rank
+        need = n_layers * self._shape.n_bytes(rank)
+        budget = int(0.8 * available_memory())
+        if need > budget:
+            raise StorageError(
+                f"{n_layers} layers of {self._shape.batch_size} points in {rank} dimensions need "
+                f"{gigabytes(need)} to be kept in memory, where {gigabytes(budget)} can be used: "
+                "pass checkpoint=<folder> to keep them on disk, layers='none' to keep none (no "
+                "transform of new points later), or reduce n_layers, batch_size or the rank"
+            )
+
+    def put(self, number: int, layer: Layer) -> None:
+        """Keep layer `number`, and none beyond it."""
+        self._layers[number:] = [layer]
+
+    def __len__(self) -> int:
+        """Return the number of layers kept."""
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over the layers."""
+        return iter(self._layers)
+
+    def __getitem__(self, number: int) -> Layer:
+        """Return one layer."""
+        return self._layers[number]
+
+
+def check_place(where: Any) -> str:
+    """Return where layers are kept, "memory" or "none".
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(where, str) or where not in ("memory", "none"):
+        raise ValueError(
+            f"layers must be 'memory' or 'none', got {where!r}: for layers in a folder pass "
+            "checkpoint=<folder>"
+        )
+    return where
+
+
+def open_layers(where: str, shape: LayerShape, rank: int, n_layers: int = 0) -> LayerStore:
+    """Return an empty store for ``"memory"`` or ``"none"``, with room for `n_layers`.
+
+    No layer may have more than that `rank`.
+    """
+    if check_place(where) == "none":
+        return NoLayers()
+    memory = MemoryLayers(shape, rank)
+    memory.reserve(n_layers)
+    return memory

@@ -1,0 +1,187 @@
+"""Optimal-recovery interpolants: the prediction that a learned kernel makes from a few points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.arguments import as_nugget, common_dtype
+from kflow._base.array_types import FloatArray
+from kflow.data.arrays import as_matrix
+from kflow.engine import HOST
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
+from kflow.linear.solvers import Factor
+
+__all__ = ["Interpolant", "balanced_subset"]
+
+
+def balanced_subset(
+    labels: npt.NDArray[Any], n_points: int, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Draw rows at random, as many of each class as of the others.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N,)
+        Class labels.
+    n_points : int
+        Rows to draw; when the number of classes does not divide it, some classes, at random, give
+        one row more.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of int, shape (n_points,)
+
+    Raises
+    ------
+    ValueError
+        If a class has too few rows, or there are more classes than points.
+    """
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if n_points < len(classes):
+        raise ValueError(
+            f"n_points={n_points} is less than one point for each of {len(classes)} classes"
+        )
+    share, extra = divmod(n_points, len(classes))
+    wanted = np.full(len(classes), share)
+    wanted[rng.permutation(len(classes))[:extra]] += 1
+    short = np.flatnonzero(counts < wanted)
+    if len(short):
+        worst = short[0]
+        raise ValueError(
+            f"class {classes[worst]!r} has {counts[worst]} points where n_points={n_points} needs "
+            f"{wanted[worst]} of each class: pass at most {counts.min() * len(classes)}"
+        )
+    rows = [
+        rng.choice(np.flatnonzero(codes == code), wanted[code], replace=False)
+        for code in range(len(classes))
+    ]
+    return np.concatenate(rows).astype(np.intp)
+
+
+class Interpolant:
+    """u(x) = K(x, Z) (K(Z, Z) + nugget I)^-1 Y.
+
+    Parameters
+    ----------
+    Z : array_like, shape (m, d)
+        Interpolation points, usually rows of a flow's `points_`.
+    Y : array_like, shape (m,) or (m, q)
+        Their values.
+    kernel : kflow.kernels.Kernel
+        The kernel.
+    nugget : float
+        Added to the diagonal; not negative.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`.
+
+    Attributes
+    ----------
+    centres : ndarray, shape (m, d)
+        Z.
+    coefficients : ndarray, shape (m, q)
+        (K(Z, Z) + nugget I)^-1 Y, in the dtype of Z.
+
+    Raises
+    ------
+    SingularKernelError
+        If the matrix is numerically singular.
+
+    Notes
+    -----
+    m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions.
+    """
+
+    def __init__(
+        self,
+        Z: npt.ArrayLike,
+        Y: npt.ArrayLike,
+        *,
+        kernel: Kernel,
+        nugget: float,
+        n_threads: int | None = None,
+    ) -> None:
+        self.kernel = check_kernel(kernel)
+        self.nugget = as_nugget(nugget)
+        self._n_threads = n_threads
+        dtype = common_dtype(Z)
+        # A copy: what the caller does to Z later must not change the interpolant.
+        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
+        values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
+        points = self.centres.astype(np.float64)
+        factor = Factor(
+            self.kernel, points, self.nugget, n_threads=n_threads, what="interpolation points"
+        )
+        self.coefficients = np.ascontiguousarray(factor.solve(values), dtype=dtype)
+
+    @classmethod
+    def from_coefficients(
+        cls,
+        centres: FloatArray,
+        coefficients: FloatArray,
+        *,
+        kernel: Kernel,
+        nugget: float,
+        n_threads: int | None = None,
+    ) -> Interpolant:
+        """Return the interpolant K(x, centres) coefficients, solved before."""
+        self = cls.__new__(cls)
+        self.kernel = check_kernel(kernel)
+        self.nugget = as_nugget(nugget)
+        self._n_threads = n_threads
+        dtype = common_dtype(centres)
+        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)
+        self.coefficients = as_matrix(
+            coefficients, "coefficients", dtype=dtype, n_rows=len(self.centres)
+        )
+        return self
+
+    def __call__(self, X: npt.ArrayLike) -> FloatArray:
+        """Return u(X), shape (n, q), in the dtype of Z."""
+        dtype = self.centres.dtype
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        if not is_isotropic(self.kernel):
+            return self.kernel.apply(x, self.centres, self.coefficients, n_threads=self._n_threads)
+        out = np.empty((len(x), self.coefficients.shape[1]), dtype)
+        threads = resolve_n_threads(self._n_threads)
+        HOST.apply(x, self.centres, self.coefficients, self.kernel.profile, 1.0, None, out, threads)
+        return out
+
+    def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
+        """Return the gradients of a_i . u(x_i) with respect to x_i.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Points.
+        A : array_like, shape (n, q)
+            A combination of the values for each point, such as a class minus another.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            sum_j 2 k'(|x_i - z_j|^2) (a_i . c_j) (x_i - z_j), in the dtype of Z.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind or shape, and for kernels that are not functions of the
+            distance alone.
+
+        Notes
+        -----
+        2 n m (2 d + q) flops.
+        """
+        radial = check_isotropic(self.kernel)
+        dtype = self.centres.dtype
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        a = as_matrix(A, "A", dtype=dtype, n_rows=len(x), n_columns=self.coefficients.shape[1])
+        out = np.empty_like(x)
+        threads = resolve_n_threads(self._n_threads)
+        HOST.pull_back(x, self.centres, self.coefficients, radial.profile, a, out, threads)
+        return out

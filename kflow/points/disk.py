@@ -1,0 +1,168 @@
+"""The points of a flow on the disk, in shards of which a few fit in memory.
+
+A shard lies in a file of its own, which says how many layers its points have seen and is replaced as a
+whole. One that lags behind, after an interruption, catches up from the blocks when it is next read.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from kflow._base.array_types import FloatArray, Rows
+from kflow.errors import ModelFileError, StorageError
+from kflow.layers.block import Block
+from kflow.layers.motion import Motion
+from kflow.layers.positions import CarriedPoints
+from kflow.points.protocol import BlocksSince, Shards, Ticket, arrays_of, points_of
+from kflow.storage.points_file import read_points, write_points
+
+__all__ = ["DiskPoints"]
+
+
+_log = logging.getLogger("kflow")
+
+
+class DiskPoints:
+    """Points in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the shards are, one file each.
+    shards : Shards
+        How the points are divided.
+    flow_id : str
+        Whose points they are.
+    first : callable
+        Returns the coordinates of a slice of the points before all layers.
+    blocks_since : callable
+        Returns the blocks between two layers.
+    motion : Motion
+        How points move.
+
+    Notes
+    -----
+    Three shards are in memory at a time: while one moves, the next is read and the last is written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shards: Shards,
+        flow_id: str,
+        first: Callable[[slice], FloatArray],
+        blocks_since: BlocksSince,
+        motion: Motion,
+    ) -> None:
+        self._folder = folder
+        self._shards = shards
+        self._flow_id = flow_id
+        self._first = first
+        self._blocks_since = blocks_since
+        self._motion = motion
+
+    def reserve(self, n_bytes: int) -> None:
+        """Make the folder, and raise StorageError if so many bytes will not fit in it.
+
+        What other divisions of the points, or a process that was killed, have left there is removed.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        mine = {self._path(shard) for shard in range(len(self._shards))}
+        for path in list(self._folder.glob("points-*")):
+            if path not in mine:
+                path.unlink(missing_ok=True)
+        there = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
+        free = shutil.disk_usage(self._folder).free + there
+        if n_bytes > free:
+            raise StorageError(
+                f"the points need {n_bytes / 1e9:.3g} GB, but {self._folder} has "
+                f"{free / 1e9:.3g} GB free: free space there or pass another checkpoint"
+            )
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / f"points-{self._shards.rows(shard).start:012d}.safetensors"
+
+    def _read(self, shard: int, n_layers: int) -> tuple[CarriedPoints, int]:
+        """Return a shard as it is on the disk, and how many layers it has seen: not more than that."""
+        rows = self._shards.rows(shard)
+        path = self._path(shard)
+        try:
+            if path.exists():
+                arrays, seen = read_points(path, self._flow_id)
+                points = points_of(arrays)
+                if seen <= n_layers and len(points.sets[""]) == rows.stop - rows.start:
+                    return points, seen
+                _log.warning("%s holds other points: they are made again", path)
+        except (ModelFileError, LookupError) as error:
+            _log.warning("points %d to %d are made again: %s", rows.start, rows.stop - 1, error)
+        first = self._first(rows)
+        return CarriedPoints.before_layers({"": first}), 0
+
+    def _write(self, shard: int, points: CarriedPoints, n_layers: int) -> None:
+        try:
+            write_points(self._path(shard), arrays_of(points), n_layers, self._flow_id)
+        except OSError as error:
+            raise StorageError(
+                f"points could not be written to {self._folder} ({error}): free space there, then "
+                "call run() again"
+            ) from error
+
+    def _brought(
+        self, points: CarriedPoints, seen: int, n_layers: int, block: Block | None = None
+    ) -> CarriedPoints:
+        """Return points after so many layers, the last of which may be those of a block in memory."""
+        known = n_layers if block is None else block.first
+        for stored in self._blocks_since(seen, known):
+            points = points.through(stored, self._motion)
+        if block is not None and seen <= block.first:
+            points = points.through(block, self._motion)
+        return points
+
+    def _visit(
+        self, n_layers: int, use: Callable[[int, CarriedPoints], None], block: Block | None
+    ) -> None:
+        """Bring every shard to a layer, then use it; what changed is written."""
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            reading = reader.submit(self._read, 0, n_layers)
+            writing: Future[None] | None = None
+            for shard in range(len(self._shards)):
+                points, seen = reading.result()
+                if shard + 1 < len(self._shards):
+                    reading = reader.submit(self._read, shard + 1, n_layers)
+                points = self._brought(points, seen, n_layers, block)
+                use(shard, points)
+                if writing is not None:
+                    writing.result()
+                if seen < n_layers or not self._path(shard).exists():
+                    writing = writer.submit(self._write, shard, points, n_layers)
+            if writing is not None:
+                writing.result()
+
+    def _gathered(self, rows: Rows, n_layers: int, block: Block | None = None) -> FloatArray:
+        where = self._shards.within(rows)
+        parts: list[FloatArray] = []
+
+        def pick(shard: int, points: CarriedPoints) -> None:
+            parts.append(points.sets[""][where[shard][1]])
+
+        self._visit(n_layers, pick, block)
+        return self._shards.joined(where, parts)
+
+    def gather(self, rows: Rows, n_layers: int) -> FloatArray:
+        """Return the coordinates of some points after so many layers, (n, k)."""
+        return self._gathered(rows, n_layers)
+
+    def advance(self, block: Block, rows: Rows) -> Ticket:
+        """Move all points through a block, and gather those of some after it."""
+        gathered = self._gathered(rows, block.end, block)
+        return lambda: gathered
+
+    def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
+        """Iterate over all points after so many layers, in order."""
+        for shard in range(len(self._shards)):
+            points, seen = self._read(shard, n_layers)
+            yield self._brought(points, seen, n_layers)

@@ -1,0 +1,77 @@
+"""How many points of a flow are in memory at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kflow._base.arguments import as_number
+from kflow.points.protocol import Shards
+
+__all__ = ["MemoryPlan", "as_budget"]
+
+# What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
+# written, and as much again that the C library does not give back at once.
+_SHARDS_IN_MEMORY = 16
+
+# Larger ones make nothing quicker.
+_LARGEST_SHARD = 2**25
+
+_SMALLEST_SHARD = 2**16
+
+
+def as_budget(value: Any, name: str = "memory_budget") -> int | None:
+    """Return a number of bytes; None for none."""
+    if value is None:
+        return None
+    number = as_number(value, name)
+    if number < 1:
+        raise ValueError(f"{name} must be a number of bytes, got {value!r}")
+    return int(number)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a streamed flow needs in memory.
+
+    Attributes
+    ----------
+    n_columns : int
+        Coordinates of a point.
+    itemsize : int
+        Bytes of each.
+    batch_size, every : int
+        As in `kflow.KernelFlow`.
+    """
+
+    n_columns: int
+    itemsize: int
+    batch_size: int
+    every: int
+
+    @property
+    def leader_bytes(self) -> int:
+        """What the leader needs: the points of three blocks' batches, and two blocks."""
+        row = self.n_columns * self.itemsize
+        union = self.every * self.batch_size * row
+        matrices = 5 * 8 * self.batch_size**2
+        return 6 * union + 4 * union + matrices
+
+    def shards(self, n_points: int, budget: int) -> Shards:
+        """Return the division of the points that keeps within a budget.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        row = self.n_columns * self.itemsize
+        left = (budget - self.leader_bytes) // _SHARDS_IN_MEMORY
+        if left < max(_SMALLEST_SHARD, row):
+            needed = self.leader_bytes + _SHARDS_IN_MEMORY * max(_SMALLEST_SHARD, row)
+            raise ValueError(
+                f"memory_budget={budget} is too little: {needed} bytes are needed for the batches "
+                f"of every={self.every} layers of {self.batch_size} points in {self.n_columns} "
+                "dimensions; reduce every, batch_size or the rank, or pass more"
+            )
+        return Shards(n_points, max(1, min(left, _LARGEST_SHARD) // row))

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from kflow.data.scaling import Preprocessing, standardisation
+from kflow.errors import ModelFileError
+
+# More than one chunk of rows, and a last one that is not full.
+N = 2500
+
+
+@pytest.fixture
+def X(rng, dtype):
+    return (rng.normal(size=(N, 6)) * [1, 2, 3, 4, 5, 6] + 7).astype(dtype)
+
+
+def test_standard(X):
+    scaled = Preprocessing.fit(X, "standard")(X)
+    assert scaled.dtype == X.dtype
+    wanted = (X - X.mean(axis=0, dtype=np.float64)) / X.std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(scaled, wanted, atol=20 * np.finfo(X.dtype).eps)
+
+
+def test_unit(X):
+    X[3] = 0
+    scaled = Preprocessing.fit(X, "unit")(X)
+    assert scaled.dtype == X.dtype
+    np.testing.assert_array_equal(scaled[3], np.zeros(6))
+    norms = np.linalg.norm(np.delete(scaled, 3, axis=0), axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-6)
+
+
+def test_nothing_is_no_copy(X):
+    assert Preprocessing.fit(X, None)(X) is X
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+def test_undone_is_the_inverse(scaling, X):
+    X[3] = 0
+    scaling = Preprocessing.fit(X, scaling)
+    back = scaling.undone(scaling(X), X)
+    assert back.dtype == X.dtype
+    assert not np.may_share_memory(back, X)
+    np.testing.assert_allclose(back, X, atol=100 * np.finfo(X.dtype).eps)
+
+
+def test_undone_of_moved_points_has_the_norms_of_the_originals(X):
+    scaling = Preprocessing.fit(X, "unit")
+    moved = scaling(X) + X.dtype.type(0.5)
+    expected = moved * np.linalg.norm(X, axis=1)[:, None]
+    np.testing.assert_allclose(scaling.undone(moved, X), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e8 / 3, -7.0, 0.0])
+def test_constant_columns_keep_their_scale(X, value):
+    X[:, 2] = value
+    mean, scale = standardisation(X, "X")
+    assert mean[2] == X[0, 2]
+    assert scale[2] == 1.0
+    scaled = Preprocessing.fit(X, "standard")(X)
+    np.testing.assert_array_equal(scaled[:, 2], np.zeros(N))
+
+
+def test_columns_that_vary_by_rounding_errors_keep_their_scale(X, rng):
+    X[:, 2] = np.asarray(0.1, X.dtype) * (1 + np.finfo(X.dtype).eps * rng.integers(-1, 2, N))
+    assert len(np.unique(X[:, 2])) > 1
+    assert standardisation(X, "X")[1][2] == 1.0
+
+
+def test_values_too_large_to_be_squared():
+    X = np.array([[1.0, 1e200], [2.0, 0.0], [3.0, -1e200]])
+    with pytest.raises(ValueError, match="X has values too large to be scaled"):
+        Preprocessing.fit(X, "standard")
+    with pytest.raises(ValueError, match="y has values"):
+        standardisation(X * 1e108, "y")
+
+
+def test_new_points_are_mapped_as_the_training_points(X):
+    for scaling in ("standard", "unit", None):
+        preprocessing = Preprocessing.fit(X, scaling)
+        np.testing.assert_allclose(preprocessing(X)[7:9], preprocessing(X[7:9]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+def test_no_float64_copy_of_the_data(rng, scaling):
+    X = rng.normal(size=(100_000, 20)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        preprocessing = Preprocessing.fit(X, scaling)
+        fit = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        preprocessing(X)
+        call = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fit < X.nbytes / 4
+    assert call < 1.25 * X.nbytes
+
+
+@pytest.mark.parametrize("scaling", ["minmax", 1, True])
+def test_bad_scaling(X, scaling):
+    with pytest.raises(ValueError, match="scaling must be one of"):
+        Preprocessing.fit(X, scaling)
+
+
+# ---- as arrays --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+def test_arrays_there_and_back(X, scaling):
+    preprocessing = Preprocessing.fit(X, scaling)
+    again = Preprocessing.from_arrays(preprocessing.to_arrays(), 6)
+    np.testing.assert_array_equal(again(X), preprocessing(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("unit", None),
+        ("unit", np.array([True])),
+        ("mean", None),
+        ("mean", np.zeros(5)),
+        ("mean", np.full(6, np.nan)),
+        ("mean", np.full(6, "a")),
+        ("scale", None),
+        ("scale", np.ones((6, 1))),
+        ("scale", np.zeros(6)),
+    ],
+    ids=lambda value: "missing" if value is None else str(getattr(value, "shape", value)),
+)
+def test_damaged_arrays(X, name, value):
+    arrays = Preprocessing.fit(X, "standard").to_arrays()
+    if value is None:
+        del arrays[name]
+    else:
+        arrays[name] = value
+    with pytest.raises(ModelFileError, match="preprocessing"):
+        Preprocessing.from_arrays(arrays, 6)

@@ -1,0 +1,725 @@
+from __future__ import annotations
+
+import json
+import pickle
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import kflow
+from kflow import GPRegressor, ModelFileError, SingularKernelError, kernels
+from kflow.errors import BoundsWarning, JitterWarning
+from kflow.losses import functions as losses
+
+KERNEL = kernels.Matern52((1.0, 2.0, 1.5, 3.0))
+# Nothing is learned, so that the rest can be compared.
+FIXED = {"kernel": KERNEL, "learn": None, "nugget": 0.05, "random_state": 0}
+FEW_STEPS = {"n_steps": 10, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [
+        GPRegressor(**FEW_STEPS),
+        GPRegressor(**FEW_STEPS, learn="nlml", solver="cg", subset_size=10),
+        GPRegressor(**FEW_STEPS, solver="subset", subset_size=100),
+    ]
+)
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def X(rng):
+    """Four features of different size and mean."""
+    return rng.normal(size=(90, 4)) * [1, 2, 5, 10] + [1, 0, 20, 0]
+
+
+@pytest.fixture
+def y(rng, X):
+    return 100 + 10 * np.sin(X[:, 0]) + X[:, 2] + rng.normal(size=len(X))
+
+
+@pytest.fixture
+def Y(rng, X, y):
+    return np.column_stack([y, 0.01 * X[:, 1] ** 2, rng.normal(size=len(X))])
+
+
+@pytest.fixture
+def points(rng):
+    return rng.normal(size=(40, 4)) * [1, 2, 5, 10] + [1, 0, 20, 0]
+
+
+def assert_same(first, second, points):
+    for one, two in zip(
+        first.predict(points, return_std=True), second.predict(points, return_std=True), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+# ---- the posterior ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def peer(X, y):
+    """The same process by scikit-learn; its amplitude is 1, on standardised targets."""
+    kernel = Matern([1.0, 2.0, 1.5, 3.0], nu=2.5) + WhiteKernel(0.05)
+    scaler = StandardScaler().fit(X)
+    model = GaussianProcessRegressor(kernel, optimizer=None, normalize_y=True)
+    model.fit(scaler.transform(X), y)
+    return lambda points: model.predict(scaler.transform(points), return_std=True)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_mean_and_deviation_are_those_of_scikit_learn(X, y, points, peer, solver):
+    model = GPRegressor(**FIXED, solver=solver, tolerance=1e-10).fit(X, y)
+    mean, std = model.predict(points, return_std=True)
+    expected, deviation = peer(points)
+    np.testing.assert_allclose(mean, expected, rtol=1e-9)
+    np.testing.assert_allclose(std / model.scale_[0], deviation / y.std(), rtol=1e-7)
+    np.testing.assert_array_equal(model.predict(points), mean)
+
+
+def leave_one_out(A, y):
+    """Residuals and variances, each row's from all others."""
+    residuals, variances = [], []
+    for i in range(len(y)):
+        rest = np.arange(len(y)) != i
+        weights = np.linalg.solve(A[np.ix_(rest, rest)], A[rest, i])
+        residuals.append(y[i] - weights @ y[rest])
+        variances.append(A[i, i] - weights @ A[rest, i])
+    return np.array(residuals), np.array(variances)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_amplitudes_make_leave_one_out_residuals_as_large_as_predicted(X, Y, solver):
+    model = GPRegressor(**FIXED, solver=solver, tolerance=1e-12).fit(X, Y)
+    A = KERNEL(model.X_train_) + 0.05 * np.eye(len(X))
+    for j in range(3):
+        residuals, variances = leave_one_out(A, Y[:, j] - Y[:, j].mean())
+        amplitude = np.sqrt(np.mean(residuals**2 / variances))
+        assert model.scale_[j] == pytest.approx(amplitude, rel=1e-7)
+
+
+def test_the_noise_may_be_left_out(X, Y, points):
+    model = GPRegressor(**FIXED).fit(X, Y)
+    mean, std = model.predict(points, return_std=True)
+    again, below = model.predict(points, return_std=True, include_noise=False)
+    np.testing.assert_array_equal(again, mean)
+    np.testing.assert_allclose(std**2, below**2 + model.scale_**2 * 0.05)
+
+
+def test_amplitudes_are_invariant(X, y, points):
+    """K -> s K, nugget -> s nugget changes nothing, and units of y are units of the result."""
+    mean, std = GPRegressor(**FIXED).fit(X, y).predict(points, return_std=True)
+    larger = {**FIXED, "kernel": 9.0 * KERNEL, "nugget": 0.45}
+    model = GPRegressor(**larger).fit(X, 1000.0 * y - 7.0)
+    scaled, scaled_std = model.predict(points, return_std=True)
+    np.testing.assert_allclose(scaled, 1000.0 * mean - 7.0, rtol=1e-9)
+    np.testing.assert_allclose(scaled_std, 1000.0 * std, rtol=1e-9)
+
+
+def test_several_outputs_share_the_kernel(X, Y, points):
+    model = GPRegressor(**FIXED).fit(X, Y)
+    mean, std = model.predict(points, return_std=True)
+    assert mean.shape == std.shape == (40, 3)
+    assert model.scale_.shape == (3,)
+    for j in range(3):
+        alone = GPRegressor(**FIXED).fit(X, Y[:, j])
+        one, deviation = alone.predict(points, return_std=True)
+        np.testing.assert_allclose(mean[:, j], one, rtol=1e-9)
+        np.testing.assert_allclose(std[:, j], deviation, rtol=1e-9)
+
+
+def test_one_column_stays_a_column(X, y, points):
+    mean, std = GPRegressor(**FIXED).fit(X, y[:, None]).predict(points, return_std=True)
+    assert mean.shape == std.shape == (40, 1)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+def test_scaling(X, y, points, scaling):
+    model = GPRegressor(**FIXED, scaling=scaling).fit(X, y)
+    wanted = {
+        "standard": (X - X.mean(axis=0)) / X.std(axis=0),
+        "unit": X / np.linalg.norm(X, axis=1, keepdims=True),
+        None: X,
+    }[scaling]
+    np.testing.assert_allclose(model.X_train_, wanted, rtol=1e-12, atol=1e-12)
+    assert np.isfinite(model.predict(points)).all()
+
+
+# ---- what it learns ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("learn", ["e2", "loo", "kfold", "nlml", "rho"])
+def test_learning_helps(learn):
+    X, y = make_friedman1(150, noise=0.5, random_state=0)
+    T, t = make_friedman1(300, noise=0.5, random_state=1)
+    model = GPRegressor(learn=learn, n_batches=2, n_steps=40, random_state=0).fit(X, y)
+    plain = GPRegressor(learn=None).fit(X, y)
+    assert model.score(T, t) > plain.score(T, t) + 0.02
+    assert model.kernel_ is model.learned_.kernel
+    assert model.nugget_ == model.learned_.nugget
+    assert model.learned_.n_steps <= 41
+    # The columns without effect are found.
+    scales = dict(zip(model.kernel_.parameter_names, model.kernel_.theta, strict=True))
+    scales = [v for name, v in scales.items() if "length_scale" in name]
+    assert min(scales[5:]) > max(scales[:3])
+
+
+def test_deviations_are_calibrated():
+    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    T, t = make_friedman1(1000, noise=1.0, random_state=1)
+    model = GPRegressor(random_state=0).fit(X, y)
+    mean, std = model.predict(T, return_std=True)
+    assert 0.92 < np.mean(np.abs(t - mean) < 1.96 * std) < 0.98
+    assert model.scale_[0] * np.sqrt(model.nugget_) == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_kernel_to_start_from(X, y):
+    model = GPRegressor(learn=None).fit(X, y)
+    assert model.kernel_ == kernels.Matern52((2.0, 2.0, 2.0, 2.0))
+    with_amplitude = GPRegressor(learn="nlml", n_steps=1, random_state=0).fit(X, y).kernel_
+    assert with_amplitude.parameter_names[0] == "amplitude"
+    kernel = 2.0 * kernels.Gaussian(1.5)
+    assert GPRegressor(kernel, learn=None).fit(X, y).kernel_ is kernel
+
+
+@pytest.mark.parametrize("learn", ["loo", "nlml"])
+def test_equal_batches_are_taken_once(X, y, points, learn):
+    one = GPRegressor(learn=learn, n_steps=5, n_batches=1, random_state=0).fit(X, y)
+    seen = []
+    four = GPRegressor(
+        learn=learn, n_steps=5, n_batches=4, random_state=0, callbacks=[seen.append]
+    ).fit(X, y)
+    assert_same(one, four, points)
+    assert seen[0].loss == pytest.approx(one.learned_.history["loss"][0], rel=1e-12)
+
+
+def test_a_loss_of_ones_own(X, y):
+    model = GPRegressor(learn=losses.loo, **FEW_STEPS).fit(X, y)
+    assert model.learned_.history["loss"][-1] < model.learned_.history["loss"][0]
+
+
+def test_options_of_learning(X, y):
+    with pytest.warns(BoundsWarning):  # blamed on the kernel that is given
+        model = GPRegressor(
+            kernels.Gaussian(1.0, length_scale_bounds=(0.9, 1.1)),
+            learn="rho",
+            learn_nugget=False,
+            nugget=0.25,
+            optimizer="adam",
+            learning_rate=0.2,
+            n_batches=1,
+            n_halves=3,
+            batch_size=40,
+            batches="neighbours",
+            **FEW_STEPS,
+        ).fit(X, y)
+    assert model.nugget_ == 0.25
+    assert model.learned_.n_steps == 10
+    assert 0.9 <= model.kernel_.length_scale <= 1.1
+    bounded = GPRegressor(nugget_bounds=(0.009, 0.011), **FEW_STEPS).fit(X, y)
+    assert 0.009 <= bounded.nugget_ <= 0.011
+
+
+def test_callbacks_and_progress(X, y, capfd):
+    seen = []
+
+    def stop(state):
+        seen.append(state)
+        return state.step == 2
+
+    GPRegressor(callbacks=[stop], progress=True, **FEW_STEPS).fit(X, y)
+    assert [state.step for state in seen] == [0, 1, 2]
+    assert "step" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subset"])
+def test_random_state(X, y, points, solver):
+    options = {"n_steps": 5, "batch_size": 30, "solver": solver, "subset_size": 40}
+    first = GPRegressor(random_state=3, **options).fit(X, y)
+    assert_same(first, GPRegressor(random_state=3, **options).fit(X, y), points)
+    other = GPRegressor(random_state=4, **options).fit(X, y)
+    assert not np.array_equal(first.predict(points), other.predict(points))
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_threads_do_not_matter(X, y, points, solver):
+    models = [
+        GPRegressor(n_threads=n, solver=solver, subset_size=30, **FEW_STEPS).fit(X, y)
+        for n in (1, 2)
+    ]
+    assert_same(*models, points)
+
+
+def test_a_users_function_as_kernel(X, y, points):
+    def function(X, Z, rate):
+        return np.exp(-rate * np.abs(X[:, None] - Z[None]).sum(axis=-1))
+
+    given = kernels.FunctionKernel(function, {"rate": 0.5})
+    model = GPRegressor(given, learn=None).fit(X, y)
+    twin = GPRegressor(
+        kernels.FunctionKernel(function, {"rate": 0.5}), learn=None, solver="cg", tolerance=1e-10
+    ).fit(X, y)
+    np.testing.assert_allclose(model.predict(points), twin.predict(points), rtol=1e-7)
+    learned = GPRegressor(given, **FEW_STEPS).fit(X, y)
+    assert learned.kernel_.parameters["rate"] != 0.5
+
+
+# ---- large N ----------------------------------------------------------------------------------
+
+
+def test_the_solver_follows_the_memory(X, y):
+    size = 8 * len(X) ** 2
+    for max_memory, solver in ((size, "cholesky"), (size - 1, "cg")):
+        model = GPRegressor(**FIXED, max_memory=max_memory).fit(X, y)
+        assert model.solver_ == solver
+        assert (model.n_iterations_ > 0) == (solver == "cg")
+    assert GPRegressor(**FIXED, solver="cholesky", max_memory=1).fit(X, y).solver_ == "cholesky"
+
+
+@pytest.mark.parametrize("subset_size", [1, 30, 85, 89])
+def test_conjugate_gradients_with_a_variance_from_a_subset(X, Y, points, subset_size):
+    model = GPRegressor(**FIXED, solver="cg", tolerance=1e-9, subset_size=subset_size)
+    whole = GPRegressor(**FIXED).fit(X, Y)
+    mean, std = model.fit(X, Y).predict(points, return_std=True)
+    np.testing.assert_allclose(mean, whole.predict(points), rtol=1e-6, atol=1e-6)
+    # Less data, more variance; the amplitude is another matter.
+    unit, full = std / model.scale_, whole.predict(points, return_std=True)[1] / whole.scale_
+    assert (unit >= full * (1 - 1e-9)).all()
+    assert (unit <= np.sqrt(1.05)).all()
+    assert len(model._variance_rows) == min(subset_size, len(X) - 4)
+
+
+def test_amplitudes_from_held_out_rows():
+    X, y = make_friedman1(900, noise=1.0, random_state=0)
+    T, t = make_friedman1(1000, noise=1.0, random_state=1)
+    kernel = kernels.Matern52((2.0, 2.0, 3.0, *(20.0,) * 7))
+    options = {"learn": None, "nugget": 0.05, "random_state": 0}
+    model = GPRegressor(kernel, solver="cg", subset_size=100, **options).fit(X, y)
+    whole = GPRegressor(kernel, **options).fit(X, y)
+    # The variance is that of a ninth of the data, and would be too large with the whole's amplitude.
+    assert model.scale_ < whole.scale_
+    mean, std = model.predict(T, return_std=True)
+    assert 0.9 < np.mean(np.abs(t - mean) < 1.96 * std) < 0.99
+    np.testing.assert_allclose(mean, whole.predict(T), atol=1e-3 * y.std())
+
+
+def test_conjugate_gradients_form_no_large_matrix(rng):
+    X = rng.random((3000, 2))
+    y = np.sin(5 * X[:, 0]) + X[:, 1]
+    model = GPRegressor(
+        kernels.Matern52(0.5), learn=None, nugget=0.01, solver="cg", subset_size=100, max_memory=4e6
+    )
+    tracemalloc.start()
+    try:
+        model.fit(X, y)
+        model.predict(X[:500], return_std=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.4 * 8 * len(X) ** 2
+
+
+def test_a_subset(X, y, points):
+    model = GPRegressor(**FIXED, solver="subset", subset_size=30).fit(X, y)
+    assert model.X_train_.shape == (30, 4)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    rows = [int(np.abs(scaled - row).sum(axis=1).argmin()) for row in model.X_train_]
+    assert rows == sorted(set(rows))
+    np.testing.assert_allclose(model.X_train_, scaled[rows])
+    # All rows scale the data.
+    targets = (y[rows] - y.mean()) / y.std()
+    A = KERNEL(model.X_train_) + 0.05 * np.eye(30)
+    np.testing.assert_allclose(model.coefficients_[:, 0], np.linalg.solve(A, targets), rtol=1e-8)
+    everything = GPRegressor(**FIXED, solver="subset", subset_size=500).fit(X, y)
+    assert_same(everything, GPRegressor(**FIXED).fit(X, y), points)
+
+
+def test_conjugate_gradients_that_do_not_converge(X, y, points):
+    options = {**FIXED, "nugget": 1e-6, "solver": "cg", "max_memory": 8 * len(X)}
+    with pytest.warns(ConvergenceWarning, match="after 2 iterations with a residual of") as caught:
+        model = GPRegressor(**options, max_iterations=2).fit(X, y)
+    assert len(caught) == 1
+    assert model.n_iterations_ == 2
+    assert np.isfinite(model.predict(points)).all()
+
+
+# ---- unusual data -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subset"])
+@pytest.mark.parametrize("constant", [0.0, -3.5, 1e9, 0.1])
+def test_constant_targets(X, points, constant, solver):
+    model = GPRegressor(solver=solver, subset_size=30, random_state=0)
+    mean, std = model.fit(X, np.full(len(X), constant)).predict(points, return_std=True)
+    np.testing.assert_array_equal(mean, constant)
+    np.testing.assert_array_equal(std, 0.0)
+    assert model.learned_ is None
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_constant_target_beside_others(X, y, points, solver):
+    options = {"solver": solver, "subset_size": 30, "tolerance": 1e-9, **FEW_STEPS}
+    both = GPRegressor(**options).fit(X, np.column_stack([np.full(len(X), 2.5), y]))
+    mean, std = both.predict(points, return_std=True)
+    np.testing.assert_array_equal(mean[:, 0], 2.5)
+    np.testing.assert_array_equal(std[:, 0], 0.0)
+    alone = GPRegressor(**options).fit(X, y)
+    np.testing.assert_allclose(mean[:, 1], alone.predict(points), rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subset"])
+def test_one_row(solver):
+    model = GPRegressor(solver=solver).fit([[1.0, 2.0]], [7.0])
+    mean, std = model.predict([[1.0, 2.0], [3.0, 4.0]], return_std=True)
+    np.testing.assert_array_equal(mean, 7.0)
+    assert np.isfinite(std).all()
+
+
+@pytest.mark.parametrize("learn", ["e2", "loo", "kfold", "nlml", "rho"])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_rows(rng, learn, n):
+    X = rng.normal(size=(n, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what can be learned from two rows is another matter
+        model = GPRegressor(learn=learn, **FEW_STEPS).fit(X, X[:, 0] ** 3)
+    mean, std = model.predict(X, return_std=True)
+    assert np.isfinite(mean).all()
+    assert (std >= 0).all()
+
+
+def test_one_column(rng):
+    X = rng.uniform(0, 6, size=(60, 1))
+    model = GPRegressor(random_state=0).fit(X, np.sin(X[:, 0]))
+    T = np.linspace(0.5, 5.5, 50)[:, None]
+    np.testing.assert_allclose(model.predict(T), np.sin(T[:, 0]), atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_duplicates(X, y, points, solver):
+    """Two noisy observations at a point are one of half the variance: weights, not failures."""
+    twice, targets = np.concatenate([X, X]), np.concatenate([y + 1.0, y - 1.0])
+    model = GPRegressor(**{**FIXED, "nugget": 0.1}, solver=solver, tolerance=1e-10)
+    once = GPRegressor(**{**FIXED, "nugget": 0.05}).fit(X, y)
+    model.fit(twice, targets)
+    np.testing.assert_allclose(model.predict(points), once.predict(points), rtol=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_duplicates_without_a_nugget(X, y, solver):
+    twice, targets = np.concatenate([X, X[:5]]), np.concatenate([y, y[:5]])
+    model = GPRegressor(**{**FIXED, "nugget": 0.0}, solver=solver)
+    with pytest.warns(JitterWarning) as caught:
+        model.fit(twice, targets)
+    assert len(caught) == 1
+    assert 0.0 < model.nugget_ < 1e-6
+    np.testing.assert_allclose(model.predict(X), y, atol=0.01 * y.std())
+
+
+def test_a_constant_column(X, y, points):
+    X[:, 3] = 4.2
+    model = GPRegressor(**FEW_STEPS).fit(X, y)
+    assert np.isfinite(model.predict(points)).all()
+
+
+def test_a_kernel_that_is_not_positive_definite(X, y):
+    kernel = kernels.FunctionKernel(lambda X, Z: -(X @ Z.T))
+    for solver in ("cholesky", "cg"):
+        with pytest.raises(SingularKernelError, match="positive definite"):
+            GPRegressor(kernel, learn=None, solver=solver).fit(X, y)
+
+
+# ---- arguments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        ({"kernel": "gaussian"}, TypeError, "kernel must be"),
+        ({"kernel": kernels.Gaussian((1.0, 2.0))}, ValueError, "has 2 entries in length_scale"),
+        ({"nugget": -1.0}, ValueError, "nugget must be"),
+        ({"learn": "r2"}, ValueError, "learn must be"),
+        ({"optimizer": "newton"}, ValueError, "optimizer must be"),
+        ({"batch_size": 2.5}, TypeError, "batch_size must be"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"n_batches": 0}, ValueError, "n_batches must be"),
+        ({"n_folds": 1}, ValueError, "n_folds must be"),
+        ({"scaling": "minmax"}, ValueError, "scaling must be"),
+        ({"solver": "qr"}, ValueError, "solver must be one of"),
+        ({"max_memory": 0}, ValueError, "max_memory must be"),
+        ({"subset_size": 0}, ValueError, "subset_size must be"),
+        ({"tolerance": 0.0}, ValueError, "tolerance must be"),
+        ({"max_iterations": 0}, ValueError, "max_iterations must be"),
+        ({"progress": 1}, TypeError, "progress must be"),
+        ({"callbacks": [3]}, TypeError, "callbacks"),
+        ({"n_threads": 0}, ValueError, "n_threads must be"),
+    ],
+)
+def test_bad_parameters_are_named(X, y, points, option, error, message):
+    model = GPRegressor(**FEW_STEPS).fit(X, y)
+    before = model.predict(points)
+    model.set_params(**option)
+    with pytest.raises(error, match=message):
+        model.fit(X[:, :3] if "kernel" in option else X[:50], y if "kernel" in option else y[:50])
+    # A fit that fails leaves the earlier one as it was.
+    model.set_params(n_threads=None)
+    np.testing.assert_array_equal(model.predict(points), before)
+
+
+def test_what_is_solved_by_is_checked_before_learning(X, y):
+    def fail(state):
+        raise AssertionError(state)
+
+    for option in ({"solver": "qr"}, {"subset_size": 0}, {"tolerance": -1}, {"max_memory": -1}):
+        with pytest.raises(ValueError, match=next(iter(option))):
+            GPRegressor(callbacks=[fail], **option).fit(X, y)
+
+
+def test_predictions_need_a_fit(X):
+    with pytest.raises(NotFittedError):
+        GPRegressor().predict(X)
+    with pytest.raises(NotFittedError):
+        GPRegressor().save("nowhere.kflow")
+
+
+def test_bad_flags_of_predictions(X, y):
+    model = GPRegressor(**FIXED).fit(X, y)
+    with pytest.raises(TypeError, match="return_std must be"):
+        model.predict(X, return_std="yes")
+    with pytest.raises(TypeError, match="include_noise must be"):
+        model.predict(X, return_std=True, include_noise=2)
+
+
+# ---- scikit-learn -----------------------------------------------------------------------------
+
+
+def test_grid_search_in_a_pipeline(X, y):
+    pipeline = make_pipeline(StandardScaler(), GPRegressor(**FEW_STEPS))
+    grid = {
+        "gpregressor__kernel": [kernels.Gaussian(1.0), kernels.Laplacian(1.0)],
+        "gpregressor__learn": [None, "e2"],
+    }
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_pickle_and_clone_of_a_fitted_estimator(X, y, points):
+    model = GPRegressor(**FIXED).fit(X, y)
+    pickled = pickle.dumps(model)
+    assert len(pickled) < 8 * len(X) ** 2 / 2  # without the factor
+    assert_same(model, pickle.loads(pickled), points)
+    again = clone(model)
+    assert not hasattr(again, "coefficients_")
+    assert_same(model, again.fit(X, y), points)
+
+
+def test_it_is_imported_when_it_is_used(run_python):
+    run_python(
+        """
+        import sys, kflow
+        assert "GPRegressor" in dir(kflow)
+        assert "kflow.gp" not in sys.modules and "sklearn" not in sys.modules
+        assert kflow.GPRegressor().learn == "e2"
+        """
+    )
+
+
+# ---- files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learn": "nlml", "nugget_bounds": (1e-6, 10.0)},
+        {"solver": "cg", "subset_size": 25, "scaling": None},
+        {"solver": "subset", "subset_size": np.int64(25), "scaling": "unit"},
+        {"kernel": 2.0 * kernels.Gaussian(1.0) + kernels.Linear(), "nugget": np.float32(0.5)},
+    ],
+)
+def test_round_trip(X, Y, points, tmp_path, options):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = GPRegressor(**{**FEW_STEPS, **options}).fit(frame, Y)
+    path = tmp_path / "model.kflow"
+    model.save(path)
+    loaded = kflow.load(path)
+    assert_same(model, loaded, pd.DataFrame(points, columns=list("abcd")))
+    assert loaded.get_params() == model.get_params()
+    assert list(loaded.feature_names_in_) == list("abcd")
+    assert loaded.learned_ is None
+    for name in ("kernel_", "nugget_", "solver_", "n_iterations_", "n_features_in_"):
+        assert getattr(loaded, name) == getattr(model, name)
+    np.testing.assert_array_equal(loaded.scale_, model.scale_)
+    again = tmp_path / "again.kflow"
+    loaded.save(again)
+    assert kflow.load(again).get_params() == model.get_params()
+
+
+def test_round_trip_of_one_output(X, y, points, tmp_path):
+    model = GPRegressor(**FIXED).fit(X, y)
+    path = tmp_path / "model.kflow"
+    model.save(path)
+    loaded = kflow.load(path)
+    assert loaded.predict(points).shape == (40,)
+    assert_same(model, loaded, points)
+    assert not hasattr(loaded, "feature_names_in_")
+    assert_same(model, loaded.fit(X, y), points)
+
+
+def test_no_matrix_is_saved(X, y, tmp_path):
+    path = tmp_path / "model.kflow"
+    GPRegressor(**FIXED).fit(X, y).save(path)
+    assert path.stat().st_size < 8 * len(X) ** 2 / 2
+
+
+def test_what_belongs_to_the_machine_is_not_saved(X, y, tmp_path):
+    model = GPRegressor(n_threads=1, callbacks=[print], progress=False, **FIXED)
+    path = tmp_path / "model.kflow"
+    model.fit(X, y).save(path)
+    loaded = kflow.load(path)
+    assert loaded.n_threads is None
+    assert loaded.callbacks == ()
+
+
+def test_functions_are_not_saved(X, y, tmp_path):
+    path = tmp_path / "model.kflow"
+    GPRegressor(learn=losses.loo, **FEW_STEPS).fit(X, y).save(path)
+    assert kflow.load(path).learn == "e2"
+    kernel = kernels.FunctionKernel(lambda X, Z: np.exp(-np.abs(X[:, :1] - Z[:, 0])))
+    model = GPRegressor(kernel, learn=None).fit(X, y)
+    with pytest.raises(TypeError, match="no file can hold"):
+        model.save(tmp_path / "other.kflow")
+    assert not (tmp_path / "other.kflow").exists()
+
+
+@pytest.fixture
+def change(X, Y, tmp_path):
+    """Return a function that changes the settings or the arrays of a saved model."""
+    path = tmp_path / "model.kflow"
+    GPRegressor(**FIXED, solver="cg", subset_size=20).fit(X, Y).save(path)
+
+    def apply(settings=None, **arrays):
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        header = json.loads(members["model.json"])
+        header["settings"].update(settings or {})
+        members["model.json"] = json.dumps(header).encode()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                if name.removesuffix(".npy") not in arrays:
+                    archive.writestr(name, content)
+            for name, array in arrays.items():
+                if array is not None:
+                    with archive.open(f"{name}.npy", "w") as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+        return path
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"parameters": {"kernels": None}},
+        {"parameters": 3},
+        {"kernel": {"kernel": "sigmoid"}},
+        {"kernel": {"kernel": "matern52", "length_scale": [1.0, 2.0]}},
+        {"nugget": -1.0},
+        {"nugget": None},
+        {"n_features_in": 3},
+        {"n_features_in": "four"},
+        {"n_iterations": -1},
+        {"one_dimensional": True},
+        {"one_dimensional": 1},
+    ],
+)
+def test_damaged_settings(change, settings):
+    with pytest.raises(ModelFileError):
+        kflow.load(change(settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("points", None),
+        ("points", np.ones((90, 3))),
+        ("points", np.empty((0, 4))),
+        ("points", np.full((90, 4), np.nan)),
+        ("coefficients", np.ones((89, 3))),
+        ("coefficients", np.ones((90, 2))),
+        ("coefficients", np.ones(90)),
+        ("scale", np.ones(2)),
+        ("scale", np.full(3, np.inf)),
+        ("target_mean", np.ones((3, 1))),
+        ("target_scale", None),
+        ("variance_rows", np.array([-1])),
+        ("variance_rows", np.array([90])),
+        ("variance_rows", np.array([0.5])),
+        ("variance_rows", np.array([], np.intp)),
+        ("preprocessing_mean", None),
+        ("feature_names", np.array(["a", "b"])),
+    ],
+)
+def test_damaged_arrays(change, name, value):
+    with pytest.raises(ModelFileError):
+        kflow.load(change(**{name: value}))
+
+
+def test_an_interrupted_fit_leaves_the_earlier_one(X, y, points):
+    model = GPRegressor(learn=None).fit(X, y)
+    before = model.predict(points)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    model.set_params(learn="e2", callbacks=[interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:, :2], y)
+    np.testing.assert_array_equal(model.predict(points), before)
+
+
+def test_parameters_of_the_kernel_can_be_searched(rng):
+    X = rng.uniform(-1, 1, size=(60, 1))
+    y = np.sin(6 * X[:, 0])
+    model = GPRegressor(2.0 * kernels.Gaussian(1.0), learn=None)
+    model.set_params(kernel__kernel__length_scale=0.5, nugget=0.1)
+    assert model.kernel == 2.0 * kernels.Gaussian(0.5)
+    assert model.nugget == 0.1
+    grid = {"kernel__kernel__length_scale": [0.01, 0.4]}
+    search = GridSearchCV(model, grid, cv=3).fit(X, y)
+    assert search.best_params_ == {"kernel__kernel__length_scale": 0.4}
+    with pytest.raises(ValueError, match="has no parameter 'beta'"):
+        model.set_params(kernel__beta=1.0)
+    with pytest.raises(TypeError, match="kernel must be one of"):
+        GPRegressor().set_params(kernel__length_scale=1.0)
+
+
+def test_amplitude_is_the_subsets_own_where_conjugate_gradients_end_early(rng):
+    X = rng.normal(size=(200, 2))
+    y = np.sin(2 * X[:, 0]) + 0.1 * rng.normal(size=200)
+    settings = {"nugget": 1e-3, "learn": None, "subset_size": 60, "random_state": 0}
+    model = GPRegressor(
+        kernels.Matern52(1.0), solver="cg", max_iterations=1, max_memory=1e4, **settings
+    )
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    subset = model._variance_rows
+    points, targets = model.X_train_[subset], (y - y.mean()) / y.std()
+    A = model.kernel_(points) + 1e-3 * np.eye(60)
+    residuals, variances = losses.leave_one_out(A, targets[subset])
+    np.testing.assert_allclose(
+        model.scale_, np.sqrt(np.mean(residuals**2 / variances)) * y.std(), rtol=1e-7
+    )

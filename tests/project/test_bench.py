@@ -1,0 +1,194 @@
+"""The benchmarks run, and find their results right; what they measure is nobody's test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
+
+LIMIT = "--n 300 --batch 50 --d 2 20 --seconds 0.001 --side 64"
+LAYER = "--n 300 --batch 50 --d 20 --repeats 1 --small-layers 3 --side 64"
+SIDE_BY_SIDE = "--n 300 --batch 50 --d 20 --small 20 --repeats 1 --no-compile"
+SCALING = "--n 300 600 --batch 30 60 --d 2 20 --fixed 300 50 10 200 --seconds 0.001"
+CLUSTER = "--n 600 --batch 30 --d 4 --layers 6 --every 2 --shards 4 --repeats 1"
+
+
+@pytest.fixture
+def run_benchmark(tmp_path):
+    """Run a benchmark; return what it printed and what it wrote."""
+
+    def run(script, options):
+        file = tmp_path / f"{script}.json"
+        command = [sys.executable, str(BENCH / f"{script}.py"), *shlex.split(options)]
+        # They import each other from their own folder.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+        done = subprocess.run(
+            [*command, "--json", str(file)], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        report = json.loads(file.read_text())
+        assert report["benchmark"] == f"{script}.py"
+        assert {"date", "processor", "cores", "compiler", "simd_level", "numpy"} <= set(
+            report["machine"]
+        )
+        assert report["machine"]["blas_libraries"]
+        return done.stdout, report
+
+    return run
+
+
+def positive(rows, *names):
+    return all(row[name] > 0 for row in rows for name in names)
+
+
+def test_limit(run_benchmark):
+    options = f"{LIMIT} --dtype float32 float64 --kernel gaussian rational_quadratic --products"
+    printed, report = run_benchmark("limit", options)
+    rows = report["rows"]
+    cases = {(row["d"], row["dtype"], row["kernel"]) for row in rows}
+    assert len(rows) == len(cases) == 8
+    assert positive(rows, "gemm_gflops", "exp_ns", "profile_ns", "move_s", "fraction", "products")
+    assert len(printed.splitlines()) == 1 + len(rows)
+    assert not report["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [("--n 1000000000000", "needs"), ("--longest 0", "would take")]
+)
+def test_limit_says_what_it_leaves_out(run_benchmark, options, reason):
+    printed, report = run_benchmark("limit", f"{LIMIT} {options}")
+    assert not report["rows"]
+    assert all(reason in case["reason"] for case in report["skipped"])
+    assert printed.count("left out") == len(report["skipped"]) == 2
+
+
+def test_layer(run_benchmark):
+    _, report = run_benchmark("layer", LAYER)
+    assert positive(report["rows"], "layer_s", "move_s", "layer_over_move")
+    assert report["small"]["layers_per_second"] > 0
+    assert report["threads"][0]["layer_speed_up"] == 1
+    assert positive(report["threads"], "move_speed_up")
+    assert positive(report["left_behind"], "product_s", "ratio")
+
+
+def test_side_by_side(run_benchmark):
+    printed, report = run_benchmark("side_by_side", SIDE_BY_SIDE)
+    installed = ["kflow", "NumPy"]
+    for name, package in (("PyTorch", "torch"), ("JAX", "jax")):
+        if find_spec(package):
+            installed.append(name)
+        else:
+            assert f"{name} is left out" in printed
+    large = [row["by"] for row in report["rows"] if row["N"] == 300]
+    small = [row["by"] for row in report["rows"] if row["N"] == 20]
+    assert large == installed
+    assert small == [*installed, "Python loops"]
+    assert positive(report["rows"], "layer_s", "ratio")
+
+
+def test_cluster(run_benchmark):
+    pytest.importorskip("distributed")
+    printed, report = run_benchmark("cluster", f"{CLUSTER} --cost-batch 30 --cost-d 2 4 --tasks 20")
+    rows = report["rows"]
+    assert [(row["workers"], row["killed"]) for row in rows] == [(1, False), (2, False), (2, True)]
+    assert positive(rows[:2], "point_layers_per_s", "ratio", "leader_s", "place_s")
+    assert "one of them was killed" in printed
+    assert [(row["N_f"], row["d"]) for row in report["costs"]] == [(30, 2), (30, 4)]
+    assert positive(report["costs"], "block_bytes", "move_s")
+    assert positive([report["overheads"]], "broadcast_s", "task_s")
+    assert positive(report["parts"], "ms")
+    assert report["derived"]["every"] >= 1
+
+
+def test_scaling_and_pictures(run_benchmark, tmp_path):
+    pytest.importorskip("matplotlib")
+    _, report = run_benchmark("scaling", SCALING)
+    assert [row["axis"] for row in report["rows"]] == ["N", "N", "N_f", "N_f", "d", "d"]
+    assert set(report["exponents"]) == {"N", "N_f", "d"}
+    run_benchmark("limit", LIMIT)
+    files = ["--limit", tmp_path / "limit.json", "--scaling", tmp_path / "scaling.json"]
+    command = [sys.executable, BENCH / "plot.py", *files, "--output", tmp_path]
+    subprocess.run(command, check=True)
+    for name in ("roofline.png", "scaling.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_tuning(run_benchmark):
+    options = (
+        '--dataset digits --layers 3 --every 2 --set \'{"batch_size":50,"gradient_cap":Infinity}\''
+    )
+    _, report = run_benchmark("tuning", options)
+    assert {row["layers"] for row in report["rows"]} == {2, 3}
+    assert all(0 <= row["average"] <= row["max"] <= 1 for row in report["rows"])
+
+
+def test_accuracy(run_benchmark):
+    _, report = run_benchmark("accuracy", "--dataset digits --layers 2")
+    (row,) = report["rows"]
+    assert row["dataset"] == "digits"
+    assert row["seconds"] > 0
+    assert row["peak_over_budget"] == pytest.approx(row["peak_bytes"] / row["budget_bytes"])
+    assert row["budget_bytes"] == 1.5 * 1797 * 64 * 4 + 300e6
+    assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
+
+
+def test_compression(run_benchmark):
+    _, report = run_benchmark("compression", "--quick --repeats 1")
+    original, *rows = report["rows"]
+    assert original["layers"] == 60
+    assert all(row["bytes_float32"] < original["bytes_float32"] / 10 for row in rows)
+    assert all(row["test_error"] < original["test_error"] + 0.03 for row in rows)
+    assert positive(rows, "position_error", "transform_s", "compress_s")
+
+
+def test_learning_step(run_benchmark):
+    printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
+    (result,) = report["results"]
+    assert positive([result], "floor", "own_floor", "over_floor", "over_own_floor")
+    for name, package in (("PyTorch", "torch"), ("GPyTorch", "gpytorch")):
+        assert (name in result["steps"]) == (find_spec(package) is not None)
+        assert name in result["steps"] or f"{name} is left out" in printed
+    assert max(result["differences"].values()) < 1e-6
+
+
+def test_chaos(run_benchmark, tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures, learners = tmp_path / "pictures", "none rho nlml scikit-learn sparse-e2"
+    printed, report = run_benchmark(
+        "chaos", f"--preset smallest --system logistic --learner {learners} --pictures {pictures}"
+    )
+    rows = report["rows"]
+    assert len(printed.splitlines()) == 1 + len(rows) == 9
+    assert positive(rows, "seconds", "one_step")
+    assert {row["kernel"] for row in rows} == {"single", "sum", "sparse"}
+    for name in ("attractor-logistic", "forecast-logistic", "valid-times"):
+        assert (pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_regression(run_benchmark):
+    options = "--n 60 --seeds 2 --data diabetes borehole --loss e2 --restarts 0"
+    printed, report = run_benchmark("regression", f"{options} --set '{{\"n_steps\":3}}'")
+    assert len(report["rows"]) == 2 * len(report["means"]) == 8
+    assert len(printed.splitlines()) == 1 + len(report["means"])
+    assert [mean["by"] for mean in report["means"]] == ["kflow e2", "scikit-learn, 0 restarts"] * 2
+    assert positive(report["rows"], "rmse", "inside", "seconds")
+
+
+def test_kill_and_resume(run_benchmark):
+    printed, report = run_benchmark(
+        "kill_and_resume", '--cycles 1 --fit "--dataset digits --layers 30 --every 5 --draws 1"'
+    )
+    assert report["n_layers"] == 30
+    assert len(report["rows"]) == 1
+    assert sum(report["found"].values()) == report["kills"]
+    assert "no difference" in printed

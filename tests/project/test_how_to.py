@@ -1,0 +1,19 @@
+"""The code on the how-to pages runs, from the top of each page to its bottom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CODE = {page.stem: BLOCKS.findall(page.read_text("utf-8")) for page in PAGES.glob("*.md")}
+
+
+@pytest.mark.skipif(not CODE, reason="the pages are not here")
+@pytest.mark.parametrize("page", [name for name in sorted(CODE) if CODE[name]])
+def test_code_of_a_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(CODE[page]), page, "exec"), {})

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import kflow
+from kflow.engine.cpu import _core
+
+STATE = """
+import ctypes, gc, json, locale, signal, sys, threading, warnings
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+def state():
+    libm = ctypes.CDLL(None)
+    tiny = np.float32(1e-45), np.float64(5e-324)
+    return {
+        "subnormals": [float(x * x.dtype.type(1)) for x in tiny] + [5e-324 / 1.0],
+        "rounding": libm.fegetround(),
+        "rounded": [1.0 + 2.0**-53, 1.0 - 2.0**-54, 1e16 + 1.0],
+        "filters": [repr(f) for f in warnings.filters],
+        "numpy errors": np.geterr(),
+        "print options": repr(np.get_printoptions()),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "interrupt": repr(signal.getsignal(signal.SIGINT)),
+        "threads": threading.active_count(),
+        "gc": gc.isenabled(),
+        "path": sys.path,
+        "blas": {library["filepath"]: library["num_threads"]
+                 for library in ThreadpoolController().info() if library["user_api"] == "blas"},
+    }
+"""
+
+WORK = """
+rng = np.random.default_rng(0)
+X = rng.normal(size=(400, 9))
+kernel = kflow.kernels.Gaussian(3.0)
+kflow.gram(X, kernel=kernel, n_threads=2)
+flow = kflow.KernelFlow(kernel, n_layers=2, batch_size=100, n_threads=2).fit(X, X[:, 0])
+flow.transform(X)
+"""
+
+
+@pytest.mark.parametrize(
+    "heavy",
+    ["sklearn", "matplotlib", "rich", "click", "scipy.linalg", "pandas", "joblib", "kflow.testing"],
+)
+def test_import_stays_light(run_python, heavy):
+    done = run_python("import kflow, json, sys; print(json.dumps(list(sys.modules)))")
+    assert heavy not in json.loads(done.stdout)
+
+
+def test_import_reads_nothing_but_itself(run_python):
+    run_python(STATE + "before = state()\nimport kflow\nassert state() == before")
+
+
+def test_work_leaves_the_process_as_it_was(run_python):
+    run_python(
+        STATE
+        + "import kflow\nbefore = state()\n"
+        + WORK
+        + "after = state()\nassert after == before, (after, before)"
+    )
+
+
+def test_worker_threads_keep_subnormals_and_rounding(run_python):
+    run_python(
+        STATE
+        + "import kflow\nbefore = state()\n"
+        + WORK
+        + """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    after = pool.submit(state).result()
+for name in ("subnormals", "rounding", "rounded"):
+    assert after[name] == before[name], name
+"""
+    )
+
+
+def test_import_prints_nothing(run_python):
+    done = run_python("import kflow")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_public_names():
+    for name in kflow.__all__:
+        assert getattr(kflow, name) is not None
+    assert dir(kflow) == kflow.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = kflow.nothing
+
+
+@pytest.mark.parametrize("level", _core.simd_levels())
+def test_simd_level_from_the_environment(run_python, level):
+    done = run_python(
+        "import kflow; print(kflow.build_config()['simd_level'])", KFLOW_SIMD_LEVEL=level
+    )
+    assert done.stdout.strip() == level
+
+
+def test_the_best_level_is_the_default(run_python):
+    for environment in ({}, {"KFLOW_SIMD_LEVEL": ""}):
+        done = run_python("import kflow; print(kflow.build_config()['simd_level'])", **environment)
+        assert done.stdout.strip() == _core.simd_levels()[-1]
+
+
+def test_bad_simd_level_is_reported_at_import(run_python):
+    done = run_python("import kflow", check=False, KFLOW_SIMD_LEVEL="sse9")
+    assert done.returncode == 1
+    assert "'sse9' is not available here; KFLOW_SIMD_LEVEL can be one of: baseline" in done.stderr
+
+
+def test_set_simd_level(simd_level):
+    before = _core.simd_level()
+    for level in _core.simd_levels():
+        simd_level(level)
+        assert _core.simd_level() == level
+    with pytest.raises(ValueError, match="'altivec' is not available"):
+        simd_level("altivec")
+    assert _core.simd_level() == _core.simd_levels()[-1]
+    simd_level(before)
+
+
+def test_work_needs_no_scipy(run_python):
+    run_python(
+        "import sys, numpy as np, kflow\n" + WORK + "\nassert 'scipy' not in sys.modules",
+    )
+
+
+def test_build_config(monkeypatch):
+    monkeypatch.setenv("KFLOW_NUM_THREADS", "2")
+    config = kflow.build_config()
+    assert config["version"] == kflow.__version__ == _core.__version__
+    assert config["simd_level"] in config["simd_levels"]
+    assert config["parallel"] in ("openmp", "serial")
+    assert config["n_threads"] == 2
+    assert config["environment"]["KFLOW_NUM_THREADS"] == "2"
+    json.dumps(config)
