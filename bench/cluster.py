@@ -41,7 +41,7 @@ from kflow.data.sources import as_source
 from kflow.flow.leader import Leader, Plan
 from kflow.flow.streaming import stream
 from kflow.layers.block import Block
-from kflow.layers.positions import CarriedPoints
+from kflow.layers.positions import Positions
 from kflow.points.protocol import Shards
 
 
@@ -267,7 +267,7 @@ def union(leader: Leader, plan: Plan, positions: np.ndarray, block: Block) -> No
 
 
 def through(points: np.ndarray, block: Block, leader: Leader) -> None:
-    CarriedPoints({"": points}, {"": points[:, :0]}).through(block, leader.kernel, 1)
+    Positions({"": points}, {"": points[:, :0]}).through(block, leader.kernel, 1)
 
 
 def overheads(client: Any, args: Any) -> dict[str, float]:

@@ -24,6 +24,7 @@ from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.flow.kernel_flow import KernelFlow
+from kflow.flow.start import state_of_layers
 from kflow.kernels import Radial
 from kflow.layers.moments import mean_squared_distance
 from kflow.layers.positions import coordinates
@@ -78,7 +79,7 @@ class FlowSize:
     def of(cls, flow: KernelFlow) -> FlowSize:
         """Return the size of a flow that kept its layers."""
         n_centres = n_bytes = flops = rank = 0
-        for number, (z, c, _) in enumerate(flow._replay().store):
+        for number, (z, c, _) in enumerate(flow.replay().store):
             rank = c.shape[1] if number == 0 else rank
             n_centres += len(z)
             n_bytes += z.nbytes + c.nbytes
@@ -260,7 +261,7 @@ class _Problem:
     ) -> None:
         flow = fitted.flow
         self._fitted, self._points, self._rows, self._held = fitted, points, rows, held
-        self._replay = flow._replay()
+        self._replay = flow.replay()
         self._kernel = flow.kernel_
         ends = np.linspace(0, flow.n_layers_, n_layers + 1).round().astype(int)[1:]
         self._nuggets = flow.history_["nugget"][ends - 1]
@@ -271,7 +272,7 @@ class _Problem:
         outside = mean_squared_distance(points) - mean_squared_distance(start)
         inside = mean_squared_distance(targets[-1])
         self._unit = math.sqrt(inside + max(outside, 0.0)) or 1.0
-        self._subspace, turn = _narrower(flow._subspace, start[rows], rank)
+        self._subspace, turn = _narrower(flow.state_.subspace, start[rows], rank)
         # Coordinates of the compressed flow, and what of the original's way lies outside of them.
         self._outside = np.zeros(len(held))
         if turn is not None:
@@ -305,16 +306,25 @@ class _Problem:
             with self._replay.motion.lease():
                 for moved in (x, held):
                     self._replay.motion.through(moved, layers[-1:])
-        flow = KernelFlow._from_layers(
+        original = self._fitted.flow
+        flow = KernelFlow(
+            self._kernel,
+            n_layers=len(layers),
+            batch_size=max([4, *(len(layer.centres) for layer in layers)]),
+            rank=None if self._subspace is None else self._subspace.rank,
+            dtype=x.dtype,
+            n_threads=original.n_threads,
+        )
+        state = state_of_layers(
+            flow,
             layers,
             kernel=self._kernel,
             subspace=self._subspace,
             n_features=self._points.shape[1],
-            dtype=x.dtype,
             nuggets=self._nuggets.tolist(),
-            n_targets=self._fitted.flow._targets.shape[1],
+            n_targets=original.state_.targets.shape[1],
         )
-        flow.n_threads = self._fitted.flow.n_threads
+        flow.adopt(state)
         differences = held[:, : self.rank] - self._last
         squares = np.einsum("ij,ij->i", differences, differences) + self._outside
         return _Attempt(
@@ -369,11 +379,11 @@ class _Problem:
             values,
             kernel=old.kernel,
             nugget=old.nugget,
-            n_threads=old._n_threads,
+            n_threads=old.n_threads,
         )
 
     def _moved(self, flow: KernelFlow, rows: npt.NDArray[np.intp]) -> FloatArray:
-        return flow._transform(self._points[rows], None, reduced=True)
+        return flow.replay().final(self._points[rows], None, reduced=True)
 
 
 def _narrower(

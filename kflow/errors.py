@@ -7,6 +7,7 @@ import numpy as np
 __all__ = [
     "BoundsWarning",
     "DivergenceError",
+    "EngineWarning",
     "JitterWarning",
     "LearningWarning",
     "ModelFileError",
@@ -45,3 +46,7 @@ class JitterWarning(LearningWarning):
 
 class BoundsWarning(LearningWarning):
     """A learned parameter is at one of its bounds."""
+
+
+class EngineWarning(UserWarning):
+    """A flow goes on with another engine, or another build of it, than the one that ran it so far."""

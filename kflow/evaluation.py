@@ -338,7 +338,8 @@ class ErrorCurve:
         """Evaluate, if it is time to."""
         if flow.n_layers_ != 1 and flow.n_layers_ % self._every != 0:
             return
-        points, test_points = flow._positions(""), flow._positions("test")  # no copies
+        positions = flow.positions()
+        points, test_points = positions.training, positions.sets["test"]
         averages = [self._average(flow, size, points, test_points) for size in self.errors]
         # All or nothing, so that the lists have one length whatever happened before.
         self.layers.append(flow.n_layers_)

@@ -10,29 +10,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from kflow.flow.kernel_flow import KernelFlow
     from kflow.learning.learn import LearningState
 
 __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 
 @contextmanager
-def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
+def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[float], None]]:
     """Show layer, rho, layers per second and time left on standard error.
 
-    The layers come after `n_before` others, which count as done.
+    What is yielded takes the rho of each layer. The layers come after `n_before` others, which count
+    as done.
     """
-    bar = _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before)
-    with bar as advance:
-        seen = n_before
-
-        def report(flow: KernelFlow) -> None:
-            nonlocal seen
-            for _ in range(flow.n_layers_ - seen):
-                advance(flow._records[-1][0])
-            seen = flow.n_layers_
-
-        yield report
+    with _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before) as advance:
+        yield advance
 
 
 @contextmanager

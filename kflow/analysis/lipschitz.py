@@ -229,7 +229,7 @@ class _Doubles:
 
 def _in_double(flow: KernelFlow) -> Replay:
     """Return the replay of a flow in float64, whatever its dtype."""
-    replay = flow._replay()
+    replay = flow.replay()
     store = cast("LayerStore", _Doubles(replay.store))  # a replay only reads
     return replace(replay, store=store, dtype=np.dtype(np.float64))
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from kflow.analysis._classifier import training_data
-from kflow.data.labels import ClassLabels
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.layers.positions import CarriedPoints, coordinates
-from kflow.layers.stores import LayerShape, MemoryLayers
+from kflow.flow.start import state_before_layers
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
 
@@ -76,19 +73,10 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         n_threads=fitted.n_threads,
     )
     targets = one_hot(codes)
-    first = coordinates(points, fitted._subspace, None, np.dtype(fitted.dtype))
-    shape = LayerShape(flow.batch_size, fitted._n_fixed, first.dtype)
-    flow._begin(
-        fitted.kernel_,
-        fitted._subspace,
-        fitted.n_features_in_,
-        CarriedPoints.before_layers({"": first}),
-        targets,
-        ClassLabels([targets]),
-        MemoryLayers(shape, first.shape[1] - fitted._n_fixed),
-        np.random.default_rng(0),
-        [],
+    state = state_before_layers(
+        flow, points, targets, kernel=fitted.kernel_, subspace=fitted.state_.subspace
     )
+    first = flow.adopt(state).positions().training
     before = clone(classifier).set_params(
         kernel=fitted.kernel_,
         n_layers=0,

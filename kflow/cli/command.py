@@ -393,7 +393,9 @@ def _fit(
             status = _status(error)
         seconds = time.perf_counter() - start
         flow = estimator.flow_
-        seconds += float(flow.history_["seconds"][: flow._n_resumed].sum())  # of processes before
+        seconds += float(
+            flow.history_["seconds"][: flow.state_.n_resumed].sum()
+        )  # of processes before
         # The flow has its own points, and the evaluation needs the room.
         points = replace(
             points,
@@ -672,7 +674,8 @@ def _evaluate(estimator: Estimator, points: Dataset, draws: int, rng: Any) -> di
     if points.task == "regression":
         return {"errors": regression_errors(points.y_test, _predict(estimator, points.X_test))}
     flow = estimator.flow_
-    train, test = flow._positions(""), flow._positions("test")  # no copies
+    positions = flow.positions()
+    train, test = positions.training, positions.sets["test"]
     labels = _labels(estimator, flow)
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(

@@ -97,7 +97,7 @@ class _Distances:
 
     def __call__(self, flow: KernelFlow) -> None:
         if flow.n_layers_ % self._every == 0:
-            within, between = class_distances(flow._positions("test"), self._labels)
+            within, between = class_distances(flow.positions().sets["test"], self._labels)
             self.layers.append(flow.n_layers_)
             self.within.append(within)
             self.between.append(between)

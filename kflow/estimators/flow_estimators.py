@@ -291,11 +291,11 @@ class _KernelFlowEstimator(
             self.__dict__.pop("interpolant_", None)
             self._preprocessing = preprocessing
             self.flow_ = flow
-            flow._rest()
+            flow.rest()
             rows = choose_rows(np.random.default_rng(rows_seed))
             self.interpolation_rows_ = rows if kept is None else kept[rows]
             self.interpolant_ = Interpolant(
-                flow._positions("")[rows],
+                flow.positions().training[rows],
                 targets[rows],
                 kernel=flow.kernel_,
                 nugget=nugget,
@@ -303,8 +303,8 @@ class _KernelFlowEstimator(
             )
 
         try:
-            flow._start(X, targets, followed, preprocessing, resume=resume)
-            flow._run_rest()
+            flow.start(X, targets, followed, scaling=preprocessing, resume=resume)
+            flow.finish()
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learnt is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.
@@ -373,7 +373,7 @@ class _KernelFlowEstimator(
         return self._transform(X, reduced=False)
 
     def _transform(self, X: npt.ArrayLike, *, reduced: bool) -> FloatArray:
-        return self.flow_._transform(self._validated_like_fit(X), self._preprocessing, reduced)
+        return self.flow_.replay().final(self._validated_like_fit(X), self._preprocessing, reduced)
 
     def _scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return self.interpolant_(self._transform(X, reduced=True)).astype(np.float64)
@@ -451,7 +451,7 @@ class _KernelFlowEstimator(
             raise ModelFileError("the model's flow does not fit its features")
         centres = reader.array("interpolant_centres", ndim=2)
         coefficients = reader.array("interpolant_coefficients", ndim=2)
-        if centres.shape[1] != estimator.flow_._carried.sets[""].shape[1]:
+        if centres.shape[1] != estimator.flow_.positions().n_coordinates:
             raise ModelFileError("the model's interpolant does not fit its flow")
         with damaged("interpolant"):
             estimator.interpolant_ = Interpolant.from_coefficients(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from kflow.flow.kernel_flow import KernelFlow, default_kernel
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.flow.start import default_kernel
 
 __all__ = ["KernelFlow", "default_kernel"]

@@ -12,21 +12,19 @@ where the flow would have ended that nothing interrupted: ``to_state()`` returns
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
-
-if TYPE_CHECKING:
-    from kflow.flow.kernel_flow import KernelFlow
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 __all__ = ["Callback", "StatefulCallback", "callback_states", "ends_flow", "set_callback_states"]
 
-Callback: TypeAlias = "Callable[[KernelFlow], bool | None]"
+# A function of the flow, a `kflow.KernelFlow`: whether it should end.
+Callback: TypeAlias = Callable[[Any], "bool | None"]
 
 
 @runtime_checkable
 class StatefulCallback(Protocol):
     """A callback that remembers something between layers."""
 
-    def __call__(self, flow: KernelFlow) -> bool | None:
+    def __call__(self, flow: Any) -> bool | None:
         """Look at the flow after a layer; return whether it should end."""
 
     def to_state(self) -> Any:

@@ -63,7 +63,7 @@ class EstimatorFlow:
         nuggets = self.flow.history_["nugget"]
         if len(nuggets):
             return float(nuggets[-1])
-        return as_nugget(self.flow._schedules()["nugget"](0))
+        return as_nugget(self.flow.schedules()["nugget"](0))
 
 
 def estimator_flow(estimator: Any) -> EstimatorFlow:
@@ -86,7 +86,7 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
         If it is something else.
     """
     if isinstance(estimator, KernelFlow):
-        estimator._require_fit()
+        _ = estimator.state_  # or the error of a flow that has not been fitted
         return EstimatorFlow(estimator, Preprocessing(), estimator)
     flow = getattr(estimator, "flow_", None)
     if isinstance(flow, KernelFlow):

@@ -14,15 +14,18 @@ from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_from_state, generator_state
 from kflow.data.arrays import as_matrix
 from kflow.data.labels import ClassLabels
+from kflow.engine import get_engine
 from kflow.errors import ModelFileError
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.flow.schedules import SCHEDULES
+from kflow.flow.settings import FlowSettings
+from kflow.flow.state import FlowState
 from kflow.kernels import check_isotropic, from_dict
-from kflow.layers.block import HISTORY, Record, cut
-from kflow.layers.positions import CarriedPoints
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.block import HISTORY, LayerRecord, into_blocks
+from kflow.layers.positions import TRAINING, Positions
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.layers.subspace import Subspace, check_orthonormal
+from kflow.points.memory import MemoryPoints
 from kflow.storage.block_file import STORED_DTYPES, decode_block, encode_block
 from kflow.storage.model_file import ModelReader, damaged
 
@@ -46,40 +49,41 @@ def export_flow(
         raise ValueError(
             f"layers_dtype must be one of {STORED_DTYPES} or None, got {layers_dtype!r}"
         )
-    flow._positions("")  # from here on the points hold all layers
-    points, subspace = flow._carried, flow._subspace
-    names = [name for name in points.sets if name]
-    n_stored = min(len(flow._store), flow.n_layers_)
+    state, points = flow.state_, flow.positions()
+    subspace, names = state.subspace, list(points.followed)
+    n_stored = min(len(state.store), state.n_layers)
+    engine = get_engine(flow.engine)
     settings = {
         "n_layers": flow.n_layers,
-        **flow._settings(),
+        **flow.to_dict(),
         "energy_dropped": flow.energy_dropped_,
-        "rotations": [[rotation.layer, rotation.kept] for rotation in points.rotations],
+        "rotations": [[reduction.layer, reduction.kept] for reduction in points.reductions],
         "kernel": flow.kernel_.to_dict(),
         "follow": names,
         "n_stored": n_stored,
-        "random_state": generator_state(flow._rng),
+        "random_state": generator_state(state.rng),
+        "engine": [engine.name, engine.build],
     }
 
     def parts() -> Iterator[tuple[str, npt.NDArray[Any] | bytes]]:
-        yield "targets", _shortest(flow._targets)
+        yield "targets", _shortest(state.targets)
         for name, member in _members(names).items():
             yield member, points.sets[name]
-            if points.rotations:
+            if points.reductions:
                 yield f"{member}_frozen", points.frozen[name]
         if subspace is not None:
             yield "basis", subspace.basis
-        for number, rotation in enumerate(points.rotations):
-            if rotation.layer >= n_stored:  # in no block
-                yield f"rotation{number:06d}", rotation.matrix
+        for number, reduction in enumerate(points.reductions):
+            if reduction.layer >= n_stored:  # in no block
+                yield f"rotation{number:06d}", reduction.matrix
         for name, values in flow.history_.items():
             yield f"history_{name}", values
         if n_stored:
-            widest = flow._store[0]
+            widest = state.store[0]
             size = max(1, _BLOCK_BYTES // (widest.centres.nbytes + widest.coefficients.nbytes))
-            rotations = {rotation.layer: rotation for rotation in points.rotations}
             flow_id = uuid.uuid4().hex
-            for block in cut(flow._store, flow._records[:n_stored], rotations, size):
+            records = state.records[:n_stored]
+            for block in into_blocks(state.store, records, state.reductions, size):
                 yield _block_name(block.first), encode_block(block, flow_id, dtype=layers_dtype)
 
     return settings, parts()
@@ -94,28 +98,11 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
         If what the file holds is no flow.
     """
     with damaged("settings"):
-        # A schedule that was a function is missing: using it is an error that says so.
-        schedules: dict[str, Any] = {
-            name: _MissingSchedule(name) if settings[name] is None else settings[name]
-            for name in SCHEDULES
-        }
         kernel = check_isotropic(from_dict(settings["kernel"]))
-        flow = KernelFlow(
-            kernel,
-            n_layers=settings["n_layers"],
-            batch_size=settings["batch_size"],
-            coarse_fraction=settings["coarse_fraction"],
-            **schedules,
-            step_over=settings["step_over"],
-            n_halves=settings["n_halves"],
-            rank=settings["rank"],
-            shrink_every=settings["shrink_every"],
-            shrink_tolerance=settings["shrink_tolerance"],
-            dtype=str(settings["dtype"]),
-        )
+        flow = KernelFlow(kernel, n_layers=settings["n_layers"], **FlowSettings.stored(settings))
         generator = generator_from_state(settings["random_state"])
         names = [str(name) for name in settings["follow"]]
-        if "" in names or len(set(names)) < len(names):
+        if TRAINING in names or len(set(names)) < len(names):
             raise ValueError(f"follow: {names}")
         n_stored = int(settings["n_stored"])
         turns = [(int(layer), int(kept)) for layer, kept in settings["rotations"]]
@@ -141,7 +128,7 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
     uneven = any(len(values) != n_layers for values in history)
     if n_stored not in (0, n_layers) or uneven:
         raise ModelFileError("the model's arrays do not fit together")
-    records: list[Record] = [tuple(row) for row in np.column_stack(history).tolist()]
+    records: list[LayerRecord] = [LayerRecord(*row) for row in np.column_stack(history).tolist()]
 
     with damaged("coordinates"):
         subspace, ranks, n_fixed = None, [k], 0
@@ -158,11 +145,11 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
             raise ValueError("rank")
 
     shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
-    rotations: dict[int, Rotation] = {}
+    reductions: dict[int, RankReduction] = {}
     if n_stored:
         store: LayerStore = MemoryLayers(shape, ranks[0])
         with damaged("layers"):
-            rotations = _read_layers(reader, store, shape, rank_of, any_size=n == 0)
+            reductions = _read_layers(reader, store, shape, rank_of, any_size=n == 0)
     else:
         flow.layers = "none" if n_layers else "memory"
         store = open_layers(flow.layers, shape, ranks[0])
@@ -170,35 +157,40 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
         for number, (layer, kept) in enumerate(turns):
             if layer >= n_stored:
                 matrix = check_orthonormal(numbers(f"rotation{number:06d}", "float64"))
-                rotations[layer] = Rotation(layer, matrix, kept)
-            size = len(rotations[layer].matrix)
-            fits = rotations[layer].matrix.shape == (size, size) == (ranks[number],) * 2
-            if not fits or rotations[layer].kept != kept or not 1 <= kept < size:
+                reductions[layer] = RankReduction(layer, matrix, kept)
+            size = len(reductions[layer].matrix)
+            fits = reductions[layer].matrix.shape == (size, size) == (ranks[number],) * 2
+            if not fits or reductions[layer].kept != kept or not 1 <= kept < size:
                 raise ValueError(f"rotation {number}: {size} coordinates, kept {kept}")
-        if len(rotations) != len(turns):
-            raise ValueError(f"{len(rotations)} rotations for {len(turns)}")
+        if len(reductions) != len(turns):
+            raise ValueError(f"{len(reductions)} reductions for {len(turns)}")
     sets, frozen = {}, {}
     for name, member in _members(names).items():
-        sets[name] = training if name == "" else numbers(member, flow.dtype)
+        sets[name] = training if name == TRAINING else numbers(member, flow.dtype)
         frozen[name] = sets[name][:, :0].copy()
         if turns:
             frozen[name] = numbers(f"{member}_frozen", flow.dtype)
         wanted = (len(sets[name]), ranks[0] - ranks[-1])
         if sets[name].shape[1] != k or frozen[name].shape != wanted:
             raise ModelFileError("the model's arrays do not fit together")
-    in_order = tuple(rotations[layer] for layer in sorted(rotations))
-    flow._begin(
-        kernel,
-        subspace,
-        k if subspace is None else len(subspace.basis),
-        CarriedPoints(sets, frozen, in_order),
-        targets,
-        ClassLabels([targets]),
-        store,
-        generator,
-        records,
+    in_order = tuple(reductions[layer] for layer in sorted(reductions))
+    positions = Positions(sets, frozen, in_order)
+    return flow.adopt(
+        FlowState(
+            kernel=kernel,
+            subspace=subspace,
+            n_features=k if subspace is None else len(subspace.basis),
+            points=MemoryPoints(positions, n_fixed, n_layers, flow.motion(kernel)),
+            targets=targets,
+            labels=ClassLabels([targets])(targets),
+            store=store,
+            rng=generator,
+            dtype=flow.point_dtype,
+            records=records,
+            n_seen=n_layers,
+            n_resumed=n_layers,
+        )
     )
-    return flow
 
 
 def _read_layers(
@@ -208,12 +200,12 @@ def _read_layers(
     ranks: npt.NDArray[Any],
     *,
     any_size: bool,
-) -> dict[int, Rotation]:
-    """Bring the layers of a model file into a store; return the rotations that they hold.
+) -> dict[int, RankReduction]:
+    """Bring the layers of a model file into a store; return the reductions that they hold.
 
     Those of a flow without points may have any number of centres.
     """
-    rotations = {}
+    reductions = {}
     flow_id: str | None = None
     while len(store) < len(ranks):
         first = len(store)
@@ -233,11 +225,11 @@ def _read_layers(
             or z.dtype != shape.dtype
         ):
             raise ModelFileError("the model's layers do not fit its points")
-        if block.rotation is not None:
-            rotations[first] = block.rotation
+        if block.reduction is not None:
+            reductions[first] = block.reduction
         for number, layer in enumerate(block.layers, first):
             store.put(number, layer)
-    return rotations
+    return reductions
 
 
 def _block_name(first: int) -> str:
@@ -256,14 +248,4 @@ def _shortest(targets: FloatArray) -> npt.NDArray[Any]:
 
 def _members(follow: Iterable[str]) -> dict[str, str]:
     """Return under which names a model file holds the training and the followed points."""
-    return {"": "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}
-
-
-class _MissingSchedule:
-    """Stands for a schedule that was a function when its flow was saved."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, _layer: int) -> Any:
-        raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
+    return {TRAINING: "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}

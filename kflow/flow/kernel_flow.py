@@ -2,126 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import (
-    as_cap,
-    as_count,
-    as_flag,
-    as_generator,
-    as_nugget,
-    as_positive,
-    float_dtype,
-)
+from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
-from kflow._base.generators import generator_state, set_generator_state
-from kflow._base.interrupt import DeferredInterrupt
 from kflow.data.arrays import as_matrix
-from kflow.data.chunks import Data, Scaling
-from kflow.data.labels import ClassLabels
-from kflow.data.sources import Source
-from kflow.data.training_data import TrainingData
-from kflow.engine import HOST
-from kflow.engine.cpu import _core
-from kflow.engine.interface import Diverged, Layer, NotPositiveDefinite
+from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
-from kflow.errors import DivergenceError, StorageError
-from kflow.flow.callbacks import Callback, callback_states, ends_flow, set_callback_states
-from kflow.flow.leader import Leader, draw_flow_batch, shrink_rows
-from kflow.flow.schedules import SCHEDULES, Schedule
-from kflow.flow.streaming import stream
-from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers.block import HISTORY, Block, Record
-from kflow.layers.moments import mean_squared_distance
-from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints, coordinates
-from kflow.layers.rank_reduction import Rotation
-from kflow.layers.replay import Linearization, Replay, blocks_between, layer_count, layer_counts
-from kflow.layers.stores import LayerShape, LayerStore, MemoryLayers, check_place, open_layers
-from kflow.layers.subspace import Subspace, check_rank
-from kflow.operations import singular_kernel_error
-from kflow.points.disk import DiskPoints
-from kflow.points.memory_plan import MemoryPlan, as_budget
-from kflow.points.protocol import ShardedPoints
-from kflow.storage.checkpoint import (
-    Checkpoint,
-    FlowHeader,
-    FlowIdentity,
-    fingerprint,
-    has_flow,
-    known_flow,
-    locked,
-    refuse_flow,
-)
+from kflow.flow.run import run
+from kflow.flow.settings import FlowSettings
+from kflow.flow.start import start
+from kflow.flow.state import FlowState
+from kflow.kernels import Radial
+from kflow.layers.positions import TRAINING, Positions
+from kflow.layers.replay import Linearization, Replay, layer_count, layer_counts
+from kflow.storage.model_file import write_model
 
 __all__ = ["KernelFlow"]
 
-STEP_RULES = ("relative", "rms", "absolute", "fixed")
-STEP_OVER = ("all", "batch")
 
-# gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
-_WIDTH = 1.5
-
-# Where in the folder of a checkpoint points are that do not fit in memory.
-_POINTS = "points"
-
-_log = logging.getLogger("kflow")
-
-
-def _check_step(value: Any) -> str:
-    if value not in STEP_RULES:
-        raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
-    return str(value)
-
-
-def _followed(
-    follow: Mapping[str, npt.ArrayLike] | None, dtype: np.dtype[Any] | None, d: int
-) -> dict[str, FloatArray]:
-    """Return the arrays to follow; checked, unless they are already, for which dtype is None."""
-    if follow is not None and not isinstance(follow, Mapping):
-        raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
-    followed = {
-        str(name): np.asarray(value)
-        if dtype is None
-        else as_matrix(value, f"follow[{name!r}]", dtype=dtype, n_columns=d)
-        for name, value in (follow or {}).items()
-    }
-    if "" in followed:
-        raise ValueError("follow: '' is the name of the training points, pass another")
-    return followed
-
-
-@dataclass(frozen=True)
-class _Streamed:
-    """Training points that are not in memory."""
-
-    data: TrainingData
-    points: ShardedPoints
-
-
-def default_kernel(
-    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
-) -> Gaussian:
-    """Gaussian with exp(-1.5 r^2 / msd), msd the mean squared distance between two rows of X."""
-    msd = mean_squared_distance(X, scaling, dtype)
-    if not msd > 0.0:
-        raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
-    return Gaussian(length_scale=math.sqrt(msd / (2.0 * _WIDTH)))
-
-
-class KernelFlow:
+class KernelFlow(FlowSettings):
     """A kernel learned from data by a flow of the data points.
 
     The learned kernel is K_n(x, x') = K_1(F_n(x), F_n(x')). Each layer draws `batch_size` of the N
@@ -179,10 +86,11 @@ class KernelFlow:
         Needs a `rank`.
     shrink_tolerance : float
         Squared distances may change by this part of their mean, on average, each time.
-    layers : "memory" or "none"
+    layers : "memory", "none" or callable
         Whether layers are kept for `transform`: 2 batch_size rank numbers for each, see
-        `kflow.layers.layer_bytes`. With "none" only `points_` and `follow_` are of use. With a
-        `checkpoint` they are in its folder, not in memory.
+        `kflow.layers.layer_bytes`. With "none" only `points_` and `follow_` are of use. A function
+        of a `kflow.layers.LayerShape` and a rank, such as a class, makes a store of one's own. With
+        a `checkpoint` the layers are in its folder, not in memory.
     checkpoint : path, optional
         A folder that keeps the flow, layer after layer, in files of `every` layers
         (``docs/block-format.md``), so that ``fit(..., resume=True)`` goes on after whatever ended
@@ -198,6 +106,8 @@ class KernelFlow:
         a `memory_budget` or on a cluster; a true result ends the flow. See `kflow.callbacks` for those that have a state.
     progress : bool
         Show a progress bar.
+    engine : str
+        What computes: "cpu", the compiled core, or another folder of `kflow.engine`.
 
     Attributes
     ----------
@@ -220,6 +130,8 @@ class KernelFlow:
         Targets of the training points, in float64 (a copy).
     is_fitted : bool
         Whether `fit` got as far as placing the points.
+    state_ : kflow.flow.state.FlowState
+        What the flow has become, for those who build on it.
     history_ : dict of ndarray, each of shape (n_layers_,)
         ``rho``, ``step``, ``seconds``, ``nugget`` and ``rank`` (how many coordinates moved) of each
         layer, and ``class_distance_ratio``: mean squared distance between batch points of one class
@@ -233,6 +145,9 @@ class KernelFlow:
 
     Notes
     -----
+    Parameters are attributes, too, and are checked whenever they are set. Those that the layers' shape,
+    the points' coordinates or the place of either depend on cannot be set once the flow has begun.
+
     A layer costs 4 N N_f r flops, r = `rank_`, N N_f profiles and one N_f^3 / 3 Cholesky
     factorisation. All of it runs in one call of the compiled core, without the GIL. Ctrl-C takes
     effect at the layer's end.
@@ -253,81 +168,7 @@ class KernelFlow:
     True
     """
 
-    def __init__(
-        self,
-        kernel: Radial | None = None,
-        *,
-        n_layers: int,
-        batch_size: int = 600,
-        coarse_fraction: float = 0.5,
-        nugget: Any = 0.01,
-        step: Any = "relative",
-        step_size: Any = 0.1,
-        step_over: str = "all",
-        gradient_cap: Any = math.inf,
-        n_halves: int = 1,
-        rank: str | int | float | None = None,
-        shrink_every: int = 0,
-        shrink_tolerance: float = 1e-4,
-        dtype: npt.DTypeLike = "float32",
-        random_state: Any = None,
-        n_threads: int | None = None,
-        layers: str = "memory",
-        checkpoint: str | os.PathLike[str] | None = None,
-        every: int = 20,
-        memory_budget: float | None = None,
-        callbacks: Iterable[Callback] = (),
-        progress: bool = False,
-    ) -> None:
-        self.kernel = None if kernel is None else check_isotropic(kernel)
-        self.n_layers = as_count(n_layers, "n_layers", 0)
-        self.batch_size = as_count(batch_size, "batch_size", 4)
-        self.coarse_fraction = as_positive(coarse_fraction, "coarse_fraction")
-        if self.coarse_fraction >= 1:
-            raise ValueError(f"coarse_fraction must be below 1, got {coarse_fraction!r}")
-        self.nugget = nugget
-        self.step = step
-        self.step_size = step_size
-        if step_over not in STEP_OVER:
-            raise ValueError(f"step_over must be one of {STEP_OVER}, got {step_over!r}")
-        self.step_over = step_over
-        self.gradient_cap = gradient_cap
-        self._schedules()
-        self.n_halves = as_count(n_halves, "n_halves", 1)
-        self.rank = check_rank(rank)
-        self.shrink_every = as_count(shrink_every, "shrink_every", 0)
-        if self.shrink_every and self.rank is None:
-            raise ValueError(
-                f"shrink_every={self.shrink_every} needs a rank to start from: pass rank='auto'"
-            )
-        self.shrink_tolerance = as_positive(shrink_tolerance, "shrink_tolerance")
-        self.dtype = float_dtype(dtype).name
-        self.random_state = random_state
-        self.n_threads = n_threads
-        resolve_n_threads(n_threads)
-        self.layers = check_place(layers)
-        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-            raise TypeError(f"checkpoint must be a folder or None, got {checkpoint!r}")
-        if checkpoint == "":
-            raise ValueError("checkpoint is empty: pass the name of a folder, or None")
-        self.checkpoint = checkpoint
-        self.every = as_count(every, "every", 1)
-        self.memory_budget = as_budget(memory_budget)
-        self.callbacks = () if callable(callbacks) else tuple(callbacks)
-        if callable(callbacks) or not all(callable(callback) for callback in self.callbacks):
-            raise TypeError("callbacks must be a list of functions of the flow")
-        self.progress = bool(progress)
-        self._streamed: _Streamed | None = None
-        self._fitted = False
-
-    def _schedules(self) -> dict[str, Schedule[Any]]:
-        checks: dict[str, Callable[[Any], Any]] = {
-            "nugget": as_nugget,
-            "step": _check_step,
-            "step_size": lambda value: as_positive(value, "step_size"),
-            "gradient_cap": lambda value: as_cap(value, "gradient_cap"),
-        }
-        return {name: Schedule(getattr(self, name), name, check) for name, check in checks.items()}
+    _state: FlowState | None = None
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -359,9 +200,9 @@ class KernelFlow:
             interrupted, but for ``history_["seconds"]``. Only `n_layers` may have grown; a flow that
             a callback has ended stays as it is. Where there is no flow yet, one starts, so that the
             same call can be repeated until it is done.
-        client : dask.distributed.Client, optional
-            A cluster, over whose workers the training points are spread. Needs
-            ``step_over="batch"``, and gives the same flow.
+        client : dask.distributed.Client or kflow.points.protocol.Place, optional
+            A cluster, over whose workers the training points are spread, or a place of one's own.
+            Needs ``step_over="batch"``, and gives the same flow.
 
         Returns
         -------
@@ -388,346 +229,46 @@ class KernelFlow:
             For arguments of the wrong kind, shape or dtype, naming them; for settings and data that
             are not those of the flow to be resumed. Functions as schedules cannot be compared.
         """
-        self._start(X, Y, follow, resume=resume, client=client)
-        self._run_rest()
-        self._workspace = _core.Batch()  # what comes after a fit may need the room
+        self.start(X, Y, follow, resume=resume, client=client)
+        self.finish()
+        self.rest()  # what comes after a fit may need the room
         return self
 
-    def _start(
+    def start(
         self,
         X: Any,
-        Y: Any,
-        follow: Mapping[str, npt.ArrayLike] | None,
-        scaling: Scaling | None = None,
+        Y: Any = None,
+        follow: Mapping[str, npt.ArrayLike] | None = None,
         *,
+        scaling: Scaling | None = None,
         resume: bool = False,
         client: Any = None,
-    ) -> None:
-        """Place the points, scaled; where there is a `rank`, no scaled copy of X is made.
-
-        With a scaling, X and the followed points are finite float arrays.
-        """
-        if as_flag(resume, "resume") and self.checkpoint is None:
-            raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
-        rng = as_generator(self.random_state)
-        data: TrainingData | None = None
-        if self.memory_budget is None and client is None:
-            data = TrainingData.in_memory(X, Y, float_dtype(self.dtype), scaling)
-            followed = self._followed(data, follow, scaling)
-        else:
-            self._check_streamed(client)
-        with ExitStack() as stack:
-            if self.checkpoint is not None:
-                stack.enter_context(locked(self.checkpoint))
-                refuse_flow(self.checkpoint, resume=resume)
-            if data is None:
-                data = self._streamed_data(X, Y)
-                followed = self._followed(data, follow, scaling)
-            self._place(data, followed, scaling, rng, resume, client)
-
-    def _check_streamed(self, client: Any) -> None:
-        """Refuse settings with which points cannot be anywhere but in memory."""
-        argument = "client" if self.memory_budget is None else "memory_budget"
-        if self.step_over != "batch":
-            raise ValueError(
-                f"{argument} needs step_over='batch': the step of a layer must be known before all "
-                "points have moved"
-            )
-        if client is None and self.checkpoint is None:
-            raise ValueError(
-                "memory_budget needs a place for the points that are not in memory: pass "
-                "checkpoint=<folder>"
-            )
-
-    def _streamed_data(self, X: Any, Y: Any) -> TrainingData:
-        """Open points that are not in memory."""
-        if self.checkpoint is None:
-            return TrainingData.open(X, Y, None, float_dtype(self.dtype))
-        folder = Path(self.checkpoint)
-        if Y is None and not hasattr(X, "shape") and has_flow(folder):
-            X = None  # it was copied when the flow began
-        return TrainingData.open(X, Y, folder / _POINTS, float_dtype(self.dtype))
-
-    def _followed(
-        self,
-        data: TrainingData,
-        follow: Mapping[str, npt.ArrayLike] | None,
-        scaling: Scaling | None,
-    ) -> dict[str, FloatArray]:
-        """Return the arrays to follow, checked like the number of points."""
-        n, d = data.X.shape
-        if self.batch_size > n:
-            raise ValueError(
-                f"batch_size={self.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
-                "less"
-            )
-        return _followed(follow, float_dtype(self.dtype) if scaling is None else None, d)
-
-    def _place(
-        self,
-        data: TrainingData,
-        followed: Mapping[str, FloatArray],
-        scaling: Scaling | None,
-        rng: np.random.Generator,
-        resume: bool,
-        client: Any,
-    ) -> None:
-        """Start a flow of points and targets, or come back to where it was."""
-        dtype = float_dtype(self.dtype)
-        d = data.X.shape[1]
-        targets = data.Y if isinstance(data.Y, np.ndarray) else np.empty((0, data.Y.shape[1]))
-        header: FlowHeader | None = None
-        identity: FlowIdentity | None = None
-        if self.checkpoint is not None:
-            identity = self._identity({"": data.X, **followed}, data.Y, scaling, rng)
-            seeded = self.random_state is not None
-            header = known_flow(self.checkpoint, identity, resume=resume, seeded=seeded)
-        if header is None:
-            subspace = None
-            if self.rank is not None:
-                subspace = Subspace.fit(data.X, self.rank, scaling=scaling, dtype=dtype)
-            kernel = self.kernel or default_kernel(data.X, scaling, dtype)
-        else:
-            kernel, subspace = check_isotropic(from_dict(header.kernel)), header.subspace
-        shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
-        rank = d if subspace is None else subspace.rank
-        kernel._check_dimension(max(d, rank + shape.n_fixed))
-        training = data.X if isinstance(data.X, np.ndarray) else np.empty((0, d), dtype)
-        carried = {"": training, **followed}
-
-        def first_points() -> CarriedPoints:
-            sets = {
-                name: coordinates(points, subspace, scaling, dtype)
-                for name, points in carried.items()
-            }
-            return CarriedPoints.before_layers(sets)
-
-        known = header is not None
-        if identity is not None and header is None:
-            header = FlowHeader(identity, kernel.to_dict(), subspace)
-        streamed = None
-        if isinstance(data.X, Source):
-            flow_id = "" if header is None else header.flow_id
-            streamed = _Streamed(
-                data, self._sharded_points(data.X, kernel, subspace, flow_id, client)
-            )
-        if header is None or self.checkpoint is None:
-            store = open_layers(self.layers, shape, rank, self.n_layers)
-            points = first_points()
-            self._begin(kernel, subspace, d, points, targets, data.labels, store, rng, [])
-        else:
-            checkpoint = Checkpoint(self.checkpoint, header.flow_id, shape, rank)
-            if not known:
-                checkpoint.layers.reserve(self.n_layers)
-                header.write(Path(self.checkpoint))
-            progress = checkpoint.progress(
-                {name: len(points) for name, points in carried.items()},
-                first_points,
-                self._motion(kernel),
-            )
-            if len(progress.records) > self.n_layers:
-                raise ValueError(
-                    f"n_layers={self.n_layers}, but the flow in {self.checkpoint} has "
-                    f"{len(progress.records)} layers already: pass so many or more"
-                )
-            set_generator_state(rng, header.identity.generator)
-            ended = False
-            if progress.state is not None:
-                set_callback_states(self.callbacks, progress.state["callbacks"])
-                set_generator_state(rng, progress.state["generator"])
-                ended = progress.state["ended"]
-            self._begin(
-                kernel,
-                subspace,
-                d,
-                progress.points,
-                targets,
-                data.labels,
-                checkpoint.layers,
-                rng,
-                progress.records,
-                checkpoint,
-            )
-            self._ended = ended
-        self._streamed = streamed
-
-    def _sharded_points(
-        self, X: Source, kernel: Radial, subspace: Subspace | None, flow_id: str, client: Any
-    ) -> ShardedPoints:
-        """Return points that are not in memory: on a cluster, or on the disk."""
-        dtype = float_dtype(self.dtype)
-        n_columns = X.shape[1] if subspace is None else subspace.rank + 1
-        plan = MemoryPlan(n_columns, dtype.itemsize, self.batch_size, self.every)
-        if client is not None:
-            from kflow.points.cluster import DaskPoints, shards_over
-
-            return DaskPoints(
-                client,
-                shards_over(client, len(X)),
-                X,
-                subspace,
-                None,
-                dtype,
-                self._blocks_between,
-                self._motion(kernel),
-            )
-
-        def first(rows: slice) -> FloatArray:
-            return coordinates(X[rows], subspace, None, dtype)
-
-        assert self.checkpoint is not None
-        assert self.memory_budget is not None
-        points = DiskPoints(
-            Path(self.checkpoint) / _POINTS,
-            plan.shards(len(X), self.memory_budget),
-            flow_id,
-            first,
-            self._blocks_between,
-            self._motion(kernel),
-        )
-        points.reserve(len(X) * plan.n_columns * dtype.itemsize)
-        return points
-
-    def _motion(self, kernel: Radial) -> Motion:
-        return Motion(HOST, kernel.profile, resolve_n_threads(self.n_threads))
-
-    def _blocks_between(self, first: int, end: int) -> Iterator[Block]:
-        return blocks_between(self._store, self._rotations, first, end)
-
-    @property
-    def _rotations(self) -> dict[int, Rotation]:
-        return {rotation.layer: rotation for rotation in self._carried.rotations}
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the settings that the layers depend on, but for kernel and seed, as JSON data."""
-        return {
-            "batch_size": self.batch_size,
-            "coarse_fraction": self.coarse_fraction,
-            **{name: Schedule.to_json(getattr(self, name)) for name in SCHEDULES},
-            "step_over": self.step_over,
-            "n_halves": self.n_halves,
-            "rank": self.rank,
-            "shrink_every": self.shrink_every,
-            "shrink_tolerance": self.shrink_tolerance,
-            "dtype": self.dtype,
-        }
-
-    def _identity(
-        self,
-        arrays: Mapping[str, Data],
-        targets: Data,
-        scaling: Scaling | None,
-        rng: np.random.Generator,
-    ) -> FlowIdentity:
-        """Return what a flow from these points would be."""
-        data = {
-            f"follow[{name!r}]" if name else "X": fingerprint(points, scaling, np.dtype(self.dtype))
-            for name, points in arrays.items()
-        }
-        kernel = None if self.kernel is None else self.kernel.to_dict()
-        settings = {**self._settings(), "kernel": kernel}
-        return FlowIdentity(settings, {**data, "Y": fingerprint(targets)}, generator_state(rng))
-
-    def _begin(
-        self,
-        kernel: Radial,
-        subspace: Subspace | None,
-        n_features: int,
-        points: CarriedPoints,
-        targets: FloatArray,
-        labels: ClassLabels,
-        store: LayerStore,
-        rng: np.random.Generator,
-        records: list[Record],
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        self.kernel_ = kernel
-        self._subspace = subspace
-        self._n_fixed = 0 if subspace is None else 1
-        # One record for each layer: appending it is the one act that makes a layer count.
-        self._records = records
-        # These are the points after _settled layers, all of them or all but the last one; that one
-        # adds its step times the displacement. The core changes _settled together with the points.
-        # Coordinates change with this one attribute.
-        self._carried = points.at_rest(self._n_fixed)
-        self._settled = np.array([len(records)], dtype=np.intp)
-        self._targets = targets.copy()
-        self._labels = labels(self._targets)
-        self._streamed = None
-        self._store = store
-        self._checkpoint = checkpoint
-        self._n_resumed = len(records)
-        # Whether a callback has ended the flow, and after how many layers all of them were called.
-        self._ended = False
-        self._n_called = len(records)
-        self._rng = rng
-        self._workspace = _core.Batch()
-        self.n_features_in_ = n_features
-        self._fitted = True
-
-    @classmethod
-    def _from_layers(
-        cls,
-        layers: Sequence[Layer],
-        *,
-        kernel: Radial,
-        subspace: Subspace | None,
-        n_features: int,
-        dtype: npt.DTypeLike,
-        rotations: Sequence[Rotation] = (),
-        nuggets: Sequence[float] | None = None,
-        n_targets: int = 1,
     ) -> KernelFlow:
-        """Return a flow that has layers but no points: all that maps points works, `run` does not.
+        """Do what `fit` does before the first layer: place the points, or come back to where they were.
 
         Parameters
         ----------
-        layers : sequence of Layer
-            Its layers, each in the coordinates that the rotations up to it leave.
-        kernel, subspace, n_features, dtype
-            K_1, the first coordinates, d, and the precision.
-        rotations : sequence of Rotation
-            Changes of coordinates, in order of their layers.
-        nuggets : sequence of float, optional
-            For the history, where nothing else is known of the layers but their steps and ranks.
-        n_targets : int
-            Columns of the targets.
+        X, Y, follow, resume, client
+            As in `fit`.
+        scaling : callable, optional
+            Maps rows of X to the points of the flow. X and the followed points are then finite float
+            arrays, and with a `rank` no scaled copy of X is made.
+
+        Returns
+        -------
+        KernelFlow
+            The flow itself.
         """
-        batch_size = max([4, *(len(layer.centres) for layer in layers)])
-        flow = cls(
-            kernel,
-            n_layers=len(layers),
-            batch_size=batch_size,
-            rank=None if subspace is None else subspace.rank,
-            dtype=dtype,
-        )
-        k = n_features if subspace is None else subspace.rank + 1
-        points = np.zeros((0, k), flow.dtype)
-        carried = CarriedPoints.before_layers({"": points})
-        for rotation in rotations:
-            carried = carried.rotated(rotation)
-        n_fixed = 0 if subspace is None else 1
-        store = MemoryLayers(LayerShape(batch_size, n_fixed, np.dtype(flow.dtype)), k - n_fixed)
-        records: list[Record] = []
-        for number, layer in enumerate(layers):
-            store.put(number, layer)
-            nugget = math.nan if nuggets is None else nuggets[number]
-            rank = layer.coefficients.shape[1]
-            records.append((math.nan, layer.step, math.nan, math.nan, nugget, rank))
-        targets = np.zeros((0, n_targets))
-        labels = ClassLabels([targets])
-        rng = np.random.default_rng(0)
-        flow._begin(kernel, subspace, n_features, carried, targets, labels, store, rng, records)
-        return flow
+        self._state = start(self, X, Y, follow, scaling=scaling, resume=resume, client=client)
+        return self
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether `fit` got as far as placing the points."""
-        return self._fitted
-
-    def _require_fit(self) -> None:
-        if not self._fitted:
-            raise ValueError("this flow has no points yet: call fit first")
+    def finish(self) -> KernelFlow:
+        """Run what `n_layers` has more than the flow, unless a callback has ended it."""
+        state = self.state_
+        n = 0 if state.has_ended else self.n_layers - state.n_layers
+        if n > 0:
+            run(self, state, n, state.n_layers)
+        return self
 
     def run(self, n: int) -> KernelFlow:
         """Run `n` more layers.
@@ -739,281 +280,96 @@ class KernelFlow:
         ValueError
             For a flow that has layers but no training points, such as a compressed one.
         """
-        self._require_fit()
-        n = as_count(n, "n", 0)
-        if self._streamed is None and not len(self._targets):
+        state, n = self.state_, as_count(n, "n", 0)
+        if not state.n_points:
             raise ValueError(
                 "this flow has layers but no training points, from which batches are drawn, so that "
                 "it cannot run: call fit with points to start a new flow"
             )
-        return self._run(n, 0)
-
-    def _run_rest(self) -> None:
-        """Run what `n_layers` has more than were resumed, unless a callback has ended the flow."""
-        n = 0 if self._ended else self.n_layers - self.n_layers_
-        if n > 0:
-            self._run(n, self.n_layers_)
-
-    def _run(self, n: int, n_before: int) -> KernelFlow:
-        """Run `n` more layers; the progress bar starts at `n_before`."""
-        schedules = self._schedules()
-        n_threads = resolve_n_threads(self.n_threads)
-        with ExitStack() as stack:
-            stack.enter_context(self._checkpointing())
-            self._store.reserve(n)
-            report: Callable[[KernelFlow], None] | None = None
-            if self.progress and n > 0:
-                from kflow._base.progress import flow_progress
-
-                report = stack.enter_context(flow_progress(n, n_before))
-            interrupt = stack.enter_context(DeferredInterrupt())
-            stack.enter_context(_core.TeamLease())
-            if self._streamed is not None:
-                self._run_streamed(n, self._streamed, report, interrupt)
-                return self
-            for left in reversed(range(n)):
-                self._run_layer(schedules, n_threads)
-                if report is not None:
-                    report(self)
-                # A list: every callback sees every layer, whatever the others say.
-                stops = [callback for callback in self.callbacks if callback(self)]
-                self._ended = any(map(ends_flow, stops))
-                self._n_called = self.n_layers_
-                if self._write_block(self.every):
-                    self._log_time_left(left)
-                if stops or interrupt.requested:
-                    break
+        run(self, state, n)
         return self
 
-    def _run_streamed(
-        self,
-        n: int,
-        streamed: _Streamed,
-        report: Callable[[KernelFlow], None] | None,
-        interrupt: DeferredInterrupt,
-    ) -> None:
-        """Run layers ahead of points that are not in memory."""
-        motion = self._motion(self.kernel_)
-        seconds_at = HISTORY.index("seconds")
-        leader = Leader(
-            n_points=len(streamed.data.X),
-            batch_size=self.batch_size,
-            coarse_fraction=self.coarse_fraction,
-            n_halves=self.n_halves,
-            shrink_every=self.shrink_every,
-            shrink_tolerance=self.shrink_tolerance,
-            every=self.every,
-            schedules=self._schedules(),
-            motion=motion,
-            targets=lambda rows: streamed.data.Y[rows],
-            labels=streamed.data.labels,
-            n_fixed=self._n_fixed,
-        )
-        end = self.n_layers_ + n
-        start = time.perf_counter()
+    def rest(self) -> None:
+        """Give back the memory that only another layer needs."""
+        self.state_.rest(resolve_n_threads(self.n_threads))
 
-        def keep(block: Block, generator: Mapping[str, Any]) -> bool:
-            nonlocal start
-            now = time.perf_counter()
-            seconds = (now - start) / len(block)  # with the points' move through the last block
-            start = now
-            carried = self._carried.through(block, motion)
-            for number, layer in enumerate(block.layers):
-                self._store.put(block.first + number, layer)
-            self._carried = carried
-            self._rng.bit_generator.state = generator
-            self._records += [
-                (*record[:seconds_at], seconds, *record[seconds_at + 1 :])
-                for record in block.records
-            ]
-            self._settled[0] = len(self._records)
-            if report is not None:
-                report(self)
-            stops = [callback for callback in self.callbacks if callback(self)]
-            self._ended = any(map(ends_flow, stops))
-            self._n_called = self.n_layers_
-            self._write_block()
-            self._log_time_left(end - self.n_layers_)
-            return bool(stops) or interrupt.requested
-
-        failed = stream(leader, streamed.points, self._rng, self.n_layers_, n, keep)
-        if failed is not None:
-            plan, number, error = failed
-            layer = plan.first + number
-            nugget = leader.schedules["nugget"](layer)
-            raise self._failure(error, layer, nugget, plan.batches[number].rows) from None
-
-    def _log_time_left(self, n_layers: int) -> None:
-        if n_layers:
-            seconds = np.mean([record[HISTORY.index("seconds")] for record in self._records[-20:]])
-            _log.info("%d layers to go, about %.0f s", n_layers, n_layers * seconds)
-
-    def _failure(
-        self, error: BaseException, layer: int, nugget: float, batch: npt.NDArray[np.intp]
-    ) -> BaseException:
-        """Return what to raise for an error in a layer."""
-        if isinstance(error, (NotPositiveDefinite, _core.NotPositiveDefinite)):
-            return singular_kernel_error(error, nugget, batch)
-        if isinstance(error, (Diverged, _core.Diverged)):
-            return DivergenceError(
-                f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
-                f"({layer} layers); pass a smaller step_size or a larger nugget"
-            )
-        return error
-
-    @contextmanager
-    def _checkpointing(self) -> Iterator[None]:
-        """Hold the checkpoint while layers run, and write the last of them whatever ends the run."""
-        if self._checkpoint is None:
-            yield
-            return
-        with self._checkpoint.running(self._records):
-            self._n_called = self.n_layers_
-            self._write_block()  # what a full disk did not take before
-            try:
-                yield
-            except BaseException:
-                with suppress(StorageError):  # that error is the reason of all
-                    self._write_block()
-                raise
-            self._write_block()
-
-    def _write_block(self, at_least: int = 1) -> bool:
-        """Write the layers that are in memory only, if they are so many, and return whether they were.
-
-        A layer that a callback has failed after does not count yet: resumed, it is run and seen again.
-        """
-        if self._checkpoint is None or self._n_called < self.n_layers_:
-            return False
-        layers = self._checkpoint.layers
-        first = layers.n_written
-        if self.n_layers_ - first < at_least:
-            return False
-        rotations = self._carried.rotations
-        layers.write(
-            self._records[first:],
-            next((rotation for rotation in rotations if rotation.layer == first), None),
-            {
-                "generator": generator_state(self._rng),
-                "callbacks": callback_states(self.callbacks),
-                "ended": self._ended,
-            },
-        )
-        if self._checkpoint.is_time_for_points(self._carried):
-            self._positions("")
-            self._checkpoint.keep_points(self._carried, self.n_layers_)
-        return True
-
-    def _run_layer(self, schedules: Mapping[str, Schedule[Any]], n_threads: int) -> None:
-        start = time.perf_counter()
-        layer = self.n_layers_
-        nugget, rule, size, cap = (schedules[name](layer) for name in SCHEDULES)
-        self._shrink(layer)
-        random_state = self._rng.bit_generator.state
-        try:
-            batch, halves, n_coarse = draw_flow_batch(
-                self._rng,
-                len(self._targets),
-                self.batch_size,
-                self.coarse_fraction,
-                self.n_halves,
-            )
-            rank = self.rank_
-            z = np.empty((self.batch_size, rank + self._n_fixed), self.dtype)
-            c = np.empty((self.batch_size, rank), self.dtype)
-            rho, step, ratio = _core.flow_layer(
-                self._moving_sets(),
-                self._pending,
-                self._settled,
-                layer,
-                self._targets,
-                self._labels,
-                batch,
-                halves,
-                _core.LayerOptions(
-                    _core.Profile(*self.kernel_.profile),
-                    nugget,
-                    rule,
-                    size,
-                    cap,
-                    n_coarse,
-                    self.n_halves,
-                    self.step_over == "batch",
-                ),
-                z,
-                c,
-                self._workspace,
-                n_threads,
-            )
-            self._store.put(layer, Layer(z, c, step))
-        except BaseException as error:
-            # The layer did not happen: its batch is drawn again.
-            self._rng.bit_generator.state = random_state
-            if isinstance(
-                error, (_core.NotPositiveDefinite, _core.Diverged, NotPositiveDefinite, Diverged)
-            ):
-                raise self._failure(error, layer, nugget, batch) from None
-            raise
-        self._records.append((rho, step, time.perf_counter() - start, ratio, nugget, rank))
-
-    def _shrink(self, layer: int) -> None:
-        """Drop directions before a layer, if it is time to."""
-        if not self.shrink_every or layer == 0 or layer % self.shrink_every:
-            return
-        rotations = self._carried.rotations
-        if rotations and rotations[-1].layer == layer:  # the layer is tried again
-            return
-        self._rest()  # the new points take the room of the displacements
-        training = self._positions("")
-        if self.step_over == "batch":
-            training = training[shrink_rows(len(training), layer)]
-        rotation = Rotation.shrinking(training, layer, self.shrink_tolerance)
-        if rotation is not None:
-            self._write_block()
-            self._carried = self._carried.rotated(rotation).at_rest(self._n_fixed)
-
-    # ---- results ------------------------------------------------------------------------------
-
-    def _moving_sets(self) -> list[tuple[FloatArray, FloatArray]]:
-        points = self._carried
-        return [(values, points.displacements[name]) for name, values in points.sets.items()]
+    # ---- state --------------------------------------------------------------------------------
 
     @property
-    def _pending(self) -> float:
-        """Step of the last layer if its displacement is not yet in the points, else 0."""
-        layers = len(self._records)
-        return self._records[-1][HISTORY.index("step")] if self._settled[0] < layers else 0.0
+    def is_fitted(self) -> bool:
+        """Whether `fit` got as far as placing the points."""
+        return self._state is not None
 
-    def _positions(self, name: str) -> FloatArray:
-        """Return the coordinates of a set after all layers: not a copy."""
-        if self._settled[0] < len(self._records):
-            _core.settle(
-                self._moving_sets(),
-                self._pending,
-                self._settled,
-                len(self._records),
-                resolve_n_threads(self.n_threads),
-            )
-        return self._carried.sets[name]
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a flow that some settings can no longer change."""
+        return self.is_fitted
 
-    def _rest(self) -> None:
-        """Give back the memory of the displacements until there is another layer."""
-        self._positions("")
-        self._carried = self._carried.at_rest(self._n_fixed)  # zeros take no room until written
+    @property
+    def state_(self) -> FlowState:
+        """What the flow has become."""
+        if self._state is None:
+            raise ValueError("this flow has no points yet: call fit first")
+        return self._state
 
-    def _restored(self, points: CarriedPoints, name: str) -> FloatArray:
-        if self._subspace is None:
-            return points.sets[name].copy()
-        return self._subspace.restore(points.first_coordinates(name))
+    def adopt(self, state: FlowState) -> KernelFlow:
+        """Take over what a flow has become elsewhere, such as in a file."""
+        self._state = state
+        return self
 
-    def _training_points(self) -> Iterator[CarriedPoints]:
-        """Yield the training points, under "", after all layers: in order, not copies."""
-        if self._streamed is None:
-            self._positions("")
-            yield self._carried
-            return
-        for shard in self._streamed.points.shards(len(self._records)):
-            yield replace(shard, rotations=self._carried.rotations)
+    @property
+    def kernel_(self) -> Radial:
+        """K_1."""
+        return self._result("kernel_").kernel
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features, d."""
+        return self._result("n_features_in_").n_features
+
+    def _result(self, name: str) -> FlowState:
+        # As an attribute that is missing before fit, which scikit-learn's checks look for.
+        if self._state is None:
+            raise AttributeError(f"{name} is there after fit: this flow has no points yet")
+        return self._state
+
+    @property
+    def n_layers_(self) -> int:
+        """Layers run so far."""
+        return self.state_.n_layers
+
+    @property
+    def rank_(self) -> int:
+        """Coordinates that move."""
+        return self.state_.points.rank
+
+    @property
+    def energy_dropped_(self) -> float:
+        """Part of the sum of squares of the training points outside the subspace."""
+        subspace = self.state_.subspace
+        return 0.0 if subspace is None else subspace.energy_dropped
+
+    @property
+    def targets_(self) -> FloatArray:
+        """Targets of the training points, (N, m), float64: a copy."""
+        state = self.state_
+        Y = state.targets if state.elsewhere is None else state.elsewhere.data.Y[:]
+        return Y.copy()
+
+    @property
+    def history_(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Arrays of one entry for each layer: see the attributes of the class."""
+        return self.state_.history()
+
+    # ---- points -------------------------------------------------------------------------------
+
+    def positions(self) -> Positions:
+        """Return where the points in memory are after all layers, in the flow's own coordinates.
+
+        The arrays are the flow's own, not copies: they must not be changed, and they change with the
+        next layer.
+        """
+        return self.state_.positions(resolve_n_threads(self.n_threads))
 
     def iterate_points(self, *, reduced: bool = False) -> Iterator[tuple[slice, FloatArray]]:
         """Iterate over F_n of the training points, a part at a time where they are not in memory.
@@ -1030,68 +386,44 @@ class KernelFlow:
         points : ndarray, shape (n, d) or (n, rank_ + 1)
             Where they are: a copy.
         """
-        self._require_fit()
-        start = 0
-        for part in self._training_points():
-            points = part.sets[""].copy() if reduced else self._restored(part, "")
-            yield slice(start, start + len(points)), points
-            start += len(points)
-
-    @property
-    def n_layers_(self) -> int:
-        """Layers run so far."""
-        self._require_fit()
-        return len(self._records)
+        state, first = self.state_, 0
+        for part in state.training_positions(resolve_n_threads(self.n_threads)):
+            points = part.training.copy() if reduced else state.restored(part, TRAINING)
+            yield slice(first, first + len(points)), points
+            first += len(points)
 
     @property
     def points_(self) -> FloatArray:
         """F_n of the training points, (N, d): a copy."""
-        self._require_fit()
         return np.concatenate([points for _, points in self.iterate_points()])
 
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
-        self._require_fit()
-        self._positions("")
-        return {name: self._restored(self._carried, name) for name in self._carried.sets if name}
+        positions = self.positions()
+        return {name: self.state_.restored(positions, name) for name in positions.followed}
 
     @property
     def reduced_points_(self) -> FloatArray:
         """F_n of the training points in the flow's own coordinates, (N, rank_ + 1): a copy."""
-        self._require_fit()
         return np.concatenate([points for _, points in self.iterate_points(reduced=True)])
 
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays in the flow's own coordinates: copies."""
-        self._require_fit()
-        return {name: self._positions(name).copy() for name in self._carried.sets if name}
+        return {name: points.copy() for name, points in self.positions().followed.items()}
 
-    @property
-    def rank_(self) -> int:
-        """Coordinates that move."""
-        self._require_fit()
-        return int(self._carried.sets[""].shape[1]) - self._n_fixed
+    # ---- the map ------------------------------------------------------------------------------
 
-    @property
-    def energy_dropped_(self) -> float:
-        """Part of the sum of squares of the training points outside the subspace."""
-        self._require_fit()
-        return 0.0 if self._subspace is None else self._subspace.energy_dropped
+    def replay(self) -> Replay:
+        """Return the map F_n by the stored layers, for those who build on it.
 
-    @property
-    def targets_(self) -> FloatArray:
-        """Targets of the training points, (N, m), float64: a copy."""
-        self._require_fit()
-        return self._targets.copy() if self._streamed is None else self._streamed.data.Y[:].copy()
-
-    @property
-    def history_(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Arrays of one entry for each layer: see the attributes of the class."""
-        self._require_fit()
-        columns = np.array(self._records, dtype=np.float64).reshape(-1, len(HISTORY)).T
-        return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
+        Raises
+        ------
+        ValueError
+            If the layers were not kept (``layers="none"``).
+        """
+        return self.state_.replay(self.motion(self.state_.kernel))
 
     def transform(
         self, X: npt.ArrayLike, *, n_layers: int | None = None, reduced: bool = False
@@ -1123,10 +455,9 @@ class KernelFlow:
         -----
         4 n batch_size r flops for each layer of rank r.
         """
-        self._require_fit()
-        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        points = self._points(X)
         count = layer_count(n_layers, self.n_layers_)
-        return next(self._replay().trajectory(points, None, [count], reduced))
+        return next(self.replay().trajectory(points, None, [count], reduced))
 
     def trajectory(
         self, X: npt.ArrayLike, layers: Iterable[int], *, reduced: bool = False
@@ -1161,12 +492,11 @@ class KernelFlow:
         >>> [float(np.abs(points - X).max().round(1)) for points in flow.trajectory(X, [0, 10])]
         [0.0, 0.4]
         """
-        self._require_fit()
-        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        points = self._points(X)
         counts = layer_counts(layers, self.n_layers_)
         if np.may_share_memory(points, X):  # it is looked at again with each array
             points = points.copy()
-        return self._replay().trajectory(points, None, counts, reduced)
+        return self.replay().trajectory(points, None, counts, reduced)
 
     def linearize(self, X: npt.ArrayLike, *, n_layers: int | None = None) -> Linearization:
         """Return F_n near some points: its values and its derivative, both ways.
@@ -1189,30 +519,12 @@ class KernelFlow:
         TypeError, ValueError
             As in `trajectory`.
         """
-        self._require_fit()
-        points = as_matrix(X, "X", dtype=self.dtype, n_columns=self.n_features_in_)
+        points = self._points(X)
         count = layer_count(n_layers, self.n_layers_)
-        return self._replay().linearize(points.copy(), count)
+        return self.replay().linearize(points.copy(), count)
 
-    def _transform(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
-        """Transform a scaled array of floats."""
-        return next(self._replay().trajectory(X, scaling, [self.n_layers_], reduced))
-
-    def _replay(self) -> Replay:
-        if len(self._store) < self.n_layers_:
-            raise ValueError(
-                "the layers of this flow were not kept (layers='none'), so that it cannot "
-                "transform other points: fit it with layers='memory' or a checkpoint, or pass the "
-                "points to fit as follow"
-            )
-        return Replay(
-            self._store,
-            self.n_layers_,
-            self._rotations,
-            self._subspace,
-            self._motion(self.kernel_),
-            np.dtype(self.dtype),
-        )
+    def _points(self, X: npt.ArrayLike) -> FloatArray:
+        return as_matrix(X, "X", dtype=self.dtype, n_columns=self.state_.n_features)
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -1239,9 +551,7 @@ class KernelFlow:
             For another dtype.
         """
         from kflow.flow.flow_file import export_flow
-        from kflow.storage.model_file import write_model
 
-        self._require_fit()
         settings, parts = export_flow(self, layers_dtype)
         write_model(path, "KernelFlow", settings, parts)
 
@@ -1251,18 +561,13 @@ class KernelFlow:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep: everything but scratch memory."""
-        state = self.__dict__.copy()
-        if self._fitted:
-            self._positions("")
-            state["_carried"] = replace(self._carried, displacements={})
+        values = self.__dict__.copy()
+        if self._state is not None:
+            self.positions()  # from here on the points contain all layers
             # Of points that are not in memory there is no second copy: that of the flow has none.
-            state["_streamed"] = None
-            del state["_workspace"]
-        return state
+            values["_state"] = replace(self._state, elsewhere=None)
+        return values
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, values: dict[str, Any]) -> None:
         """Restore what `__getstate__` kept."""
-        self.__dict__.update(state)
-        if self._fitted:
-            self._workspace = _core.Batch()
-            self._carried = self._carried.at_rest(self._n_fixed)
+        self.__dict__.update(values)

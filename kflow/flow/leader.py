@@ -16,46 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray, Rows
-from kflow.engine.interface import BatchRunner, FlowBatch, Layer, LayerOptions
-from kflow.flow.schedules import SCHEDULES, Schedule
-from kflow.layers.block import Block, Record
+from kflow.engine.interface import BatchRunner, FlowBatch, Layer, LayerOptions, LayerReport
+from kflow.flow.batch import draw_batch, falls_before, reduction_before, sample_rows
+from kflow.flow.settings import FlowSettings
+from kflow.layers.block import Block, LayerRecord
 from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.positions import Positions
 
-__all__ = ["FlowBatch", "Leader", "Plan", "draw_flow_batch", "shrink_rows"]
-
-# Directions that a flow no longer needs are found on so many points, where a sample is wanted.
-_SHRINK_SAMPLE = 8192
-
-
-def draw_flow_batch(
-    rng: np.random.Generator, n: int, size: int, coarse_fraction: float, n_halves: int
-) -> FlowBatch:
-    """Draw a batch of `size` of n points, and its coarse subsets."""
-    n_coarse = min(max(round(coarse_fraction * size), 1), size - 1)
-    rows = rng.choice(n, size, replace=False).astype(np.intp)
-    order = np.arange(size, dtype=np.intp)
-    further = []
-    for half in range(1, n_halves):
-        if half % 2:  # the last ones of the same order: antithetic to the half before
-            further.append(order[size - n_coarse :])
-        else:
-            order = rng.permutation(size).astype(np.intp)
-            further.append(order[:n_coarse])
-    return FlowBatch(rows, np.array(further, dtype=np.intp).reshape(-1, n_coarse), n_coarse)
-
-
-def shrink_rows(n: int, layer: int) -> Rows:
-    """Return the sample of n points on which idle directions are found before a layer.
-
-    It does not depend on the flow's generator: flows with and without shrinking draw the same
-    batches.
-    """
-    if n <= _SHRINK_SAMPLE:
-        return np.arange(n, dtype=np.intp)
-    rng = np.random.default_rng([layer, n])
-    return np.sort(rng.choice(n, _SHRINK_SAMPLE, replace=False)).astype(np.intp)
+__all__ = ["Leader", "Plan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,52 +100,38 @@ class Leader:
 
     Attributes
     ----------
+    settings : FlowSettings
+        The flow's.
     n_points : int
         N.
-    batch_size, coarse_fraction, n_halves, shrink_every, shrink_tolerance
-        As in `kflow.KernelFlow`.
-    every : int
-        Layers in a block, at most.
-    schedules : mapping of str to Schedule
-        Those of `kflow.schedules.SCHEDULES`.
+    n_fixed : int
+        Coordinates that do not move: 1 in a subspace, else 0.
     motion : Motion
         How points move.
     targets : callable
         Returns the targets of some rows, (n, m), in float64.
     labels : callable
         Returns the class numbers of some targets, or None where they are not classes.
-    n_fixed : int
-        Coordinates that do not move: 1 in a subspace, else 0.
     """
 
+    settings: FlowSettings
     n_points: int
-    batch_size: int
-    coarse_fraction: float
-    n_halves: int
-    shrink_every: int
-    shrink_tolerance: float
-    every: int
-    schedules: Mapping[str, Schedule[Any]]
+    n_fixed: int
     motion: Motion
     targets: Callable[[Rows], FloatArray]
     labels: Callable[[FloatArray], npt.NDArray[np.intc] | None]
-    n_fixed: int
 
     def plan(self, rng: np.random.Generator, first: int, n_layers: int) -> Plan:
         """Draw the batches of the block that starts with layer `first`: `n_layers` or fewer."""
-        count = min(n_layers, self.every)
-        if self.shrink_every:  # directions are dropped between blocks only
-            count = min(count, self.shrink_every - first % self.shrink_every)
+        settings = self.settings
+        count = min(n_layers, settings.every)
+        if settings.shrink_every:  # the rank falls between blocks only
+            count = min(count, settings.shrink_every - first % settings.shrink_every)
         batches, states = [], [rng.bit_generator.state]
         for _ in range(count):
-            batches.append(
-                draw_flow_batch(
-                    rng, self.n_points, self.batch_size, self.coarse_fraction, self.n_halves
-                )
-            )
+            batches.append(draw_batch(rng, self.n_points, settings))
             states.append(rng.bit_generator.state)
-        shrinks = self.shrink_every and first and first % self.shrink_every == 0
-        sample = shrink_rows(self.n_points, first) if shrinks else None
+        sample = sample_rows(self.n_points, first) if falls_before(first, settings) else None
         return Plan.of(first, batches, states, sample)
 
     def run(self, plan: Plan, positions: FloatArray) -> tuple[Block | None, Exception | None]:
@@ -198,44 +152,49 @@ class Leader:
             Why that one failed: ``NotPositiveDefinite``, ``Diverged``, or what a
             schedule raised.
         """
-        rotation = None
-        if plan.sample is not None:
-            rotation = Rotation.shrinking(positions[plan.sample], plan.first, self.shrink_tolerance)
-        if rotation is not None:
-            positions = rotation(positions)[0]
+        settings = self.settings
+        reduction = reduction_before(plan.first, settings, lambda: positions[plan.sample])
+        if reduction is not None:
+            positions = reduction(positions)[0]
+        options_of = settings.layer_options()
         rank = positions.shape[1] - self.n_fixed
         runner = self.motion.engine.batch_runner(self.n_fixed, self.motion.profile)
         layers: list[Layer] = []
-        records: list[Record] = []
-        error: Exception | None = None
+        records: list[LayerRecord] = []
+        failure: Exception | None = None
         for number, (batch, places) in enumerate(zip(plan.batches, plan.places, strict=True)):
             start = time.perf_counter()
             try:
-                layer, record = self._layer(plan.first + number, batch, positions[places], runner)
-            except Exception as failure:
-                error = failure
+                options = options_of(plan.first + number)
+                layer, report = self._layer(batch, positions[places], options, runner)
+            except Exception as error:
+                failure = error
                 break
             needed = positions[: plan.n_needed[number]]
             self.motion.through(needed, [layer])
             layers.append(layer)
-            records.append((*record[:2], time.perf_counter() - start, *record[2:], rank))
+            records.append(
+                LayerRecord(
+                    rho=report.rho,
+                    step=report.step,
+                    seconds=time.perf_counter() - start,
+                    class_distance_ratio=report.class_distance_ratio,
+                    nugget=options.nugget,
+                    rank=rank,
+                )
+            )
         if not layers:
-            return None, error
-        return Block(plan.first, tuple(layers), rotation, tuple(records)), error
+            return None, failure
+        return Block(plan.first, tuple(layers), reduction, tuple(records)), failure
 
     def _layer(
-        self, number: int, batch: FlowBatch, z: FloatArray, runner: BatchRunner
-    ) -> tuple[Layer, tuple[float, ...]]:
-        """Return a layer, and its rho, step, class distance ratio and nugget."""
-        nugget, rule, size, cap = (self.schedules[name](number) for name in SCHEDULES)
+        self, batch: FlowBatch, z: FloatArray, options: LayerOptions, runner: BatchRunner
+    ) -> tuple[Layer, LayerReport]:
         targets = self.targets(batch.rows)
-        options = LayerOptions(nugget, rule, size, cap, over_batch=True)
-        layer, report = runner.layer(
-            z, batch, targets, self.labels(targets), options, self.motion.n_threads
-        )
-        return layer, (*report, nugget)
+        labels = self.labels(targets)
+        return runner.layer(z, batch, targets, labels, options, self.motion.n_threads)
 
     def move(self, positions: FloatArray, block: Block) -> FloatArray:
         """Return the coordinates (n, k') to which a block takes those of some points, (n, k)."""
-        points = CarriedPoints.before_layers({"": positions})
-        return points.through(block, self.motion).sets[""]
+        points = Positions.of(positions)
+        return points.through(block, self.motion).training

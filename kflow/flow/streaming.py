@@ -7,17 +7,77 @@ block while the points still move through the one before.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from kflow.flow.layer_by_layer import KeepBlock, layer_failure
 from kflow.flow.leader import Leader, Plan
+from kflow.flow.settings import FlowSettings
+from kflow.flow.state import Elsewhere, FlowState
 from kflow.layers.block import Block
 from kflow.points.protocol import ShardedPoints, Ticket
 
-__all__ = ["stream"]
+__all__ = ["run_elsewhere", "stream"]
+
+
+def run_elsewhere(
+    state: FlowState,
+    elsewhere: Elsewhere,
+    settings: FlowSettings,
+    n_layers: int,
+    keep: KeepBlock,
+) -> None:
+    """Run layers ahead of training points that are not in memory.
+
+    Parameters
+    ----------
+    state : FlowState
+        The flow.
+    elsewhere : Elsewhere
+        Its training points.
+    settings : FlowSettings
+        Its settings.
+    n_layers : int
+        How many layers, unless `keep` stops them.
+    keep : callable
+        Takes the layers, block by block.
+
+    Raises
+    ------
+    DivergenceError, SingularKernelError
+        If a layer fails; the flow stays at the last good layer.
+    """
+    data, motion = elsewhere.data, settings.motion(state.kernel)
+    leader = Leader(
+        settings=settings,
+        n_points=len(data.X),
+        n_fixed=state.points.n_fixed,
+        motion=motion,
+        targets=lambda rows: data.Y[rows],
+        labels=data.labels,
+    )
+    start = time.perf_counter()
+
+    def keep_timed(block: Block, generator: Any) -> bool:
+        nonlocal start
+        now = time.perf_counter()
+        seconds = (now - start) / len(block)  # with the points' move through the last block
+        start = now
+        records = tuple(record._replace(seconds=seconds) for record in block.records)
+        state.points.through(block, motion.n_threads)
+        return keep(replace(block, records=records), generator)
+
+    failed = stream(leader, elsewhere.points, state.rng, state.n_layers, n_layers, keep_timed)
+    if failed is not None:
+        plan, number, error = failed
+        layer = plan.first + number
+        nugget = settings.schedules()["nugget"](layer)
+        raise layer_failure(error, layer, nugget, plan.batches[number].rows) from None
 
 
 def stream(

@@ -4,18 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kflow.engine.interface import Layer
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.rank_reduction import RankReduction
 
-__all__ = ["HISTORY", "Block", "Layer", "Record", "cut"]
+__all__ = ["HISTORY", "Block", "Layer", "LayerRecord", "into_blocks"]
 
-# What is known of one layer besides its arrays, in this order.
-HISTORY = ("rho", "step", "seconds", "class_distance_ratio", "nugget", "rank")
-Record: TypeAlias = tuple[float, ...]
+
+class LayerRecord(NamedTuple):
+    """What is known of one layer besides its arrays.
+
+    Attributes
+    ----------
+    rho : float
+        The loss before the layer.
+    step : float
+        How far the layer moves.
+    seconds : float
+        How long it took.
+    class_distance_ratio : float
+        Mean squared distance between batch points of one class over that between classes, before
+        the layer; NaN where the targets are not classes.
+    nugget : float
+        Added to the diagonal of the batch's kernel matrix.
+    rank : float
+        How many coordinates moved.
+    """
+
+    rho: float
+    step: float
+    seconds: float
+    class_distance_ratio: float
+    nugget: float
+    rank: float
+
+
+# The names of a record's entries, in order.
+HISTORY = LayerRecord._fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +56,9 @@ class Block:
         Number of the first layer.
     layers : tuple of Layer
         One or more.
-    rotation : Rotation or None
+    reduction : RankReduction or None
         Change of coordinates before the first layer; there is none within a block.
-    records : tuple of Record
+    records : tuple of LayerRecord
         Of each layer its history, in the order of ``HISTORY``; none where nobody needs it.
 
     Raises
@@ -41,8 +69,8 @@ class Block:
 
     first: int
     layers: tuple[Layer, ...]
-    rotation: Rotation | None
-    records: tuple[Record, ...] = ()
+    reduction: RankReduction | None
+    records: tuple[LayerRecord, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything fits."""
@@ -54,9 +82,9 @@ class Block:
         fitting = z.ndim == c.ndim == 2 and len(z) == len(c) >= 1
         if not fitting or not 1 <= c.shape[1] <= z.shape[1]:
             raise ValueError(f"centres {z.shape} and coefficients {c.shape} make no layer")
-        turn = self.rotation
+        turn = self.reduction
         if turn is not None and (turn.layer != self.first or turn.kept != c.shape[1]):
-            raise ValueError(f"the rotation before layer {turn.layer} does not fit the block")
+            raise ValueError(f"the reduction before layer {turn.layer} does not fit the block")
         if self.records and len(self.records) != len(self.layers):
             raise ValueError(f"{len(self.records)} records for {len(self.layers)} layers")
         if any(len(record) != len(HISTORY) for record in self.records):
@@ -81,6 +109,11 @@ class Block:
         """Coordinates that move."""
         return int(self.layers[0].coefficients.shape[1])
 
+    @property
+    def rotation(self) -> RankReduction | None:
+        """An earlier name of `reduction`."""
+        return self.reduction
+
 
 def alike(one: Layer, other: Layer) -> bool:
     """Return whether the arrays of two layers have the same shapes and dtypes."""
@@ -90,10 +123,10 @@ def alike(one: Layer, other: Layer) -> bool:
     )
 
 
-def cut(
+def into_blocks(
     layers: Iterable[Layer],
-    records: Sequence[Record] | None,
-    rotations: Mapping[int, Rotation],
+    records: Sequence[LayerRecord] | None,
+    reductions: Mapping[int, RankReduction],
     size: int,
     *,
     first: int = 0,
@@ -104,9 +137,9 @@ def cut(
     ----------
     layers : iterable of Layer
         Taken a block at a time.
-    records : sequence of Record or None
+    records : sequence of LayerRecord or None
         One for each layer; no more layers are taken. None: blocks without records.
-    rotations : mapping of int to Rotation
+    reductions : mapping of int to RankReduction
         By the layer before which they come; a block ends before each.
     size : int
         The most layers of a block.
@@ -120,11 +153,11 @@ def cut(
     def block() -> Block:
         end = start + len(several)
         mine = () if records is None else tuple(records[start - first : end - first])
-        return Block(start, tuple(several), rotations.get(start), mine)
+        return Block(start, tuple(several), reductions.get(start), mine)
 
     for number, layer in enumerate(layers, first):
         full = len(several) == size
-        if several and (full or number in rotations or not alike(layer, several[0])):
+        if several and (full or number in reductions or not alike(layer, several[0])):
             yield block()
             start, several = number, []
         several.append(layer)

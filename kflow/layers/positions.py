@@ -1,8 +1,8 @@
-"""The points that a flow carries along, in coordinates that change together with them."""
+"""Where the points of a flow are, in coordinates that change together with them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,69 +12,80 @@ from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.subspace import Subspace
 
-__all__ = ["CarriedPoints", "coordinates"]
+__all__ = ["TRAINING", "Positions", "coordinates"]
+
+
+# The name of the training points among the sets of a flow; nobody else can have it.
+TRAINING = ""
 
 
 @dataclass(frozen=True)
-class CarriedPoints:
-    """Points that a flow carries, in coordinates that change together with them.
+class Positions:
+    """Where points are, in coordinates that change together for all of them.
 
     Attributes
     ----------
     sets : dict of str to ndarray (n, k)
-        Coordinates; those of the training points under ``""``, which come first.
+        Coordinates of each set of points; those of the training points, ``TRAINING``, come first.
     frozen : dict of str to ndarray (n, k_0 - k)
-        Coordinates that no longer move, those of the last rotation first.
-    rotations : tuple of Rotation
-        How the coordinates came about, the first rotation first.
-    displacements : dict of str to ndarray (n, q)
-        What the first q coordinates move by in the last layer, before its step.
+        Coordinates that no longer move, those of the last reduction first.
+    reductions : tuple of RankReduction
+        How the coordinates came about, the first reduction first.
     """
 
     sets: dict[str, FloatArray]
     frozen: dict[str, FloatArray]
-    rotations: tuple[Rotation, ...] = ()
-    displacements: dict[str, FloatArray] = field(default_factory=dict)
+    reductions: tuple[RankReduction, ...] = ()
 
     @classmethod
-    def before_layers(cls, sets: dict[str, FloatArray]) -> CarriedPoints:
-        """Return points in their first coordinates, all of which move."""
+    def before_layers(cls, sets: dict[str, FloatArray]) -> Positions:
+        """Return positions in the first coordinates, all of which move."""
         return cls(sets, {name: points[:, :0].copy() for name, points in sets.items()})
 
-    def at_rest(self, n_fixed: int) -> CarriedPoints:
-        """Return the points with displacements of zero."""
-        return replace(
-            self,
-            displacements={
-                name: np.zeros((len(points), points.shape[1] - n_fixed), points.dtype)
-                for name, points in self.sets.items()
-            },
-        )
+    @classmethod
+    def of(cls, points: FloatArray) -> Positions:
+        """Return the positions of training points alone, before all layers."""
+        return cls.before_layers({TRAINING: points})
 
-    def rotated(self, rotation: Rotation) -> CarriedPoints:
-        """Return the points in other coordinates, without displacements."""
+    @property
+    def training(self) -> FloatArray:
+        """Coordinates of the training points, (N, k)."""
+        return self.sets[TRAINING]
+
+    @property
+    def followed(self) -> dict[str, FloatArray]:
+        """Coordinates of the other sets, by their names."""
+        return {name: points for name, points in self.sets.items() if name != TRAINING}
+
+    @property
+    def n_coordinates(self) -> int:
+        """Coordinates of a point, k."""
+        return int(self.training.shape[1])
+
+    def reduced_by(self, reduction: RankReduction) -> Positions:
+        """Return the positions in the coordinates after a reduction."""
         sets, frozen = {}, {}
         for name, points in self.sets.items():
-            sets[name], dropped = rotation(points)
+            sets[name], dropped = reduction(points)
             frozen[name] = np.hstack([dropped, self.frozen[name]])
-        return CarriedPoints(sets, frozen, (*self.rotations, rotation))
+        return Positions(sets, frozen, (*self.reductions, reduction))
 
-    def through(self, block: Block, motion: Motion) -> CarriedPoints:
-        """Return the points after a block. Their coordinates may be changed in place."""
-        points = self if block.rotation is None else self.rotated(block.rotation)
-        for values in points.sets.values():
-            motion.through(values, block.layers)
-        return points
+    def through(self, block: Block, motion: Motion) -> Positions:
+        """Return the positions after a block. Their arrays may be changed in place."""
+        positions = self if block.reduction is None else self.reduced_by(block.reduction)
+        for points in positions.sets.values():
+            motion.through(points, block.layers)
+        return positions
 
     def first_coordinates(self, name: str) -> FloatArray:
-        """Return the coordinates (n, q) that moved in the first layer, all rotations undone."""
+        """Return the coordinates (n, q) that moved in the first layer, all reductions undone."""
         moving, frozen = self.sets[name][:, :-1], self.frozen[name]
-        for rotation in reversed(self.rotations):
-            n_dropped = len(rotation.matrix) - rotation.kept
-            moving = rotation.undone(moving, frozen[:, :n_dropped])
+        for reduction in reversed(self.reductions):
+            n_dropped = len(reduction.matrix) - reduction.kept
+            moving = reduction.undone(moving, frozen[:, :n_dropped])
             frozen = frozen[:, n_dropped:]
         return moving
 

@@ -11,11 +11,11 @@ from kflow.data.chunks import row_chunks, scaled_chunks
 from kflow.engine.threads import single_threaded_blas
 from kflow.layers.moments import EPS, eigen, fewest, mean_squared_distance, moments, product
 
-__all__ = ["Rotation"]
+__all__ = ["RankReduction"]
 
 
 @dataclass(frozen=True)
-class Rotation:
+class RankReduction:
     """A change of coordinates before a layer, after which fewer of them move.
 
     Attributes
@@ -34,8 +34,8 @@ class Rotation:
     kept: int
 
     @classmethod
-    def shrinking(cls, points: FloatArray, layer: int, tolerance: float) -> Rotation | None:
-        """Return the rotation that keeps the fewest directions, None if all are needed.
+    def shrinking(cls, points: FloatArray, layer: int, tolerance: float) -> RankReduction | None:
+        """Return the reduction that keeps the fewest directions, None if all are needed.
 
         The energy dropped for each point, times two, is at most `tolerance` times the mean squared
         distance: squared distances change by less than that on average. Energies that are rounding
@@ -83,7 +83,7 @@ class Rotation:
     def push_forward(self, points: FloatArray, T: FloatArray) -> FloatArray:
         """Return how the new coordinates (n, kept + 1) change as the old ones move in directions T.
 
-        points, T : (n, r + 1), before the rotation.
+        points, T : (n, r + 1), before the reduction.
         """
         out = np.empty((len(points), self.kept + 1), T.dtype)
         with single_threaded_blas:

@@ -15,10 +15,10 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.interface import Layer
-from kflow.layers.block import Block, cut
+from kflow.layers.block import Block, into_blocks
 from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints, coordinates
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.positions import TRAINING, Positions, coordinates
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerStore
 from kflow.layers.subspace import Subspace
 
@@ -51,11 +51,11 @@ _STRETCH = 16
 
 
 def blocks_between(
-    store: LayerStore, rotations: Mapping[int, Rotation], first: int, end: int
+    store: LayerStore, reductions: Mapping[int, RankReduction], first: int, end: int
 ) -> Iterator[Block]:
     """Iterate over the layers of a store from `first` to `end`, as blocks of a few."""
     layers = (store[number] for number in range(first, end))
-    return cut(layers, None, rotations, _STRETCH, first=first)
+    return into_blocks(layers, None, reductions, _STRETCH, first=first)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Replay:
         Its layers.
     n_layers : int
         How many of them there are.
-    rotations : dict of int to Rotation
+    reductions : dict of int to RankReduction
         Changes of coordinates, by the layer before which they come.
     subspace : Subspace or None
         In which the flow runs.
@@ -80,7 +80,7 @@ class Replay:
 
     store: LayerStore
     n_layers: int
-    rotations: Mapping[int, Rotation]
+    reductions: Mapping[int, RankReduction]
     subspace: Subspace | None
     motion: Motion
     dtype: np.dtype[Any]
@@ -90,13 +90,13 @@ class Replay:
         z, c, step = self.store[number]
         return Layer(z, c * c.dtype.type(step), 1.0)
 
-    def _first(self, X: FloatArray, scaling: Scaling | None) -> CarriedPoints:
+    def _first(self, X: FloatArray, scaling: Scaling | None) -> Positions:
         first = coordinates(X, self.subspace, scaling, self.dtype)
-        return CarriedPoints.before_layers({"": first})
+        return Positions.of(first)
 
-    def _turned(self, points: CarriedPoints, layer: int) -> CarriedPoints:
-        rotation = self.rotations.get(layer)
-        return points if rotation is None else points.rotated(rotation)
+    def _turned(self, points: Positions, layer: int) -> Positions:
+        reduction = self.reductions.get(layer)
+        return points if reduction is None else points.reduced_by(reduction)
 
     def trajectory(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
@@ -105,9 +105,13 @@ class Replay:
         for index, points in enumerate(self._carried(X, scaling, counts)):
             if reduced or self.subspace is None:
                 goes_on = index + 1 < len(counts)
-                yield points.sets[""].copy() if goes_on else points.sets[""]
+                yield points.training.copy() if goes_on else points.training
             else:
-                yield self.subspace.restore(points.first_coordinates(""), X, scaling=scaling)
+                yield self.subspace.restore(points.first_coordinates(TRAINING), X, scaling=scaling)
+
+    def final(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
+        """Return F_n(X) for all layers; a new array."""
+        return next(self.trajectory(X, scaling, [self.n_layers], reduced))
 
     def first_coordinates(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
@@ -115,19 +119,19 @@ class Replay:
         """Yield F_n(X) in the coordinates (n, r) that move in the first layer; new arrays."""
         for points in self._carried(X, scaling, counts):
             if self.subspace is None:
-                yield points.sets[""].copy()
+                yield points.training.copy()
             else:
-                yield points.first_coordinates("").copy()
+                yield points.first_coordinates(TRAINING).copy()
 
     def _carried(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
-    ) -> Iterator[CarriedPoints]:
+    ) -> Iterator[Positions]:
         """Yield the points after so many layers: they go on moving with the next one."""
         points = self._first(X, scaling)
         done = 0
         for count in counts:
             with self.motion.lease():
-                for block in blocks_between(self.store, self.rotations, done, count):
+                for block in blocks_between(self.store, self.reductions, done, count):
                     points = points.through(block, self.motion)
             done = count
             # If the next layer was tried without success, the flow is in its coordinates.
@@ -140,15 +144,15 @@ class Replay:
         turned: dict[int, FloatArray] = {}
         with self.motion.lease():
             for number, layer in enumerate(islice(self.store, n_layers)):
-                if number in self.rotations:
-                    turned[number] = points.sets[""]
+                if number in self.reductions:
+                    turned[number] = points.training
                     points = self._turned(points, number)
-                before.append(points.sets[""].copy())
-                self.motion.through(points.sets[""], [layer])
-        if n_layers == self.n_layers and n_layers in self.rotations:
-            turned[n_layers] = points.sets[""]
+                before.append(points.training.copy())
+                self.motion.through(points.training, [layer])
+        if n_layers == self.n_layers and n_layers in self.reductions:
+            turned[n_layers] = points.training
             points = self._turned(points, n_layers)
-        return Linearization(points.sets[""], self, X, before, turned)
+        return Linearization(points.training, self, X, before, turned)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,11 +202,11 @@ class Linearization:
         with flow.motion.lease():
             for number, x in enumerate(self._before):
                 if number in self._turned:
-                    t = flow.rotations[number].push_forward(self._turned[number], t)
+                    t = flow.reductions[number].push_forward(self._turned[number], t)
                 flow.motion.push_forward(x, flow.scaled_layer(number), t)
         last = len(self._before)
         if last in self._turned:
-            t = flow.rotations[last].push_forward(self._turned[last], t)
+            t = flow.reductions[last].push_forward(self._turned[last], t)
         return t
 
     def pull_back(self, A: npt.ArrayLike) -> FloatArray:
@@ -225,10 +229,10 @@ class Linearization:
         a = as_matrix(A, "A", dtype=flow.dtype, n_rows=n, n_columns=k).copy()
         last = len(self._before)
         if last in self._turned:
-            a = flow.rotations[last].pull_back(self._turned[last], a)
+            a = flow.reductions[last].pull_back(self._turned[last], a)
         with flow.motion.lease():
             for number in reversed(range(last)):
                 flow.motion.pull_back(self._before[number], flow.scaled_layer(number), a)
                 if number in self._turned:
-                    a = flow.rotations[number].pull_back(self._turned[number], a)
+                    a = flow.reductions[number].pull_back(self._turned[number], a)
         return a if flow.subspace is None else flow.subspace.pull_back(self._X, a)

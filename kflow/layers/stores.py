@@ -7,9 +7,9 @@ subspace, one more. The rank may fall from layer to layer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,13 @@ from kflow.engine.interface import Layer
 from kflow.errors import StorageError
 
 __all__ = [
+    "STORES",
     "Layer",
     "LayerShape",
     "LayerStore",
     "MemoryLayers",
     "NoLayers",
+    "StoreMaker",
     "check_place",
     "layer_bytes",
     "open_layers",
@@ -123,6 +125,9 @@ class LayerStore(Protocol):
 class NoLayers:
     """Keeps nothing: the flow moves its own points only."""
 
+    def __init__(self, shape: LayerShape | None = None, rank: int = 0) -> None:
+        del shape, rank  # of no interest to it
+
     def reserve(self, n_layers: int) -> None:
         """Accept any number."""
 
@@ -180,29 +185,51 @@ class MemoryLayers:
         return self._layers[number]
 
 
-def check_place(where: Any) -> str:
-    """Return where layers are kept, "memory" or "none".
+# Makes an empty store for layers of some shape, the first of which has some rank.
+StoreMaker: TypeAlias = Callable[[LayerShape, int], LayerStore]
+
+# The stores that have a name. A store in a folder comes with a checkpoint.
+STORES: dict[str, StoreMaker] = {"memory": MemoryLayers, "none": NoLayers}
+
+
+def check_place(where: Any) -> str | StoreMaker:
+    """Return where layers are kept: the name of a store, or what makes one.
 
     Raises
     ------
     ValueError
         If it is something else.
     """
-    if not isinstance(where, str) or where not in ("memory", "none"):
-        raise ValueError(
-            f"layers must be 'memory' or 'none', got {where!r}: for layers in a folder pass "
-            "checkpoint=<folder>"
-        )
-    return where
+    if callable(where) or (isinstance(where, str) and where in STORES):
+        return cast("str | StoreMaker", where)
+    raise ValueError(
+        f"layers must be one of {list(STORES)} or a class of stores, got {where!r}: for layers in a "
+        "folder pass checkpoint=<folder>"
+    )
 
 
-def open_layers(where: str, shape: LayerShape, rank: int, n_layers: int = 0) -> LayerStore:
-    """Return an empty store for ``"memory"`` or ``"none"``, with room for `n_layers`.
+def open_layers(
+    where: str | StoreMaker, shape: LayerShape, rank: int, n_layers: int = 0
+) -> LayerStore:
+    """Return an empty store with room for `n_layers`.
 
-    No layer may have more than that `rank`.
+    Parameters
+    ----------
+    where : str or callable
+        The name of a store, or what makes one from a shape and a rank.
+    shape : LayerShape
+        What the layers have in common.
+    rank : int
+        Of the first layer; no layer has more.
+    n_layers : int
+        How many are to come.
+
+    Raises
+    ------
+    StorageError
+        If they will not fit.
     """
-    if check_place(where) == "none":
-        return NoLayers()
-    memory = MemoryLayers(shape, rank)
-    memory.reserve(n_layers)
-    return memory
+    place = check_place(where)
+    store = (STORES[place] if isinstance(place, str) else place)(shape, rank)
+    store.reserve(n_layers)
+    return store

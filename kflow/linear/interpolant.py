@@ -108,7 +108,7 @@ class Interpolant:
     ) -> None:
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         dtype = common_dtype(Z)
         # A copy: what the caller does to Z later must not change the interpolant.
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
@@ -133,7 +133,7 @@ class Interpolant:
         self = cls.__new__(cls)
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         dtype = common_dtype(centres)
         self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)
         self.coefficients = as_matrix(
@@ -146,9 +146,9 @@ class Interpolant:
         dtype = self.centres.dtype
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
         if not is_isotropic(self.kernel):
-            return self.kernel.apply(x, self.centres, self.coefficients, n_threads=self._n_threads)
+            return self.kernel.apply(x, self.centres, self.coefficients, n_threads=self.n_threads)
         out = np.empty((len(x), self.coefficients.shape[1]), dtype)
-        threads = resolve_n_threads(self._n_threads)
+        threads = resolve_n_threads(self.n_threads)
         HOST.apply(x, self.centres, self.coefficients, self.kernel.profile, 1.0, None, out, threads)
         return out
 
@@ -182,6 +182,6 @@ class Interpolant:
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
         a = as_matrix(A, "A", dtype=dtype, n_rows=len(x), n_columns=self.coefficients.shape[1])
         out = np.empty_like(x)
-        threads = resolve_n_threads(self._n_threads)
+        threads = resolve_n_threads(self.n_threads)
         HOST.pull_back(x, self.centres, self.coefficients, radial.profile, a, out, threads)
         return out

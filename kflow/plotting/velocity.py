@@ -322,6 +322,6 @@ def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int)
             "velocities of the points"
         )
     points = np.array(nodes, flow.dtype, order="C")
-    layers = list(islice(flow._store, first, first + span))
+    layers = list(islice(flow.state_.store, first, first + span))
     HOST.replay(points, layers, flow.kernel_.profile, resolve_n_threads(flow.n_threads))
     return points.astype(np.float64)

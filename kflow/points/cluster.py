@@ -38,9 +38,9 @@ from kflow.engine.info import build_config
 from kflow.errors import StorageError
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints, coordinates
+from kflow.layers.positions import Positions, coordinates
 from kflow.layers.subspace import Subspace
-from kflow.points.protocol import BlocksSince, Shards, Ticket, arrays_of, points_of
+from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, arrays_of, points_of
 
 try:
     from distributed import Client, Future
@@ -76,7 +76,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 class _Shard:
     """The points of a shard, and how many layers they have seen."""
 
-    points: CarriedPoints
+    points: Positions
     n_layers: int
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -146,7 +146,7 @@ def _place(key: str, shard: int, rows: slice, origin: _Origin, values: Any) -> _
     X = as_matrix(values, "X", dtype=origin.dtype)
     first = coordinates(X, origin.subspace, origin.scaling, origin.dtype)
     first = np.require(first, requirements=["C", "W"])
-    _shards[key] = _Shard(CarriedPoints.before_layers({"": first}), 0)
+    _shards[key] = _Shard(Positions.of(first), 0)
     return _Report(shard, 0, build=_build())
 
 
@@ -200,7 +200,7 @@ def _ask(
                 raise
         if here.n_layers != n_layers:
             return _Report(shard, here.n_layers)
-        values = arrays_of(here.points) if rows is None else here.points.sets[""][rows]
+        values = arrays_of(here.points) if rows is None else here.points.training[rows]
         return _Report(shard, n_layers, values)
 
 
@@ -257,8 +257,40 @@ def shards_over(client: Client, n_points: int) -> Shards:
     return Shards(n_points, -(-n_points // (_SHARDS_PER_WORKER * n_workers)))
 
 
+@dataclass(frozen=True)
+class DaskPlace:
+    """A cluster of Dask workers.
+
+    Attributes
+    ----------
+    client : distributed.Client
+        A synchronous client of the cluster.
+    """
+
+    client: Client
+
+    def open_points(self, request: PointsRequest) -> DaskPoints:
+        """Return the points on the cluster.
+
+        Raises
+        ------
+        TypeError
+            If the client is none, or an asynchronous one.
+        """
+        return DaskPoints(
+            self.client,
+            shards_over(self.client, request.n_points),
+            request.source,
+            request.subspace,
+            None,
+            request.dtype,
+            request.blocks_since,
+            request.motion,
+        )
+
+
 class DaskPoints:
-    """Points on a cluster: an implementation of `kflow.sharded_points.ShardedPoints`.
+    """Points on a cluster: an implementation of `kflow.points.protocol.ShardedPoints`.
 
     Parameters
     ----------
@@ -335,7 +367,7 @@ class DaskPoints:
         """Start to move all points through a block, and to gather those of some after it."""
         return self._ticket(rows, block.end, block)
 
-    def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
+    def shards(self, n_layers: int) -> Iterator[Positions]:
         """Iterate over all points after so many layers, in order."""
         following = self._collection({0: None}, n_layers, None)
         for shard in range(len(self._shards)):

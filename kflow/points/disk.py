@@ -10,20 +10,62 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from kflow._base.array_types import FloatArray, Rows
 from kflow.errors import ModelFileError, StorageError
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints
-from kflow.points.protocol import BlocksSince, Shards, Ticket, arrays_of, points_of
+from kflow.layers.positions import Positions
+from kflow.points.memory_plan import MemoryPlan
+from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, arrays_of, points_of
 from kflow.storage.points_file import read_points, write_points
 
-__all__ = ["DiskPoints"]
+__all__ = ["DiskPlace", "DiskPoints"]
 
 
 _log = logging.getLogger("kflow")
+
+
+@dataclass(frozen=True)
+class DiskPlace:
+    """A folder, of whose points as many are in memory at a time as a budget allows.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the points are.
+    budget : int
+        Bytes that a fit may take besides its data.
+    """
+
+    folder: Path
+    budget: int
+
+    def open_points(self, request: PointsRequest) -> DiskPoints:
+        """Return the points in the folder.
+
+        Raises
+        ------
+        StorageError
+            If they will not fit on the disk.
+        ValueError
+            If the budget is too little.
+        """
+        plan = MemoryPlan(
+            request.n_columns, request.dtype.itemsize, request.batch_size, request.every
+        )
+        points = DiskPoints(
+            self.folder,
+            plan.shards(request.n_points, self.budget),
+            request.flow_id,
+            request.first,
+            request.blocks_since,
+            request.motion,
+        )
+        points.reserve(request.n_points * request.n_columns * request.dtype.itemsize)
+        return points
 
 
 class DiskPoints:
@@ -86,7 +128,7 @@ class DiskPoints:
     def _path(self, shard: int) -> Path:
         return self._folder / f"points-{self._shards.rows(shard).start:012d}.safetensors"
 
-    def _read(self, shard: int, n_layers: int) -> tuple[CarriedPoints, int]:
+    def _read(self, shard: int, n_layers: int) -> tuple[Positions, int]:
         """Return a shard as it is on the disk, and how many layers it has seen: not more than that."""
         rows = self._shards.rows(shard)
         path = self._path(shard)
@@ -94,15 +136,15 @@ class DiskPoints:
             if path.exists():
                 arrays, seen = read_points(path, self._flow_id)
                 points = points_of(arrays)
-                if seen <= n_layers and len(points.sets[""]) == rows.stop - rows.start:
+                if seen <= n_layers and len(points.training) == rows.stop - rows.start:
                     return points, seen
                 _log.warning("%s holds other points: they are made again", path)
         except (ModelFileError, LookupError) as error:
             _log.warning("points %d to %d are made again: %s", rows.start, rows.stop - 1, error)
         first = self._first(rows)
-        return CarriedPoints.before_layers({"": first}), 0
+        return Positions.of(first), 0
 
-    def _write(self, shard: int, points: CarriedPoints, n_layers: int) -> None:
+    def _write(self, shard: int, points: Positions, n_layers: int) -> None:
         try:
             write_points(self._path(shard), arrays_of(points), n_layers, self._flow_id)
         except OSError as error:
@@ -112,8 +154,8 @@ class DiskPoints:
             ) from error
 
     def _brought(
-        self, points: CarriedPoints, seen: int, n_layers: int, block: Block | None = None
-    ) -> CarriedPoints:
+        self, points: Positions, seen: int, n_layers: int, block: Block | None = None
+    ) -> Positions:
         """Return points after so many layers, the last of which may be those of a block in memory."""
         known = n_layers if block is None else block.first
         for stored in self._blocks_since(seen, known):
@@ -123,7 +165,7 @@ class DiskPoints:
         return points
 
     def _visit(
-        self, n_layers: int, use: Callable[[int, CarriedPoints], None], block: Block | None
+        self, n_layers: int, use: Callable[[int, Positions], None], block: Block | None
     ) -> None:
         """Bring every shard to a layer, then use it; what changed is written."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
@@ -146,8 +188,8 @@ class DiskPoints:
         where = self._shards.within(rows)
         parts: list[FloatArray] = []
 
-        def pick(shard: int, points: CarriedPoints) -> None:
-            parts.append(points.sets[""][where[shard][1]])
+        def pick(shard: int, points: Positions) -> None:
+            parts.append(points.training[where[shard][1]])
 
         self._visit(n_layers, pick, block)
         return self._shards.joined(where, parts)
@@ -161,7 +203,7 @@ class DiskPoints:
         gathered = self._gathered(rows, block.end, block)
         return lambda: gathered
 
-    def shards(self, n_layers: int) -> Iterator[CarriedPoints]:
+    def shards(self, n_layers: int) -> Iterator[Positions]:
         """Iterate over all points after so many layers, in order."""
         for shard in range(len(self._shards)):
             points, seen = self._read(shard, n_layers)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from kflow._base.arguments import as_number
 from kflow.points.protocol import Shards
 
-__all__ = ["MemoryPlan", "as_budget"]
+__all__ = ["MemoryPlan"]
 
 # What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
 # written, and as much again that the C library does not give back at once.
@@ -18,16 +16,6 @@ _SHARDS_IN_MEMORY = 16
 _LARGEST_SHARD = 2**25
 
 _SMALLEST_SHARD = 2**16
-
-
-def as_budget(value: Any, name: str = "memory_budget") -> int | None:
-    """Return a number of bytes; None for none."""
-    if value is None:
-        return None
-    number = as_number(value, name)
-    if number < 1:
-        raise ValueError(f"{name} must be a number of bytes, got {value!r}")
-    return int(number)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from kflow.engine.interface import Layer
 from kflow.errors import ModelFileError
-from kflow.layers.block import HISTORY, Block
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.block import HISTORY, Block, LayerRecord
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.subspace import check_orthonormal
 from kflow.storage.tensor_file import intact, sealed, unsealed, write_pieces
 
@@ -127,8 +127,8 @@ def _pieces(
             )
     tensors["steps"] = steps
     tensors["history"] = np.array(block.records, np.float64)
-    if block.rotation is not None:
-        tensors["rotation"] = np.ascontiguousarray(block.rotation.matrix, np.float64)
+    if block.reduction is not None:
+        tensors["rotation"] = np.ascontiguousarray(block.reduction.matrix, np.float64)
     metadata = {
         "flow": flow_id,
         "first": str(block.first),
@@ -228,11 +228,11 @@ def _content(arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> B
     if "scales" in arrays:
         centres = centres * arrays["scales"].astype(dtype)[:, None, None]
     layers = tuple(map(Layer, centres, coefficients, steps.tolist()))
-    first, rotation = int(metadata["first"]), None
+    first, reduction = int(metadata["first"]), None
     if "rotation" in arrays:
         matrix = check_orthonormal(arrays["rotation"])
-        rotation = Rotation(first, matrix, coefficients.shape[2])
-        if matrix.shape[0] != matrix.shape[1] or len(matrix) <= rotation.kept:
-            raise ValueError(f"a rotation {matrix.shape} before rank {rotation.kept}")
-    block = Block(first, layers, rotation, tuple(map(tuple, history.tolist())))
+        reduction = RankReduction(first, matrix, coefficients.shape[2])
+        if matrix.shape[0] != matrix.shape[1] or len(matrix) <= reduction.kept:
+            raise ValueError(f"a reduction {matrix.shape} before rank {reduction.kept}")
+    block = Block(first, layers, reduction, tuple(LayerRecord(*row) for row in history.tolist()))
     return BlockFile(block, metadata["flow"], json.loads(metadata["state"]))

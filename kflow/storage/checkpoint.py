@@ -28,11 +28,10 @@ import numpy as np
 from kflow._base.files import replacing
 from kflow.data.chunks import Data, Scaling, scaled_chunks
 from kflow.errors import ModelFileError, StorageError
-from kflow.flow.schedules import SCHEDULES
-from kflow.layers.block import Record
+from kflow.layers.block import LayerRecord
 from kflow.layers.motion import Motion
-from kflow.layers.positions import CarriedPoints
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.positions import Positions
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerShape
 from kflow.layers.subspace import Subspace, check_orthonormal
 from kflow.storage.folder_layers import FolderLayers
@@ -113,13 +112,6 @@ class FlowIdentity:
                 f"checkpoint: {folder} holds a flow with other {', '.join(differing)}: pass what it "
                 "was fitted with, or another folder"
             )
-        functions = [name for name in SCHEDULES if self.settings.get(name) is None]
-        if functions:
-            _log.warning(
-                "%s: functions cannot be compared with those of the flow in %s",
-                ", ".join(functions),
-                folder,
-            )
 
 
 def _as_in_file(data: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +130,8 @@ class FlowHeader:
         K_1.
     subspace : Subspace or None
         In which it runs.
+    engine : tuple of str, or None
+        Name and build of the engine that began it; None in files of early versions.
     flow_id : str
         Written to each file of the flow.
     """
@@ -145,6 +139,7 @@ class FlowHeader:
     identity: FlowIdentity
     kernel: dict[str, Any]
     subspace: Subspace | None
+    engine: tuple[str, str] | None = None
     flow_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def write(self, folder: Path) -> None:
@@ -159,6 +154,7 @@ class FlowHeader:
             "flow": self.flow_id,
             "kernel": self.kernel,
             "energy_dropped": energy,
+            "engine": self.engine,
             **asdict(self.identity),
         }
         with replacing(folder / _HEADER) as file:
@@ -189,12 +185,16 @@ class FlowHeader:
             identity = FlowIdentity(*(content[item.name] for item in fields(FlowIdentity)))
             kernel, flow_id = content["kernel"], content["flow"]
             energy = content["energy_dropped"]
+            engine = content.get("engine")
+            if engine is not None:
+                name, build = engine
+                engine = (str(name), str(build))
         if energy is None:
-            return cls(identity, kernel, None, flow_id)
+            return cls(identity, kernel, None, engine, flow_id)
         arrays, _ = read_points(folder / _BASIS, flow_id)
         with intact(str(folder / _BASIS), "restore it, or remove the folder and start again"):
             subspace = Subspace(check_orthonormal(arrays["basis"].astype(np.float64)), energy)
-        return cls(identity, kernel, subspace, flow_id)
+        return cls(identity, kernel, subspace, engine, flow_id)
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -279,16 +279,16 @@ class Progress(NamedTuple):
 
     Attributes
     ----------
-    points : CarriedPoints
-        After all layers.
-    records : list of Record
+    positions : Positions
+        Where the points are after all layers.
+    records : list of LayerRecord
         Of all layers.
     state : object
         What the last block holds of the flow's state; None if there is no block yet.
     """
 
-    points: CarriedPoints
-    records: list[Record]
+    positions: Positions
+    records: list[LayerRecord]
     state: Any
 
 
@@ -324,7 +324,7 @@ class Checkpoint:
         self._snapshot_seconds = math.nan
 
     @contextmanager
-    def running(self, records: Sequence[Record]) -> Iterator[None]:
+    def running(self, records: Sequence[LayerRecord]) -> Iterator[None]:
         """Lock the folder while the flow runs, from the layers on that have these records.
 
         Raises
@@ -351,15 +351,14 @@ class Checkpoint:
 
     # ---- points -------------------------------------------------------------------------------
 
-    def is_time_for_points(self, points: CarriedPoints) -> bool:
-        """Return whether a snapshot of the points is worth its time."""
+    def is_time_for_points(self, n_bytes: int) -> bool:
+        """Return whether a snapshot of points that take so many bytes is worth its time."""
         seconds = self._snapshot_seconds
         if math.isnan(seconds):
-            arrays = (*points.sets.values(), *points.frozen.values())
-            seconds = sum(array.nbytes for array in arrays) / _SPEED
+            seconds = n_bytes / _SPEED
         return seconds <= _PART * (time.perf_counter() - self._snapshot_at)
 
-    def keep_points(self, points: CarriedPoints, n_layers: int) -> None:
+    def keep_points(self, points: Positions, n_layers: int) -> None:
         """Write a snapshot of the points after so many layers, if there is room for it."""
         start = time.perf_counter()
         arrays = {}
@@ -382,15 +381,15 @@ class Checkpoint:
             )
 
     def _snapshot(
-        self, sizes: Mapping[str, int], rotations: Sequence[Rotation], ends: Sequence[int]
-    ) -> tuple[CarriedPoints, int] | None:
+        self, sizes: Mapping[str, int], reductions: Sequence[RankReduction], ends: Sequence[int]
+    ) -> tuple[Positions, int] | None:
         """Return the points of the snapshot, and after how many layers; None if it is of no use."""
         path = self._folder / _POINTS
         try:
             arrays, n_layers = read_points(path, self._flow_id)
             if n_layers not in ends:
                 raise ModelFileError(f"{path} holds points after {n_layers} layers, within a block")
-            before = tuple(rotation for rotation in rotations if rotation.layer < n_layers)
+            before = tuple(reduction for reduction in reductions if reduction.layer < n_layers)
             rank = before[-1].kept if before else self._rank
             sets = {name: arrays[f"points{number}"] for number, name in enumerate(sizes)}
             frozen = {name: arrays[f"frozen{number}"] for number, name in enumerate(sizes)}
@@ -404,12 +403,12 @@ class Checkpoint:
         except (ModelFileError, OSError, LookupError) as error:
             _log.warning("the points are made again: %s", error)
             return None
-        return CarriedPoints(sets, frozen, before), n_layers
+        return Positions(sets, frozen, before), n_layers
 
     def progress(
         self,
         sizes: Mapping[str, int],
-        first_points: Callable[[], CarriedPoints],
+        first_points: Callable[[], Positions],
         motion: Motion,
     ) -> Progress:
         """Read how far the flow is, checking every file.
@@ -430,15 +429,15 @@ class Checkpoint:
         """
         for path in self._folder.glob("*.partial"):  # somebody was killed while writing
             path.unlink(missing_ok=True)
-        records: list[Record] = []
-        rotations: list[Rotation] = []
+        records: list[LayerRecord] = []
+        reductions: list[RankReduction] = []
         state, ends = None, [0]
         for block, _, state in self.layers.adopt():  # noqa: B007 (that of the last one counts)
             records += block.records
             ends.append(block.end)
-            if block.rotation is not None:
-                rotations.append(block.rotation)
-        snapshot = self._snapshot(sizes, rotations, ends)
+            if block.reduction is not None:
+                reductions.append(block.reduction)
+        snapshot = self._snapshot(sizes, reductions, ends)
         points, n_layers = (first_points(), 0) if snapshot is None else snapshot
         start = time.perf_counter()
         with motion.lease():

@@ -18,8 +18,8 @@ import numpy as np
 from kflow._base.memory import gigabytes
 from kflow.engine.interface import Layer
 from kflow.errors import ModelFileError, StorageError
-from kflow.layers.block import Block, Record
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.block import Block, LayerRecord
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerShape
 from kflow.storage.block_file import BlockFile, read_block, write_block
 
@@ -124,8 +124,8 @@ class FolderLayers:
     def _check(self, block: Block, path: Path) -> None:
         z, c, _ = block.layers[0]
         shape, rank = self._shape, self._rank
-        before = rank if block.rotation is None else len(block.rotation.matrix)
-        after = rank if block.rotation is None else block.rotation.kept
+        before = rank if block.reduction is None else len(block.reduction.matrix)
+        after = rank if block.reduction is None else block.reduction.kept
         if (
             z.dtype != shape.dtype
             or z.shape != (shape.batch_size, after + shape.n_fixed)
@@ -159,14 +159,16 @@ class FolderLayers:
             raise IndexError(number)
         self._pending[number - self.n_written :] = [layer]
 
-    def write(self, records: Sequence[Record], rotation: Rotation | None, state: Any) -> None:
+    def write(
+        self, records: Sequence[LayerRecord], reduction: RankReduction | None, state: Any
+    ) -> None:
         """Write the layers in memory, as many as there are records, as a block.
 
         Parameters
         ----------
-        records : sequence of Record
+        records : sequence of LayerRecord
             Of each of them.
-        rotation : Rotation or None
+        reduction : RankReduction or None
             What comes before the first one.
         state : object
             JSON data that belongs to the last one.
@@ -177,7 +179,7 @@ class FolderLayers:
             If the block cannot be written: the layers stay in memory, the folder as it was.
         """
         first, start = self.n_written, time.perf_counter()
-        block = Block(first, tuple(self._pending[: len(records)]), rotation, tuple(records))
+        block = Block(first, tuple(self._pending[: len(records)]), reduction, tuple(records))
         path = self.path(first)
         try:
             n_bytes = write_block(path, block, self._flow_id, state)
@@ -194,12 +196,12 @@ class FolderLayers:
             "wrote layers %d to %d: %.3g MB in %.2f s", first, block.end - 1, n_bytes / 1e6, seconds
         )
 
-    def settle(self, records: Sequence[Record]) -> bool:
+    def settle(self, records: Sequence[LayerRecord]) -> bool:
         """Look for a block that an interrupt kept from being counted; return whether all is as known.
 
         Parameters
         ----------
-        records : sequence of Record
+        records : sequence of LayerRecord
             Of the layers in memory.
         """
         found, known = self.found(self._folder), [*self._firsts[:-1]]

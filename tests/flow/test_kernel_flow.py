@@ -765,7 +765,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
 
     target = {
         "settling": (_core, "settle"),
-        "rotating": (flow_module.CarriedPoints, "at_rest"),
+        "rotating": (flow_module.Positions, "at_rest"),
         "drawing": (flow_module, "draw_flow_batch"),
         "storing": (flow._store, "put"),
     }[moment]
@@ -779,7 +779,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
         np.testing.assert_allclose(
             flow.reduced_points_, flow.transform(X, reduced=True), rtol=0, atol=1e-10
         )
-        assert len(flow._carried.rotations) == (moment in ("drawing", "storing"))
+        assert len(flow._carried.reductions) == (moment in ("drawing", "storing"))
     # A copy made just then goes on as well.
     duplicate = pickle.loads(pickle.dumps(flow))
     for each in (flow, duplicate):

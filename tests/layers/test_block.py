@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kflow.engine.interface import Layer
-from kflow.layers.block import HISTORY, Block, cut
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.block import HISTORY, Block, into_blocks
+from kflow.layers.rank_reduction import RankReduction
 
 
 def some_layers(rng, count, rank=3, n_fixed=1, dtype=np.float64):
@@ -24,7 +24,7 @@ def some_records(count):
 
 
 def turn(rng, layer, before=4, kept=3):
-    return Rotation(layer, np.linalg.qr(rng.normal(size=(before, before)))[0], kept)
+    return RankReduction(layer, np.linalg.qr(rng.normal(size=(before, before)))[0], kept)
 
 
 def test_what_a_block_knows(rng):
@@ -58,19 +58,19 @@ def test_what_does_not_fit(rng):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20])
 def test_cut(rng, size):
-    rotation = turn(rng, 3)
+    reduction = turn(rng, 3)
     layers = [*some_layers(rng, 3, rank=4), *some_layers(rng, 5)]
     records = some_records(8)
-    blocks = list(cut(iter(layers), records, {3: rotation}, size))
+    blocks = list(into_blocks(iter(layers), records, {3: reduction}, size))
     assert [layer for block in blocks for layer in block.layers] == layers
     assert [record for block in blocks for record in block.records] == list(records)
     assert all(len(block) <= size for block in blocks)
     assert [block.first for block in blocks] == [0, *(block.end for block in blocks[:-1])]
-    assert [block.rotation for block in blocks if block.first == 3] == [rotation]
-    assert all(block.rotation is None for block in blocks if block.first != 3)
+    assert [block.reduction for block in blocks if block.first == 3] == [reduction]
+    assert all(block.reduction is None for block in blocks if block.first != 3)
 
 
 def test_cut_takes_no_more_than_there_are_records(rng):
-    (block,) = cut(some_layers(rng, 5), some_records(2), {}, 20)
+    (block,) = into_blocks(some_layers(rng, 5), some_records(2), {}, 20)
     assert len(block) == 2
-    assert list(cut((), (), {}, 20)) == []
+    assert list(into_blocks((), (), {}, 20)) == []

@@ -10,7 +10,7 @@ from kflow import ModelFileError, StorageError, kernels
 from kflow.engine.interface import Layer
 from kflow.layers import stores as layers
 from kflow.layers.block import HISTORY
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerShape, MemoryLayers, NoLayers, layer_bytes, open_layers
 from kflow.storage import folder_layers
 from kflow.storage.folder_layers import FolderLayers
@@ -156,11 +156,11 @@ def filled(folder, layers, ends, rng, dtype="float64", n_fixed=1):
     for number, layer in enumerate(layers):
         store.put(number, layer)
         if number + 1 in ends:
-            kept, rotation = layer.coefficients.shape[1], None
+            kept, reduction = layer.coefficients.shape[1], None
             if kept < rank:
                 matrix = np.linalg.qr(rng.normal(size=(rank, rank)))[0]
-                rotation = Rotation(first, matrix, kept)
-            store.write(records[first : number + 1], rotation, {"end": number + 1})
+                reduction = RankReduction(first, matrix, kept)
+            store.write(records[first : number + 1], reduction, {"end": number + 1})
             first, rank = number + 1, kept
     return store
 

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from kflow.data.scaling import Preprocessing
 from kflow.layers.moments import mean_squared_distance
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.subspace import Subspace, check_orthonormal, check_rank
 from kflow.testing import slow as reference
 
@@ -99,8 +99,8 @@ def test_leading_directions(X, scaling):
     np.testing.assert_allclose(
         np.linalg.norm(coordinates, axis=1), np.linalg.norm(scaled, axis=1), rtol=1e-6
     )
-    rotation = Subspace.fit(X, 6, scaling=scale)
-    assert rotation.energy_dropped == 0
+    reduction = Subspace.fit(X, 6, scaling=scale)
+    assert reduction.energy_dropped == 0
 
 
 @pytest.mark.parametrize("part", [0.9, 0.5, 0.2, 0.05, 1e-3, 1e-9])
@@ -218,9 +218,9 @@ def test_nothing_depends_on_the_threads_of_blas(n, rng):
         with threadpool_limits(n_threads, user_api="blas"):
             subspace = Subspace.fit(X, 80)
             points = subspace.reduce(X)
-            rotation = Rotation.shrinking(points, 1, 0.5)
-            moving, frozen = rotation(points)
-            old = rotation.undone(moving[:, :-1], frozen)
+            reduction = RankReduction.shrinking(points, 1, 0.5)
+            moving, frozen = reduction(points)
+            old = reduction.undone(moving[:, :-1], frozen)
             return subspace.basis, points, moving, frozen, old, subspace.restore(old, X)
 
     for one, two in zip(results(1), results(2), strict=True):
@@ -279,7 +279,7 @@ def test_mean_squared_distance(rng, offset):
     )
 
 
-# ---- rotations --------------------------------------------------------------------------------
+# ---- reductions --------------------------------------------------------------------------------
 
 
 def coordinates(rng, dtype, n=60, r=5, small=1e-3):
@@ -291,19 +291,19 @@ def coordinates(rng, dtype, n=60, r=5, small=1e-3):
 def test_shrinking_keeps_the_fewest_directions(rng, dtype):
     points = coordinates(rng, dtype)
     for tolerance in (1e-12, 1e-6, 1e-4, 0.5, 1e9):
-        rotation = Rotation.shrinking(points, 7, tolerance)
+        reduction = RankReduction.shrinking(points, 7, tolerance)
         needed = reference.directions_needed(points[:, :-1], points[:, -1], tolerance)
-        assert (5 if rotation is None else rotation.kept) == needed
-    assert Rotation.shrinking(points, 7, 1e-12) is None
-    rotation = Rotation.shrinking(points, 7, 1e-4)
-    assert (rotation.layer, rotation.kept) == (7, 3)
-    assert_orthonormal(rotation.matrix)
+        assert (5 if reduction is None else reduction.kept) == needed
+    assert RankReduction.shrinking(points, 7, 1e-12) is None
+    reduction = RankReduction.shrinking(points, 7, 1e-4)
+    assert (reduction.layer, reduction.kept) == (7, 3)
+    assert_orthonormal(reduction.matrix)
 
 
 def test_a_rotation_changes_no_point(rng, dtype):
     points = coordinates(rng, dtype)
-    rotation = Rotation.shrinking(points, 7, 1e-4)
-    moving, frozen = rotation(points)
+    reduction = RankReduction.shrinking(points, 7, 1e-4)
+    moving, frozen = reduction(points)
     assert moving.dtype == frozen.dtype == dtype
     assert (moving.shape, frozen.shape) == ((60, 4), (60, 2))
     tolerance = 20 * EPS[dtype.name]
@@ -313,18 +313,18 @@ def test_a_rotation_changes_no_point(rng, dtype):
     np.testing.assert_allclose(
         moving[:, -1], np.hypot(points[:, -1], np.linalg.norm(frozen, axis=1)), rtol=tolerance
     )
-    back = rotation.undone(moving[:, :-1], frozen)
+    back = reduction.undone(moving[:, :-1], frozen)
     assert back.dtype == dtype
     np.testing.assert_allclose(back, points[:, :-1], rtol=0, atol=tolerance)
 
 
 def test_one_direction_stays(dtype):
     points = np.ones((10, 4), dtype)  # they all coincide
-    rotation = Rotation.shrinking(points, 1, 1e-4)
-    assert rotation.kept == 1
-    moving, frozen = rotation(points)
+    reduction = RankReduction.shrinking(points, 1, 1e-4)
+    assert reduction.kept == 1
+    moving, frozen = reduction(points)
     np.testing.assert_allclose(np.abs(moving[:, 0]), np.sqrt(3), rtol=1e-6)
     np.testing.assert_allclose(frozen, 0, atol=1e-6)
-    zeros = Rotation.shrinking(0 * points, 1, 1e-4)
+    zeros = RankReduction.shrinking(0 * points, 1, 1e-4)
     assert zeros.kept == 1
-    assert Rotation.shrinking(points[:, :2], 1, 1e9) is None
+    assert RankReduction.shrinking(points[:, :2], 1, 1e9) is None

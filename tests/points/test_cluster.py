@@ -153,16 +153,16 @@ def sabotage(client, action, addresses=None):
     """Let something happen in workers as soon as the next shard is to move."""
 
     def patch():
-        from kflow.layers.positions import CarriedPoints
+        from kflow.layers.positions import Positions
 
-        through = CarriedPoints.through
+        through = Positions.through
 
         def instead(*arguments):
-            CarriedPoints.through = through
+            Positions.through = through
             action()
             return through(*arguments)
 
-        CarriedPoints.through = instead
+        Positions.through = instead
 
     client.run(patch, workers=addresses)
 
@@ -182,8 +182,8 @@ def test_equals_the_flow_in_memory(client, rank, shrink_every, size, dtype):
     with run.points(client, size) as points:
         run.stream(points)
         run.check(points)
-    rotations = [block.rotation for block in run.blocks if block.rotation]
-    assert bool(rotations) == bool(shrink_every)
+    reductions = [block.reduction for block in run.blocks if block.reduction]
+    assert bool(reductions) == bool(shrink_every)
 
 
 def test_goes_on_where_it_stopped_and_from_blocks_alone(client):

@@ -15,7 +15,7 @@ from kflow import ModelFileError
 from kflow._base import files as _files
 from kflow.engine.interface import Layer
 from kflow.layers.block import HISTORY, Block
-from kflow.layers.rank_reduction import Rotation
+from kflow.layers.rank_reduction import RankReduction
 from kflow.storage.block_file import decode_block, encode_block, read_block, write_block
 
 STATE = {"generator": {"state": 2**100}, "curve": [0.1, None]}
@@ -32,8 +32,8 @@ def some_block(rng, dtype=np.float32, count=3, rank=3, first=20, turned=True, sc
     )
     matrix = np.linalg.qr(rng.normal(size=(rank + 2, rank + 2)))[0]
     records = tuple(tuple(rng.normal(size=len(HISTORY)).tolist()) for _ in range(count))
-    rotation = Rotation(first, matrix, rank) if turned else None
-    return Block(first, layers, rotation, records)
+    reduction = RankReduction(first, matrix, rank) if turned else None
+    return Block(first, layers, reduction, records)
 
 
 def assert_same(got, expected):
@@ -44,11 +44,11 @@ def assert_same(got, expected):
         np.testing.assert_array_equal(layer.coefficients, other.coefficients)
         assert layer.step == other.step
     np.testing.assert_array_equal(got.records, expected.records)
-    assert (got.rotation is None) == (expected.rotation is None)
-    if expected.rotation is not None:
-        np.testing.assert_array_equal(got.rotation.matrix, expected.rotation.matrix)
-        assert got.rotation.layer == expected.rotation.layer
-        assert got.rotation.kept == expected.rotation.kept
+    assert (got.reduction is None) == (expected.reduction is None)
+    if expected.reduction is not None:
+        np.testing.assert_array_equal(got.reduction.matrix, expected.reduction.matrix)
+        assert got.reduction.layer == expected.reduction.layer
+        assert got.reduction.kept == expected.reduction.kept
 
 
 # ---- there and back ---------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_views_of_any_layout(rng):
     views = tuple(
         Layer(np.asfortranarray(z), c[::-1].copy()[::-1], step) for z, c, step in block.layers
     )
-    raw = encode_block(Block(20, views, block.rotation, block.records), "")
+    raw = encode_block(Block(20, views, block.reduction, block.records), "")
     assert_same(decode_block(raw, "it").block, block)
 
 
@@ -228,7 +228,7 @@ def test_wrong_numbers(rng):
         with pytest.raises(ValueError, match=name):
             encode_block(block, "")
     block = some_block(rng)
-    block.rotation.matrix[0] = 0.0
+    block.reduction.matrix[0] = 0.0
     with pytest.raises(ModelFileError, match="orthonormal"):
         decode_block(encode_block(block, ""), "here")
 

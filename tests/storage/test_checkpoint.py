@@ -425,7 +425,7 @@ def flip(path, place):
 
 
 @pytest.mark.parametrize("place", [0, 30, -1])
-@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("into_blocks", [False, True])
 def test_a_damaged_block(checkpoint, place, cut):
     folder, arguments, expected, options = checkpoint
     paths = blocks(folder)
@@ -497,11 +497,11 @@ def test_a_newer_header(checkpoint):
         make(folder, **options).fit(*arguments, resume=True)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "folder"])
+@pytest.mark.parametrize("damage", ["into_blocks", "flip", "foreign", "folder"])
 def test_damaged_points_are_made_again(checkpoint, damage, tmp_path, caplog):
     folder, arguments, expected, options = checkpoint
     path = folder / "points.safetensors"
-    if damage == "cut":
+    if damage == "into_blocks":
         path.write_bytes(path.read_bytes()[:-1])
     elif damage == "flip":
         flip(path, -1)

@@ -141,7 +141,7 @@ def make_shrinking_flow(rng, **options):
 def test_round_trip_of_a_subspace(rng, dtype, tmp_path, rank, folder, n_layers):
     where = tmp_path / "checkpoint" if folder else None
     flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, checkpoint=where, n_layers=n_layers)
-    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.rotations) == 0)
+    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.reductions) == 0)
     path = tmp_path / "model.kflow"
     flow.save(path)
     loaded = kflow.load(path)
@@ -173,7 +173,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
         patch.setattr("kflow.flow.kernel_flow.draw_flow_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             flow.run(1)
-    assert flow._carried.rotations[-1].layer == flow.n_layers_ == 3
+    assert flow._carried.reductions[-1].layer == flow.n_layers_ == 3
     flow.save(tmp_path / "model")
     loaded = kflow.load(tmp_path / "model")
     assert_same(loaded, flow, X)
@@ -199,7 +199,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
 )
 def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
     flow, _ = make_shrinking_flow(rng)
-    assert flow._carried.rotations
+    assert flow._carried.reductions
     flow.save(tmp_path / "model")
 
     def update(header):
@@ -298,10 +298,10 @@ def test_permissions_follow_the_umask(rng, tmp_path):
 
 def test_truncated_at_every_length(saved, tmp_path):
     whole = saved.read_bytes()
-    cut = tmp_path / "cut"
+    cut = tmp_path / "into_blocks"
     for length in [0, 1, 4, 30, *range(50, len(whole), 97), len(whole) - 22, len(whole) - 1]:
         cut.write_bytes(whole[:length])
-        with pytest.raises(ModelFileError, match="cut"):
+        with pytest.raises(ModelFileError, match="into_blocks"):
             kflow.load(cut)
 
 
@@ -645,12 +645,12 @@ def layer_of(raw, n_rows, n_columns):
 def test_blocks_of_several_flows(rng, tmp_path):
     flow, _ = make_shrinking_flow(rng)
     flow.save(tmp_path / "model")
-    first = flow._carried.rotations[0].layer
+    first = flow._carried.reductions[0].layer
     rewrite(tmp_path / "model", blocks={first: with_block(flow_id="other")})
     with pytest.raises(ModelFileError, match="belongs to another flow"):
         kflow.load(tmp_path / "model")
     flow.save(tmp_path / "model")
-    rewrite(tmp_path / "model", blocks={first: with_block(rotation=None)})
+    rewrite(tmp_path / "model", blocks={first: with_block(reduction=None)})
     with pytest.raises(ModelFileError):
         kflow.load(tmp_path / "model")
 

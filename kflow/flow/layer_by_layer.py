@@ -1,0 +1,113 @@
+"""Running a flow whose points are all in memory: each layer moves them at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+from kflow.engine.interface import Diverged, NotPositiveDefinite
+from kflow.engine.threads import resolve_n_threads
+from kflow.errors import DivergenceError
+from kflow.flow.batch import draw_batch, reduction_before, sample_rows
+from kflow.flow.settings import FlowSettings
+from kflow.flow.state import FlowState
+from kflow.layers.block import Block, LayerRecord
+from kflow.operations import singular_kernel_error
+
+__all__ = ["KeepBlock", "layer_failure", "run_in_memory"]
+
+# Makes the layers of a block count, with the generator's state after them; returns whether to stop.
+KeepBlock: TypeAlias = Callable[[Block, Any], bool]
+
+
+def run_in_memory(
+    state: FlowState,
+    settings: FlowSettings,
+    n_layers: int,
+    keep: KeepBlock,
+    write: Callable[[], object],
+) -> None:
+    """Run layers one by one.
+
+    Parameters
+    ----------
+    state : FlowState
+        The flow.
+    settings : FlowSettings
+        Its settings.
+    n_layers : int
+        How many layers, unless `keep` stops them.
+    keep : callable
+        Takes each layer, as a block of one.
+    write : callable
+        Writes the layers that are in no file yet: called before the rank falls, as a block has one
+        rank.
+
+    Raises
+    ------
+    DivergenceError, SingularKernelError
+        If a layer fails; the flow stays at the last good layer.
+    """
+    options_of = settings.layer_options()
+    n_threads = resolve_n_threads(settings.n_threads)
+    # A layer that fails did not happen: only those that are kept advance the flow's own generator.
+    drawing = deepcopy(state.rng)
+    for _ in range(n_layers):
+        start = time.perf_counter()
+        number = state.n_layers
+        options = options_of(number)
+        _reduce(state, settings, number, n_threads, write)
+        batch = draw_batch(drawing, state.n_points, settings)
+        try:
+            layer, report = state.points.layer(
+                number, batch, state.targets, state.labels, options, n_threads
+            )
+        except (NotPositiveDefinite, Diverged) as error:
+            raise layer_failure(error, number, options.nugget, batch.rows) from None
+        record = LayerRecord(
+            rho=report.rho,
+            step=report.step,
+            seconds=time.perf_counter() - start,
+            class_distance_ratio=report.class_distance_ratio,
+            nugget=options.nugget,
+            rank=state.points.rank,
+        )
+        block = Block(number, (layer,), state.reductions.get(number), (record,))
+        if keep(block, drawing.bit_generator.state):
+            return
+
+
+def _reduce(
+    state: FlowState,
+    settings: FlowSettings,
+    layer: int,
+    n_threads: int,
+    write: Callable[[], object],
+) -> None:
+    """Drop the directions that the flow no longer needs before a layer, if it is time to."""
+    if layer in state.reductions:  # the layer is tried again
+        return
+
+    def points() -> Any:
+        training = state.positions(n_threads).training
+        sampled = settings.step_over == "batch"
+        return training[sample_rows(len(training), layer)] if sampled else training
+
+    reduction = reduction_before(layer, settings, points)
+    if reduction is not None:
+        write()
+        state.points.reduce(reduction, n_threads)
+
+
+def layer_failure(error: Exception, layer: int, nugget: float, rows: Any) -> Exception:
+    """Return what to raise for an error in a layer, of which `rows` are the batch."""
+    if isinstance(error, NotPositiveDefinite):
+        return singular_kernel_error(error, nugget, rows)
+    if isinstance(error, Diverged):
+        return DivergenceError(
+            f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
+            f"({layer} layers); pass a smaller step_size or a larger nugget"
+        )
+    return error

@@ -1,0 +1,140 @@
+"""Running layers: what happens after each of them, wherever the points are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kflow._base.generators import generator_state
+from kflow._base.interrupt import DeferredInterrupt
+from kflow.engine import get_engine
+from kflow.engine.threads import resolve_n_threads
+from kflow.errors import StorageError
+from kflow.flow.callbacks import callback_states, ends_flow
+from kflow.flow.layer_by_layer import run_in_memory
+from kflow.flow.settings import FlowSettings
+from kflow.flow.state import FlowState
+from kflow.flow.streaming import run_elsewhere
+from kflow.layers.block import Block
+
+__all__ = ["run"]
+
+_log = logging.getLogger("kflow")
+
+_Report: TypeAlias = Callable[[float], None]
+
+
+def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None:
+    """Run `n` more layers.
+
+    Parameters
+    ----------
+    flow : FlowSettings
+        The flow: its settings, and what its callbacks are called with.
+    state : FlowState
+        What the flow has become.
+    n : int
+        How many layers.
+    n_before : int
+        Where the progress bar starts.
+
+    Notes
+    -----
+    Whoever runs layers, in memory or ahead of points that are elsewhere, hands each block of them,
+    of one layer in memory, to the same function, in which they count, are shown to the progress bar
+    and the callbacks, and are written to the checkpoint.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_checkpoint_held(flow, state))
+        state.store.reserve(n)
+        report: _Report | None = None
+        if flow.progress and n > 0:
+            from kflow._base.progress import flow_progress
+
+            report = stack.enter_context(flow_progress(n, n_before))
+        interrupt = stack.enter_context(DeferredInterrupt())
+        stack.enter_context(get_engine(flow.engine).lease())
+        end = state.n_layers + n
+
+        def keep(block: Block, generator: Any) -> bool:
+            """Make layers count, and return whether to stop."""
+            state.count(block, generator)
+            if report is not None:
+                for record in block.records:
+                    report(record.rho)
+            # A list: every callback sees every layer, whatever the others say.
+            stops = [callback for callback in flow.callbacks if callback(flow)]
+            state.has_ended = any(map(ends_flow, stops))
+            state.n_seen = state.n_layers
+            # In memory a block to be kept is one layer, while a file is to hold `every` of them.
+            written = write_block(flow, state, flow.every if state.elsewhere is None else 1)
+            if written or state.elsewhere is not None:
+                _log_time_left(state, end)
+            return bool(stops) or interrupt.requested
+
+        if state.elsewhere is None:
+            run_in_memory(state, flow, n, keep, lambda: write_block(flow, state))
+        else:
+            run_elsewhere(state, state.elsewhere, flow, n, keep)
+
+
+@contextmanager
+def _checkpoint_held(flow: FlowSettings, state: FlowState) -> Iterator[None]:
+    """Hold the checkpoint while layers run, and write the last of them whatever ends the run."""
+    if state.checkpoint is None:
+        yield
+        return
+    with state.checkpoint.running(state.records):
+        state.n_seen = state.n_layers
+        write_block(flow, state)  # what a full disk did not take before
+        try:
+            yield
+        except BaseException:
+            with suppress(StorageError):  # that error is the reason of all
+                write_block(flow, state)
+            raise
+        write_block(flow, state)
+
+
+def write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool:
+    """Write the layers that are in memory only, if there are at least `at_least` of them.
+
+    A layer that a callback has failed after does not count yet: resumed, it is run and seen again.
+
+    Returns
+    -------
+    bool
+        Whether any were written.
+    """
+    checkpoint = state.checkpoint
+    if checkpoint is None or state.n_seen < state.n_layers:
+        return False
+    first = checkpoint.layers.n_written
+    if state.n_layers - first < at_least:
+        return False
+    engine = get_engine(flow.engine)
+    checkpoint.layers.write(
+        state.records[first:],
+        state.reductions.get(first),
+        {
+            "generator": generator_state(state.rng),
+            "callbacks": callback_states(flow.callbacks),
+            "ended": state.has_ended,
+            "engine": [engine.name, engine.build],
+        },
+    )
+    n_threads = resolve_n_threads(flow.n_threads)
+    if checkpoint.is_time_for_points(state.points.n_bytes):
+        checkpoint.keep_points(state.positions(n_threads), state.n_layers)
+    return True
+
+
+def _log_time_left(state: FlowState, end: int) -> None:
+    n_layers = end - state.n_layers
+    if n_layers:
+        seconds = np.mean([record.seconds for record in state.records[-20:]])
+        _log.info("%d layers to go, about %.0f s", n_layers, n_layers * seconds)

@@ -1,0 +1,341 @@
+"""The settings of a flow: what each may be, checked whenever it is set."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.arguments import (
+    as_cap,
+    as_count,
+    as_nugget,
+    as_number,
+    as_positive,
+    float_dtype,
+)
+from kflow.engine import get_engine
+from kflow.engine.interface import LayerOptions
+from kflow.engine.threads import resolve_n_threads
+from kflow.flow.callbacks import Callback
+from kflow.flow.schedules import SCHEDULES, Schedule
+from kflow.kernels import Radial, check_isotropic
+from kflow.layers.motion import Motion
+from kflow.layers.stores import StoreMaker, check_place
+from kflow.layers.subspace import check_rank
+
+__all__ = ["STEP_OVER", "STEP_RULES", "FlowSettings", "setting_names"]
+
+STEP_RULES = ("relative", "rms", "absolute", "fixed")
+STEP_OVER = ("all", "batch")
+
+# Which settings the layers depend on, besides the kernel and the seed: files hold them.
+_STORED = (
+    "batch_size",
+    "coarse_fraction",
+    *SCHEDULES,
+    "step_over",
+    "n_halves",
+    "rank",
+    "shrink_every",
+    "shrink_tolerance",
+    "dtype",
+)
+
+# What a flow is made of cannot change once it has begun: the shape and the place of its layers, the
+# coordinates and the place of its points.
+_FIXED = frozenset(
+    {
+        "kernel",
+        "batch_size",
+        "step_over",
+        "rank",
+        "dtype",
+        "random_state",
+        "layers",
+        "checkpoint",
+        "memory_budget",
+        "engine",
+    }
+)
+
+
+def _as_kernel(value: Any) -> Radial | None:
+    return None if value is None else check_isotropic(value)
+
+
+def _as_fraction(value: Any) -> float:
+    fraction = as_positive(value, "coarse_fraction")
+    if fraction >= 1:
+        raise ValueError(f"coarse_fraction must be below 1, got {value!r}")
+    return fraction
+
+
+def _as_step_rule(value: Any) -> str:
+    if value not in STEP_RULES:
+        raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
+    return str(value)
+
+
+def _as_step_over(value: Any) -> str:
+    if value not in STEP_OVER:
+        raise ValueError(f"step_over must be one of {STEP_OVER}, got {value!r}")
+    return str(value)
+
+
+def _as_folder(value: Any) -> str | os.PathLike[str] | None:
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"checkpoint must be a folder or None, got {value!r}")
+    if value == "":
+        raise ValueError("checkpoint is empty: pass the name of a folder, or None")
+    return value
+
+
+def _as_budget(value: Any) -> int | None:
+    if value is None:
+        return None
+    number = as_number(value, "memory_budget")
+    if number < 1:
+        raise ValueError(f"memory_budget must be a number of bytes, got {value!r}")
+    return int(number)
+
+
+def _as_callbacks(value: Any) -> tuple[Callback, ...]:
+    callbacks = () if callable(value) else tuple(value)
+    if callable(value) or not all(callable(callback) for callback in callbacks):
+        raise TypeError("callbacks must be a list of functions of the flow")
+    return callbacks
+
+
+def _as_n_threads(value: Any) -> int | None:
+    resolve_n_threads(value)
+    return None if value is None else int(value)
+
+
+def _as_engine(value: Any) -> str:
+    return get_engine(value).name
+
+
+_STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "nugget": as_nugget,
+    "step": _as_step_rule,
+    "step_size": lambda value: as_positive(value, "step_size"),
+    "gradient_cap": lambda value: as_cap(value, "gradient_cap"),
+}
+
+
+def _scheduled(name: str) -> Callable[[Any], Any]:
+    """Return the check of a schedule: the user's own value is what is kept."""
+
+    def check(value: Any) -> Any:
+        Schedule(value, name, _STEP_CHECKS[name])
+        return value
+
+    return check
+
+
+# How each setting is checked: the function returns what is kept.
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "kernel": _as_kernel,
+    "n_layers": lambda value: as_count(value, "n_layers", 0),
+    "batch_size": lambda value: as_count(value, "batch_size", 4),
+    "coarse_fraction": _as_fraction,
+    **{name: _scheduled(name) for name in SCHEDULES},
+    "step_over": _as_step_over,
+    "n_halves": lambda value: as_count(value, "n_halves", 1),
+    "rank": check_rank,
+    "shrink_every": lambda value: as_count(value, "shrink_every", 0),
+    "shrink_tolerance": lambda value: as_positive(value, "shrink_tolerance"),
+    "dtype": lambda value: float_dtype(value).name,
+    "random_state": lambda value: value,
+    "n_threads": _as_n_threads,
+    "layers": check_place,
+    "checkpoint": _as_folder,
+    "every": lambda value: as_count(value, "every", 1),
+    "memory_budget": _as_budget,
+    "callbacks": _as_callbacks,
+    "progress": bool,
+    "engine": _as_engine,
+}
+
+
+class FlowSettings:
+    """The settings of a flow, which are checked whenever they are set.
+
+    The parameters are those of `kflow.KernelFlow`, where their meaning is described.
+
+    Raises
+    ------
+    AttributeError
+        If something that is no setting is set, or a setting that cannot change once the flow has
+        begun.
+    TypeError, ValueError
+        For values of the wrong kind, naming the setting and what it may be.
+    """
+
+    kernel: Radial | None
+    n_layers: int
+    batch_size: int
+    coarse_fraction: float
+    nugget: Any
+    step: Any
+    step_size: Any
+    step_over: str
+    gradient_cap: Any
+    n_halves: int
+    rank: str | int | float | None
+    shrink_every: int
+    shrink_tolerance: float
+    dtype: str
+    random_state: Any
+    n_threads: int | None
+    layers: str | StoreMaker
+    checkpoint: str | os.PathLike[str] | None
+    every: int
+    memory_budget: int | None
+    callbacks: tuple[Callback, ...]
+    progress: bool
+    engine: str
+
+    def __init__(
+        self,
+        kernel: Radial | None = None,
+        *,
+        n_layers: int,
+        batch_size: int = 600,
+        coarse_fraction: float = 0.5,
+        nugget: Any = 0.01,
+        step: Any = "relative",
+        step_size: Any = 0.1,
+        step_over: str = "all",
+        gradient_cap: Any = math.inf,
+        n_halves: int = 1,
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
+        dtype: npt.DTypeLike = "float32",
+        random_state: Any = None,
+        n_threads: int | None = None,
+        layers: str | StoreMaker = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
+        memory_budget: float | None = None,
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+        engine: str = "cpu",
+    ) -> None:
+        given = dict(locals())
+        for name in setting_names():
+            setattr(self, name, given[name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a setting and keep it."""
+        if name in _CHECKS:
+            if name in _FIXED and self.has_begun:
+                raise AttributeError(
+                    f"{name} cannot change once the flow has begun: make a new "
+                    f"{type(self).__name__} with the other {name}"
+                )
+            value = _CHECKS[name](value)
+            self._check_together(name, value)
+        elif not name.startswith("_"):
+            if hasattr(type(self), name):
+                raise AttributeError(f"{name} is no setting and cannot be set")
+            similar = get_close_matches(name, _CHECKS, 1)
+            hint = f": did you mean {similar[0]}?" if similar else ""
+            raise AttributeError(f"{type(self).__name__} has no setting {name!r}{hint}")
+        super().__setattr__(name, value)
+
+    def _check_together(self, name: str, value: Any) -> None:
+        """Refuse a value that does not go with the other settings."""
+        rank = value if name == "rank" else getattr(self, "rank", None)
+        shrink_every = value if name == "shrink_every" else getattr(self, "shrink_every", 0)
+        if shrink_every and rank is None:
+            raise ValueError(
+                f"shrink_every={shrink_every} needs a rank to start from: pass rank='auto'"
+            )
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a flow that some settings can no longer change."""
+        return False
+
+    def schedules(self) -> dict[str, Schedule[Any]]:
+        """Return the settings that may change from layer to layer, as functions of the layer."""
+        return {
+            name: Schedule(getattr(self, name), name, check) for name, check in _STEP_CHECKS.items()
+        }
+
+    def layer_options(self) -> Callable[[int], LayerOptions]:
+        """Return how layers descend, as a function of the layer.
+
+        That function raises TypeError or ValueError if a schedule that is a function returns
+        something else than the setting may be.
+        """
+        schedules = self.schedules()
+        over_batch = self.step_over == "batch"
+
+        def options(layer: int) -> LayerOptions:
+            values = {name: schedule(layer) for name, schedule in schedules.items()}
+            return LayerOptions(**values, over_batch=over_batch)
+
+        return options
+
+    def motion(self, kernel: Radial) -> Motion:
+        """Return how points move with a kernel."""
+        return Motion(get_engine(self.engine), kernel.profile, resolve_n_threads(self.n_threads))
+
+    @property
+    def point_dtype(self) -> np.dtype[Any]:
+        """The precision of the points."""
+        return np.dtype(self.dtype)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings that the layers depend on, but for kernel and seed, as JSON data.
+
+        A schedule that is a function is None there.
+        """
+        return {
+            name: Schedule.to_json(getattr(self, name))
+            if name in SCHEDULES
+            else getattr(self, name)
+            for name in _STORED
+        }
+
+    @classmethod
+    def stored(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that `to_dict` gave as arguments of the class.
+
+        A schedule that was a function is a function that refuses to be used, saying so.
+
+        Raises
+        ------
+        KeyError
+            If one is missing.
+        """
+        arguments = {name: settings[name] for name in _STORED}
+        for name in SCHEDULES:
+            if arguments[name] is None:
+                arguments[name] = _MissingSchedule(name)
+        return {**arguments, "dtype": str(arguments["dtype"])}
+
+
+class _MissingSchedule:
+    """Stands for a schedule that was a function when its flow was saved."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, _layer: int) -> Any:
+        raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
+
+
+def setting_names() -> tuple[str, ...]:
+    """Return the names of all settings, in the order of the parameters."""
+    return tuple(inspect.signature(FlowSettings).parameters)

@@ -1,0 +1,485 @@
+"""Starting a flow of some data, or coming back to where one was."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.arguments import as_flag, as_generator
+from kflow._base.array_types import FloatArray
+from kflow._base.generators import generator_state, set_generator_state
+from kflow.data.arrays import as_matrix
+from kflow.data.chunks import Data, Scaling
+from kflow.data.labels import ClassLabels
+from kflow.data.sources import Source
+from kflow.data.training_data import TrainingData
+from kflow.engine import get_engine
+from kflow.engine.interface import Layer
+from kflow.errors import EngineWarning
+from kflow.flow.callbacks import set_callback_states
+from kflow.flow.schedules import SCHEDULES
+from kflow.flow.settings import FlowSettings
+from kflow.flow.state import Elsewhere, FlowState
+from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
+from kflow.layers.block import LayerRecord
+from kflow.layers.moments import mean_squared_distance
+from kflow.layers.positions import TRAINING, Positions, coordinates
+from kflow.layers.rank_reduction import RankReduction
+from kflow.layers.stores import LayerShape, MemoryLayers, open_layers
+from kflow.layers.subspace import Subspace
+from kflow.points.disk import DiskPlace
+from kflow.points.memory import MemoryPoints
+from kflow.points.protocol import Place, PointsRequest
+from kflow.storage.checkpoint import (
+    Checkpoint,
+    FlowHeader,
+    FlowIdentity,
+    fingerprint,
+    has_flow,
+    known_flow,
+    locked,
+    refuse_flow,
+)
+
+__all__ = ["default_kernel", "start", "state_before_layers", "state_of_layers"]
+
+_log = logging.getLogger("kflow")
+
+# gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
+_WIDTH = 1.5
+
+# Where in the folder of a checkpoint points are that do not fit in memory.
+_POINTS = "points"
+
+
+def default_kernel(
+    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+) -> Gaussian:
+    """Return the Gaussian exp(-1.5 r^2 / msd), msd the mean squared distance of two rows of X."""
+    msd = mean_squared_distance(X, scaling, dtype)
+    if not msd > 0.0:
+        raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
+    return Gaussian(length_scale=math.sqrt(msd / (2.0 * _WIDTH)))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a flow is started with, checked.
+
+    Attributes
+    ----------
+    data : TrainingData
+        Points and targets.
+    followed : dict of str to ndarray
+        The arrays to follow.
+    scaling : callable or None
+        Applied to points first.
+    rng : numpy.random.Generator
+        Source of the batches.
+    place : Place or None
+        Where the training points are, if not in memory.
+    """
+
+    data: TrainingData
+    followed: dict[str, FloatArray]
+    scaling: Scaling | None
+    rng: np.random.Generator
+    place: Place | None
+
+    @property
+    def in_memory(self) -> dict[str, FloatArray]:
+        """The points that are in memory, by the names of their sets."""
+        X = self.data.X
+        training = X if isinstance(X, np.ndarray) else np.empty((0, X.shape[1]))
+        return {TRAINING: training, **self.followed}
+
+    @property
+    def targets(self) -> FloatArray:
+        """The targets that are in memory."""
+        Y = self.data.Y
+        return Y if isinstance(Y, np.ndarray) else np.empty((0, Y.shape[1]))
+
+
+def start(
+    settings: FlowSettings,
+    X: Any,
+    Y: Any,
+    follow: Mapping[str, npt.ArrayLike] | None,
+    *,
+    scaling: Scaling | None = None,
+    resume: bool = False,
+    client: Any = None,
+) -> FlowState:
+    """Return a flow of some data: without layers, or with those of its checkpoint.
+
+    The parameters are those of `kflow.KernelFlow.fit`. With a scaling, X and the followed points are
+    finite float arrays; where there is a rank, no scaled copy of X is made.
+    """
+    if as_flag(resume, "resume") and settings.checkpoint is None:
+        raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
+    rng = as_generator(settings.random_state)
+    place = _place(settings, client)
+    data = followed = None
+    if place is None:
+        data = TrainingData.in_memory(X, Y, settings.point_dtype, scaling)
+        followed = _followed(settings, data, follow, scaling)
+    with ExitStack() as stack:
+        if settings.checkpoint is not None:
+            stack.enter_context(locked(settings.checkpoint))
+            refuse_flow(settings.checkpoint, resume=resume)
+        if data is None or followed is None:
+            data = _data_elsewhere(settings, X, Y)
+            followed = _followed(settings, data, follow, scaling)
+        return _placed(settings, _Given(data, followed, scaling, rng, place), resume=resume)
+
+
+def _place(settings: FlowSettings, client: Any) -> Place | None:
+    """Return where the training points are to be; None for memory."""
+    if settings.memory_budget is None and client is None:
+        return None
+    argument = "client" if settings.memory_budget is None else "memory_budget"
+    if settings.step_over != "batch":
+        raise ValueError(
+            f"{argument} needs step_over='batch': the step of a layer must be known before all "
+            "points have moved"
+        )
+    if client is None:
+        if settings.checkpoint is None or settings.memory_budget is None:
+            raise ValueError(
+                "memory_budget needs a place for the points that are not in memory: pass "
+                "checkpoint=<folder>"
+            )
+        return DiskPlace(Path(settings.checkpoint) / _POINTS, settings.memory_budget)
+    if hasattr(client, "open_points"):
+        place: Place = client
+        return place
+    from kflow.points.cluster import DaskPlace
+
+    return DaskPlace(client)
+
+
+def _data_elsewhere(settings: FlowSettings, X: Any, Y: Any) -> TrainingData:
+    """Open points that are not in memory."""
+    if settings.checkpoint is None:
+        return TrainingData.open(X, Y, None, settings.point_dtype)
+    folder = Path(settings.checkpoint)
+    if Y is None and not hasattr(X, "shape") and has_flow(folder):
+        X = None  # it was copied when the flow began
+    return TrainingData.open(X, Y, folder / _POINTS, settings.point_dtype)
+
+
+def _followed(
+    settings: FlowSettings,
+    data: TrainingData,
+    follow: Mapping[str, npt.ArrayLike] | None,
+    scaling: Scaling | None,
+) -> dict[str, FloatArray]:
+    """Return the arrays to follow, checked; with a scaling, they have been."""
+    n, d = data.X.shape
+    if settings.batch_size > n:
+        raise ValueError(
+            f"batch_size={settings.batch_size} exceeds the {n} rows of X: pass batch_size={n} or "
+            "less"
+        )
+    if follow is not None and not isinstance(follow, Mapping):
+        raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
+    followed = {
+        str(name): as_matrix(value, f"follow[{name!r}]", dtype=settings.dtype, n_columns=d)
+        if scaling is None
+        else np.asarray(value)
+        for name, value in (follow or {}).items()
+    }
+    if TRAINING in followed:
+        raise ValueError(f"follow: {TRAINING!r} is the name of the training points, pass another")
+    return followed
+
+
+def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState:
+    """Start a flow, or come back to where it was."""
+    if settings.checkpoint is None:
+        kernel, subspace = _coordinates(settings, given)
+        state = _new_state(settings, given, kernel, subspace)
+        return _with_place(settings, given, state, "")
+    folder = Path(settings.checkpoint)
+    identity = _identity(settings, given)
+    seeded = settings.random_state is not None
+    header = known_flow(folder, identity, resume=resume, seeded=seeded)
+    if header is None:
+        kernel, subspace = _coordinates(settings, given)
+        engine = get_engine(settings.engine)
+        header = FlowHeader(identity, kernel.to_dict(), subspace, (engine.name, engine.build))
+        state = _resumed(settings, given, header, kernel, is_new=True)
+    else:
+        _tell_of_functions(header, folder)
+        kernel = check_isotropic(from_dict(header.kernel))
+        _check_dimension(kernel, given, header.subspace)
+        state = _resumed(settings, given, header, kernel, is_new=False)
+    return _with_place(settings, given, state, header.flow_id)
+
+
+def _tell_of_functions(header: FlowHeader, folder: Path) -> None:
+    functions = [name for name in SCHEDULES if header.identity.settings.get(name) is None]
+    if functions:
+        _log.warning(
+            "%s: functions cannot be compared with those of the flow in %s",
+            ", ".join(functions),
+            folder,
+        )
+
+
+def _coordinates(settings: FlowSettings, given: _Given) -> tuple[Radial, Subspace | None]:
+    """Return kernel and subspace of a new flow."""
+    data, scaling, dtype = given.data, given.scaling, settings.point_dtype
+    subspace = None
+    if settings.rank is not None:
+        subspace = Subspace.fit(data.X, settings.rank, scaling=scaling, dtype=dtype)
+    kernel = settings.kernel or default_kernel(data.X, scaling, dtype)
+    _check_dimension(kernel, given, subspace)
+    return kernel, subspace
+
+
+def _check_dimension(kernel: Radial, given: _Given, subspace: Subspace | None) -> None:
+    d = given.data.X.shape[1]
+    kernel._check_dimension(d if subspace is None else max(d, subspace.rank + 1))
+
+
+def _first_positions(settings: FlowSettings, given: _Given, subspace: Subspace | None) -> Positions:
+    return Positions.before_layers(
+        {
+            name: coordinates(points, subspace, given.scaling, settings.point_dtype)
+            for name, points in given.in_memory.items()
+        }
+    )
+
+
+def _shape(settings: FlowSettings, subspace: Subspace | None) -> LayerShape:
+    return LayerShape(settings.batch_size, 0 if subspace is None else 1, settings.point_dtype)
+
+
+def _first_rank(subspace: Subspace | None, n_features: int) -> int:
+    return n_features if subspace is None else subspace.rank
+
+
+def _new_state(
+    settings: FlowSettings, given: _Given, kernel: Radial, subspace: Subspace | None
+) -> FlowState:
+    """Return a flow without layers, and without a checkpoint."""
+    d = given.data.X.shape[1]
+    shape = _shape(settings, subspace)
+    store = open_layers(settings.layers, shape, _first_rank(subspace, d), settings.n_layers)
+    positions = _first_positions(settings, given, subspace)
+    targets = given.targets.copy()
+    return FlowState(
+        kernel=kernel,
+        subspace=subspace,
+        n_features=d,
+        points=MemoryPoints(positions, shape.n_fixed, 0, settings.motion(kernel)),
+        targets=targets,
+        labels=given.data.labels(targets),
+        store=store,
+        rng=given.rng,
+        dtype=settings.point_dtype,
+    )
+
+
+def _resumed(
+    settings: FlowSettings, given: _Given, header: FlowHeader, kernel: Radial, *, is_new: bool
+) -> FlowState:
+    """Return the flow of a checkpoint after its last layer."""
+    assert settings.checkpoint is not None
+    folder = Path(settings.checkpoint)
+    d, subspace = given.data.X.shape[1], header.subspace
+    shape = _shape(settings, subspace)
+    checkpoint = Checkpoint(folder, header.flow_id, shape, _first_rank(subspace, d))
+    if is_new:
+        checkpoint.layers.reserve(settings.n_layers)
+        header.write(folder)
+    motion = settings.motion(kernel)
+    progress = checkpoint.progress(
+        {name: len(points) for name, points in given.in_memory.items()},
+        lambda: _first_positions(settings, given, subspace),
+        motion,
+    )
+    n_layers = len(progress.records)
+    if n_layers > settings.n_layers:
+        raise ValueError(
+            f"n_layers={settings.n_layers}, but the flow in {folder} has {n_layers} layers already: "
+            "pass so many or more"
+        )
+    set_generator_state(given.rng, header.identity.generator)
+    has_ended = False
+    if progress.state is not None:
+        set_callback_states(settings.callbacks, progress.state["callbacks"])
+        set_generator_state(given.rng, progress.state["generator"])
+        has_ended = progress.state["ended"]
+    _compare_engines(settings, progress.state, header, folder)
+    targets = given.targets.copy()
+    return FlowState(
+        kernel=kernel,
+        subspace=subspace,
+        n_features=d,
+        points=MemoryPoints(progress.positions, shape.n_fixed, n_layers, motion),
+        targets=targets,
+        labels=given.data.labels(targets),
+        store=checkpoint.layers,
+        rng=given.rng,
+        dtype=settings.point_dtype,
+        records=progress.records,
+        checkpoint=checkpoint,
+        has_ended=has_ended,
+        n_seen=n_layers,
+        n_resumed=n_layers,
+    )
+
+
+def _compare_engines(
+    settings: FlowSettings, block_state: Any, header: FlowHeader, folder: Path
+) -> None:
+    """Warn if another engine has run the flow so far: its last digits are then not these."""
+    engine = get_engine(settings.engine)
+    here = (engine.name, engine.build)
+    there = header.engine if block_state is None else block_state.get("engine", header.engine)
+    if there is not None and tuple(there) != here:
+        warnings.warn(
+            f"checkpoint: the flow in {folder} was run by engine {there[0]} ({there[1]}), here is "
+            f"{here[0]} ({here[1]}): the flow goes on, but its last digits will not be those of a "
+            "flow that one engine runs from the beginning",
+            EngineWarning,
+            stacklevel=2,
+        )
+
+
+def _identity(settings: FlowSettings, given: _Given) -> FlowIdentity:
+    """Return what a flow from this data would be."""
+    sets = {"X": given.data.X} | {
+        f"follow[{name!r}]": points for name, points in given.followed.items()
+    }
+    data = {
+        name: fingerprint(points, given.scaling, settings.point_dtype)
+        for name, points in sets.items()
+    }
+    kernel = None if settings.kernel is None else settings.kernel.to_dict()
+    return FlowIdentity(
+        {**settings.to_dict(), "kernel": kernel},
+        {**data, "Y": fingerprint(given.data.Y)},
+        generator_state(given.rng),
+    )
+
+
+def _with_place(settings: FlowSettings, given: _Given, state: FlowState, flow_id: str) -> FlowState:
+    """Open the training points, if they are not in memory."""
+    if given.place is not None:
+        assert isinstance(given.data.X, Source)
+        request = PointsRequest(
+            source=given.data.X,
+            subspace=state.subspace,
+            dtype=settings.point_dtype,
+            batch_size=settings.batch_size,
+            every=settings.every,
+            motion=settings.motion(state.kernel),
+            flow_id=flow_id,
+            blocks_since=state.blocks_between,
+        )
+        state.elsewhere = Elsewhere(given.data, given.place.open_points(request))
+    return state
+
+
+# ---- flows without a run ------------------------------------------------------------------------
+
+
+def state_before_layers(
+    settings: FlowSettings,
+    points: FloatArray,
+    targets: FloatArray,
+    *,
+    kernel: Radial,
+    subspace: Subspace | None,
+) -> FlowState:
+    """Return a flow of scaled points in given coordinates, before its first layer."""
+    first = coordinates(points, subspace, None, settings.point_dtype)
+    shape = _shape(settings, subspace)
+    return FlowState(
+        kernel=kernel,
+        subspace=subspace,
+        n_features=points.shape[1],
+        points=MemoryPoints(Positions.of(first), shape.n_fixed, 0, settings.motion(kernel)),
+        targets=targets.copy(),
+        labels=ClassLabels([targets])(targets),
+        store=MemoryLayers(shape, first.shape[1] - shape.n_fixed),
+        rng=np.random.default_rng(0),
+        dtype=settings.point_dtype,
+    )
+
+
+def state_of_layers(
+    settings: FlowSettings,
+    layers: Sequence[Layer],
+    *,
+    kernel: Radial,
+    subspace: Subspace | None,
+    n_features: int,
+    reductions: Sequence[RankReduction] = (),
+    nuggets: Sequence[float] | None = None,
+    n_targets: int = 1,
+) -> FlowState:
+    """Return a flow that has layers but no points: all that maps points works, no layer can be run.
+
+    Parameters
+    ----------
+    settings : FlowSettings
+        Its settings.
+    layers : sequence of Layer
+        Its layers, each in the coordinates that the reductions up to it leave.
+    kernel, subspace, n_features
+        K_1, the first coordinates, and d.
+    reductions : sequence of RankReduction
+        The falls of the rank, in order of their layers.
+    nuggets : sequence of float, optional
+        For the history, where nothing else is known of the layers but their steps and ranks.
+    n_targets : int
+        Columns of the targets.
+    """
+    shape = _shape(settings, subspace)
+    k = n_features if subspace is None else subspace.rank + 1
+    positions = Positions.of(np.zeros((0, k), settings.point_dtype))
+    for reduction in reductions:
+        positions = positions.reduced_by(reduction)
+    store = MemoryLayers(shape, k - shape.n_fixed)
+    records = []
+    for number, layer in enumerate(layers):
+        store.put(number, layer)
+        records.append(
+            LayerRecord(
+                rho=math.nan,
+                step=layer.step,
+                seconds=math.nan,
+                class_distance_ratio=math.nan,
+                nugget=math.nan if nuggets is None else nuggets[number],
+                rank=layer.coefficients.shape[1],
+            )
+        )
+    targets = np.zeros((0, n_targets))
+    motion = settings.motion(kernel)
+    return FlowState(
+        kernel=kernel,
+        subspace=subspace,
+        n_features=n_features,
+        points=MemoryPoints(positions, shape.n_fixed, len(records), motion),
+        targets=targets,
+        labels=ClassLabels([targets])(targets),
+        store=store,
+        rng=np.random.default_rng(0),
+        dtype=settings.point_dtype,
+        records=records,
+        n_seen=len(records),
+        n_resumed=len(records),
+    )

@@ -1,0 +1,146 @@
+"""The points of a flow in memory: all of them, or the followed ones of a flow whose others are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray
+from kflow.engine.interface import (
+    FlowBatch,
+    Layer,
+    LayerOptions,
+    LayerReport,
+    MovingPoints,
+)
+from kflow.layers.block import Block
+from kflow.layers.motion import Motion
+from kflow.layers.positions import Positions
+from kflow.layers.rank_reduction import RankReduction
+
+__all__ = ["MemoryPoints"]
+
+
+@dataclass(frozen=True)
+class _Now:
+    """The points at one rank.
+
+    Attributes
+    ----------
+    moving : MovingPoints
+        Their coordinates.
+    resting : Positions
+        The coordinates that no longer move, and how they came about; its sets are without points.
+    n_coordinates : int
+        k.
+    n_bytes : int
+        What all coordinates take.
+    """
+
+    moving: MovingPoints
+    resting: Positions
+    n_coordinates: int
+    n_bytes: int
+
+
+class MemoryPoints:
+    """Sets of points that layers move where they are, and whose rank may fall.
+
+    The engine owns their coordinates and what it needs between two layers. A set is named; the
+    training points come first, as `kflow.layers.positions.TRAINING`.
+
+    Parameters
+    ----------
+    positions : Positions
+        Where the points are. The arrays belong to this object from then on.
+    n_fixed : int
+        How many coordinates, the last ones, do not move.
+    n_layers : int
+        How many layers the positions contain.
+    motion : Motion
+        How points move.
+    """
+
+    def __init__(self, positions: Positions, n_fixed: int, n_layers: int, motion: Motion) -> None:
+        self._n_fixed = n_fixed
+        self._motion = motion
+        self._replace(positions, n_layers)
+
+    def _replace(self, positions: Positions, n_layers: int) -> None:
+        """Take other positions, in one act: an exception leaves either the old ones or the new."""
+        moving = self._motion.engine.moving_points(
+            list(positions.sets.values()), self._n_fixed, self._motion.profile, n_layers
+        )
+        arrays = (*positions.sets.values(), *positions.frozen.values())
+        self._now = _Now(
+            moving,
+            replace(positions, sets=dict.fromkeys(positions.sets, positions.training[:0].copy())),
+            positions.n_coordinates,
+            sum(array.nbytes for array in arrays),
+        )
+
+    @property
+    def rank(self) -> int:
+        """How many coordinates move."""
+        return self._now.n_coordinates - self._n_fixed
+
+    @property
+    def n_fixed(self) -> int:
+        """How many coordinates, the last ones, do not move."""
+        return self._n_fixed
+
+    @property
+    def n_bytes(self) -> int:
+        """What the coordinates take, those that no longer move included."""
+        return self._now.n_bytes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sets."""
+        return tuple(self._now.resting.sets)
+
+    @property
+    def reductions(self) -> dict[int, RankReduction]:
+        """The falls of the rank, by the layer before which they come."""
+        return {reduction.layer: reduction for reduction in self._now.resting.reductions}
+
+    def layer(
+        self,
+        number: int,
+        batch: FlowBatch,
+        targets: FloatArray,
+        labels: npt.NDArray[Any] | None,
+        options: LayerOptions,
+        n_threads: int,
+    ) -> tuple[Layer, LayerReport]:
+        """Run a layer on the training points; see `kflow.engine.interface.MovingPoints.layer`."""
+        return self._now.moving.layer(number, batch, targets, labels, options, n_threads)
+
+    def after(self, n_layers: int, n_threads: int) -> Positions:
+        """Return the positions after so many layers, all that were run and counted: not copies."""
+        now = self._now
+        now.moving.settle(n_layers, n_threads)
+        sets = dict(zip(now.resting.sets, now.moving.to_host(), strict=True))
+        return replace(now.resting, sets=sets)
+
+    def rest(self, n_layers: int, n_threads: int) -> None:
+        """Give back the memory that only another layer needs."""
+        moving = self._now.moving
+        moving.settle(n_layers, n_threads)
+        moving.rest()
+
+    def reduce(self, reduction: RankReduction, n_threads: int) -> None:
+        """Drop the directions that a flow no longer needs before the layer that is run next."""
+        self.rest(reduction.layer, n_threads)  # the new coordinates take the room that it gives
+        positions = self.after(reduction.layer, n_threads)
+        self._replace(positions.reduced_by(reduction), reduction.layer)
+
+    def through(self, block: Block, n_threads: int) -> None:
+        """Move the points through a block, unless they have been."""
+        if self._now.moving.n_layers > block.first:
+            return
+        if block.reduction is not None and block.first not in self.reductions:
+            self.reduce(block.reduction, n_threads)
+        self._now.moving.through(block.layers, n_threads)
