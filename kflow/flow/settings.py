@@ -107,8 +107,10 @@ def _as_budget(value: Any) -> int | None:
 
 
 def _as_callbacks(value: Any) -> tuple[Callback, ...]:
-    callbacks = () if callable(value) else tuple(value)
-    if callable(value) or not all(callable(callback) for callback in callbacks):
+    if callable(value) or not isinstance(value, Iterable):
+        raise TypeError("callbacks must be a list of functions of the flow")
+    callbacks = tuple(value)
+    if not all(callable(callback) for callback in callbacks):
         raise TypeError("callbacks must be a list of functions of the flow")
     return callbacks
 

@@ -38,7 +38,7 @@ from kflow.layers.stores import LayerShape, MemoryLayers, open_layers
 from kflow.layers.subspace import Subspace
 from kflow.points.disk import DiskPlace
 from kflow.points.memory import MemoryPoints
-from kflow.points.protocol import Place, PointsRequest
+from kflow.points.protocol import BlocksSince, Place, PointsRequest
 from kflow.storage.checkpoint import (
     Checkpoint,
     FlowHeader,
@@ -205,25 +205,34 @@ def _followed(
 
 def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState:
     """Start a flow, or come back to where it was."""
-    if settings.checkpoint is None:
-        kernel, subspace = _coordinates(settings, given)
-        state = _new_state(settings, given, kernel, subspace)
-        return _with_place(settings, given, state, "")
-    folder = Path(settings.checkpoint)
-    identity = _identity(settings, given)
-    seeded = settings.random_state is not None
-    header = known_flow(folder, identity, resume=resume, seeded=seeded)
+    header: FlowHeader | None = None
+    is_new = True
+    if settings.checkpoint is not None:
+        folder = Path(settings.checkpoint)
+        identity = _identity(settings, given)
+        seeded = settings.random_state is not None
+        header = known_flow(folder, identity, resume=resume, seeded=seeded)
+        is_new = header is None
     if header is None:
         kernel, subspace = _coordinates(settings, given)
+    else:
+        kernel, subspace = check_isotropic(from_dict(header.kernel)), header.subspace
+        _tell_of_functions(header, folder)
+    _check_dimension(kernel, given, subspace)
+    if settings.checkpoint is not None and header is None:
         engine = get_engine(settings.engine)
         header = FlowHeader(identity, kernel.to_dict(), subspace, (engine.name, engine.build))
-        state = _resumed(settings, given, header, kernel, is_new=True)
+    flow_id = "" if header is None else header.flow_id
+    # Opened before a checkpoint begins, as a place may refuse; its points come to be later.
+    elsewhere = _elsewhere(
+        settings, given, kernel, subspace, flow_id, lambda *layers: state.blocks_between(*layers)
+    )
+    if header is None:
+        state = _new_state(settings, given, kernel, subspace)
     else:
-        _tell_of_functions(header, folder)
-        kernel = check_isotropic(from_dict(header.kernel))
-        _check_dimension(kernel, given, header.subspace)
-        state = _resumed(settings, given, header, kernel, is_new=False)
-    return _with_place(settings, given, state, header.flow_id)
+        state = _resumed(settings, given, header, kernel, is_new=is_new)
+    state.elsewhere = elsewhere
+    return state
 
 
 def _tell_of_functions(header: FlowHeader, folder: Path) -> None:
@@ -242,9 +251,7 @@ def _coordinates(settings: FlowSettings, given: _Given) -> tuple[Radial, Subspac
     subspace = None
     if settings.rank is not None:
         subspace = Subspace.fit(data.X, settings.rank, scaling=scaling, dtype=dtype)
-    kernel = settings.kernel or default_kernel(data.X, scaling, dtype)
-    _check_dimension(kernel, given, subspace)
-    return kernel, subspace
+    return settings.kernel or default_kernel(data.X, scaling, dtype), subspace
 
 
 def _check_dimension(kernel: Radial, given: _Given, subspace: Subspace | None) -> None:
@@ -375,22 +382,29 @@ def _identity(settings: FlowSettings, given: _Given) -> FlowIdentity:
     )
 
 
-def _with_place(settings: FlowSettings, given: _Given, state: FlowState, flow_id: str) -> FlowState:
+def _elsewhere(
+    settings: FlowSettings,
+    given: _Given,
+    kernel: Radial,
+    subspace: Subspace | None,
+    flow_id: str,
+    blocks_since: BlocksSince,
+) -> Elsewhere | None:
     """Open the training points, if they are not in memory."""
-    if given.place is not None:
-        assert isinstance(given.data.X, Source)
-        request = PointsRequest(
-            source=given.data.X,
-            subspace=state.subspace,
-            dtype=settings.point_dtype,
-            batch_size=settings.batch_size,
-            every=settings.every,
-            motion=settings.motion(state.kernel),
-            flow_id=flow_id,
-            blocks_since=state.blocks_between,
-        )
-        state.elsewhere = Elsewhere(given.data, given.place.open_points(request))
-    return state
+    if given.place is None:
+        return None
+    assert isinstance(given.data.X, Source)
+    request = PointsRequest(
+        source=given.data.X,
+        subspace=subspace,
+        dtype=settings.point_dtype,
+        batch_size=settings.batch_size,
+        every=settings.every,
+        motion=settings.motion(kernel),
+        flow_id=flow_id,
+        blocks_since=blocks_since,
+    )
+    return Elsewhere(given.data, given.place.open_points(request))
 
 
 # ---- flows without a run ------------------------------------------------------------------------

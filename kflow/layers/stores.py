@@ -203,7 +203,7 @@ def check_place(where: Any) -> str | StoreMaker:
     if callable(where) or (isinstance(where, str) and where in STORES):
         return cast("str | StoreMaker", where)
     raise ValueError(
-        f"layers must be one of {list(STORES)} or a class of stores, got {where!r}: for layers in a "
+        f"layers must be 'memory' or 'none', or what makes a store, got {where!r}: for layers in a "
         "folder pass checkpoint=<folder>"
     )
 

@@ -59,7 +59,7 @@ def naive_log10_bound(flow, n_layers):
     total = 1.0
     slope = -2.0 * testing.kernel_slope(flow.kernel_, [0.0])[0]
     for number in range(n_layers):
-        z, c = (part.astype(np.float64) for part in flow._replay().scaled_layer(number))
+        z, c = (part.astype(np.float64) for part in flow.replay().scaled_layer(number)[:2])
         eigenvalues = np.linalg.eigvals(c.T @ testing.gram(z, kernel=flow.kernel_) @ c)
         total *= 1.0 + np.sqrt(slope * eigenvalues.real.max())
     return np.log10(total)
@@ -115,7 +115,7 @@ def test_one_layer_of_one_point_attains_the_bound_nearly():
         dtype="float64",
         random_state=0,
     ).fit(X, [0.0, 0, 0, 1])
-    z, c, _ = flow._store[0]
+    z, c, _ = flow.state_.store[0]
     c[:] = 0.0
     c[0] = 2.0 / flow.history_["step"][0]
     at = z[0] - 0.5
@@ -192,7 +192,7 @@ def test_rough_kernels_have_no_bound():
 def test_a_bound_that_overflows():
     X, y = spirals()
     flow = kflow.KernelFlow(n_layers=3, batch_size=60, dtype="float64", random_state=0).fit(X, y)
-    for _, c, _ in flow._store:
+    for _, c, _ in flow.state_.store:
         c *= 1e120
     result = lipschitz_bound(flow, layers=[0, 2, 3])
     assert 200 < result[1] < 300 < result[2] < 400

@@ -13,8 +13,10 @@ import pytest
 import kflow
 from kflow import KernelFlow, kernels
 from kflow.engine.cpu import _core
-from kflow.flow import kernel_flow as flow_module
-from kflow.flow.kernel_flow import default_kernel
+from kflow.engine.cpu.moving_points import CpuMovingPoints
+from kflow.flow import layer_by_layer
+from kflow.flow.start import default_kernel
+from kflow.layers.positions import Positions
 from kflow.testing import slow as reference
 
 KERNEL = kernels.Matern52(2.0)
@@ -44,7 +46,7 @@ def assert_equal_flows(first, second):
 def assert_consistent(flow, X):
     """The number of layers, the history and the stored layers describe the points."""
     assert {len(values) for values in flow.history_.values()} == {flow.n_layers_}
-    assert len(flow._store) == flow.n_layers_
+    assert len(flow.state_.store) == flow.n_layers_
     scale = np.abs(flow.points_).max()
     tolerance = 1000 * EPS[flow.dtype] * scale * max(flow.n_layers_, 1)
     np.testing.assert_allclose(flow.transform(X), flow.points_, rtol=0, atol=tolerance)
@@ -124,7 +126,9 @@ def test_against_the_reference(step, n_halves, d, dtype, rng):
     np.testing.assert_allclose(
         flow.history_["class_distance_ratio"], expected.class_distance_ratio, rtol=10 * tolerance
     )
-    for (z, c, step), (z_expected, c_expected) in zip(flow._store, expected.layers, strict=True):
+    for (z, c, step), (z_expected, c_expected) in zip(
+        flow.state_.store, expected.layers, strict=True
+    ):
         np.testing.assert_allclose(z, z_expected, rtol=0, atol=tolerance)
         np.testing.assert_allclose(c * step, c_expected, rtol=0, atol=20 * tolerance)
     # It went somewhere.
@@ -530,7 +534,7 @@ def test_the_flow_in_the_span_of_the_data_is_the_same_flow(shape, step, dtype, r
         **tolerance,
     )
     # What was followed outside the span has lost what does not move.
-    basis = flow._subspace.basis
+    basis = flow.state_.subspace.basis
     outside = test - test @ basis @ basis.T
     np.testing.assert_allclose(
         flow.follow_["test"] + outside, flow.transform(test), rtol=0, atol=2e-5
@@ -753,7 +757,7 @@ def test_threads_do_not_matter_in_a_subspace(rng):
     np.testing.assert_array_equal(one.transform(X), many.transform(X))
 
 
-@pytest.mark.parametrize("moment", ["settling", "rotating", "drawing", "storing"])
+@pytest.mark.parametrize("moment", ["settling", "reducing", "drawing", "storing"])
 def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
     X, Y = make_clouds(rng)
     twin = make_flow(**SHRINKING).fit(X, Y, follow={"test": X[:5]})
@@ -764,10 +768,10 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
         raise KeyboardInterrupt
 
     target = {
-        "settling": (_core, "settle"),
-        "rotating": (flow_module.Positions, "at_rest"),
-        "drawing": (flow_module, "draw_flow_batch"),
-        "storing": (flow._store, "put"),
+        "settling": (CpuMovingPoints, "settle"),
+        "reducing": (Positions, "reduced_by"),
+        "drawing": (layer_by_layer, "draw_batch"),
+        "storing": (flow.state_.store, "put"),
     }[moment]
     for _ in range(1 if moment == "settling" else 2):  # looking at the points settles them
         with monkeypatch.context() as patch:
@@ -779,7 +783,7 @@ def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
         np.testing.assert_allclose(
             flow.reduced_points_, flow.transform(X, reduced=True), rtol=0, atol=1e-10
         )
-        assert len(flow._carried.reductions) == (moment in ("drawing", "storing"))
+        assert len(flow.state_.reductions) == (moment in ("drawing", "storing"))
     # A copy made just then goes on as well.
     duplicate = pickle.loads(pickle.dumps(flow))
     for each in (flow, duplicate):
@@ -906,7 +910,7 @@ else:
 n = flow.n_layers_
 assert 0 < n < 10**5
 assert {len(v) for v in flow.history_.values()} == {n}
-assert len(flow._store) == n
+assert len(flow.state_.store) == n
 twin = kflow.KernelFlow(flow.kernel, n_layers=n, batch_size=100, random_state=0, dtype="float64")
 twin.fit(X, Y)
 np.testing.assert_array_equal(flow.points_, twin.points_)
@@ -1110,9 +1114,6 @@ def test_bad_calls_after_fit(rng):
         flow.run(-1)
     with pytest.raises(TypeError, match="n must be a whole number"):
         flow.run(1.0)
-    flow.nugget = -1
-    with pytest.raises(ValueError, match="nugget must be"):
-        flow.run(1)
     assert flow.n_layers_ == 6
 
 

@@ -54,6 +54,7 @@ class Run:
     def __init__(self, rank=None, shrink_every=0, dtype="float32", x=X):
         self.options = {
             "batch_size": 40,
+            "every": EVERY,
             "nugget": 0.1,
             "step": "rms",
             "step_size": 0.1,
@@ -66,21 +67,14 @@ class Run:
         }
         flow = kflow.KernelFlow(n_layers=0, **self.options).fit(X, Y)
         targets = Y[:, None]
-        self.flow, self.rng, self.blocks = flow, flow._rng, []
+        self.flow, self.rng, self.blocks = flow, flow.state_.rng, []
         self.leader = Leader(
-            N,
-            40,
-            0.5,
-            1,
-            shrink_every,
-            0.1,
-            EVERY,
-            flow._schedules(),
-            flow.kernel_._to_core(),
-            lambda rows: np.ascontiguousarray(targets[rows]),
-            ClassLabels([targets]),
-            flow._n_fixed,
-            1,
+            settings=flow,
+            n_points=N,
+            n_fixed=flow.state_.points.n_fixed,
+            motion=flow.motion(flow.kernel_),
+            targets=lambda rows: np.ascontiguousarray(targets[rows]),
+            labels=ClassLabels([targets]),
         )
         self.dtype = np.dtype(dtype)
         self.source = as_source(x, self.dtype, "X")
@@ -93,11 +87,11 @@ class Run:
             client,
             Shards(N, size),
             self.source,
-            self.flow._subspace,
+            self.flow.state_.subspace,
             None,
             self.dtype,
             blocks_since,
-            self.flow.kernel_,
+            self.flow.motion(self.flow.kernel_),
             **options,
         )
 
@@ -119,7 +113,7 @@ class Run:
         assert got.dtype == self.dtype
         np.testing.assert_array_equal(got, expected.reduced_points_)
         frozen = np.concatenate([shard.frozen[""] for shard in shards])
-        np.testing.assert_array_equal(frozen, expected._carried.frozen[""])
+        np.testing.assert_array_equal(frozen, expected.positions().frozen[""])
 
 
 def workers(client):
@@ -460,7 +454,7 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
     start = run.flow.reduced_points_
     block, _ = run.leader.run(plan, start[plan.rows])
     origin = distributed._Origin(None, None, None, run.dtype)
-    ask = (0, EVERY, run.flow.kernel_.to_dict(), block, np.arange(5), 1)
+    ask = (0, EVERY, run.flow.motion(run.flow.kernel_), block, np.arange(5), 1)
     try:
         assert distributed._ask("key", *ask).n_layers is None
         distributed._place("key", 0, slice(0, N), origin, start)
@@ -490,12 +484,12 @@ def test_the_same_fit(client, options, tmp_path):
     settings = {
         "n_layers": 13,
         "batch_size": 40,
+        "every": EVERY,
         "nugget": 0.1,
         "step": "rms",
         "step_size": 0.1,
         "step_over": "batch",
         "random_state": 3,
-        "every": 4,
         **options,
     }
     expected = kflow.KernelFlow(**settings).fit(X, Y, follow={"test": X[:9] + 0.1})

@@ -55,7 +55,7 @@ def assert_same(flow, expected):
     assert flow.kernel_ == expected.kernel_
     for name, points in expected.reduced_follow_.items():
         np.testing.assert_array_equal(flow.reduced_follow_[name], points)
-    assert flow._rng.bit_generator.state == expected._rng.bit_generator.state
+    assert flow.state_.rng.bit_generator.state == expected.state_.rng.bit_generator.state
 
 
 @pytest.mark.parametrize(

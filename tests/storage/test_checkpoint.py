@@ -66,11 +66,11 @@ def assert_same(first, second, rng=None):
     for name, values in first.history_.items():
         if name != "seconds":
             np.testing.assert_array_equal(values, second.history_[name])
-    for layer, other in zip(first._store, second._store, strict=True):
+    for layer, other in zip(first.state_.store, second.state_.store, strict=True):
         np.testing.assert_array_equal(layer.centres, other.centres)
         np.testing.assert_array_equal(layer.coefficients, other.coefficients)
         assert layer.step == other.step
-    assert generator_state(first._rng) == generator_state(second._rng)
+    assert generator_state(first.state_.rng) == generator_state(second.state_.rng)
     if rng is not None:
         outside = rng.normal(size=(4, 8))
         np.testing.assert_array_equal(first.transform(outside), second.transform(outside))
@@ -97,7 +97,7 @@ def test_a_checkpoint_changes_nothing(rng, dtype, tmp_path, options):
     expected = make(dtype=dtype, **options).fit(X, Y, follow)
     flow = make(tmp_path / "deep" / "folder", dtype=dtype, **options).fit(X, Y, follow)
     assert_same(flow, expected, rng)
-    assert flow._store.n_pending == 0
+    assert flow.state_.store.n_pending == 0
 
 
 def blocks(folder):
@@ -138,7 +138,7 @@ def test_snapshots_of_the_points_are_where_replays_are(rng, tmp_path, monkeypatc
     without = make(tmp_path, n_layers=12, **options).fit(X, Y, follow, resume=True)
     assert_same(with_snapshot, without)
     for number, name in enumerate(("", "test", "more")):
-        np.testing.assert_array_equal(arrays[f"points{number}"], without._positions(name))
+        np.testing.assert_array_equal(arrays[f"points{number}"], without.positions().sets[name])
 
 
 def test_the_same_call_until_it_is_done(rng, tmp_path):
@@ -425,7 +425,7 @@ def flip(path, place):
 
 
 @pytest.mark.parametrize("place", [0, 30, -1])
-@pytest.mark.parametrize("into_blocks", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
 def test_a_damaged_block(checkpoint, place, cut):
     folder, arguments, expected, options = checkpoint
     paths = blocks(folder)
@@ -497,11 +497,11 @@ def test_a_newer_header(checkpoint):
         make(folder, **options).fit(*arguments, resume=True)
 
 
-@pytest.mark.parametrize("damage", ["into_blocks", "flip", "foreign", "folder"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "folder"])
 def test_damaged_points_are_made_again(checkpoint, damage, tmp_path, caplog):
     folder, arguments, expected, options = checkpoint
     path = folder / "points.safetensors"
-    if damage == "into_blocks":
+    if damage == "cut":
         path.write_bytes(path.read_bytes()[:-1])
     elif damage == "flip":
         flip(path, -1)
@@ -657,7 +657,7 @@ def test_an_interrupt_between_the_file_and_the_books(rng, tmp_path, monkeypatch)
         patch.setattr(layers, "write_block", written)
         with pytest.raises(KeyboardInterrupt):
             flow.run(3)
-    assert flow._store.n_pending == 3
+    assert flow.state_.store.n_pending == 3
     assert_same(flow.run(7), expected)
     assert_same(make(tmp_path).fit(X, Y, follow, resume=True), expected)
 

@@ -141,7 +141,7 @@ def make_shrinking_flow(rng, **options):
 def test_round_trip_of_a_subspace(rng, dtype, tmp_path, rank, folder, n_layers):
     where = tmp_path / "checkpoint" if folder else None
     flow, X = make_shrinking_flow(rng, rank=rank, dtype=dtype, checkpoint=where, n_layers=n_layers)
-    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow._carried.reductions) == 0)
+    assert (flow.rank_ < 5) or (n_layers < 14 and len(flow.state_.reductions) == 0)
     path = tmp_path / "model.kflow"
     flow.save(path)
     loaded = kflow.load(path)
@@ -170,10 +170,10 @@ def test_round_trip_of_a_subspace_without_layers(rng, tmp_path):
 def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
     flow, X = make_shrinking_flow(rng, n_layers=3, shrink_tolerance=0.5)
     with monkeypatch.context() as patch:
-        patch.setattr("kflow.flow.kernel_flow.draw_flow_batch", lambda *_: 1 / 0)
+        patch.setattr("kflow.flow.layer_by_layer.draw_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             flow.run(1)
-    assert flow._carried.reductions[-1].layer == flow.n_layers_ == 3
+    assert max(flow.state_.reductions) == flow.n_layers_ == 3
     flow.save(tmp_path / "model")
     loaded = kflow.load(tmp_path / "model")
     assert_same(loaded, flow, X)
@@ -199,7 +199,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
 )
 def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
     flow, _ = make_shrinking_flow(rng)
-    assert flow._carried.reductions
+    assert flow.state_.reductions
     flow.save(tmp_path / "model")
 
     def update(header):
@@ -275,7 +275,7 @@ def test_a_file_is_readable_with_numpy_alone(rng, tmp_path):
     with np.load(tmp_path / "model.zip") as arrays:
         np.testing.assert_array_equal(arrays["points"], flow.points_)
         block = decode_block(arrays["blocks/00000000.safetensors"], "it").block
-    assert_same_layers(block.layers, flow._store)
+    assert_same_layers(block.layers, flow.state_.store)
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert archive.testzip() is None
         header = json.loads(archive.read("model.json"))
@@ -540,7 +540,7 @@ def test_damaged_random_states(rng, tmp_path, bits):
     flow, _ = make_flow(rng, random_state=np.random.Generator(getattr(np.random, bits)(3)))
     path = tmp_path / "model"
     flow.save(path)
-    good = generator_state(kflow.load(path)._rng)
+    good = generator_state(kflow.load(path).state_.rng)
 
     def spoil(state, value):
         """Put a value in place of each part of the state in turn."""
@@ -604,7 +604,7 @@ def with_block(**changes):
         block, flow_id, _ = decode_block(raw, "it")
         parts = {
             name: changes.get(name, getattr(block, name))
-            for name in ("first", "layers", "rotation", "records")
+            for name in ("first", "layers", "reduction", "records")
         }
         return encode_block(Block(**parts), changes.get("flow_id", flow_id))
 
@@ -645,7 +645,7 @@ def layer_of(raw, n_rows, n_columns):
 def test_blocks_of_several_flows(rng, tmp_path):
     flow, _ = make_shrinking_flow(rng)
     flow.save(tmp_path / "model")
-    first = flow._carried.reductions[0].layer
+    first = min(flow.state_.reductions)
     rewrite(tmp_path / "model", blocks={first: with_block(flow_id="other")})
     with pytest.raises(ModelFileError, match="belongs to another flow"):
         kflow.load(tmp_path / "model")
