@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from kflow.errors import ModelFileError
-from kflow.flow.flow_file import import_flow
+from kflow.flow.kernel_flow import KernelFlow
 from kflow.storage.model_file import ModelReader
 
 __all__ = ["load"]
@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     with ModelReader(path) as reader:
         if reader.kind == "KernelFlow":
-            return import_flow(reader, reader.settings)
+            return KernelFlow.from_parts(reader, reader.settings)
         if reader.kind in ("KernelFlowClassifier", "KernelFlowRegressor"):
             from kflow.estimators import flow_estimators as estimators
 

@@ -28,7 +28,6 @@ from kflow.errors import ModelFileError
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.flow.callbacks import Callback
-from kflow.flow.flow_file import export_flow, import_flow
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.schedules import SCHEDULES, Schedule
 from kflow.kernels import Kernel, Radial, from_dict
@@ -402,7 +401,7 @@ class _KernelFlowEstimator(
             For another dtype.
         """
         check_is_fitted(self)
-        flow_settings, flow_parts = export_flow(self.flow_, layers_dtype)
+        flow_settings, flow_parts = self.flow_.to_parts(layers_dtype)
         settings = {
             "parameters": {
                 name: _json_parameter(name, value)
@@ -446,7 +445,7 @@ class _KernelFlowEstimator(
             interpolant = reader.settings["interpolant"]
             kernel, nugget = from_dict(interpolant["kernel"]), interpolant["nugget"]
         read_inputs(reader, estimator, n_features)
-        estimator.flow_ = import_flow(reader, flow_settings)
+        estimator.flow_ = KernelFlow.from_parts(reader, flow_settings)
         if estimator.flow_.n_features_in_ != n_features:
             raise ModelFileError("the model's flow does not fit its features")
         centres = reader.array("interpolant_centres", ndim=2)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ from kflow._base.generators import generator_from_state, generator_state
 from kflow.data.arrays import as_matrix
 from kflow.data.labels import ClassLabels
 from kflow.engine import get_engine
+from kflow.engine.threads import resolve_n_threads
 from kflow.errors import ModelFileError
-from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
 from kflow.kernels import check_isotropic, from_dict
@@ -31,12 +31,14 @@ from kflow.storage.model_file import ModelReader, damaged
 
 __all__ = ["export_flow", "import_flow"]
 
+_Settings = TypeVar("_Settings", bound=FlowSettings)
+
 # Of a block in a model file, at most: what reading and writing take besides the flow.
 _BLOCK_BYTES = 2**25
 
 
 def export_flow(
-    flow: KernelFlow, layers_dtype: str | None = None
+    settings: FlowSettings, state: FlowState, layers_dtype: str | None = None
 ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
     """Return settings and parts of a model file: see `kflow.model_file.write_model`.
 
@@ -49,16 +51,16 @@ def export_flow(
         raise ValueError(
             f"layers_dtype must be one of {STORED_DTYPES} or None, got {layers_dtype!r}"
         )
-    state, points = flow.state_, flow.positions()
+    points = state.positions(resolve_n_threads(settings.n_threads))
     subspace, names = state.subspace, list(points.followed)
     n_stored = min(len(state.store), state.n_layers)
-    engine = get_engine(flow.engine)
-    settings = {
-        "n_layers": flow.n_layers,
-        **flow.to_dict(),
-        "energy_dropped": flow.energy_dropped_,
+    engine = get_engine(settings.engine)
+    content = {
+        "n_layers": settings.n_layers,
+        **settings.to_dict(),
+        "energy_dropped": 0.0 if subspace is None else subspace.energy_dropped,
         "rotations": [[reduction.layer, reduction.kept] for reduction in points.reductions],
-        "kernel": flow.kernel_.to_dict(),
+        "kernel": state.kernel.to_dict(),
         "follow": names,
         "n_stored": n_stored,
         "random_state": generator_state(state.rng),
@@ -76,7 +78,7 @@ def export_flow(
         for number, reduction in enumerate(points.reductions):
             if reduction.layer >= n_stored:  # in no block
                 yield f"rotation{number:06d}", reduction.matrix
-        for name, values in flow.history_.items():
+        for name, values in state.history().items():
             yield f"history_{name}", values
         if n_stored:
             widest = state.store[0]
@@ -86,11 +88,22 @@ def export_flow(
             for block in into_blocks(state.store, records, state.reductions, size):
                 yield _block_name(block.first), encode_block(block, flow_id, dtype=layers_dtype)
 
-    return settings, parts()
+    return content, parts()
 
 
-def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
-    """Return the flow of a model file.
+def import_flow(
+    reader: ModelReader, settings: dict[str, Any], make: Callable[..., _Settings]
+) -> tuple[_Settings, FlowState]:
+    """Return the flow of a model file: its settings, and what it has become.
+
+    Parameters
+    ----------
+    reader : ModelReader
+        The file.
+    settings : dict
+        What `export_flow` returned.
+    make : callable
+        Makes the settings from arguments of `FlowSettings`.
 
     Raises
     ------
@@ -99,7 +112,7 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
     """
     with damaged("settings"):
         kernel = check_isotropic(from_dict(settings["kernel"]))
-        flow = KernelFlow(kernel, n_layers=settings["n_layers"], **FlowSettings.stored(settings))
+        flow = make(kernel, n_layers=settings["n_layers"], **FlowSettings.stored(settings))
         generator = generator_from_state(settings["random_state"])
         names = [str(name) for name in settings["follow"]]
         if TRAINING in names or len(set(names)) < len(names):
@@ -175,7 +188,7 @@ def import_flow(reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
             raise ModelFileError("the model's arrays do not fit together")
     in_order = tuple(reductions[layer] for layer in sorted(reductions))
     positions = Positions(sets, frozen, in_order)
-    return flow.adopt(
+    return flow, (
         FlowState(
             kernel=kernel,
             subspace=subspace,

@@ -16,6 +16,7 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
+from kflow.flow.flow_file import export_flow, import_flow
 from kflow.flow.run import run
 from kflow.flow.settings import FlowSettings
 from kflow.flow.start import start
@@ -23,7 +24,7 @@ from kflow.flow.state import FlowState
 from kflow.kernels import Radial
 from kflow.layers.positions import TRAINING, Positions
 from kflow.layers.replay import Linearization, Replay, layer_count, layer_counts
-from kflow.storage.model_file import write_model
+from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["KernelFlow"]
 
@@ -550,10 +551,26 @@ class KernelFlow(FlowSettings):
         ValueError
             For another dtype.
         """
-        from kflow.flow.flow_file import export_flow
-
-        settings, parts = export_flow(self, layers_dtype)
+        settings, parts = self.to_parts(layers_dtype)
         write_model(path, "KernelFlow", settings, parts)
+
+    def to_parts(
+        self, layers_dtype: str | None = None
+    ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
+        """Return what `kflow.storage.model_file.write_model` takes, for files of estimators, too."""
+        return export_flow(self, self.state_, layers_dtype)
+
+    @classmethod
+    def from_parts(cls, reader: ModelReader, settings: dict[str, Any]) -> KernelFlow:
+        """Return the flow of a model file with the settings that `to_parts` returned.
+
+        Raises
+        ------
+        ModelFileError
+            If what the file holds is no flow.
+        """
+        flow, state = import_flow(reader, settings, cls)
+        return flow.adopt(state)
 
     def __copy__(self) -> KernelFlow:
         """Return a deep copy: two flows that shared points would ruin each other."""
