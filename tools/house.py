@@ -123,7 +123,7 @@ def room_of(module: str) -> str:
 
 def room_arrows(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     """Return which rooms each room imports."""
-    rooms = defaultdict(set)
+    rooms: defaultdict[str, set[str]] = defaultdict(set)
     for name, imported in graph.items():
         here = room_of(name)
         rooms[here] |= {room_of(other) for other in imported} - {here, ""}
