@@ -432,7 +432,7 @@ def nlml(
 
 def mmd(
     K: npt.ArrayLike,
-    Y: npt.ArrayLike | None,  # noqa: ARG001
+    Y: npt.ArrayLike | None,
     halves: npt.ArrayLike,
     *,
     gradient: bool = True,

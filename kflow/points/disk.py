@@ -18,7 +18,7 @@ from kflow.errors import ModelFileError, StorageError
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
-from kflow.points.memory_plan import MemoryPlan
+from kflow.points.memory_plan import LARGEST_SHARD, MemoryPlan
 from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, arrays_of, points_of
 from kflow.storage.points_file import read_points, write_points
 
@@ -38,10 +38,13 @@ class DiskPlace:
         Where the points are.
     budget : int
         Bytes that a fit may take besides its data.
+    largest_shard : int
+        Bytes of a shard, at most, whatever the budget.
     """
 
     folder: Path
     budget: int
+    largest_shard: int = LARGEST_SHARD
 
     def open_points(self, request: PointsRequest) -> DiskPoints:
         """Return the points in the folder.
@@ -54,7 +57,11 @@ class DiskPlace:
             If the budget is too little.
         """
         plan = MemoryPlan(
-            request.n_columns, request.dtype.itemsize, request.batch_size, request.every
+            request.n_columns,
+            request.dtype.itemsize,
+            request.batch_size,
+            request.every,
+            self.largest_shard,
         )
         points = DiskPoints(
             self.folder,

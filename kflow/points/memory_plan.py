@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from kflow.points.protocol import Shards
 
-__all__ = ["MemoryPlan"]
+__all__ = ["LARGEST_SHARD", "MemoryPlan"]
 
 # What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
 # written, and as much again that the C library does not give back at once.
 _SHARDS_IN_MEMORY = 16
 
 # Larger ones make nothing quicker.
-_LARGEST_SHARD = 2**25
+LARGEST_SHARD = 2**25
 
 _SMALLEST_SHARD = 2**16
 
@@ -30,12 +30,15 @@ class MemoryPlan:
         Bytes of each.
     batch_size, every : int
         As in `kflow.KernelFlow`.
+    largest_shard : int
+        Bytes of a shard, at most.
     """
 
     n_columns: int
     itemsize: int
     batch_size: int
     every: int
+    largest_shard: int = LARGEST_SHARD
 
     @property
     def leader_bytes(self) -> int:
@@ -62,4 +65,4 @@ class MemoryPlan:
                 f"of every={self.every} layers of {self.batch_size} points in {self.n_columns} "
                 "dimensions; reduce every, batch_size or the rank, or pass more"
             )
-        return Shards(n_points, max(1, min(left, _LARGEST_SHARD) // row))
+        return Shards(n_points, max(1, min(left, self.largest_shard) // row))

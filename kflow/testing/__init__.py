@@ -8,6 +8,7 @@ J. Comp. Phys. 389 (2019), 22-47; the kernels as in `kflow.kernels`.
 
 from __future__ import annotations
 
+from kflow.testing.places import MemoryPlace, PlaceTests
 from kflow.testing.slow import (
     FlowResult,
     LayerResult,
@@ -34,10 +35,14 @@ from kflow.testing.slow import (
     subspace,
     symmetric_gradient,
 )
+from kflow.testing.stores import StoreTests
 
 __all__ = [
     "FlowResult",
     "LayerResult",
+    "MemoryPlace",
+    "PlaceTests",
+    "StoreTests",
     "class_distance_ratio",
     "directions_needed",
     "draw",

@@ -14,6 +14,7 @@ import pytest
 
 import kflow
 from kflow import DivergenceError, SingularKernelError, StorageError, kernels
+from kflow.points.disk import DiskPlace
 
 OPTIONS = {
     "n_layers": 13,
@@ -36,6 +37,11 @@ def make_data(n=2000, d=5, dtype=np.float64):
 def streamed(folder, **options):
     settings = {**OPTIONS, "checkpoint": folder, "every": 5, "memory_budget": BUDGET, **options}
     return kflow.KernelFlow(**settings)
+
+
+def small_shards(folder, n_bytes):
+    """The folder that a memory budget stands for, with shards of a given size."""
+    return DiskPlace(folder / "points", BUDGET, largest_shard=n_bytes)
 
 
 def all_points(flow):
@@ -93,13 +99,14 @@ def test_more_layers_in_several_runs(tmp_path):
 
 
 @pytest.mark.parametrize("n", [30, 31, 500])
-def test_all_shard_sizes(n, tmp_path, monkeypatch):
+def test_all_shard_sizes(n, tmp_path):
     X, Y = make_data(n)
     expected = kflow.KernelFlow(**OPTIONS).fit(X, Y)
     sizes = (31 * 20, 10**6) if n > 100 else (20, 31 * 20, 10**6)
     for number, bytes_of_shard in enumerate(sizes):
-        monkeypatch.setattr("kflow.points.memory_plan._LARGEST_SHARD", bytes_of_shard)
-        assert_same(streamed(tmp_path / str(number)).fit(X, Y), expected)
+        folder = tmp_path / str(number)
+        flow = streamed(folder).fit(X, Y, client=small_shards(folder, bytes_of_shard))
+        assert_same(flow, expected)
         points_of_shard = max(1, bytes_of_shard // 20)
         found = list((tmp_path / str(number)).rglob("points-*"))
         assert len(found) == -(-n // points_of_shard)
@@ -246,10 +253,9 @@ def test_a_full_disk(failing, tmp_path, monkeypatch):
         return real(*args)
 
     monkeypatch.setattr("kflow.points.disk.write_points", write)
-    monkeypatch.setattr("kflow.points.memory_plan._LARGEST_SHARD", 700 * 20)
     flow = streamed(tmp_path)
     with pytest.raises(StorageError, match="free space there, then call run"):
-        flow.fit(X, Y)
+        flow.fit(X, Y, client=small_shards(tmp_path, 700 * 20))
     flow.run(13 - flow.n_layers_)
     assert_same(flow, kflow.KernelFlow(**OPTIONS).fit(X, Y))
 
@@ -300,11 +306,11 @@ def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
     assert_same(in_memory.fit(X, Y, follow={"test": test}, resume=True), expected.run(1))
 
 
-def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("kflow.points.memory_plan._LARGEST_SHARD", 700 * 20)
+def test_points_that_lag_behind_or_are_lost(tmp_path):
     X, Y = make_data()
+    shards = small_shards(tmp_path / "flow", 700 * 20)
     options = {"rank": "auto", "shrink_every": 4, "shrink_tolerance": 0.3}
-    flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y)
+    flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y, client=shards)
     files = sorted((tmp_path / "flow" / "points").glob("points-*"))
     assert len(files) > 2
     early = files[0].read_bytes()
@@ -312,20 +318,21 @@ def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
     files[0].write_bytes(early)
     files[1].unlink()
     files[2].write_bytes(files[2].read_bytes()[:-1])  # cut short
-    again = streamed(tmp_path / "flow", **options).fit(X, Y, resume=True)
+    again = streamed(tmp_path / "flow", **options).fit(X, Y, resume=True, client=shards)
     assert_same(again, kflow.KernelFlow(**OPTIONS, **options).fit(X, Y))
 
 
-def test_another_division_or_an_earlier_layer(tmp_path, monkeypatch):
+def test_another_division_or_an_earlier_layer(tmp_path):
     X, Y = make_data()
     for number, rows in enumerate((700, 600, 600)):
-        monkeypatch.setattr("kflow.points.memory_plan._LARGEST_SHARD", rows * 20)
-        flow = streamed(tmp_path, n_layers=5 + number).fit(X, Y, resume=number > 0)
+        shards = small_shards(tmp_path, rows * 20)
+        flow = streamed(tmp_path, n_layers=5 + number)
+        flow.fit(X, Y, resume=number > 0, client=shards)
         assert len(list((tmp_path / "points").iterdir())) == -(-2000 // rows)
     assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 7}).fit(X, Y))
     for path in sorted(tmp_path.glob("block-*"))[1:]:
         path.unlink()
-    flow = streamed(tmp_path, n_layers=6).fit(X, Y, resume=True)
+    flow = streamed(tmp_path, n_layers=6).fit(X, Y, resume=True, client=shards)
     assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 6}).fit(X, Y))
 
 
