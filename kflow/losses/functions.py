@@ -432,7 +432,7 @@ def nlml(
 
 def mmd(
     K: npt.ArrayLike,
-    Y: npt.ArrayLike | None,
+    Y: npt.ArrayLike | None,  # noqa: ARG001
     halves: npt.ArrayLike,
     *,
     gradient: bool = True,

@@ -116,7 +116,7 @@ class _Keeper(WorkerPlugin):  # type: ignore[misc]
     name = "kflow-shards"
     idempotent = True
 
-    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
         """Hear of a task's change of state."""
         if finish in ("released", "forgotten"):
             _shards.pop(key, None)

@@ -432,7 +432,7 @@ class Checkpoint:
         records: list[LayerRecord] = []
         reductions: list[RankReduction] = []
         state, ends = None, [0]
-        for block, _, state in self.layers.adopt():
+        for block, _, state in self.layers.adopt():  # noqa: B007 (that of the last one counts)
             records += block.records
             ends.append(block.end)
             if block.reduction is not None:

@@ -29,7 +29,7 @@ def sealed(
     tensors: Mapping[str, Array | Sequence[Array]],
     metadata: Mapping[str, str],
     *,
-    format: str,
+    format: str,  # noqa: A002 (its name in the file)
     version: int,
 ) -> Sequence[bytes | memoryview]:
     """Return the content of a file, in pieces, without a copy of what is contiguous.
@@ -81,7 +81,7 @@ def sealed(
 def unsealed(
     raw: bytes,
     *,
-    format: str,
+    format: str,  # noqa: A002 (its name in the file)
     version: int,
 ) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, str]]:
     """Return arrays and text of a file's content: the inverse of `sealed`.

@@ -32,7 +32,7 @@ def test_folders_that_cannot_be_written_to_are_named(locked, tmp_path, monkeypat
     (tmp_path / "folder").mkdir()
     temporary = tempfile.TemporaryFile
 
-    def refused(*, dir):
+    def refused(*, dir):  # noqa: A002 - permissions do not bind root
         if dir == tmp_path / locked:
             raise PermissionError(13, os.strerror(13), str(dir / "tmp1234"))
         return temporary(dir=dir)

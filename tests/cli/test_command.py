@@ -373,7 +373,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(kind, run, clo
 
 def test_too_little_space_is_found_before_the_run(run, clouds, tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 1000})
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)  # noqa: ARG005
     result = run("fit", "--data", clouds, *SMALL, "--output", tmp_path / "out", code=1)
     assert "Error: the output needs" in result.stderr
     assert "training" not in result.stderr

@@ -19,8 +19,8 @@ from kflow.layers.block import Block
 from kflow.points.protocol import Shards
 
 dask_distributed = pytest.importorskip("distributed")
-from kflow.points import cluster as distributed
-from kflow.points.cluster import DaskPoints
+from kflow.points import cluster as distributed  # noqa: E402
+from kflow.points.cluster import DaskPoints  # noqa: E402
 
 N, D, N_LAYERS, EVERY = 400, 4, 17, 4
 rng = np.random.default_rng(0)

@@ -577,7 +577,7 @@ def test_a_disk_that_fills_up_anywhere(rng, tmp_path, monkeypatch, options):
             try:
                 flow.fit(X, Y, follow)
             except StorageError as error:
-                assert "free space there, then call run() again" in str(error)
+                assert "free space there, then call run() again" in str(error)  # noqa: PT017
                 assert flow.n_layers_ > 0
                 at_rest = flow.points_  # of use in memory
                 with pytest.raises(StorageError):
@@ -586,7 +586,7 @@ def test_a_disk_that_fills_up_anywhere(rng, tmp_path, monkeypatch, options):
                 disk.room = 10**9
                 assert_same(flow.run(14 - flow.n_layers_), expected)
             except OSError as error:  # not even the header
-                assert error.errno == errno.ENOSPC
+                assert error.errno == errno.ENOSPC  # noqa: PT017
                 assert not flow.is_fitted
         assert not list(folder.glob("*.partial"))
         assert_same(make(folder, **options).fit(X, Y, follow, resume=True), expected)
