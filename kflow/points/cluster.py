@@ -16,245 +16,50 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray, Rows
-from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
-from kflow.data.shared_sources import SharedSource, shared_source
+from kflow.data.shared_sources import shared_source
 from kflow.data.sources import ArraySource, Source
-from kflow.engine import HOST
-from kflow.engine.info import build_config
 from kflow.errors import StorageError
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
-from kflow.layers.positions import Positions, coordinates
+from kflow.layers.positions import Positions
 from kflow.layers.subspace import Subspace
-from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, arrays_of, points_of
+from kflow.points.cluster_load import Home, Sent, Workers, check_client, shards_over
+from kflow.points.cluster_worker import (
+    Origin,
+    ShardKeeper,
+    ShardReport,
+    ask_shard,
+    build_of,
+    give_shard,
+    place_shard,
+    take_shard,
+    writable,
+)
+from kflow.points.dask import Client, Future
+from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, points_of
 
-try:
-    from distributed import Client, Future
-    from distributed.diagnostics.plugin import WorkerPlugin
-except ImportError as error:
-    raise ImportError(
-        f"a flow on a cluster needs dask.distributed ({error}): pip install 'kflow[dask]'"
-    ) from error
-
-__all__ = ["DaskPoints", "shards_over"]
+__all__ = ["DaskPlace", "DaskPoints"]
 
 _log = logging.getLogger("kflow")
 
 # Seconds between two looks at whether the workers still live, while their answers are awaited.
 _LOOK_EVERY = 0.5
 
-# Dask pauses a worker that uses 80 % of its memory: points may take so much of it.
-_MEMORY_SHARE = 0.6
-
-# Enough that the others share the load of one that is lost.
-_SHARDS_PER_WORKER = 4
 
 # So many workers in a row may die with the same shard before it is blamed.
 _DEATHS = 3
-
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-# ---- in the workers ---------------------------------------------------------------------------
-
-
-@dataclass
-class _Shard:
-    """The points of a shard, and how many layers they have seen."""
-
-    points: Positions
-    n_layers: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class _Report(NamedTuple):
-    """What a task says of its shard.
-
-    Attributes
-    ----------
-    shard : int
-        Its number.
-    n_layers : int or None
-        How many layers it has seen. None: it is not there.
-    values : ndarray, dict or None
-        What was asked for, if the shard has seen as many layers as were asked for.
-    build : tuple of str
-        Version and instructions of the engine.
-    """
-
-    shard: int
-    n_layers: int | None
-    values: FloatArray | Arrays | None = None
-    build: tuple[str, str] | None = None
-
-
-# The shards of this process, by the keys of the tasks that placed them.
-_shards: dict[str, _Shard] = {}
-
-# Shards move one after the other, each on all threads of the worker: a cluster needs no more shards
-# than it takes to share them out evenly.
-_moving = threading.Lock()
-
-
-class _Keeper(WorkerPlugin):  # type: ignore[misc]
-    """Drops a shard as soon as the worker forgets the task that placed it."""
-
-    name = "kflow-shards"
-    idempotent = True
-
-    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
-        """Hear of a task's change of state."""
-        if finish in ("released", "forgotten"):
-            _shards.pop(key, None)
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """How points get their coordinates before all layers."""
-
-    source: SharedSource | None
-    subspace: Subspace | None
-    scaling: Scaling | None
-    dtype: np.dtype[Any]
-
-
-def _build() -> tuple[str, str]:
-    return build_config()["version"], HOST.build
-
-
-def _place(key: str, shard: int, rows: slice, origin: _Origin, values: Any) -> _Report:
-    """Start a shard, from its rows of the source or from what was read of it already."""
-    if values is None:
-        source = None if origin.source is None else origin.source.open()
-        if source is None:
-            return _Report(shard, None)
-        values = source[rows]
-    X = as_matrix(values, "X", dtype=origin.dtype)
-    first = coordinates(X, origin.subspace, origin.scaling, origin.dtype)
-    first = np.require(first, requirements=["C", "W"])
-    _shards[key] = _Shard(Positions.of(first), 0)
-    return _Report(shard, 0, build=_build())
-
-
-def _give(key: str) -> tuple[Arrays, int] | None:
-    """Take a shard out of this process."""
-    here = _shards.pop(key, None)
-    if here is None:
-        return None
-    with here.lock:
-        return arrays_of(here.points), here.n_layers
-
-
-def _take(key: str, shard: int, given: tuple[Arrays, int] | None) -> _Report:
-    """Go on with a shard that another worker gave."""
-    if given is None:
-        return _Report(shard, None)
-    arrays, n_layers = given
-    _shards[key] = _Shard(points_of(_own(arrays)), n_layers)
-    return _Report(shard, n_layers, build=_build())
-
-
-def _own(arrays: Arrays) -> Arrays:
-    """Return arrays that may be written to."""
-    return {name: np.require(array, requirements=["C", "W"]) for name, array in arrays.items()}
-
-
-def _ask(
-    key: str,
-    shard: int,
-    n_layers: int,
-    motion: Motion,
-    block: Block | None,
-    rows: Rows | None,
-    n_threads: int,
-) -> _Report:
-    """Take a shard through a block, unless it was already, and return some of its rows or all.
-
-    The layers that it has seen decide: a task that comes twice or too late changes nothing.
-    """
-    here = _shards.get(key)
-    if here is None:
-        return _Report(shard, None)
-    with here.lock:
-        if block is not None and here.n_layers == block.first:
-            try:
-                with _moving, motion.lease():
-                    here.points = here.points.through(block, motion.with_threads(n_threads))
-                here.n_layers = block.end
-            except BaseException:
-                _shards.pop(key, None)  # it may have moved in part
-                raise
-        if here.n_layers != n_layers:
-            return _Report(shard, here.n_layers)
-        values = arrays_of(here.points) if rows is None else here.points.training[rows]
-        return _Report(shard, n_layers, values)
-
-
-# ---- in the client ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Home:
-    """Where a shard lives: as long as there is the future of the task that placed it."""
-
-    worker: str
-    lease: Future
-    n_layers: int = 0
-
-
-class _Sent(NamedTuple):
-    """A task of one round.
-
-    Attributes
-    ----------
-    future : Future
-        Of its report.
-    home : _Home
-        Where the shard is if it succeeds.
-    needs : tuple of Future
-        What must not be forgotten until it is done.
-    reads : bool
-        Whether it reads rows of the source itself.
-    """
-
-    future: Future
-    home: _Home
-    needs: tuple[Future, ...] = ()
-    reads: bool = False
-
-
-def _check(client: Any) -> None:
-    if not isinstance(client, Client):
-        raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
-    if client.asynchronous:
-        raise TypeError("client must not be asynchronous: pass one made without asynchronous=True")
-
-
-def shards_over(client: Client, n_points: int) -> Shards:
-    """Return a division of the points into some shards for each worker that a cluster has now.
-
-    Raises
-    ------
-    TypeError
-        If `client` is none, or an asynchronous one.
-    """
-    _check(client)
-    n_workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    return Shards(n_points, -(-n_points // (_SHARDS_PER_WORKER * n_workers)))
 
 
 @dataclass(frozen=True)
@@ -338,24 +143,24 @@ class DaskPoints:
         motion: Motion,
         patience: float = 60.0,
     ) -> None:
-        _check(client)
+        check_client(client)
         self._client = client
         self._shards = shards
         self._source = source
-        self._origin = _Origin(shared_source(source), subspace, scaling, dtype)
+        self._origin = Origin(shared_source(source), subspace, scaling, dtype, motion.engine)
         self._origin_sent: Future | None = None
         self._blocks_since = blocks_since
         self._motion = motion
         self._patience = patience
         n_columns = source.shape[1] if subspace is None else subspace.rank + 1
         self._shard_bytes = min(shards.size, shards.n_points) * n_columns * dtype.itemsize
-        self._homes: dict[int, _Home] = {}
+        self._homes: dict[int, Home] = {}
         # Workers that do not see the source's file.
         self._blind: set[str] = set()
         self._lost_at: dict[int, float] = {}
         self._deaths: Counter[int] = Counter()
         self._other_builds: set[tuple[str, str]] = set()
-        client.register_plugin(_Keeper())
+        client.register_plugin(ShardKeeper())
 
     # ---- the protocol -------------------------------------------------------------------------
 
@@ -374,7 +179,7 @@ class DaskPoints:
             collect = following
             if shard + 1 < len(self._shards):
                 following = self._collection({shard + 1: None}, n_layers, None)
-            yield points_of(_own(collect()[shard]))
+            yield points_of(writable(collect()[shard]))
 
     def close(self) -> None:
         """Drop the points from the cluster."""
@@ -447,10 +252,11 @@ class DaskPoints:
         n_layers: int,
         block: Block | None,
         balanced: bool = False,
-    ) -> dict[int, _Sent]:
+    ) -> dict[int, Sent]:
         """Send each shard's next task."""
-        workers = self._workers()
-        self._forget_lost(workers)
+        info = self._workers()
+        workers = Workers(info, self._shard_bytes, len(self._shards))
+        self._forget_lost(info)
         for shard in wanted:
             if shard in self._homes and self._homes[shard].n_layers > n_layers:
                 del self._homes[shard]  # it has seen layers that were taken back
@@ -467,13 +273,13 @@ class DaskPoints:
         if lowest < n_layers and lowest not in blocks:
             known = n_layers if block is None or lowest > block.first else block.first
             blocks[lowest] = self._send(next(iter(self._blocks_since(lowest, known))))
-        free = 2 * len(workers)  # so many shards pass through the client at a time
+        free = 2 * len(info)  # so many shards pass through the client at a time
         for shard, rows in wanted.items():
             if shard in sent:
                 continue
             home_or_none = self._homes.get(shard)
             if home_or_none is None:
-                worker = self._least_loaded(workers, sent)
+                worker = workers.least_loaded(self._homes, sent)
                 reads = self._origin.source is not None and worker not in self._blind
                 if reads or free > 0:
                     free -= not reads
@@ -482,7 +288,7 @@ class DaskPoints:
             home = home_or_none
             if home.n_layers == n_layers or home.n_layers in blocks:
                 future = self._submit(
-                    _ask,
+                    ask_shard,
                     home.worker,
                     home.lease.key,
                     shard,
@@ -490,12 +296,12 @@ class DaskPoints:
                     self._motion,
                     blocks.get(home.n_layers),
                     rows,
-                    workers[home.worker]["nthreads"],
+                    info[home.worker]["nthreads"],
                 )
-                sent[shard] = _Sent(future, home)
+                sent[shard] = Sent(future, home)
         return sent
 
-    def _finish(self, sent: Mapping[int, _Sent], n_layers: int) -> dict[int, Any]:
+    def _finish(self, sent: Mapping[int, Sent], n_layers: int) -> dict[int, Any]:
         """Wait for a round's tasks; return what was asked for, of those shards that are there."""
         found: dict[int, Any] = {}
         failed: Future | None = None
@@ -512,7 +318,7 @@ class DaskPoints:
                     self._blind.add(home.worker)
                 self._homes.pop(shard, None)
                 continue
-            self._homes[shard] = _Home(home.worker, home.lease, report.n_layers)
+            self._homes[shard] = Home(home.worker, home.lease, report.n_layers)
             if report.build is not None:  # it is new there
                 self._check_build(report.build, home.worker)
                 _log.info("shard %d of %d is on %s", shard, len(self._shards), home.worker)
@@ -527,7 +333,7 @@ class DaskPoints:
             failed.result()  # raises what the task raised
         return found
 
-    def _reports(self, sent: Mapping[int, _Sent]) -> list[_Report]:
+    def _reports(self, sent: Mapping[int, Sent]) -> list[ShardReport]:
         """Wait for tasks, and return what those say that did not fail.
 
         A task of a worker that died would wait for another of the same address: it is cancelled.
@@ -561,7 +367,7 @@ class DaskPoints:
                         f"worker {worker} has been paused for {self._patience:g} s, since its "
                         "memory is nearly full: give the workers more memory, or start more of them"
                     )
-        reports: list[_Report] = gathering.result()
+        reports: list[ShardReport] = gathering.result()
         return reports
 
     # ---- workers ------------------------------------------------------------------------------
@@ -608,56 +414,19 @@ class DaskPoints:
                         "more workers"
                     )
 
-    def _loads(self, workers: Mapping[str, Any], sent: Mapping[int, _Sent]) -> Counter[str]:
-        """Return how many shards each worker has, or will have."""
-        homes = {**self._homes, **{shard: task.home for shard, task in sent.items()}}
-        loads = Counter(home.worker for home in homes.values())
-        return Counter({worker: loads[worker] for worker in workers})
-
-    def _has_room(self, worker: Mapping[str, Any], n_shards: int) -> bool:
-        limit = worker["memory_limit"]
-        fits = not limit or n_shards * self._shard_bytes <= _MEMORY_SHARE * limit
-        return bool(fits) and worker["status"] == "running"
-
-    def _least_loaded(
-        self, workers: Mapping[str, Mapping[str, Any]], sent: Mapping[int, _Sent]
-    ) -> str:
-        loads = self._loads(workers, sent)
-        able = [worker for worker in workers if self._has_room(workers[worker], loads[worker] + 1)]
-        if not able:
-            raise StorageError(
-                f"the points need {len(self._shards) * self._shard_bytes / 1e9:.3g} GB, more than "
-                f"{_MEMORY_SHARE:.0%} of the memory of the {len(workers)} workers: start more of "
-                "them, or with more memory"
-            )
-        return min(able, key=lambda worker: (loads[worker] + 1) / workers[worker]["nthreads"])
-
-    def _balance(self, workers: Mapping[str, Mapping[str, Any]]) -> dict[int, _Sent]:
-        """Let workers with many shards give some to those with few, such as new ones."""
-        sent: dict[int, _Sent] = {}
-        while True:
-            loads = self._loads(workers, sent)
-            most, least = (
-                choose(workers, key=lambda worker: loads[worker] / workers[worker]["nthreads"])
-                for choose in (max, min)
-            )
-            after = (loads[least] + 1) / workers[least]["nthreads"]
-            if (loads[most] - 1) / workers[most]["nthreads"] < after:
-                return sent
-            if not self._has_room(workers[least], loads[least] + 1):
-                return sent
-            shard = next(
-                shard
-                for shard, home in self._homes.items()
-                if home.worker == most and shard not in sent
-            )
+    def _balance(self, workers: Workers) -> dict[int, Sent]:
+        """Let workers with many shards give some to those with few."""
+        sent: dict[int, Sent] = {}
+        while (move := workers.next_move(self._homes, sent)) is not None:
+            shard, to = move
             old = self._homes[shard]
-            given = self._submit(_give, most, old.lease.key)
-            lease = self._submit(_take, least, shard, given, named=True)
-            sent[shard] = _Sent(lease, _Home(least, lease), (given, old.lease))
+            given = self._submit(give_shard, old.worker, old.lease.key)
+            lease = self._submit(take_shard, to, shard, given, self._motion.engine, named=True)
+            sent[shard] = Sent(lease, Home(to, lease), (given, old.lease))
+        return sent
 
     def _check_build(self, build: tuple[str, str], worker: str) -> None:
-        mine = _build()
+        mine = build_of(self._motion.engine)
         if build != mine and build not in self._other_builds:
             self._other_builds.add(build)
             _log.warning(
@@ -674,7 +443,7 @@ class DaskPoints:
         self, function: Callable[..., Any], worker: str, *arguments: Any, named: bool = False
     ) -> Future:
         """Send a task to a worker and no other; where it is named, its key is its first argument."""
-        key = f"kflow{function.__name__}-{uuid.uuid4().hex}"
+        key = f"kflow-{function.__name__}-{uuid.uuid4().hex}"
         if named:
             arguments = (key, *arguments)
         return self._client.submit(
@@ -697,7 +466,7 @@ class DaskPoints:
                 if worker is not None and worker not in self._workers():
                     worker = None
 
-    def _placed(self, shard: int, worker: str, reads: bool) -> _Sent:
+    def _placed(self, shard: int, worker: str, reads: bool) -> Sent:
         """Start a shard on a worker, which reads its rows itself or gets them."""
         if self._origin_sent is None or self._origin_sent.status != "finished":
             self._origin_sent = self._send(self._origin)
@@ -709,6 +478,8 @@ class DaskPoints:
                 values = self._client.compute(array[rows])
             else:
                 values = self._send(self._source[rows], worker)
-        lease = self._submit(_place, worker, shard, rows, self._origin_sent, values, named=True)
+        lease = self._submit(
+            place_shard, worker, shard, rows, self._origin_sent, values, named=True
+        )
         needs = () if values is None else (values,)
-        return _Sent(lease, _Home(worker, lease), needs, reads)
+        return Sent(lease, Home(worker, lease), needs, reads)

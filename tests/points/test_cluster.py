@@ -12,6 +12,7 @@ import pytest
 import kflow
 from kflow.data.labels import ClassLabels
 from kflow.data.sources import as_source
+from kflow.engine import HOST
 from kflow.errors import StorageError
 from kflow.flow.leader import Leader
 from kflow.flow.streaming import stream
@@ -19,7 +20,7 @@ from kflow.layers.block import Block
 from kflow.points.protocol import Shards
 
 dask_distributed = pytest.importorskip("distributed")
-from kflow.points import cluster as distributed  # noqa: E402
+from kflow.points import cluster_worker as worker  # noqa: E402
 from kflow.points.cluster import DaskPoints  # noqa: E402
 
 N, D, N_LAYERS, EVERY = 400, 4, 17, 4
@@ -136,9 +137,8 @@ def in_workers(client):
     """How many shards the workers hold, all together."""
 
     def count():
-        from kflow.points import cluster as distributed
 
-        return len(distributed._shards)
+        return len(worker.shards_here)
 
     return sum(client.run(count).values())
 
@@ -280,7 +280,7 @@ def test_an_interrupt_leaves_points_that_go_on(client, monkeypatch):
 
 
 def test_a_shard_that_kills_every_worker_is_given_up(client, monkeypatch):
-    monkeypatch.setattr(distributed, "_DEATHS", 0)
+    monkeypatch.setattr("kflow.points.cluster._DEATHS", 0)
     run = Run()
     with run.points(client) as points:
         points.gather(np.arange(3), 0)
@@ -418,7 +418,7 @@ def test_no_workers_is_an_error_after_a_while():
 
 
 def test_points_that_do_not_fit_are_an_error_at_once(client, monkeypatch):
-    monkeypatch.setattr(distributed, "_MEMORY_SHARE", 1e-9)
+    monkeypatch.setattr("kflow.points.cluster_load._MEMORY_SHARE", 1e-9)
     with (
         Run().points(client) as points,
         pytest.raises(StorageError, match="memory of the 2 workers: start more"),
@@ -453,23 +453,23 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
     plan = run.leader.plan(run.rng, 0, EVERY)
     start = run.flow.reduced_points_
     block, _ = run.leader.run(plan, start[plan.rows])
-    origin = distributed._Origin(None, None, None, run.dtype)
+    origin = worker.Origin(None, None, None, run.dtype, HOST)
     ask = (0, EVERY, run.flow.motion(run.flow.kernel_), block, np.arange(5), 1)
     try:
-        assert distributed._ask("key", *ask).n_layers is None
-        distributed._place("key", 0, slice(0, N), origin, start)
-        first, again = (distributed._ask("key", *ask) for _ in range(2))
+        assert worker.ask_shard("key", *ask).n_layers is None
+        worker.place_shard("key", 0, slice(0, N), origin, start)
+        first, again = (worker.ask_shard("key", *ask) for _ in range(2))
         assert first.n_layers == again.n_layers == EVERY
         np.testing.assert_array_equal(first.values, again.values)
         later = Block(EVERY + 1, block.layers, None)
-        said = distributed._ask("key", 0, later.end, ask[2], later, np.arange(5), 1)
+        said = worker.ask_shard("key", 0, later.end, ask[2], later, np.arange(5), 1)
         assert (said.n_layers, said.values) == (EVERY, None)
     finally:
-        distributed._shards.clear()
+        worker.shards_here.clear()
 
 
 def test_other_builds_are_said_once(client, caplog, monkeypatch):
-    monkeypatch.setattr(distributed, "_build", lambda: ("0.0.1", "sse9"))
+    monkeypatch.setattr("kflow.points.cluster.build_of", lambda _: ("0.0.1", "sse9"))
     with Run().points(client) as points, caplog.at_level(logging.WARNING, "kflow"):
         points.gather(np.arange(3), 0)
     (record,) = (record for record in caplog.records if record.name == "kflow")

@@ -1,0 +1,175 @@
+"""What the workers of a Dask cluster do with the shards of a flow."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray, Rows
+from kflow.data.arrays import as_matrix
+from kflow.data.chunks import Scaling
+from kflow.data.shared_sources import SharedSource
+from kflow.engine.info import build_config
+from kflow.engine.interface import Engine
+from kflow.layers.block import Block
+from kflow.layers.motion import Motion
+from kflow.layers.positions import Positions, coordinates
+from kflow.layers.subspace import Subspace
+from kflow.points.dask import WorkerPlugin
+from kflow.points.protocol import arrays_of, points_of
+
+__all__ = [
+    "Arrays",
+    "Origin",
+    "Shard",
+    "ShardKeeper",
+    "ShardReport",
+    "ask_shard",
+    "build_of",
+    "give_shard",
+    "place_shard",
+    "take_shard",
+    "writable",
+]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Shard:
+    """The points of a shard, and how many layers they have seen."""
+
+    points: Positions
+    n_layers: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class ShardReport(NamedTuple):
+    """What a task says of its shard.
+
+    Attributes
+    ----------
+    shard : int
+        Its number.
+    n_layers : int or None
+        How many layers it has seen. None: it is not there.
+    values : ndarray, dict or None
+        What was asked for, if the shard has seen as many layers as were asked for.
+    build : tuple of str
+        Version and instructions of the engine.
+    """
+
+    shard: int
+    n_layers: int | None
+    values: FloatArray | Arrays | None = None
+    build: tuple[str, str] | None = None
+
+
+# The shards of this process, by the keys of the tasks that placed them.
+shards_here: dict[str, Shard] = {}
+
+# Shards move one after the other, each on all threads of the worker: a cluster needs no more shards
+# than it takes to share them out evenly.
+_moving = threading.Lock()
+
+
+class ShardKeeper(WorkerPlugin):  # type: ignore[misc]
+    """Drops a shard as soon as the worker forgets the task that placed it."""
+
+    name = "kflow-shards"
+    idempotent = True
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
+        """Hear of a task's change of state."""
+        if finish in ("released", "forgotten"):
+            shards_here.pop(key, None)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How points get their coordinates before all layers."""
+
+    source: SharedSource | None
+    subspace: Subspace | None
+    scaling: Scaling | None
+    dtype: np.dtype[Any]
+    engine: Engine
+
+
+def build_of(engine: Engine) -> tuple[str, str]:
+    """Return what the last digits of results depend on: the version here, and the engine's build."""
+    return build_config()["version"], engine.build
+
+
+def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) -> ShardReport:
+    """Start a shard, from its rows of the source or from what was read of it already."""
+    if values is None:
+        source = None if origin.source is None else origin.source.open()
+        if source is None:
+            return ShardReport(shard, None)
+        values = source[rows]
+    X = as_matrix(values, "X", dtype=origin.dtype)
+    first = coordinates(X, origin.subspace, origin.scaling, origin.dtype)
+    first = np.require(first, requirements=["C", "W"])
+    shards_here[key] = Shard(Positions.of(first), 0)
+    return ShardReport(shard, 0, build=build_of(origin.engine))
+
+
+def give_shard(key: str) -> tuple[Arrays, int] | None:
+    """Take a shard out of this process."""
+    here = shards_here.pop(key, None)
+    if here is None:
+        return None
+    with here.lock:
+        return arrays_of(here.points), here.n_layers
+
+
+def take_shard(
+    key: str, shard: int, given: tuple[Arrays, int] | None, engine: Engine
+) -> ShardReport:
+    """Go on with a shard that another worker gave."""
+    if given is None:
+        return ShardReport(shard, None)
+    arrays, n_layers = given
+    shards_here[key] = Shard(points_of(writable(arrays)), n_layers)
+    return ShardReport(shard, n_layers, build=build_of(engine))
+
+
+def writable(arrays: Arrays) -> Arrays:
+    """Return arrays that may be written to."""
+    return {name: np.require(array, requirements=["C", "W"]) for name, array in arrays.items()}
+
+
+def ask_shard(
+    key: str,
+    shard: int,
+    n_layers: int,
+    motion: Motion,
+    block: Block | None,
+    rows: Rows | None,
+    n_threads: int,
+) -> ShardReport:
+    """Take a shard through a block, unless it was already, and return some of its rows or all.
+
+    The layers that it has seen decide: a task that comes twice or too late changes nothing.
+    """
+    here = shards_here.get(key)
+    if here is None:
+        return ShardReport(shard, None)
+    with here.lock:
+        if block is not None and here.n_layers == block.first:
+            try:
+                with _moving, motion.lease():
+                    here.points = here.points.through(block, motion.with_threads(n_threads))
+                here.n_layers = block.end
+            except BaseException:
+                shards_here.pop(key, None)  # it may have moved in part
+                raise
+        if here.n_layers != n_layers:
+            return ShardReport(shard, here.n_layers)
+        values = arrays_of(here.points) if rows is None else here.points.training[rows]
+        return ShardReport(shard, n_layers, values)
