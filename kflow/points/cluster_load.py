@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kflow.errors import StorageError
-from kflow.points.cluster_load import Home, Sent, Workers
 from kflow.points.dask import Client, Future
 from kflow.points.protocol import Shards
 
@@ -126,6 +125,7 @@ _SHARDS_PER_WORKER = 4
 
 
 def check_client(client: Any) -> None:
+    """Raise TypeError unless a client is a synchronous one of a Dask cluster."""
     if not isinstance(client, Client):
         raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
     if client.asynchronous:
