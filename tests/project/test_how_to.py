@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,4 +18,6 @@ CODE = {page.stem: BLOCKS.findall(page.read_text("utf-8")) for page in PAGES.glo
 @pytest.mark.parametrize("page", [name for name in sorted(CODE) if CODE[name]])
 def test_code_of_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(CODE[page]), page, "exec"), {})
+    module = ModuleType("a_page")  # a module, so that what it defines can be pickled
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile("\n".join(CODE[page]), page, "exec"), module.__dict__)
