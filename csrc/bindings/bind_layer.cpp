@@ -169,7 +169,7 @@ void bind_precision(py::module_& m) {
     m.def(
         "replay",
         [](Array<T> points, const std::vector<std::tuple<Array<T>, Array<T>, double>>& layers,
-           const Kernel& kernel, int n_threads) {
+           const Profile& profile, int n_threads) {
             const auto shape = in(points, "points");
             const auto x = out(points, "points", shape.rows, shape.cols);
             std::vector<Layer<T>> views;
@@ -180,15 +180,15 @@ void bind_precision(py::module_& m) {
                 views.push_back({zs, cs, step});
             }
             const py::gil_scoped_release unlocked;
-            replay<T>(x, views, kernel, n_threads);
+            replay<T>(x, views, profile, n_threads);
         },
         "for (z, c, step) in layers: points[:, :q] += step K(points, z) c, c (N_f, q)",
-        py::arg("points").noconvert(), py::arg("layers").noconvert(), py::arg("kernel"),
+        py::arg("points").noconvert(), py::arg("layers").noconvert(), py::arg("profile"),
         py::arg("n_threads"));
 
     m.def(
         "push_layer_forward",
-        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Profile& profile,
            Array<T> t, int n_threads) {
             const auto x = in(points, "points");
             const auto zs = in(z, "z", -1, x.cols);
@@ -197,15 +197,15 @@ void bind_precision(py::module_& m) {
             check_moving(cs.cols, x.cols, "c");
             const MatrixView<T> moving(ts.data, ts.rows, cs.cols, ts.stride);
             const py::gil_scoped_release unlocked;
-            push_forward<T>(x, zs, cs, kernel, ts, moving, moving, n_threads);
+            push_forward<T>(x, zs, cs, profile, ts, moving, moving, n_threads);
         },
         "t <- the derivative of x + K(x, z) c at the points, in directions t",
         py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
-        py::arg("kernel"), py::arg("t").noconvert(), py::arg("n_threads"));
+        py::arg("profile"), py::arg("t").noconvert(), py::arg("n_threads"));
 
     m.def(
         "pull_layer_back",
-        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+        [](const Array<T>& points, const Array<T>& z, const Array<T>& c, const Profile& profile,
            Array<T> a, int n_threads) {
             const auto x = in(points, "points");
             const auto zs = in(z, "z", -1, x.cols);
@@ -214,24 +214,24 @@ void bind_precision(py::module_& m) {
             check_moving(cs.cols, x.cols, "c");
             const MatrixView<const T> moving(as.data, as.rows, cs.cols, as.stride);
             const py::gil_scoped_release unlocked;
-            pull_back<T>(x, zs, cs, kernel, moving, as, as, n_threads);
+            pull_back<T>(x, zs, cs, profile, moving, as, as, n_threads);
         },
         "a <- the transposed derivative of x + K(x, z) c at the points, times a",
         py::arg("points").noconvert(), py::arg("z").noconvert(), py::arg("c").noconvert(),
-        py::arg("kernel"), py::arg("a").noconvert(), py::arg("n_threads"));
+        py::arg("profile"), py::arg("a").noconvert(), py::arg("n_threads"));
 }
 
 }  // namespace
 
 void bind_layer(py::module_& m) {
     py::class_<LayerOptions>(m, "LayerOptions")
-        .def(py::init([](const Kernel& kernel, double nugget, const std::string& step,
+        .def(py::init([](const Profile& profile, double nugget, const std::string& step,
                          double step_size, double gradient_cap, Index n_coarse, Index n_halves,
                          bool over_batch) {
                  if (n_halves < 1) {
                      throw std::invalid_argument("n_halves must be at least 1");
                  }
-                 return LayerOptions{kernel,       nugget,   step_rule(step), step_size,
+                 return LayerOptions{profile,      nugget,   step_rule(step), step_size,
                                      gradient_cap, n_coarse, n_halves,        over_batch};
              }),
              py::arg("profile"), py::arg("nugget"), py::arg("step"), py::arg("step_size"),

@@ -17,7 +17,9 @@ using detail::kTileRows;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-bool reads_distances(const Term& leaf) { return leaf.kernel.family != Family::polynomial; }
+bool reads_distances(const Term& leaf) {
+    return traits(leaf.profile.family).argument == Argument::squared_distance;
+}
 
 // Tiles of an expression's kernel matrix: the rows of a block, and the columns of a panel. A tile
 // of everything that the terms need stays in the caches.
@@ -76,10 +78,10 @@ class Tiles {
                 case Operation::leaf: {
                     const T* t = s.arguments.data() + pair_of_[size(i)] * tile_;
                     if (slopes) {
-                        routines.profile_and_slope(term.kernel, t, value(i),
-                                                   s.slopes.data() + i * tile_, n);
+                        routines.evaluate_with_slope(term.profile, t, value(i),
+                                                     s.slopes.data() + i * tile_, n);
                     } else {
-                        routines.profile(term.kernel, t, value(i), n);
+                        routines.evaluate_profile(term.profile, t, value(i), n);
                     }
                     break;
                 }
@@ -150,20 +152,21 @@ class Tiles {
                 case Operation::leaf: {
                     const Index pair = pair_of_[size(i)];
                     const T* t = s.arguments.data() + pair * tile_;
-                    if (term.kernel.family == Family::rational_quadratic) {
+                    const Alpha alpha = traits(term.profile.family).alpha;
+                    if (alpha == Alpha::shape) {
                         s.shape.resize(size(tile_));
-                        routines.shape(term.kernel, t, s.shape.data(), n);
+                        routines.evaluate_shape(term.profile, t, s.shape.data(), n);
                         shape[i] += inner * static_cast<double>(routines.dot(a, s.shape.data(), n));
                     }
                     T* w = s.slopes.data() + i * tile_;
                     routines.weigh(a, T(inner), n_rows, w, s.sums.data());
                     length_scale[i] -= 2.0 * static_cast<double>(routines.dot(w, t, n));
-                    if (term.kernel.family == Family::polynomial) {
+                    if (alpha == Alpha::offset) {
                         double sum = 0.0;
                         for (const T lane : s.sums) {
                             sum += static_cast<double>(lane);
                         }
-                        shape[i] += sum * term.kernel.length_scale * term.kernel.length_scale;
+                        shape[i] += sum * term.profile.length_scale * term.profile.length_scale;
                     }
                     if (weights[size(pair)] != nullptr) {
                         routines.add_scaled(weights[size(pair)], w, T(1), weights[size(pair)], n);

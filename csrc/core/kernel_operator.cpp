@@ -20,20 +20,20 @@ Index panels_of(Index rows, Index panel) { return (rows + panel - 1) / panel; }
 
 // |x|^2 beyond which cancellation matters, in units of the squared length scale: below, k changes
 // by less than `harmless`.
-double largest_harmless_norm(const Kernel& kernel, double epsilon, double largest_centre) {
-    if (kernel.family == Family::laplacian) {
+double largest_harmless_norm(const Profile& profile, double epsilon, double largest_centre) {
+    if (traits(profile.family).at_zero == AtZero::steep) {
         return -1.0;
     }
     constexpr double harmless = 1e-5;
-    return harmless / epsilon * kernel.length_scale * kernel.length_scale - largest_centre;
+    return harmless / epsilon * profile.length_scale * profile.length_scale - largest_centre;
 }
 
 }  // namespace
 
 template <class T>
 void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
-                                const Kernel& kernel) {
-    kernel_ = kernel;
+                                const Profile& profile) {
+    profile_ = profile;
     m_ = z.rows;
     d_ = z.cols;
     q_ = c.cols;
@@ -76,7 +76,7 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
                 m_,
                 d_,
                 direct,
-                static_cast<T>(largest_harmless_norm(kernel, epsilon, largest_norm)),
+                static_cast<T>(largest_harmless_norm(profile, epsilon, largest_norm)),
                 static_cast<T>(std::pow(epsilon, 0.4))};
 }
 
@@ -104,9 +104,9 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
     T* k = points + lanes * std::max(d_, q_);
     routines.pack(x, shift_.data(), points, norms);
     if (fused_) {
-        routines.fused(kernel_, z_and_c_.data(), m_, d_, points, n_panels, points);
+        routines.fused(profile_, z_and_c_.data(), m_, d_, points, n_panels, points);
     } else {
-        routines.kernel_panels(kernel_, centres_, points, norms, n_panels, k);
+        routines.kernel_panels(profile_, centres_, points, norms, n_panels, k);
         c_.multiply(k, n_panels, points);
     }
     routines.unpack(points, out);
@@ -121,7 +121,7 @@ void KernelOperator<T>::gram(MatrixView<const T> x, MatrixView<T> out, T* scratc
     T* points = norms + lanes;
     T* k = points + lanes * std::max(d_, q_);
     routines.pack(x, shift_.data(), points, norms);
-    routines.kernel_panels(kernel_, centres_, points, norms, n_panels, k);
+    routines.kernel_panels(profile_, centres_, points, norms, n_panels, k);
     routines.unpack(k, out);
 }
 

@@ -171,7 +171,7 @@ LayerReport descend(MatrixView<const T> z, MatrixView<const double> y, const int
         std::copy(y.row(i), y.row(i) + m, workspace.targets().row(i));
     }
     report.class_distance_ratio =
-        workspace.factor(options.kernel, options.nugget, labels, n_threads);
+        workspace.factor(options.profile, options.nugget, labels, n_threads);
     report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves, n_threads);
 
     // Descent: C = A^-1 (-d rho / dz), in the coordinates that move.
@@ -244,7 +244,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                                     further_halves, options, c, workspace, n_threads);
 
     detail::KernelOperator<T> op;
-    op.prepare(z, c, options.kernel);
+    op.prepare(z, c, options.profile);
     Index n_points = 0;
     for (const MovingPoints<T>& set : sets) {
         n_points += set.points.rows;

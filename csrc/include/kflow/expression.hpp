@@ -2,13 +2,13 @@
 
 #include <vector>
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
 /// What a term of an expression is before its factor.
-///   leaf      kernel(t), t = |u - v|^2 or u.v for features u, v of two points
+///   leaf      profile(t), t = |u - v|^2 or u.v for features u, v of two points
 ///   constant  1
 ///   given     an entry of a matrix that the caller supplies
 ///   sum       left + right
@@ -18,7 +18,7 @@ enum class Operation : int { leaf, constant, given, sum, product };
 struct Term {
     Operation operation = Operation::constant;
     double factor = 1.0;
-    Kernel kernel;                ///< of a leaf
+    Profile profile;              ///< of a leaf
     Index source = -1;            ///< which features a leaf reads, or which given matrix
     Index left = -1, right = -1;  ///< earlier terms of a sum or product
 };

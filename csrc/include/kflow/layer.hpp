@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kflow/batch.hpp"
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -30,7 +30,7 @@ struct MovingPoints {
 };
 
 struct LayerOptions {
-    Kernel kernel;
+    Profile profile;
     double nugget = 0.0;
     StepRule rule = StepRule::relative;
     double step_size = 0.1;

@@ -173,9 +173,9 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> float:
         """Return rho of points, and its gradient by them."""
-        kernel = core_profile(profile)
+        of_core = core_profile(profile)
         with core_errors():
-            return _core.rho(X, Y, order, n_coarse, kernel, nugget, gradient, n_threads)
+            return _core.rho(X, Y, order, n_coarse, of_core, nugget, gradient, n_threads)
 
     def loss(
         self,
