@@ -38,9 +38,11 @@ from measuring import Table, clusters, median, parser, timed, write_json
 import kflow
 from kflow.data.labels import ClassLabels
 from kflow.data.sources import as_source
+from kflow.engine import HOST
 from kflow.flow.leader import Leader, Plan
 from kflow.flow.streaming import stream
 from kflow.layers.block import Block
+from kflow.layers.motion import Motion
 from kflow.layers.positions import CarriedPoints
 from kflow.points.protocol import Shards
 
@@ -82,6 +84,10 @@ class Timed:
         return result
 
 
+def motion_of(flow: kflow.KernelFlow) -> Motion:
+    return Motion(HOST, flow.kernel_.profile, n_threads=1)
+
+
 def leader_of(flow: kflow.KernelFlow, Y: np.ndarray, every: int) -> Leader:
     return Leader(
         len(Y),
@@ -92,11 +98,10 @@ def leader_of(flow: kflow.KernelFlow, Y: np.ndarray, every: int) -> Leader:
         flow.shrink_tolerance,
         every,
         flow._schedules(),
-        flow.kernel_._to_core(),
+        motion_of(flow),
         lambda rows: Y[rows],
         ClassLabels([Y]),
         flow._n_fixed,
-        1,
     )
 
 
@@ -118,7 +123,7 @@ class Run:
             None,
             X.dtype,
             lambda first, end: (b for b in self.blocks if first <= b.first and b.end <= end),
-            self.flow.kernel_,
+            motion_of(self.flow),
         )
         self.place_s = timed(lambda: self.points.gather(np.arange(1), 0))
 
@@ -263,11 +268,11 @@ def union(leader: Leader, plan: Plan, positions: np.ndarray, block: Block) -> No
     """Move the points of a block's batches as long as they are needed."""
     for number, layer in enumerate(block.layers):
         needed = positions[: plan.n_needed[number]]
-        kflow.engine.cpu._core.replay(needed, [layer], leader.kernel, 1)
+        leader.motion.through(needed, [layer])
 
 
 def through(points: np.ndarray, block: Block, leader: Leader) -> None:
-    CarriedPoints({"": points}, {"": points[:, :0]}).through(block, leader.kernel, 1)
+    CarriedPoints({"": points}, {"": points[:, :0]}).through(block, leader.motion)
 
 
 def overheads(client: Any, args: Any) -> dict[str, float]:

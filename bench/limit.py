@@ -48,6 +48,8 @@ from measuring import (
 )
 
 import kflow
+from kflow.engine.cpu import _core
+from kflow.engine.cpu.convert import core_profile
 
 KERNELS: dict[str, kflow.kernels.Kernel] = {
     "gaussian": kflow.kernels.Gaussian(),
