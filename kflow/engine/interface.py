@@ -380,9 +380,9 @@ class Engine(ABC):
     def evaluate(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         out: FloatArray,
         n_threads: int,
     ) -> None:
@@ -392,9 +392,9 @@ class Engine(ABC):
     def apply_terms(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         C: FloatArray,
         out: FloatArray,
         n_threads: int,
@@ -405,11 +405,11 @@ class Engine(ABC):
     def contract(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         G: FloatArray,
-        features: list[FloatArray | None],
-        given_gradients: list[FloatArray],
+        features: Sequence[FloatArray | None],
+        given_gradients: Sequence[FloatArray],
         n_threads: int,
     ) -> tuple[Doubles, Doubles, Doubles]:
         """Return sum_ij G_ij dK_ij for each term's log factor, log length scale and shape.

@@ -83,28 +83,28 @@ def pull_back(
 ) -> None: ...
 def evaluate(
     expression: Expression,
-    X: list[_Floats],
-    Z: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    Z: Sequence[_Floats],
+    given: Sequence[_Floats],
     out: _Floats,
     n_threads: int,
 ) -> None: ...
 def apply_expression(
     expression: Expression,
-    X: list[_Floats],
-    Z: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    Z: Sequence[_Floats],
+    given: Sequence[_Floats],
     C: _Floats,
     out: _Floats,
     n_threads: int,
 ) -> None: ...
 def contract(
     expression: Expression,
-    X: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    given: Sequence[_Floats],
     G: _Floats,
-    features: list[_Floats | None],
-    given_gradients: list[_Floats],
+    features: Sequence[_Floats | None],
+    given_gradients: Sequence[_Floats],
     n_threads: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
 def rho(
@@ -162,14 +162,14 @@ def leave_one_out(
     K: _Floats, Y: _Floats, residuals: _Floats, variances: _Floats, n_threads: int
 ) -> None: ...
 def settle(
-    sets: list[tuple[_Floats, _Floats]],
+    sets: Sequence[tuple[_Floats, _Floats]],
     pending: float,
     settled: _Rows,
     layer: int,
     n_threads: int,
 ) -> None: ...
 def flow_layer(
-    sets: list[tuple[_Floats, _Floats]],
+    sets: Sequence[tuple[_Floats, _Floats]],
     pending: float,
     settled: _Rows,
     layer: int,
