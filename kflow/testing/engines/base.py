@@ -46,7 +46,7 @@ class EngineTestsBase:
     """The engine under test, and how its results are compared."""
 
     engine: Engine
-    tolerance: ClassVar[float] = 2000.0
+    tolerance: ClassVar[float] = 1000.0
 
     def close(
         self, got: npt.ArrayLike, expected: npt.ArrayLike, kernel: kernels.Kernel | None = None

@@ -103,6 +103,7 @@ class FlowTests(EngineTestsBase):
             layers = [layer for layer, _ in self._run(points, flow, 3)]
             later.through(layers[:1], 1)
             later.through(layers[1:], 2)
+            assert later.n_layers == 3
             for x in replayed:
                 self.engine.replay(x, layers, KERNEL.profile, 1)
             same_bits(positions(points, 3), replayed)
