@@ -56,9 +56,9 @@ std::vector<MovingPoints<T>> views_of(Sets<T>& sets) {
     return views;
 }
 
-// Holds how many layers the points themselves contain; the last layer may still pend. It is changed
-// here, together with the points, because between this call's end and Python's next line anything
-// can happen: a signal's handler may raise.
+// The number of layers that the points contain, without one that is pending. It is changed here,
+// together with the points, because the handler of a signal may raise an exception between the end
+// of this call and the next line of Python.
 Index& counter(Array<Index>& settled) {
     if (settled.ndim() != 1 || settled.shape(0) != 1) {
         refuse("settled", "(1,)");

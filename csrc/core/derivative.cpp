@@ -16,7 +16,7 @@ using detail::kTileRows;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-// What a thread needs for the points of one panel.
+// The memory that a thread needs for the points of one panel.
 template <class T>
 struct Scratch {
     detail::AlignedVector<T> slopes, values, product;  // of a block of centres

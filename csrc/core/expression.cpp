@@ -26,7 +26,7 @@ bool reads_distances(const Term& leaf) {
 template <class T>
 class Tiles {
    public:
-    // What one thread needs, all in tiles.
+    // The memory that one thread needs; every array holds tiles.
     struct Scratch {
         AlignedVector<T> arguments;  // t of each pair of features
         AlignedVector<T> values;     // of each term, before its effective factor
@@ -61,7 +61,8 @@ class Tiles {
     std::vector<FeaturePair<T>>& pairs() { return pairs_; }
     Index source_of(Index pair) const { return sources_[size(pair)]; }
 
-    // The values of n_rows rows of a block, before factor(). `slopes`: and of the leaves' slopes.
+    // Returns the values of n_rows rows of a block, before factor(); with `slopes`, the leaves'
+    // slopes are stored in s.slopes.
     const T* evaluate(Index block, Index p, Index n_rows, bool slopes, Scratch& s) const {
         const auto& routines = detail::simd().get<T>();
         const Index n = n_rows * width_;
@@ -238,7 +239,7 @@ void mirror(MatrixView<T> a, Index row, Index column, Index rows, Index columns)
     }
 }
 
-// Multiply-adds that all leaves cost.
+// The cost of all terms, in multiply-adds.
 template <class T>
 double work_of(const Expression& expression, const Matrices<T>& x, double entries) {
     double work = 0.0;
@@ -261,12 +262,12 @@ void evaluate(const Expression& expression, const Matrices<T>& x, const Matrices
     const int team = detail::team_for(
         work_of(expression, x, static_cast<double>(out.rows * out.cols)), n_threads);
     std::vector<typename Tiles<T>::Scratch> scratch(size(std::max(team, 1)));
-    // Tasks of one panel and some blocks: also a narrow matrix keeps all threads busy.
+    // A task is one panel and some blocks, so that a narrow matrix keeps all threads busy, too.
     constexpr Index kBlocks = 8;
     const Index n_blocks = blocks_of(out.rows), n_chunks = (n_blocks + kBlocks - 1) / kBlocks;
     const auto& routines = detail::simd().get<T>();
     const T factor = static_cast<T>(tiles.factor());
-    // K(x, x): the upper triangle is enough.
+    // K(x, x) is symmetric: its upper triangle is computed and copied.
     const bool symmetric = given.empty() && same(x, z) && out.rows == out.cols;
     detail::parallel_for(n_panels * n_chunks, team, [&](Index task, int worker) {
         const Index p = task % n_panels, column = p * width;
@@ -325,7 +326,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
     const Index n = g.rows, n_terms = tiles.n_terms(), n_pairs = Index(tiles.pairs().size());
     const Index width = tiles.width(), n_panels = (n + width - 1) / width;
     std::vector<bool> wanted(size(n_pairs));
-    // By symmetry the upper triangle tells everything but what needs whole columns.
+    // The upper triangle is enough, by symmetry, unless something needs sums over whole columns.
     bool whole = !given_gradients.empty();
     for (Index k = 0; k < n_pairs; ++k) {
         wanted[size(k)] = features[size(tiles.source_of(k))].data != nullptr;
@@ -346,7 +347,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
         std::vector<Pair> pairs;
     };
     std::vector<Scratch> scratch(size(std::max(team, 1)));
-    // One row for each panel, so that sums do not depend on who computed them.
+    // One row for each panel, so that sums do not depend on which thread computed them.
     std::vector<double> partial(size(n_panels * 3 * n_terms), 0.0);
     detail::parallel_for(n_panels, team, [&](Index p, int worker) {
         Scratch& s = scratch[size(worker)];
@@ -374,7 +375,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
             routines.load_tile({g.row(first) + column, n_rows, columns, g.stride},
                                whole ? 1.0 : 2.0, s.g.data());
             for (Index r = std::max<Index>(column - first, 0); !whole && r < n_rows; ++r) {
-                // Below the diagonal nothing counts, and on it once.
+                // Entries below the diagonal do not count, and those on it count once, not twice.
                 double* row = s.g.data() + r * width;
                 const Index diagonal = first + r - column;
                 std::fill(row, row + diagonal, 0.0);

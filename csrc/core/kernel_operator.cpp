@@ -7,19 +7,19 @@
 namespace kflow::detail {
 namespace {
 
-// What a tile may fill of the second-level cache, and its panels at least (each reads all centres
-// from the third-level cache) and at most.
+// A tile may fill this much of the second-level cache. It has at least kFewest panels, because all
+// centres are read from the third-level cache once for each tile, and at most kMost.
 constexpr Index kTileBytes = 640 * 1024, kFewest = 4, kMost = 16;
 
-// So many tiles share the work evenly.
+// With at least this many tiles, threads share the work evenly.
 constexpr Index kTiles = 16;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
 Index panels_of(Index rows, Index panel) { return (rows + panel - 1) / panel; }
 
-// |x|^2 beyond which cancellation matters, in units of the squared length scale: below, k changes
-// by less than `harmless`.
+// The largest |x|^2 for which cancellation in r^2 changes k by less than `harmless`; negative if it
+// always matters.
 double largest_harmless_norm(const Profile& profile, double epsilon, double largest_centre) {
     if (traits(profile.family).at_zero == AtZero::steep) {
         return -1.0;

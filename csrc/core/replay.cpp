@@ -9,7 +9,8 @@
 namespace kflow {
 namespace {
 
-// Packed layers that tiles go through together: they come from the third-level cache.
+// The size of the packed layers that a tile goes through together: they stay in the third-level
+// cache.
 constexpr Index kGroupBytes = 8 * 1024 * 1024;
 
 template <class T>

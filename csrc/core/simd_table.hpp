@@ -39,8 +39,7 @@ struct SimdRoutines {
     void (*evaluate_profile)(const Profile& profile, const T* r2, T* value, Index n);
 
     /// value[j] = k(r2[j]), slope[j] = dk/d(r^2); a profile that is steep at 0 has slope 0
-    /// there.
-    /// `r2` may be `slope`.
+    /// there. `r2` may be `slope`.
     void (*evaluate_with_slope)(const Profile& profile, const T* r2, T* value, T* slope, Index n);
 
     /// out[j] = dk/dalpha at r2[j], of profiles with Alpha::shape.
@@ -102,7 +101,7 @@ struct SimdRoutines {
     /// sum x[i] y[i]
     T (*dot)(const T* x, const T* y, Index n);
 
-    /// No x[i] is NaN or infinite.
+    /// Whether no x[i] is NaN or infinite.
     bool (*all_finite)(const T* x, Index n);
 };
 

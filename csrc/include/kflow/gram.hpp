@@ -12,8 +12,8 @@ template <class T>
 void gram(MatrixView<const T> x, MatrixView<const T> z, const Profile& profile, MatrixView<T> out,
           int n_threads);
 
-/// r2[j] <- k(r2[j]), the squared distances' kernel values, on the calling thread.
+/// t[j] <- k(t[j]) for n numbers, on the calling thread.
 template <class T>
-void evaluate_profile(const Profile& profile, T* r2, Index n);
+void evaluate_profile(const Profile& profile, T* t, Index n);
 
 }  // namespace kflow

@@ -23,6 +23,7 @@ enum class Family : int {
     polynomial,
 };
 
+/// A function k(t): a family, and its parameters.
 struct Profile {
     Family family = Family::gaussian;
     double length_scale = 1.0;
@@ -53,17 +54,20 @@ enum class Degree { unused, used };
 /// form and is therefore plain, slow and in long double.
 using Formula = long double (*)(long double u, long double alpha, long double degree);
 
+/// What is known of a family.
 struct FamilyTraits {
     Family family;
-    const char* name;  ///< in Python
+    const char* name;  ///< the name that Python uses
     Argument argument;
     AtZero at_zero;
     Support support;
     Alpha alpha;
     Degree degree;
-    Formula value;     ///< k
-    Formula slope;     ///< dk/du
-    Formula exponent;  ///< x where the vector form computes exp(-x), else null: rounding x counts
+    Formula value;  ///< k
+    Formula slope;  ///< dk/du
+    /// x if the vector form computes exp(-x) as a factor, else null. Rounding x changes the value
+    /// by x units in its last place, which tests must allow.
+    Formula exponent;
 };
 
 /// One row for each family. Radial profiles are positive definite in every dimension d, except for
