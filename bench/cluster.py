@@ -38,19 +38,22 @@ from measuring import Table, clusters, median, parser, timed, write_json
 import kflow
 from kflow.data.labels import ClassLabels
 from kflow.data.sources import as_source
+from kflow.engine import HOST
 from kflow.flow.leader import Leader, Plan
 from kflow.flow.streaming import stream
 from kflow.layers.block import Block
+from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
 from kflow.points.protocol import Shards
 
 
-def flow_of(n_batch: int, n_layers: int, rank: int | None) -> kflow.KernelFlow:
+def flow_of(n_batch: int, n_layers: int, rank: int | None, every: int = 20) -> kflow.KernelFlow:
     return kflow.KernelFlow(
         None,
         n_layers=n_layers,
         batch_size=n_batch,
         rank=rank,
+        every=every,
         step="rms",
         step_size=0.05,
         step_over="batch",
@@ -82,21 +85,18 @@ class Timed:
         return result
 
 
-def leader_of(flow: kflow.KernelFlow, Y: np.ndarray, every: int) -> Leader:
+def motion_of(flow: kflow.KernelFlow) -> Motion:
+    return Motion(HOST, flow.kernel_.profile, n_threads=1)
+
+
+def leader_of(flow: kflow.KernelFlow, Y: np.ndarray) -> Leader:
     return Leader(
-        len(Y),
-        flow.batch_size,
-        flow.coarse_fraction,
-        flow.n_halves,
-        flow.shrink_every,
-        flow.shrink_tolerance,
-        every,
-        flow._schedules(),
-        flow.kernel_._to_core(),
-        lambda rows: Y[rows],
-        ClassLabels([Y]),
-        flow._n_fixed,
-        1,
+        settings=flow,
+        n_points=len(Y),
+        n_fixed=flow.state_.points.n_fixed,
+        motion=motion_of(flow),
+        targets=lambda rows: Y[rows],
+        labels=ClassLabels([Y]),
     )
 
 
@@ -107,18 +107,18 @@ class Run:
         from kflow.points.cluster import DaskPoints
 
         self.n_layers = args.layers
-        self.flow = flow_of(args.batch, 0, args.rank).fit(X, Y)
-        self.leader = Timed(leader_of(self.flow, Y, args.every))
+        self.flow = flow_of(args.batch, 0, args.rank, args.every).fit(X, Y)
+        self.leader = Timed(leader_of(self.flow, Y))
         self.blocks: list[Block] = []
         self.points = DaskPoints(
             client,
             Shards(len(X), -(-len(X) // args.shards)),
             as_source(X, X.dtype, "X"),
-            self.flow._subspace,
+            self.flow.state_.subspace,
             None,
             X.dtype,
             lambda first, end: (b for b in self.blocks if first <= b.first and b.end <= end),
-            self.flow.kernel_,
+            motion_of(self.flow),
         )
         self.place_s = timed(lambda: self.points.gather(np.arange(1), 0))
 
@@ -130,11 +130,11 @@ class Run:
             then(len(self.blocks))
             return False
 
-        rng = self.flow._rng
+        rng = self.flow.state_.rng
         return timed(lambda: stream(self.leader, self.points, rng, 0, self.n_layers, keep))
 
     def check(self, expected: np.ndarray) -> None:
-        got = np.concatenate([part.sets[""] for part in self.points.shards(self.n_layers)])
+        got = np.concatenate([part.training for part in self.points.shards(self.n_layers)])
         assert np.array_equal(got, expected), "the positions are not those of the flow in memory"
 
     def __enter__(self) -> Run:
@@ -220,9 +220,9 @@ def costs(args: Any) -> list[dict]:
         for d in args.cost_d:
             n = max(20_000, 4 * n_batch)
             X, Y = clusters(n, d)
-            flow = flow_of(n_batch, 0, None).fit(X, Y)
-            leader = leader_of(flow, Y, args.every)
-            plan = leader.plan(flow._rng, 0, args.every)
+            flow = flow_of(n_batch, 0, None, args.every).fit(X, Y)
+            leader = leader_of(flow, Y)
+            plan = leader.plan(flow.state_.rng, 0, args.every)
             block, error = leader.run(plan, X[plan.rows])
             assert error is None
             run_s, union_s, move_s, following_s = [], [], [], []
@@ -263,11 +263,11 @@ def union(leader: Leader, plan: Plan, positions: np.ndarray, block: Block) -> No
     """Move the points of a block's batches as long as they are needed."""
     for number, layer in enumerate(block.layers):
         needed = positions[: plan.n_needed[number]]
-        kflow.engine.cpu._core.replay(needed, [layer], leader.kernel, 1)
+        leader.motion.through(needed, [layer])
 
 
 def through(points: np.ndarray, block: Block, leader: Leader) -> None:
-    Positions({"": points}, {"": points[:, :0]}).through(block, leader.kernel, 1)
+    Positions.of(points).through(block, leader.motion)
 
 
 def overheads(client: Any, args: Any) -> dict[str, float]:

@@ -61,7 +61,7 @@ def check(compressed: Any, X: np.ndarray) -> None:
     flow = compressed.flow_
     few = X[np.linspace(0, len(X) - 1, 12).astype(int)]
     points = next(flow.trajectory(compressed._preprocessing(few), [0], reduced=True))
-    for z, c, step in flow._store:
+    for z, c, step in flow.state_.store:
         moved = testing.move(points, z, step * c, kernel=flow.kernel_)
         points = moved.astype(points.dtype)
     check_close(compressed._transform(few, reduced=True), points, 1e-3)

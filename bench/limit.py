@@ -48,6 +48,8 @@ from measuring import (
 )
 
 import kflow
+from kflow.engine.cpu import _core
+from kflow.engine.cpu.convert import core_profile
 
 KERNELS: dict[str, kflow.kernels.Kernel] = {
     "gaussian": kflow.kernels.Gaussian(),
@@ -118,10 +120,10 @@ class Rates:
         n = 16384 // np.dtype(dtype).itemsize  # half of a first-level cache
         r2 = aligned(n, dtype)
         r2[:] = np.random.default_rng(0).uniform(0, 4, n)
-        kernel = KERNELS[name]._to_core()
+        profile = core_profile(KERNELS[name].profile)
         times = self._profile[name, dtype]
         for _ in range(3):
-            times.append(timed(lambda: kflow.engine.cpu._core.profile(r2, kernel, repeats)))
+            times.append(timed(lambda: _core.evaluate_profile(r2, profile, repeats)))
         return min(times) / (n * repeats) / kflow.get_num_threads()
 
 

@@ -148,9 +148,7 @@ def best_blas() -> dict[str, str]:
     AVX2 kernels of half the rate. Other BLAS libraries ignore the variable.
     """
     return (
-        {"OPENBLAS_CORETYPE": "SkylakeX"}
-        if "avx512" in kflow.engine.cpu._core.simd_levels()
-        else {}
+        {"OPENBLAS_CORETYPE": "SkylakeX"} if "avx512" in kflow.build_config()["simd_levels"] else {}
     )
 
 

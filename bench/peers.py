@@ -93,7 +93,7 @@ class Kflow(Peer):
 
     def layer(self) -> None:
         self._flow.run(1)
-        self.rho = self._flow._records[-1][0]
+        self.rho = self._flow.state_.records[-1].rho
 
     def points(self) -> np.ndarray:
         return self._flow.points_

@@ -58,6 +58,15 @@ def engine(request: pytest.FixtureRequest, simd_level: Callable[[str], None]) ->
 
 
 @pytest.fixture
+def always_a_team() -> Iterator[None]:
+    """Let the smallest work be done by as many threads as a call names."""
+    before = _core.team_threshold()
+    _core.set_team_threshold(0.0)
+    yield
+    _core.set_team_threshold(before)
+
+
+@pytest.fixture
 def ax() -> Iterator[Any]:
     """Matplotlib axes, drawn at the end: where Matplotlib would complain."""
     figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")

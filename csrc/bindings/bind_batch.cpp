@@ -13,7 +13,7 @@ namespace {
 
 // `order` lists the rows with the coarse ones first. The gradient comes back by row of x.
 double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& order,
-           Index n_coarse, const Kernel& kernel, double nugget,
+           Index n_coarse, const Profile& profile, double nugget,
            std::optional<Array<double>> gradient, int n_threads) {
     const auto xs = in(x, "X");
     const auto ys = in(y, "Y", xs.rows);
@@ -35,7 +35,7 @@ double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& o
         std::copy(xs.row(rows[i]), xs.row(rows[i]) + xs.cols, batch.points().row(i));
         std::copy(ys.row(rows[i]), ys.row(rows[i]) + ys.cols, batch.targets().row(i));
     }
-    batch.factor(kernel, nugget, nullptr, n_threads);
+    batch.factor(profile, nugget, nullptr, n_threads);
     const double loss = batch.rho(n_coarse, nullptr, 1, n_threads);
     if (gradient) {
         std::vector<double> ordered(static_cast<std::size_t>(xs.rows * xs.cols));
@@ -64,7 +64,7 @@ void bind_batch(py::module_& m) {
 
     py::class_<Batch>(m, "Batch", "Memory that the layers of one flow reuse.").def(py::init<>());
     m.def("rho", &rho, py::arg("X").noconvert(), py::arg("Y").noconvert(),
-          py::arg("order").noconvert(), py::arg("n_coarse"), py::arg("kernel"), py::arg("nugget"),
+          py::arg("order").noconvert(), py::arg("n_coarse"), py::arg("profile"), py::arg("nugget"),
           py::arg("gradient").noconvert(), py::arg("n_threads"));
 }
 

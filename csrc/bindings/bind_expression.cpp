@@ -15,7 +15,7 @@ template <class T>
 using Arrays = std::vector<Array<T>>;
 
 void append(Expression& expression, const std::string& operation, double factor,
-            const std::optional<Kernel>& kernel, Index source, Index left, Index right) {
+            const std::optional<Profile>& profile, Index source, Index left, Index right) {
     static const std::map<std::string, Operation> operations{
         {"leaf", Operation::leaf}, {"constant", Operation::constant}, {"given", Operation::given},
         {"sum", Operation::sum},   {"product", Operation::product},
@@ -37,10 +37,10 @@ void append(Expression& expression, const std::string& operation, double factor,
         }
     }
     if (term.operation == Operation::leaf) {
-        if (!kernel) {
-            throw std::invalid_argument("a leaf needs a kernel");
+        if (!profile) {
+            throw std::invalid_argument("a leaf needs a profile");
         }
-        term.kernel = *kernel;
+        term.profile = *profile;
     }
     expression.terms.push_back(term);
 }
@@ -153,7 +153,7 @@ void bind_expression(py::module_& m) {
     py::class_<Expression>(m, "Expression", "A kernel as terms that build on each other.")
         .def(py::init<>())
         .def("append", &append, py::arg("operation"), py::arg("factor") = 1.0,
-             py::arg("kernel") = py::none(), py::arg("source") = -1, py::arg("left") = -1,
+             py::arg("profile") = py::none(), py::arg("source") = -1, py::arg("left") = -1,
              py::arg("right") = -1);
     bind_precision<float>(m);
     bind_precision<double>(m);

@@ -1,6 +1,5 @@
 #include <pybind11/stl.h>
 
-#include <map>
 #include <optional>
 #include <string>
 
@@ -9,29 +8,19 @@
 #include "kflow/derivative.hpp"
 #include "kflow/finite.hpp"
 #include "kflow/gram.hpp"
-#include "kflow/kernel.hpp"
 #include "kflow/product.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow::python {
 namespace {
 
-Kernel make_kernel(const std::string& family, double length_scale, double alpha, int degree) {
-    static const std::map<std::string, Family> families{
-        {"gaussian", Family::gaussian},
-        {"laplacian", Family::laplacian},
-        {"matern32", Family::matern32},
-        {"matern52", Family::matern52},
-        {"rational_quadratic", Family::rational_quadratic},
-        {"inverse_multiquadric", Family::inverse_multiquadric},
-        {"cauchy", Family::cauchy},
-        {"wendland", Family::wendland},
-        {"polynomial", Family::polynomial},
-    };
-    const auto found = families.find(family);
-    if (found == families.end()) {
-        throw std::invalid_argument("family: unknown kernel family '" + family + "'");
+Profile make_profile(const std::string& name, double length_scale, double alpha, int degree) {
+    for (const FamilyTraits& family : kFamilies) {
+        if (family.name == name) {
+            return {family.family, length_scale, alpha, degree};
+        }
     }
-    return {found->second, length_scale, alpha, degree};
+    throw std::invalid_argument("family: unknown kernel family '" + name + "'");
 }
 
 template <class T>
@@ -47,34 +36,34 @@ void bind_precision(py::module_& m) {
         py::arg("X").noconvert(), py::arg("n_threads"));
 
     m.def(
-        "profile",
-        [](Array<T>& r2, const Kernel& kernel, int repeats) {
+        "evaluate_profile",
+        [](Array<T>& r2, const Profile& profile, int repeats) {
             T* data = r2.mutable_data();
             const Index n = r2.size();
             const py::gil_scoped_release unlocked;
             for (int i = 0; i < repeats; ++i) {
-                profile<T>(kernel, data, n);
+                evaluate_profile<T>(profile, data, n);
             }
         },
         "r2 <- k(r2) in place, on one thread; repeated for benchmarks", py::arg("r2").noconvert(),
-        py::arg("kernel"), py::arg("repeats") = 1);
+        py::arg("profile"), py::arg("repeats") = 1);
 
     m.def(
         "gram",
-        [](const Array<T>& x, const Array<T>& z, const Kernel& kernel, Array<T> result,
+        [](const Array<T>& x, const Array<T>& z, const Profile& profile, Array<T> result,
            int n_threads) {
             const auto xs = in(x, "X");
             const auto zs = in(z, "Z", -1, xs.cols);
             const auto view = out(result, "out", xs.rows, zs.rows);
             const py::gil_scoped_release unlocked;
-            gram<T>(xs, zs, kernel, view, n_threads);
+            gram<T>(xs, zs, profile, view, n_threads);
         },
-        py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("kernel"),
+        py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("profile"),
         py::arg("out").noconvert(), py::arg("n_threads"));
 
     m.def(
         "apply",
-        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Profile& profile,
            double step, const std::optional<Array<T>>& base, Array<T> result, int n_threads) {
             const auto xs = in(x, "X");
             const auto zs = in(z, "Z", -1, xs.cols);
@@ -85,11 +74,11 @@ void bind_precision(py::module_& m) {
                 bases = in(*base, "base", xs.rows, cs.cols);
             }
             const py::gil_scoped_release unlocked;
-            apply<T>(xs, zs, cs, kernel, step, bases, view, n_threads);
+            apply<T>(xs, zs, cs, profile, step, bases, view, n_threads);
         },
         py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
-        py::arg("kernel"), py::arg("step"), py::arg("base").noconvert(), py::arg("out").noconvert(),
-        py::arg("n_threads"));
+        py::arg("profile"), py::arg("step"), py::arg("base").noconvert(),
+        py::arg("out").noconvert(), py::arg("n_threads"));
 
     m.def(
         "product",
@@ -105,7 +94,7 @@ void bind_precision(py::module_& m) {
 
     m.def(
         "pull_back",
-        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Kernel& kernel,
+        [](const Array<T>& x, const Array<T>& z, const Array<T>& c, const Profile& profile,
            const Array<T>& a, Array<T> result, int n_threads) {
             const auto xs = in(x, "X");
             const auto zs = in(z, "Z", -1, xs.cols);
@@ -113,18 +102,18 @@ void bind_precision(py::module_& m) {
             const auto as = in(a, "A", xs.rows, cs.cols);
             const auto view = out(result, "out", xs.rows, xs.cols);
             const py::gil_scoped_release unlocked;
-            pull_back<T>(xs, zs, cs, kernel, as, {}, view, n_threads);
+            pull_back<T>(xs, zs, cs, profile, as, {}, view, n_threads);
         },
         py::arg("X").noconvert(), py::arg("Z").noconvert(), py::arg("C").noconvert(),
-        py::arg("kernel"), py::arg("A").noconvert(), py::arg("out").noconvert(),
+        py::arg("profile"), py::arg("A").noconvert(), py::arg("out").noconvert(),
         py::arg("n_threads"));
 }
 
 }  // namespace
 
 void bind_kernel(py::module_& m) {
-    py::class_<Kernel>(m, "Profile")
-        .def(py::init(&make_kernel), py::arg("family"), py::arg("length_scale"),
+    py::class_<Profile>(m, "Profile")
+        .def(py::init(&make_profile), py::arg("family"), py::arg("length_scale"),
              py::arg("alpha") = 1.0, py::arg("degree") = 1);
     bind_precision<float>(m);
     bind_precision<double>(m);

@@ -11,10 +11,10 @@ namespace kflow {
 
 template <class T>
 void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-           const Kernel& kernel, double step, MatrixView<const T> base, MatrixView<T> out,
+           const Profile& profile, double step, MatrixView<const T> base, MatrixView<T> out,
            int n_threads) {
     detail::KernelOperator<T> op;
-    op.prepare(z, c, kernel);
+    op.prepare(z, c, profile);
     const Index tile = op.tile_rows(x.rows);
     const Index n_tiles = (x.rows + tile - 1) / tile;
     const Index scratch_size = op.scratch(tile);
@@ -46,8 +46,8 @@ void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
 }
 
 template void apply(MatrixView<const float>, MatrixView<const float>, MatrixView<const float>,
-                    const Kernel&, double, MatrixView<const float>, MatrixView<float>, int);
+                    const Profile&, double, MatrixView<const float>, MatrixView<float>, int);
 template void apply(MatrixView<const double>, MatrixView<const double>, MatrixView<const double>,
-                    const Kernel&, double, MatrixView<const double>, MatrixView<double>, int);
+                    const Profile&, double, MatrixView<const double>, MatrixView<double>, int);
 
 }  // namespace kflow

@@ -97,7 +97,7 @@ void Batch::resize(Index n, Index d, Index m) {
     w_->points.resize(w_->norms.size() * size(d));
 }
 
-double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int n_threads) {
+double Batch::factor(const Profile& profile, double nugget, const int* labels, int n_threads) {
     const auto& routines = detail::simd().f64;
     const MatrixView<double> x = points();
     diagonal_ = 1.0 + nugget;
@@ -130,7 +130,7 @@ double Batch::factor(const Kernel& kernel, double nugget, const int* labels, int
         const Index columns = std::min(width, n_ - p * width);
         routines.distance_panels(centres, w_->points.data() + p * width * d_,
                                  w_->norms.data() + p * width, 1, slope);
-        routines.profile_and_slope(kernel, slope, k, slope, panel_size);
+        routines.evaluate_with_slope(profile, slope, k, slope, panel_size);
         for (Index lane = 0; lane < columns; ++lane) {
             const Index diagonal = (p * width + lane) * width + lane;
             k[diagonal] = diagonal_;

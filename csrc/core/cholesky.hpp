@@ -17,11 +17,11 @@ class Cholesky {
     double* panel(Index p) { return data_.data() + p * n_ * width_; }
     const double* panel(Index p) const { return data_.data() + p * n_ * width_; }
 
-    /// A or U, upper triangle.
+    /// The upper triangle of A, and later U.
     double& operator()(Index i, Index j) { return panel(j / width_)[i * width_ + j % width_]; }
     double operator()(Index i, Index j) const { return panel(j / width_)[i * width_ + j % width_]; }
 
-    /// Columns of one panel, panels of q columns, and the elements of those.
+    /// The columns of one panel, the number of panels of q columns, and their elements.
     Index width() const { return width_; }
     Index panels_of(Index q) const { return (q + width_ - 1) / width_; }
     Index elements_of(Index q) const { return panels_of(q) * n_ * width_; }

@@ -22,7 +22,7 @@ using Matrix = MatrixView<const double>;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-/// The rows of every fold; without numbers each row is a fold of its own.
+/// The rows of every fold; if there are no numbers, each row is a fold of its own.
 std::vector<Rows> members(const Index* folds, Index n) {
     std::vector<Rows> out(folds == nullptr ? size(n) : 0);
     for (Index i = 0; i < n; ++i) {

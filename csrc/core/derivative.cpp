@@ -16,7 +16,7 @@ using detail::kTileRows;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-// What a thread needs for the points of one panel.
+// The memory that a thread needs for the points of one panel.
 template <class T>
 struct Scratch {
     detail::AlignedVector<T> slopes, values, product;  // of a block of centres
@@ -74,12 +74,12 @@ void pack_panel(MatrixView<const T> a, Index p, Scratch<T>& s) {
 
 // s.slopes <- 2 k'(|x - z_j|^2) o s.product for a block of centres; s.sums <- its column sums
 template <class T>
-void weights(const detail::FeaturePair<T>& points, const Kernel& kernel, Index block, Index n_rows,
-             Index p, Scratch<T>& s) {
+void weights(const detail::FeaturePair<T>& points, const Profile& profile, Index block,
+             Index n_rows, Index p, Scratch<T>& s) {
     const detail::SimdRoutines<T>& routines = detail::simd().get<T>();
     points.tile(block, p, s.slopes.data());
-    routines.profile_and_slope(kernel, s.slopes.data(), s.values.data(), s.slopes.data(),
-                               n_rows * routines.panel);
+    routines.evaluate_with_slope(profile, s.slopes.data(), s.values.data(), s.slopes.data(),
+                                 n_rows * routines.panel);
     routines.weigh(s.product.data(), T(2), n_rows, s.slopes.data(), s.sums.data());
 }
 
@@ -87,7 +87,7 @@ void weights(const detail::FeaturePair<T>& points, const Kernel& kernel, Index b
 
 template <class T>
 void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-                  const Kernel& kernel, MatrixView<const T> t, MatrixView<const T> base,
+                  const Profile& profile, MatrixView<const T> t, MatrixView<const T> base,
                   MatrixView<T> out, int n_threads) {
     const detail::SimdRoutines<T>& routines = detail::simd().get<T>();
     const Index n = x.rows, m = z.rows, d = x.cols, q = c.cols, width = routines.panel;
@@ -117,7 +117,7 @@ void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const
             pack_panel<T>({directions.data(), n, d + 1}, p, s);
             for (Index b = 0; b < Index(along.size()); ++b) {
                 along[size(b)].multiply(s.given.data(), 1, s.product.data());
-                weights(points, kernel, b, std::min(kTileRows, m - b * kTileRows), p, s);
+                weights(points, profile, b, std::min(kTileRows, m - b * kTileRows), p, s);
                 coefficients[size(b)].multiply(s.slopes.data(), 1, s.part.data());
                 routines.add_scaled(s.total.data(), s.part.data(), T(1), s.total.data(), q * width);
             }
@@ -126,7 +126,7 @@ void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const
 
 template <class T>
 void pull_back(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-               const Kernel& kernel, MatrixView<const T> a, MatrixView<const T> base,
+               const Profile& profile, MatrixView<const T> a, MatrixView<const T> base,
                MatrixView<T> out, int n_threads) {
     const detail::SimdRoutines<T>& routines = detail::simd().get<T>();
     const Index n = x.rows, m = z.rows, d = x.cols, q = c.cols, width = routines.panel;
@@ -142,7 +142,7 @@ void pull_back(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T>
             std::fill(sums.begin(), sums.end(), T(0));
             for (Index b = 0; b < Index(coefficients.size()); ++b) {
                 coefficients[size(b)].multiply(s.given.data(), 1, s.product.data());
-                weights(points, kernel, b, std::min(kTileRows, m - b * kTileRows), p, s);
+                weights(points, profile, b, std::min(kTileRows, m - b * kTileRows), p, s);
                 routines.add_scaled(sums.data(), s.sums.data(), T(1), sums.data(), width);
                 points.product(b, s.slopes.data(), s.part.data());
                 routines.add_scaled(s.total.data(), s.part.data(), T(1), s.total.data(), d * width);
@@ -157,10 +157,10 @@ void pull_back(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T>
 
 #define KFLOW_INSTANTIATE(T)                                                                  \
     template void push_forward(MatrixView<const T>, MatrixView<const T>, MatrixView<const T>, \
-                               const Kernel&, MatrixView<const T>, MatrixView<const T>,       \
+                               const Profile&, MatrixView<const T>, MatrixView<const T>,      \
                                MatrixView<T>, int);                                           \
     template void pull_back(MatrixView<const T>, MatrixView<const T>, MatrixView<const T>,    \
-                            const Kernel&, MatrixView<const T>, MatrixView<const T>,          \
+                            const Profile&, MatrixView<const T>, MatrixView<const T>,         \
                             MatrixView<T>, int);
 KFLOW_INSTANTIATE(float)
 KFLOW_INSTANTIATE(double)

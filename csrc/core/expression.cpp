@@ -17,14 +17,16 @@ using detail::kTileRows;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-bool reads_distances(const Term& leaf) { return leaf.kernel.family != Family::polynomial; }
+bool reads_distances(const Term& leaf) {
+    return traits(leaf.profile.family).argument == Argument::squared_distance;
+}
 
 // Tiles of an expression's kernel matrix: the rows of a block, and the columns of a panel. A tile
 // of everything that the terms need stays in the caches.
 template <class T>
 class Tiles {
    public:
-    // What one thread needs, all in tiles.
+    // The memory that one thread needs; every array holds tiles.
     struct Scratch {
         AlignedVector<T> arguments;  // t of each pair of features
         AlignedVector<T> values;     // of each term, before its effective factor
@@ -59,7 +61,8 @@ class Tiles {
     std::vector<FeaturePair<T>>& pairs() { return pairs_; }
     Index source_of(Index pair) const { return sources_[size(pair)]; }
 
-    // The values of n_rows rows of a block, before factor(). `slopes`: and of the leaves' slopes.
+    // Returns the values of n_rows rows of a block, before factor(); with `slopes`, the leaves'
+    // slopes are stored in s.slopes.
     const T* evaluate(Index block, Index p, Index n_rows, bool slopes, Scratch& s) const {
         const auto& routines = detail::simd().get<T>();
         const Index n = n_rows * width_;
@@ -76,10 +79,10 @@ class Tiles {
                 case Operation::leaf: {
                     const T* t = s.arguments.data() + pair_of_[size(i)] * tile_;
                     if (slopes) {
-                        routines.profile_and_slope(term.kernel, t, value(i),
-                                                   s.slopes.data() + i * tile_, n);
+                        routines.evaluate_with_slope(term.profile, t, value(i),
+                                                     s.slopes.data() + i * tile_, n);
                     } else {
-                        routines.profile(term.kernel, t, value(i), n);
+                        routines.evaluate_profile(term.profile, t, value(i), n);
                     }
                     break;
                 }
@@ -150,20 +153,21 @@ class Tiles {
                 case Operation::leaf: {
                     const Index pair = pair_of_[size(i)];
                     const T* t = s.arguments.data() + pair * tile_;
-                    if (term.kernel.family == Family::rational_quadratic) {
+                    const Alpha alpha = traits(term.profile.family).alpha;
+                    if (alpha == Alpha::shape) {
                         s.shape.resize(size(tile_));
-                        routines.shape(term.kernel, t, s.shape.data(), n);
+                        routines.evaluate_shape(term.profile, t, s.shape.data(), n);
                         shape[i] += inner * static_cast<double>(routines.dot(a, s.shape.data(), n));
                     }
                     T* w = s.slopes.data() + i * tile_;
                     routines.weigh(a, T(inner), n_rows, w, s.sums.data());
                     length_scale[i] -= 2.0 * static_cast<double>(routines.dot(w, t, n));
-                    if (term.kernel.family == Family::polynomial) {
+                    if (alpha == Alpha::offset) {
                         double sum = 0.0;
                         for (const T lane : s.sums) {
                             sum += static_cast<double>(lane);
                         }
-                        shape[i] += sum * term.kernel.length_scale * term.kernel.length_scale;
+                        shape[i] += sum * term.profile.length_scale * term.profile.length_scale;
                     }
                     if (weights[size(pair)] != nullptr) {
                         routines.add_scaled(weights[size(pair)], w, T(1), weights[size(pair)], n);
@@ -235,7 +239,7 @@ void mirror(MatrixView<T> a, Index row, Index column, Index rows, Index columns)
     }
 }
 
-// Multiply-adds that all leaves cost.
+// The cost of all terms, in multiply-adds.
 template <class T>
 double work_of(const Expression& expression, const Matrices<T>& x, double entries) {
     double work = 0.0;
@@ -258,12 +262,12 @@ void evaluate(const Expression& expression, const Matrices<T>& x, const Matrices
     const int team = detail::team_for(
         work_of(expression, x, static_cast<double>(out.rows * out.cols)), n_threads);
     std::vector<typename Tiles<T>::Scratch> scratch(size(std::max(team, 1)));
-    // Tasks of one panel and some blocks: also a narrow matrix keeps all threads busy.
+    // A task is one panel and some blocks, so that a narrow matrix keeps all threads busy, too.
     constexpr Index kBlocks = 8;
     const Index n_blocks = blocks_of(out.rows), n_chunks = (n_blocks + kBlocks - 1) / kBlocks;
     const auto& routines = detail::simd().get<T>();
     const T factor = static_cast<T>(tiles.factor());
-    // K(x, x): the upper triangle is enough.
+    // K(x, x) is symmetric: its upper triangle is computed and copied.
     const bool symmetric = given.empty() && same(x, z) && out.rows == out.cols;
     detail::parallel_for(n_panels * n_chunks, team, [&](Index task, int worker) {
         const Index p = task % n_panels, column = p * width;
@@ -322,7 +326,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
     const Index n = g.rows, n_terms = tiles.n_terms(), n_pairs = Index(tiles.pairs().size());
     const Index width = tiles.width(), n_panels = (n + width - 1) / width;
     std::vector<bool> wanted(size(n_pairs));
-    // By symmetry the upper triangle tells everything but what needs whole columns.
+    // The upper triangle is enough, by symmetry, unless something needs sums over whole columns.
     bool whole = !given_gradients.empty();
     for (Index k = 0; k < n_pairs; ++k) {
         wanted[size(k)] = features[size(tiles.source_of(k))].data != nullptr;
@@ -343,7 +347,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
         std::vector<Pair> pairs;
     };
     std::vector<Scratch> scratch(size(std::max(team, 1)));
-    // One row for each panel, so that sums do not depend on who computed them.
+    // One row for each panel, so that sums do not depend on which thread computed them.
     std::vector<double> partial(size(n_panels * 3 * n_terms), 0.0);
     detail::parallel_for(n_panels, team, [&](Index p, int worker) {
         Scratch& s = scratch[size(worker)];
@@ -371,7 +375,7 @@ ExpressionGradient contract(const Expression& expression, const Matrices<double>
             routines.load_tile({g.row(first) + column, n_rows, columns, g.stride},
                                whole ? 1.0 : 2.0, s.g.data());
             for (Index r = std::max<Index>(column - first, 0); !whole && r < n_rows; ++r) {
-                // Below the diagonal nothing counts, and on it once.
+                // Entries below the diagonal do not count, and those on it count once, not twice.
                 double* row = s.g.data() + r * width;
                 const Index diagonal = first + r - column;
                 std::fill(row, row + diagonal, 0.0);

@@ -13,7 +13,7 @@ bool all_finite(const T* x, Index n, int n_threads) {
     constexpr Index kBlock = 1 << 16;
     const Index n_blocks = (n + kBlock - 1) / kBlock;
     std::atomic<bool> finite{true};
-    // Memory is the limit: an element costs as much as several multiply-adds.
+    // Reading memory is what takes time: an element costs as much as several multiply-adds.
     const int team = detail::team_for(8.0 * static_cast<double>(n), n_threads);
     detail::parallel_for(n_blocks, team, [&](Index block, int) {
         const Index first = block * kBlock;

@@ -10,10 +10,10 @@
 namespace kflow {
 
 template <class T>
-void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
+void gram(MatrixView<const T> x, MatrixView<const T> z, const Profile& profile, MatrixView<T> out,
           int n_threads) {
     detail::KernelOperator<T> op;
-    op.prepare(z, {}, kernel);
+    op.prepare(z, {}, profile);
     const Index tile = op.tile_rows(x.rows);
     const Index n_tiles = (x.rows + tile - 1) / tile;
     std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
@@ -36,15 +36,15 @@ void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, Ma
 }
 
 template <class T>
-void profile(const Kernel& kernel, T* r2, Index n) {
-    detail::simd().get<T>().profile(kernel, r2, r2, n);
+void evaluate_profile(const Profile& profile, T* r2, Index n) {
+    detail::simd().get<T>().evaluate_profile(profile, r2, r2, n);
 }
 
-template void profile(const Kernel&, float*, Index);
-template void profile(const Kernel&, double*, Index);
-template void gram(MatrixView<const float>, MatrixView<const float>, const Kernel&,
+template void evaluate_profile(const Profile&, float*, Index);
+template void evaluate_profile(const Profile&, double*, Index);
+template void gram(MatrixView<const float>, MatrixView<const float>, const Profile&,
                    MatrixView<float>, int);
-template void gram(MatrixView<const double>, MatrixView<const double>, const Kernel&,
+template void gram(MatrixView<const double>, MatrixView<const double>, const Profile&,
                    MatrixView<double>, int);
 
 }  // namespace kflow

@@ -7,33 +7,33 @@
 namespace kflow::detail {
 namespace {
 
-// What a tile may fill of the second-level cache, and its panels at least (each reads all centres
-// from the third-level cache) and at most.
+// A tile may fill this much of the second-level cache. It has at least kFewest panels, because all
+// centres are read from the third-level cache once for each tile, and at most kMost.
 constexpr Index kTileBytes = 640 * 1024, kFewest = 4, kMost = 16;
 
-// So many tiles share the work evenly.
+// With at least this many tiles, threads share the work evenly.
 constexpr Index kTiles = 16;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
 Index panels_of(Index rows, Index panel) { return (rows + panel - 1) / panel; }
 
-// |x|^2 beyond which cancellation matters, in units of the squared length scale: below, k changes
-// by less than `harmless`.
-double largest_harmless_norm(const Kernel& kernel, double epsilon, double largest_centre) {
-    if (kernel.family == Family::laplacian) {
+// The largest |x|^2 for which cancellation in r^2 changes k by less than `harmless`; negative if it
+// always matters.
+double largest_harmless_norm(const Profile& profile, double epsilon, double largest_centre) {
+    if (traits(profile.family).at_zero == AtZero::steep) {
         return -1.0;
     }
     constexpr double harmless = 1e-5;
-    return harmless / epsilon * kernel.length_scale * kernel.length_scale - largest_centre;
+    return harmless / epsilon * profile.length_scale * profile.length_scale - largest_centre;
 }
 
 }  // namespace
 
 template <class T>
 void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
-                                const Kernel& kernel) {
-    kernel_ = kernel;
+                                const Profile& profile) {
+    profile_ = profile;
     m_ = z.rows;
     d_ = z.cols;
     q_ = c.cols;
@@ -76,7 +76,7 @@ void KernelOperator<T>::prepare(MatrixView<const T> z, MatrixView<const T> c,
                 m_,
                 d_,
                 direct,
-                static_cast<T>(largest_harmless_norm(kernel, epsilon, largest_norm)),
+                static_cast<T>(largest_harmless_norm(profile, epsilon, largest_norm)),
                 static_cast<T>(std::pow(epsilon, 0.4))};
 }
 
@@ -104,9 +104,9 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
     T* k = points + lanes * std::max(d_, q_);
     routines.pack(x, shift_.data(), points, norms);
     if (fused_) {
-        routines.fused(kernel_, z_and_c_.data(), m_, d_, points, n_panels, points);
+        routines.fused(profile_, z_and_c_.data(), m_, d_, points, n_panels, points);
     } else {
-        routines.kernel_panels(kernel_, centres_, points, norms, n_panels, k);
+        routines.kernel_panels(profile_, centres_, points, norms, n_panels, k);
         c_.multiply(k, n_panels, points);
     }
     routines.unpack(points, out);
@@ -121,7 +121,7 @@ void KernelOperator<T>::gram(MatrixView<const T> x, MatrixView<T> out, T* scratc
     T* points = norms + lanes;
     T* k = points + lanes * std::max(d_, q_);
     routines.pack(x, shift_.data(), points, norms);
-    routines.kernel_panels(kernel_, centres_, points, norms, n_panels, k);
+    routines.kernel_panels(profile_, centres_, points, norms, n_panels, k);
     routines.unpack(k, out);
 }
 

@@ -4,8 +4,8 @@
 
 #include "core/row_groups.hpp"
 #include "core/simd_table.hpp"
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow::detail {
 
@@ -20,12 +20,12 @@ constexpr Index kDirectDimension = 6;
 /// translated to the centres' mean: that changes no distance and keeps the digits of data that lie
 /// far from the origin. Cancellation then leaves an error of r^2 of about eps (|x|^2 + |z|^2).
 /// Where that matters, close pairs are summed directly: for points that lie many length scales
-/// apart, and for the Laplacian, whose profile is not smooth in r^2.
+/// apart, and for profiles that are steep at 0, such as the Laplacian.
 template <class T>
 class KernelOperator {
    public:
     /// `c` may be a null view when only gram() is wanted.
-    void prepare(MatrixView<const T> z, MatrixView<const T> c, const Kernel& kernel);
+    void prepare(MatrixView<const T> z, MatrixView<const T> c, const Profile& profile);
 
     /// Rows that one call should be given when there are n in all: a tile that stays in the
     /// second-level cache, and whose shape does not depend on the number of threads.
@@ -41,7 +41,7 @@ class KernelOperator {
     void gram(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
 
    private:
-    Kernel kernel_;
+    Profile profile_;
     bool fused_ = false;
     Index m_ = 0, d_ = 0, q_ = 0;
     RowGroups<T> z_, c_;      // centred z, transposed c

@@ -14,7 +14,7 @@
 namespace kflow {
 namespace {
 
-// A layer that moves the points by so many times their own size has left the flow.
+// A layer that moves the points by more than this many times their own size has diverged.
 constexpr double kExplosion = 10.0;
 
 constexpr Index kSettleTile = 256;
@@ -50,7 +50,7 @@ void settle_rows(const MovingPoints<T>& set, Index first, Index rows, double pen
     }
 }
 
-// What the step rules need to know of the points of one tile.
+// What the step rules measure of the points of one tile.
 struct Extent {
     double min_ratio = std::numeric_limits<double>::infinity();  // of |x|^2 / |G|^2
     double max_g = 0.0, sum_x = 0.0, sum_g = 0.0;                // of squares
@@ -103,7 +103,7 @@ void gather(const MovingPoints<T>& set, double pending, const Index* rows, Index
     }
 }
 
-// Rows longer than `cap` times the median length get that length.
+// Scales rows that are longer than `cap` times the median length down to that length.
 void shorten_long_rows(MatrixView<double> g, double cap) {
     if (std::isinf(cap)) {
         return;
@@ -158,7 +158,7 @@ void refuse_divergence(const LayerReport& report) {
     }
 }
 
-// Everything that batch_layer() does but to refuse divergence.
+// Does what batch_layer() does, but does not throw Diverged.
 template <class T>
 LayerReport descend(MatrixView<const T> z, MatrixView<const double> y, const int* labels,
                     const Index* further_halves, const LayerOptions& options, MatrixView<T> c,
@@ -171,7 +171,7 @@ LayerReport descend(MatrixView<const T> z, MatrixView<const double> y, const int
         std::copy(y.row(i), y.row(i) + m, workspace.targets().row(i));
     }
     report.class_distance_ratio =
-        workspace.factor(options.kernel, options.nugget, labels, n_threads);
+        workspace.factor(options.profile, options.nugget, labels, n_threads);
     report.rho = workspace.rho(options.n_coarse, further_halves, options.n_halves, n_threads);
 
     // Descent: C = A^-1 (-d rho / dz), in the coordinates that move.
@@ -244,7 +244,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
                                     further_halves, options, c, workspace, n_threads);
 
     detail::KernelOperator<T> op;
-    op.prepare(z, c, options.kernel);
+    op.prepare(z, c, options.profile);
     Index n_points = 0;
     for (const MovingPoints<T>& set : sets) {
         n_points += set.points.rows;

@@ -264,8 +264,8 @@ double mmd(Matrix a, MatrixView<const Index> halves, MatrixView<double> gradient
     const Index n = a.rows, rank = halves.rows + 1;
     const auto fine = static_cast<double>(n), coarse = static_cast<double>(halves.cols);
     const double share = 1.0 / static_cast<double>(halves.rows);
-    // What an entry counts in the three means; both of a pair are in the batch, hence "both" has
-    // n_coarse (n - 1) entries.
+    // The weights of an entry in the three means. A coarse point is in the batch, too, so that the
+    // mean over both has n_coarse (n - 1) entries.
     const double batch = 1.0 / (fine * (fine - 1.0)), half = share / (coarse * (coarse - 1.0));
     const double both = share / (coarse * (fine - 1.0));
     // Columns: one, and the indicators of the halves.

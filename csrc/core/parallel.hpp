@@ -1,6 +1,6 @@
 #pragma once
 
-// The only place that starts threads.
+// The only file that starts threads.
 
 #include <exception>
 #include <mutex>
@@ -18,17 +18,18 @@ namespace kflow::detail {
 void note_team();
 bool may_start_team();
 
-/// What one kernel value costs, in multiply-adds.
+/// The cost of one value of a profile, in multiply-adds.
 constexpr double kProfileWork = 16.0;
 
-/// Threads worth starting for so many multiply-adds; see kflow::set_team_threshold().
+/// The number of threads that are worth starting for this many multiply-adds; see
+/// kflow::set_team_threshold().
 inline int team_for(double multiply_adds, int n_threads) {
     return multiply_adds < team_threshold() ? 1 : n_threads;
 }
 
 /// Calls body(task, worker) for every task in [0, n_tasks), worker in [0, n_threads).
 /// Tasks must be independent of each other: their distribution over workers is not fixed.
-/// The first exception is carried out of the team. Nested calls run on the calling thread.
+/// The first exception of a task is thrown to the caller. Nested calls run on the calling thread.
 template <class Body>
 void parallel_for(Index n_tasks, int n_threads, Body&& body) {
 #ifdef _OPENMP

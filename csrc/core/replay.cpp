@@ -9,7 +9,8 @@
 namespace kflow {
 namespace {
 
-// Packed layers that tiles go through together: they come from the third-level cache.
+// The size of the packed layers that a tile goes through together: they stay in the third-level
+// cache.
 constexpr Index kGroupBytes = 8 * 1024 * 1024;
 
 template <class T>
@@ -19,7 +20,7 @@ Index bytes_of(const Layer<T>& layer) {
 
 template <class T>
 void replay_group(MatrixView<T> points, const Layer<T>* layers, Index n_layers,
-                  const Kernel& kernel, int n_threads) {
+                  const Profile& profile, int n_threads) {
     std::vector<detail::KernelOperator<T>> operators(static_cast<std::size_t>(n_layers));
     double packed = 0.0, work = 0.0;
     for (Index l = 0; l < n_layers; ++l) {
@@ -30,7 +31,7 @@ void replay_group(MatrixView<T> points, const Layer<T>* layers, Index n_layers,
                 (numbers + detail::kProfileWork * static_cast<double>(layers[l].z.rows));
     }
     detail::parallel_for(n_layers, detail::team_for(packed, n_threads), [&](Index l, int) {
-        operators[static_cast<std::size_t>(l)].prepare(layers[l].z, layers[l].c, kernel);
+        operators[static_cast<std::size_t>(l)].prepare(layers[l].z, layers[l].c, profile);
     });
     Index tile_rows = operators.front().tile_rows(points.rows), scratch_size = 0, widest = 0;
     for (const auto& op : operators) {
@@ -68,7 +69,7 @@ void replay_group(MatrixView<T> points, const Layer<T>* layers, Index n_layers,
 }  // namespace
 
 template <class T>
-void replay(MatrixView<T> points, const std::vector<Layer<T>>& layers, const Kernel& kernel,
+void replay(MatrixView<T> points, const std::vector<Layer<T>>& layers, const Profile& profile,
             int n_threads) {
     const auto n_layers = static_cast<Index>(layers.size());
     for (Index first = 0; first < n_layers;) {
@@ -77,12 +78,12 @@ void replay(MatrixView<T> points, const std::vector<Layer<T>>& layers, const Ker
             bytes += bytes_of(layers[static_cast<std::size_t>(last++)]);
         } while (last < n_layers &&
                  bytes + bytes_of(layers[static_cast<std::size_t>(last)]) <= kGroupBytes);
-        replay_group(points, layers.data() + first, last - first, kernel, n_threads);
+        replay_group(points, layers.data() + first, last - first, profile, n_threads);
         first = last;
     }
 }
 
-template void replay(MatrixView<float>, const std::vector<Layer<float>>&, const Kernel&, int);
-template void replay(MatrixView<double>, const std::vector<Layer<double>>&, const Kernel&, int);
+template void replay(MatrixView<float>, const std::vector<Layer<float>>&, const Profile&, int);
+template void replay(MatrixView<double>, const std::vector<Layer<double>>&, const Profile&, int);
 
 }  // namespace kflow

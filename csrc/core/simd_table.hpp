@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow::detail {
 
@@ -36,14 +36,14 @@ struct Centres {
 template <class T>
 struct SimdRoutines {
     /// value[j] = k(r2[j]); `r2` may be `value`.
-    void (*profile)(const Kernel& kernel, const T* r2, T* value, Index n);
+    void (*evaluate_profile)(const Profile& profile, const T* r2, T* value, Index n);
 
-    /// value[j] = k(r2[j]), slope[j] = dk/d(r^2); a kernel with no slope at 0 has slope 0 there.
-    /// `r2` may be `slope`.
-    void (*profile_and_slope)(const Kernel& kernel, const T* r2, T* value, T* slope, Index n);
+    /// value[j] = k(r2[j]), slope[j] = dk/d(r^2); a profile that is steep at 0 has slope 0
+    /// there. `r2` may be `slope`.
+    void (*evaluate_with_slope)(const Profile& profile, const T* r2, T* value, T* slope, Index n);
 
-    /// out[j] = dk/dalpha at r2[j], of the rational quadratic.
-    void (*shape)(const Kernel& kernel, const T* r2, T* out, Index n);
+    /// out[j] = dk/dalpha at r2[j], of profiles with Alpha::shape.
+    void (*evaluate_shape)(const Profile& profile, const T* r2, T* out, Index n);
 
     /// Points side by side in one panel, and the most rows in one group (see RowGroups).
     Index panel, group;
@@ -60,7 +60,7 @@ struct SimdRoutines {
                             T* out);
 
     /// out[p] (z.n, panel) = k(|z_j - x|^2) for the points of each panel.
-    void (*kernel_panels)(const Kernel& kernel, const Centres<T>& z, const T* panels,
+    void (*kernel_panels)(const Profile& profile, const Centres<T>& z, const T* panels,
                           const T* norms, Index n_panels, T* out);
 
     /// out[p] (z.n, panel) = |z_j - x|^2 for the points of each panel.
@@ -79,7 +79,7 @@ struct SimdRoutines {
 
     /// out[p] (d, panel) = sum_j k(|z_j - x|^2) c_j for d <= kFusedDimension, without a stored
     /// tile; centres (m, 2 d) holds z_j, then c_j.
-    void (*fused)(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
+    void (*fused)(const Profile& profile, const T* centres, Index m, Index d, const T* panels,
                   Index n_panels, T* out);
 
     /// tile (in.rows, panel) = scale in, zero beyond its columns, and back: out = scale tile.
@@ -101,7 +101,7 @@ struct SimdRoutines {
     /// sum x[i] y[i]
     T (*dot)(const T* x, const T* y, Index n);
 
-    /// No x[i] is NaN or infinite.
+    /// Whether no x[i] is NaN or infinite.
     bool (*all_finite)(const T* x, Index n);
 };
 

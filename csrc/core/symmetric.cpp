@@ -16,14 +16,14 @@ namespace {
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
 
-/// What moving one number through memory costs, in multiply-adds.
+/// The cost of reading or writing one number in memory, in multiply-adds.
 constexpr double kMemoryWork = 8.0;
 
 /// Rows and columns of one tile of a symmetric product: a whole number of panels and of groups at
 /// every level.
 constexpr Index kTile = 48;
 
-/// Names two rows that are the same to the kernel: then a 2 x 2 determinant is a rounding error.
+/// Finds two rows that the kernel cannot tell apart: their 2 x 2 determinant is a rounding error.
 [[noreturn]] void throw_singular(MatrixView<const double> a, const Rows& rows) {
     constexpr double close = 1.0 - 4.0 * std::numeric_limits<double>::epsilon();
     for (Index i : rows) {
@@ -145,7 +145,7 @@ void ThinFactors::multiply(bool add, MatrixView<double> out, int n_threads) cons
             for (Index i = 0; i < height; ++i) {
                 double* row = out.row(i0 + i) + j0 + first;
                 double* sums = panel + i * width;
-                // On the diagonal, what is above it is that of the other triangle.
+                // In a tile on the diagonal, the part above it is a copy of the part below.
                 const Index count =
                     ti == tj ? std::clamp(i - first + 1, Index(0), columns) : columns;
                 for (Index lane = 0; lane < count; ++lane) {

@@ -191,8 +191,8 @@ struct SquaredDistance {
     }
 };
 
-template <class T, class Profile>
-void profile_panels(const Profile& profile, const Centres<T>& z, const T* panels, const T* norms,
+template <class T, class Function>
+void profile_panels(const Function& function, const Centres<T>& z, const T* panels, const T* norms,
                     Index n_panels, T* out) {
     bool careful = false;
     for (Index i = 0; !z.direct && i < n_panels * kPanel<T>; ++i) {
@@ -216,24 +216,24 @@ void profile_panels(const Profile& profile, const Centres<T>& z, const T* panels
                     }
                 };
                 if (!careful) {
-                    distances([&](const auto& r2) { return profile.value(r2); });
+                    distances([&](const auto& r2) { return function.value(r2); });
                     continue;
                 }
                 distances([](const auto& r2) { return r2; });
                 repair(z, first, rows, x, x_norms, k);
             }
             for (Index r = 0; r < rows; ++r) {
-                store_wide(k + r * kPanel<T>, profile.value(load_wide<2>(k + r * kPanel<T>)));
+                store_wide(k + r * kPanel<T>, function.value(load_wide<2>(k + r * kPanel<T>)));
             }
         }
     });
 }
 
 template <class T>
-void kernel_panels(const Kernel& kernel, const Centres<T>& z, const T* panels, const T* norms,
+void kernel_panels(const Profile& profile, const Centres<T>& z, const T* panels, const T* norms,
                    Index n_panels, T* out) {
     with_profile<T>(
-        kernel, [&](auto profile) { profile_panels(profile, z, panels, norms, n_panels, out); });
+        profile, [&](auto function) { profile_panels(function, z, panels, norms, n_panels, out); });
 }
 
 template <class T>
@@ -243,8 +243,8 @@ void distance_panels(const Centres<T>& z, const T* panels, const T* norms, Index
 
 // d = q = D: no tile is stored, everything stays in registers. Three centres at a
 // time.
-template <class T, int D, class Profile>
-void fused_panels(const Profile& profile, const T* centres, Index m, const T* panels,
+template <class T, int D, class Function>
+void fused_panels(const Function& function, const T* centres, Index m, const T* panels,
                   Index n_panels, T* out) {
     for (Index p = 0; p < n_panels; ++p) {
         Wide<T, 2> x[D], sums[D] = {};
@@ -260,7 +260,7 @@ void fused_panels(const Profile& profile, const T* centres, Index m, const T* pa
                     r2.v[i] += difference * difference;
                 }
             }
-            const auto value = profile.value(r2);
+            const auto value = function.value(r2);
             for (int q = 0; q < D; ++q) {
                 for (int i = 0; i < 2 * n; ++i) {
                     sums[q].v[i % 2] += z[i / 2 * 2 * D + D + q] * value.v[i];
@@ -291,16 +291,16 @@ void fused_panels(const Profile& profile, const T* centres, Index m, const T* pa
 }
 
 template <class T>
-void fused(const Kernel& kernel, const T* centres, Index m, Index d, const T* panels,
+void fused(const Profile& profile, const T* centres, Index m, Index d, const T* panels,
            Index n_panels, T* out) {
-    with_profile<T>(kernel, [=](auto profile) {
+    with_profile<T>(profile, [=](auto function) {
         switch (d) {
             case 1:
-                return fused_panels<T, 1>(profile, centres, m, panels, n_panels, out);
+                return fused_panels<T, 1>(function, centres, m, panels, n_panels, out);
             case 2:
-                return fused_panels<T, 2>(profile, centres, m, panels, n_panels, out);
+                return fused_panels<T, 2>(function, centres, m, panels, n_panels, out);
             default:
-                return fused_panels<T, 3>(profile, centres, m, panels, n_panels, out);
+                return fused_panels<T, 3>(function, centres, m, panels, n_panels, out);
         }
     });
 }

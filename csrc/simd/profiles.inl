@@ -1,6 +1,6 @@
-// The kernels k(t) of kflow/kernel.hpp and their slopes dk/dt, t = r^2 for the radial ones. value()
-// takes one register or several side by side. Arguments where k has long been 0 are held back
-// before infinity would make it NaN.
+// The profiles k(t) of kflow/profile.hpp and their slopes dk/dt, t = r^2 for the radial ones.
+// value() takes one register or several side by side. Arguments where k has long been 0 are held
+// back before infinity would make it NaN.
 
 namespace {
 
@@ -20,7 +20,7 @@ template <class T>
 struct GaussianProfile {
     T rate;    // 1 / 2 l^2
     T powers;  // rate / ln 2: k = 2^(-powers r^2)
-    explicit GaussianProfile(const Kernel& k)
+    explicit GaussianProfile(const Profile& k)
         : rate(finite<T>(0.5 / (k.length_scale * k.length_scale))),
           powers(finite<T>(1.44269504088896340736 * 0.5 / (k.length_scale * k.length_scale))) {}
     template <class V>
@@ -36,7 +36,7 @@ struct GaussianProfile {
 template <class T>
 struct LaplacianProfile {
     T rate;  // 1 / l
-    explicit LaplacianProfile(const Kernel& k) : rate(finite<T>(1.0 / k.length_scale)) {}
+    explicit LaplacianProfile(const Profile& k) : rate(finite<T>(1.0 / k.length_scale)) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
         return exp_nonpositive(sqrt(r2) * -rate);
@@ -52,7 +52,7 @@ struct LaplacianProfile {
 template <class T>
 struct Matern32Profile {
     T rate;  // 3 / l^2: h^2 = rate r^2
-    explicit Matern32Profile(const Kernel& k)
+    explicit Matern32Profile(const Profile& k)
         : rate(finite<T>(3.0 / (k.length_scale * k.length_scale))) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
@@ -69,7 +69,7 @@ struct Matern32Profile {
 template <class T>
 struct Matern52Profile {
     T rate;  // 5 / l^2: h^2 = rate r^2
-    explicit Matern52Profile(const Kernel& k)
+    explicit Matern52Profile(const Profile& k)
         : rate(finite<T>(5.0 / (k.length_scale * k.length_scale))) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
@@ -91,7 +91,7 @@ struct RationalQuadraticProfile {
     T rate;  // 1 / 2 alpha l^2
     T alpha;
     T slope;  // -1 / 2 l^2
-    explicit RationalQuadraticProfile(const Kernel& k)
+    explicit RationalQuadraticProfile(const Profile& k)
         : rate(finite<T>(0.5 / (k.alpha * k.length_scale * k.length_scale))),
           alpha(finite<T>(k.alpha)),
           slope(-finite<T>(0.5 / (k.length_scale * k.length_scale))) {}
@@ -126,7 +126,7 @@ struct RationalQuadraticProfile {
 template <class T>
 struct InverseMultiquadricProfile {
     T rate;  // 1 / l^2
-    explicit InverseMultiquadricProfile(const Kernel& k)
+    explicit InverseMultiquadricProfile(const Profile& k)
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
@@ -142,7 +142,7 @@ struct InverseMultiquadricProfile {
 template <class T>
 struct CauchyProfile {
     T rate;  // 1 / l^2
-    explicit CauchyProfile(const Kernel& k)
+    explicit CauchyProfile(const Profile& k)
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
@@ -171,7 +171,7 @@ template <class T>
 struct WendlandProfile {
     T rate;  // 1 / l^2: h^2 = rate r^2
     int degree;
-    explicit WendlandProfile(const Kernel& k)
+    explicit WendlandProfile(const Profile& k)
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))), degree(k.degree) {}
     template <class V>
     [[gnu::always_inline]] V value(const V& r2) const {
@@ -191,7 +191,7 @@ struct PolynomialProfile {
     T rate;  // 1 / l^2
     T offset;
     int degree;
-    explicit PolynomialProfile(const Kernel& k)
+    explicit PolynomialProfile(const Profile& k)
         : rate(finite<T>(1.0 / (k.length_scale * k.length_scale))),
           offset(static_cast<T>(k.alpha)),
           degree(k.degree) {}
@@ -205,28 +205,36 @@ struct PolynomialProfile {
     }
 };
 
-// Calls body(profile) with the kernel's profile, so that the choice is made outside the loops.
+// Whether a vector form has a derivative with respect to alpha of its own.
+template <class T, class Function, class = void>
+constexpr bool has_shape = false;
+template <class T, class Function>
+constexpr bool
+    has_shape<T, Function, std::void_t<decltype(std::declval<Function>().shape(Vec<T>{}))>> = true;
+
+// Calls body(function) with the vector form of a profile, so that the choice is made outside the
+// loops.
 template <class T, class Body>
-KFLOW_INLINE void with_profile(const Kernel& kernel, Body&& body) {
-    switch (kernel.family) {
+KFLOW_INLINE void with_profile(const Profile& profile, Body&& body) {
+    switch (profile.family) {
         case Family::gaussian:
-            return body(GaussianProfile<T>(kernel));
+            return body(GaussianProfile<T>(profile));
         case Family::laplacian:
-            return body(LaplacianProfile<T>(kernel));
+            return body(LaplacianProfile<T>(profile));
         case Family::matern32:
-            return body(Matern32Profile<T>(kernel));
+            return body(Matern32Profile<T>(profile));
         case Family::matern52:
-            return body(Matern52Profile<T>(kernel));
+            return body(Matern52Profile<T>(profile));
         case Family::rational_quadratic:
-            return body(RationalQuadraticProfile<T>(kernel));
+            return body(RationalQuadraticProfile<T>(profile));
         case Family::inverse_multiquadric:
-            return body(InverseMultiquadricProfile<T>(kernel));
+            return body(InverseMultiquadricProfile<T>(profile));
         case Family::cauchy:
-            return body(CauchyProfile<T>(kernel));
+            return body(CauchyProfile<T>(profile));
         case Family::wendland:
-            return body(WendlandProfile<T>(kernel));
+            return body(WendlandProfile<T>(profile));
         case Family::polynomial:
-            return body(PolynomialProfile<T>(kernel));
+            return body(PolynomialProfile<T>(profile));
     }
 }
 

@@ -3,8 +3,8 @@
 namespace {
 
 template <class T>
-void profile(const Kernel& kernel, const T* r2, T* value, Index n) {
-    with_profile<T>(kernel, [=](auto k) {
+void evaluate_profile(const Profile& profile, const T* r2, T* value, Index n) {
+    with_profile<T>(profile, [=](auto k) {
         Index j = 0;
         for (; j + 2 * kLanes<T> <= n; j += 2 * kLanes<T>) {
             store_wide(value + j, k.value(load_wide<2>(r2 + j)));
@@ -19,8 +19,8 @@ void profile(const Kernel& kernel, const T* r2, T* value, Index n) {
 }
 
 template <class T>
-void profile_and_slope(const Kernel& kernel, const T* r2, T* value, T* slope, Index n) {
-    with_profile<T>(kernel, [=](auto k) {
+void evaluate_with_slope(const Profile& profile, const T* r2, T* value, T* slope, Index n) {
+    with_profile<T>(profile, [=](auto k) {
         Index j = 0;
         for (; j + kLanes<T> <= n; j += kLanes<T>) {
             const auto both = k.both(load(r2 + j));
@@ -36,15 +36,18 @@ void profile_and_slope(const Kernel& kernel, const T* r2, T* value, T* slope, In
 }
 
 template <class T>
-void shape(const Kernel& kernel, const T* r2, T* out, Index n) {
-    const RationalQuadraticProfile<T> k(kernel);
-    Index j = 0;
-    for (; j + kLanes<T> <= n; j += kLanes<T>) {
-        store(out + j, k.shape(load(r2 + j)));
-    }
-    if (j < n) {
-        store_part(out + j, k.shape(load_part(r2 + j, n - j)), n - j);
-    }
+void evaluate_shape(const Profile& profile, const T* r2, T* out, Index n) {
+    with_profile<T>(profile, [=](auto k) {
+        if constexpr (has_shape<T, decltype(k)>) {
+            Index j = 0;
+            for (; j + kLanes<T> <= n; j += kLanes<T>) {
+                store(out + j, k.shape(load(r2 + j)));
+            }
+            if (j < n) {
+                store_part(out + j, k.shape(load_part(r2 + j, n - j)), n - j);
+            }
+        }
+    });
 }
 
 template <class T>
@@ -178,9 +181,9 @@ bool all_finite(const T* x, Index n) {
 
 template <class T>
 constexpr SimdRoutines<T> routines() {
-    return {profile<T>,
-            profile_and_slope<T>,
-            shape<T>,
+    return {evaluate_profile<T>,
+            evaluate_with_slope<T>,
+            evaluate_shape<T>,
             kPanel<T>,
             kGroup,
             pack<T>,

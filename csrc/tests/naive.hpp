@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "kflow/kernel.hpp"
 #include "kflow/layer.hpp"
+#include "kflow/profile.hpp"
 #include "matrix.hpp"
 
 namespace kflow::test::naive {
@@ -17,96 +17,40 @@ namespace kflow::test::naive {
 using Real = long double;
 using Reals = Matrix<Real>;
 
-inline std::vector<Kernel> kernels(double length_scale) {
-    std::vector<Kernel> out;
-    for (Family family :
-         {Family::gaussian, Family::laplacian, Family::matern32, Family::matern52,
-          Family::rational_quadratic, Family::inverse_multiquadric, Family::cauchy}) {
-        out.push_back({family, length_scale, 1.7});
+/// A profile of every radial family, without those of compact support: they are positive definite
+/// in some dimensions only, and lose all relative accuracy where they end.
+inline std::vector<Profile> radial_profiles(double length_scale) {
+    std::vector<Profile> out;
+    for (const FamilyTraits& family : kFamilies) {
+        if (family.argument == Argument::squared_distance &&
+            family.support == Support::everywhere) {
+            out.push_back({family.family, length_scale, 1.7});
+        }
     }
     return out;
 }
 
-/// k as a function of r^2, or of x.z for the polynomial.
-inline Real profile(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
-    Real h = 0;
-    switch (kernel.family) {
-        case Family::gaussian:
-            return std::exp(-r2 / (2 * l * l));
-        case Family::laplacian:
-            return std::exp(-r);
-        case Family::matern32:
-            h = std::sqrt(Real(3)) * r;
-            return (1 + h) * std::exp(-h);
-        case Family::matern52:
-            h = std::sqrt(Real(5)) * r;
-            return (1 + h + h * h / 3) * std::exp(-h);
-        case Family::rational_quadratic:
-            return std::pow(1 + r2 / (2 * alpha * l * l), -alpha);
-        case Family::cauchy:
-            return 1 / (1 + r2 / (l * l));
-        case Family::wendland:
-            return r < 1 ? std::pow(1 - r, Real(kernel.degree)) * (kernel.degree * r + 1) : 0;
-        case Family::polynomial:
-            return std::pow(r2 / (l * l) + alpha, Real(kernel.degree));
-        case Family::inverse_multiquadric:
-            break;
-    }
-    return 1 / std::sqrt(1 + r2 / (l * l));
+/// The argument u of a profile's formulas.
+inline Real scaled(const Profile& profile, Real t) {
+    return t / (static_cast<Real>(profile.length_scale) * profile.length_scale);
 }
 
-/// dk/d(r^2), or dk/d(x.z)
-inline Real slope(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(std::fabs(r2)) / l;
-    const Real degree = kernel.degree;
-    Real h = 0;
-    switch (kernel.family) {
-        case Family::gaussian:
-            return -std::exp(-r2 / (2 * l * l)) / (2 * l * l);
-        case Family::laplacian:
-            return -std::exp(-r) / (2 * r * l * l);
-        case Family::matern32:
-            h = std::sqrt(Real(3)) * r;
-            return -3 / (2 * l * l) * std::exp(-h);
-        case Family::matern52:
-            h = std::sqrt(Real(5)) * r;
-            return -5 / (6 * l * l) * (1 + h) * std::exp(-h);
-        case Family::rational_quadratic:
-            return -std::pow(1 + r2 / (2 * alpha * l * l), -alpha - 1) / (2 * l * l);
-        case Family::cauchy:
-            return -std::pow(1 + r2 / (l * l), Real(-2)) / (l * l);
-        case Family::wendland:
-            return r < 1 ? -degree * (degree + 1) * std::pow(1 - r, degree - 1) / (2 * l * l) : 0;
-        case Family::polynomial:
-            return degree * std::pow(r2 / (l * l) + alpha, degree - 1) / (l * l);
-        case Family::inverse_multiquadric:
-            break;
-    }
-    return -std::pow(1 + r2 / (l * l), Real(-1.5)) / (2 * l * l);
+/// k(t)
+inline Real value(const Profile& profile, Real t) {
+    return traits(profile.family).value(scaled(profile, t), profile.alpha, profile.degree);
 }
 
-/// -log k without the polynomial factors: the argument that exp is given.
-inline Real exponent(const Kernel& kernel, Real r2) {
-    const Real l = kernel.length_scale, alpha = kernel.alpha, r = std::sqrt(r2) / l;
-    switch (kernel.family) {
-        case Family::gaussian:
-            return r2 / (2 * l * l);
-        case Family::laplacian:
-            return r;
-        case Family::matern32:
-            return std::sqrt(Real(3)) * r;
-        case Family::matern52:
-            return std::sqrt(Real(5)) * r;
-        case Family::rational_quadratic:
-            return alpha * std::log1p(r2 / (2 * alpha * l * l));
-        case Family::inverse_multiquadric:
-        case Family::cauchy:
-        case Family::wendland:
-        case Family::polynomial:
-            break;
-    }
-    return 0;
+/// dk/dt
+inline Real slope(const Profile& profile, Real t) {
+    const Real by_u =
+        traits(profile.family).slope(scaled(profile, t), profile.alpha, profile.degree);
+    return by_u / (static_cast<Real>(profile.length_scale) * profile.length_scale);
+}
+
+/// -log k without the factors that are not exponential: the argument that exp is given.
+inline Real exponent(const Profile& profile, Real t) {
+    const Formula x = traits(profile.family).exponent;
+    return x == nullptr ? 0 : x(scaled(profile, t), profile.alpha, profile.degree);
 }
 
 template <class T>
@@ -120,11 +64,11 @@ Real squared_distance(const Matrix<T>& x, Index i, const Matrix<T>& z, Index j) 
 }
 
 template <class T>
-Reals gram(const Matrix<T>& x, const Matrix<T>& z, const Kernel& kernel) {
+Reals gram(const Matrix<T>& x, const Matrix<T>& z, const Profile& profile) {
     Reals out(x.rows(), z.rows());
     for (Index i = 0; i < x.rows(); ++i) {
         for (Index j = 0; j < z.rows(); ++j) {
-            out(i, j) = profile(kernel, squared_distance(x, i, z, j));
+            out(i, j) = value(profile, squared_distance(x, i, z, j));
         }
     }
     return out;
@@ -181,8 +125,8 @@ inline Reals solve(Reals a, Reals b) {
 
 /// (K(x, x) + nugget I)^-1 b
 template <class B>
-Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>& b) {
-    Reals a = gram(x, x, kernel);
+Reals solve(const Reals& x, const Profile& profile, double nugget, const Matrix<B>& b) {
+    Reals a = gram(x, x, profile);
     for (Index i = 0; i < a.rows(); ++i) {
         a(i, i) += nugget;
     }
@@ -190,8 +134,8 @@ Reals solve(const Reals& x, const Kernel& kernel, double nugget, const Matrix<B>
 }
 
 /// tr(y' (K(x, x) + nugget I)^-1 y)
-inline Real norm(const Reals& x, const Kernel& kernel, double nugget, const Reals& y) {
-    const Reals solution = solve(x, kernel, nugget, y);
+inline Real norm(const Reals& x, const Profile& profile, double nugget, const Reals& y) {
+    const Reals solution = solve(x, profile, nugget, y);
     Real sum = 0;
     for (Index i = 0; i < y.rows(); ++i) {
         for (Index j = 0; j < y.cols(); ++j) {
@@ -202,18 +146,18 @@ inline Real norm(const Reals& x, const Kernel& kernel, double nugget, const Real
 }
 
 /// rho by its definition, averaged over the coarse subsets.
-inline Real rho(const Reals& x, const Reals& y, const Kernel& kernel, double nugget,
+inline Real rho(const Reals& x, const Reals& y, const Profile& profile, double nugget,
                 const std::vector<std::vector<Index>>& subsets) {
-    const Real fine = norm(x, kernel, nugget, y);
+    const Real fine = norm(x, profile, nugget, y);
     Real sum = 0;
     for (const std::vector<Index>& coarse : subsets) {
-        sum += 1 - norm(rows_of(x, coarse), kernel, nugget, rows_of(y, coarse)) / fine;
+        sum += 1 - norm(rows_of(x, coarse), profile, nugget, rows_of(y, coarse)) / fine;
     }
     return sum / static_cast<Real>(subsets.size());
 }
 
 /// d rho / dx by central differences of fourth order.
-inline Reals gradient(Reals x, const Reals& y, const Kernel& kernel, double nugget,
+inline Reals gradient(Reals x, const Reals& y, const Profile& profile, double nugget,
                       const std::vector<std::vector<Index>>& subsets) {
     const Real h = 1e-4L;
     Reals out(x.rows(), x.cols());
@@ -222,7 +166,7 @@ inline Reals gradient(Reals x, const Reals& y, const Kernel& kernel, double nugg
             const Real centre = x(i, k);
             const auto moved = [&](Real by) {
                 x(i, k) = centre + by;
-                return rho(x, y, kernel, nugget, subsets);
+                return rho(x, y, profile, nugget, subsets);
             };
             out(i, k) = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h);
             x(i, k) = centre;
@@ -240,9 +184,9 @@ struct Layer {
 /// layer adds step K(x, z) c to them.
 inline Layer layer(const Reals& x, Index n_moving, const Reals& y, const std::vector<Index>& batch,
                    const std::vector<std::vector<Index>>& subsets, const LayerOptions& options) {
-    const Kernel& kernel = options.kernel;
+    const Profile& profile = options.profile;
     const Reals z = rows_of(x, batch), targets = rows_of(y, batch);
-    const Reals uphill = gradient(z, targets, kernel, options.nugget, subsets);
+    const Reals uphill = gradient(z, targets, profile, options.nugget, subsets);
     Reals descent(z.rows(), n_moving);
     for (Index i = 0; i < descent.rows(); ++i) {
         for (Index k = 0; k < descent.cols(); ++k) {
@@ -266,9 +210,9 @@ inline Layer layer(const Reals& x, Index n_moving, const Reals& y, const std::ve
             descent(i, k) *= most_allowed / length;
         }
     }
-    const Reals c = solve(z, kernel, options.nugget, descent);
+    const Reals c = solve(z, profile, options.nugget, descent);
     const Reals& measured = options.over_batch ? z : x;
-    const Reals g = product(gram(measured, z, kernel), c);
+    const Reals g = product(gram(measured, z, profile), c);
     Real ratio = std::numeric_limits<Real>::infinity(), most = 0, sum_x = 0, sum_g = 0;
     for (Index i = 0; i < measured.rows(); ++i) {
         Real x2 = 0, g2 = 0;
@@ -293,12 +237,12 @@ inline Layer layer(const Reals& x, Index n_moving, const Reals& y, const std::ve
     } else if (options.rule == StepRule::absolute) {
         step /= most;
     }
-    return {rho(z, targets, kernel, options.nugget, subsets), step, z, c};
+    return {rho(z, targets, profile, options.nugget, subsets), step, z, c};
 }
 
 /// x with step K(x, z) c added to its first coordinates
-inline Reals moved(const Reals& x, const Layer& layer, const Kernel& kernel) {
-    const Reals g = product(gram(x, layer.z, kernel), layer.c);
+inline Reals moved(const Reals& x, const Layer& layer, const Profile& profile) {
+    const Reals g = product(gram(x, layer.z, profile), layer.c);
     Reals out = x;
     for (Index i = 0; i < g.rows(); ++i) {
         for (Index k = 0; k < g.cols(); ++k) {

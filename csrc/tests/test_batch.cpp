@@ -43,13 +43,13 @@ struct Result {
 };
 
 Result engine(Batch& batch, const Doubles& x, const Doubles& y, const Doubles& b,
-              const Kernel& kernel, const Subsets& halves, int n_threads = 1) {
+              const Profile& profile, const Subsets& halves, int n_threads = 1) {
     std::vector<Index> further;
     for (std::size_t h = 1; h < halves.size(); ++h) {
         further.insert(further.end(), halves[h].begin(), halves[h].end());
     }
     fill(batch, x, y);
-    batch.factor(kernel, kNugget, nullptr, n_threads);
+    batch.factor(profile, kNugget, nullptr, n_threads);
     Result out{batch.rho(static_cast<Index>(halves[0].size()), further.data(),
                          static_cast<Index>(halves.size()), n_threads),
                Doubles(x.rows(), x.cols(), -7.0), b};
@@ -61,24 +61,25 @@ Result engine(Batch& batch, const Doubles& x, const Doubles& y, const Doubles& b
 void against_definition(Batch& batch) {
     for (Index d : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33}) {
         const Scope scope("d " + std::to_string(d));
-        const Kernel gaussian{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
-        const std::vector<Kernel> kernels =
-            d == 2 || d == 9 ? naive::kernels(gaussian.length_scale) : std::vector{gaussian};
+        const Profile gaussian{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
+        const std::vector<Profile> profiles = d == 2 || d == 9
+                                                  ? naive::radial_profiles(gaussian.length_scale)
+                                                  : std::vector{gaussian};
         for (Index n : {1, 2, 3, 10}) {
             const Doubles x = random_matrix<double>(n, d, 1, 3.0);
             const Doubles y = random_matrix<double>(n, 1 + d % 3, 2),
                           b = random_matrix<double>(n, d, 3);
-            for (const Kernel& kernel : kernels) {
+            for (const Profile& profile : profiles) {
                 for (Index n_halves : {1, 3}) {
                     const Subsets halves = subsets(n, (n + 1) / 2, n_halves);
                     const naive::Reals points = cast<long double>(x),
                                        targets = cast<long double>(y);
-                    const long double rho = naive::rho(points, targets, kernel, kNugget, halves);
+                    const long double rho = naive::rho(points, targets, profile, kNugget, halves);
                     const naive::Reals gradient =
-                        naive::gradient(points, targets, kernel, kNugget, halves);
-                    const naive::Reals solution = naive::solve(points, kernel, kNugget, b);
+                        naive::gradient(points, targets, profile, kNugget, halves);
+                    const naive::Reals solution = naive::solve(points, profile, kNugget, b);
                     for_each_level([&] {
-                        const Result out = engine(batch, x, y, b, kernel, halves);
+                        const Result out = engine(batch, x, y, b, profile, halves);
                         CHECK(std::fabs(out.rho - rho) <= 1e-11);
                         CHECK(out.rho >= 0.0 && out.rho <= 1.0);
                         CHECK(distance(out.gradient, gradient) <= 1e-9);
@@ -94,15 +95,15 @@ void against_definition(Batch& batch) {
 void several_tiles(Batch& batch) {
     const Index n = 150;
     for (Index d : {2, 33}) {
-        const Kernel kernel{Family::matern52, 2.0, 1.0};
+        const Profile profile{Family::matern52, 2.0, 1.0};
         const Doubles x = random_matrix<double>(n, d, 1), y = random_matrix<double>(n, 2, 2),
                       b = random_matrix<double>(n, 70, 3);
         const Subsets halves = subsets(n, n / 2, 2);
         const long double rho =
-            naive::rho(cast<long double>(x), cast<long double>(y), kernel, kNugget, halves);
-        const naive::Reals solution = naive::solve(cast<long double>(x), kernel, kNugget, b);
+            naive::rho(cast<long double>(x), cast<long double>(y), profile, kNugget, halves);
+        const naive::Reals solution = naive::solve(cast<long double>(x), profile, kNugget, b);
         for_each_level([&] {
-            const Result out = engine(batch, x, y, b, kernel, halves);
+            const Result out = engine(batch, x, y, b, profile, halves);
             CHECK(std::fabs(out.rho - rho) <= 1e-11);
             CHECK(distance(out.solution, solution) <= 1e-9);
             for (auto [i, k] : {std::pair<Index, Index>{0, 0}, {77, 1}, {149, 1}}) {
@@ -110,7 +111,7 @@ void several_tiles(Batch& batch) {
                 const auto moved = [&, row = i, column = k](double by) {
                     Doubles other = x;
                     other(row, column) += by;
-                    return engine(batch, other, y, b, kernel, halves).rho;
+                    return engine(batch, other, y, b, profile, halves).rho;
                 };
                 CHECK(std::fabs(out.gradient(i, k) - (moved(h) - moved(-h)) / (2 * h)) <= 1e-8);
             }
@@ -120,7 +121,7 @@ void several_tiles(Batch& batch) {
 
 void several_halves_are_the_average_of_single_ones(Batch& batch) {
     const Index n = 12, n_coarse = 6, d = 3;
-    const Kernel kernel{Family::gaussian, 1.5, 1.0};
+    const Profile profile{Family::gaussian, 1.5, 1.0};
     const Doubles x = random_matrix<double>(n, d, 1), y = random_matrix<double>(n, 2, 2);
     const Subsets halves{{0, 1, 2, 3, 4, 5}, {6, 7, 8, 9, 10, 11}, {11, 0, 9, 2, 7, 4}};
     double rho = 0.0;
@@ -133,7 +134,7 @@ void several_halves_are_the_average_of_single_ones(Batch& batch) {
             }
         }
         const Result one = engine(batch, naive::rows_of(x, order), naive::rows_of(y, order), x,
-                                  kernel, {subsets(n, n_coarse, 1)});
+                                  profile, {subsets(n, n_coarse, 1)});
         rho += one.rho / 3.0;
         for (Index i = 0; i < n; ++i) {
             for (Index k = 0; k < d; ++k) {
@@ -141,7 +142,7 @@ void several_halves_are_the_average_of_single_ones(Batch& batch) {
             }
         }
     }
-    const Result all = engine(batch, x, y, x, kernel, halves);
+    const Result all = engine(batch, x, y, x, profile, halves);
     CHECK(std::fabs(all.rho - rho) <= 1e-13);
     CHECK(distance(all.gradient, gradient) <= 1e-13);
 }
@@ -213,11 +214,11 @@ void thread_counts(Batch& batch) {
     for (Index d : {2, 70}) {
         const Doubles x = random_matrix<double>(n, d, 1), y = random_matrix<double>(n, 10, 2),
                       b = random_matrix<double>(n, 150, 3);
-        const Kernel kernel{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
+        const Profile profile{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
         const Subsets halves = subsets(n, n / 2, 2);
-        const Result one = engine(batch, x, y, b, kernel, halves);
+        const Result one = engine(batch, x, y, b, profile, halves);
         for (int n_threads : {-1, 0, 2, 3, 8}) {
-            const Result many = engine(batch, x, y, b, kernel, halves, n_threads);
+            const Result many = engine(batch, x, y, b, profile, halves, n_threads);
             CHECK(many.rho == one.rho);
             CHECK(many.gradient == one.gradient);
             CHECK(many.solution == one.solution);

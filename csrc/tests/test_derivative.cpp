@@ -16,7 +16,7 @@ using naive::Reals;
 
 // 2 k'(|x_i - z_j|^2) of all pairs
 template <class T>
-Reals slopes(const Matrix<T>& x, const Matrix<T>& z, const Kernel& kernel) {
+Reals slopes(const Matrix<T>& x, const Matrix<T>& z, const Profile& profile) {
     Reals out(x.rows(), z.rows());
     for (Index i = 0; i < x.rows(); ++i) {
         for (Index j = 0; j < z.rows(); ++j) {
@@ -25,7 +25,7 @@ Reals slopes(const Matrix<T>& x, const Matrix<T>& z, const Kernel& kernel) {
                 const Real difference = Real(x(i, k)) - Real(z(j, k));
                 r2 += difference * difference;
             }
-            out(i, j) = 2 * naive::slope(kernel, r2);
+            out(i, j) = 2 * naive::slope(profile, r2);
         }
     }
     return out;
@@ -33,9 +33,9 @@ Reals slopes(const Matrix<T>& x, const Matrix<T>& z, const Kernel& kernel) {
 
 // push: sum_j s_ij ((x_i - z_j).a_i) c_j; else sum_j s_ij (c_j.a_i) (x_i - z_j)
 template <class T>
-Reals reference(const Matrix<T>& x, const Matrix<T>& z, const Matrix<T>& c, const Kernel& kernel,
+Reals reference(const Matrix<T>& x, const Matrix<T>& z, const Matrix<T>& c, const Profile& profile,
                 const Matrix<T>& a, const Matrix<T>* base, bool push) {
-    const Reals slope = slopes(x, z, kernel);
+    const Reals slope = slopes(x, z, profile);
     Reals out(x.rows(), push ? c.cols() : x.cols());
     for (Index i = 0; i < x.rows(); ++i) {
         for (Index j = 0; j < z.rows(); ++j) {
@@ -57,11 +57,11 @@ Reals reference(const Matrix<T>& x, const Matrix<T>& z, const Matrix<T>& c, cons
 }
 
 template <class T>
-Matrix<T> engine(const Matrix<T>& x, const Matrix<T>& z, const Matrix<T>& c, const Kernel& kernel,
+Matrix<T> engine(const Matrix<T>& x, const Matrix<T>& z, const Matrix<T>& c, const Profile& profile,
                  const Matrix<T>& a, const Matrix<T>* base, bool push, int n_threads = 1) {
     Matrix<T> out(x.rows(), push ? c.cols() : x.cols(), T(-7));
     const MatrixView<const T> added = base != nullptr ? base->view() : MatrixView<const T>();
-    (push ? push_forward<T> : pull_back<T>)(x.view(), z.view(), c.view(), kernel, a.view(), added,
+    (push ? push_forward<T> : pull_back<T>)(x.view(), z.view(), c.view(), profile, a.view(), added,
                                             out.view(), n_threads);
     return out;
 }
@@ -78,21 +78,21 @@ void shapes(Index d) {
                 for (bool push : {true, false}) {
                     const Matrix<T> a = random_matrix<T>(n, push ? d : q, 4);
                     const Matrix<T> base = random_matrix<T>(n, push ? q : d, 5);
-                    for (const Kernel& kernel :
-                         naive::kernels(std::sqrt(static_cast<double>(d + 1)))) {
-                        if (d == 0 && kernel.family == Family::laplacian) {
+                    for (const Profile& profile :
+                         naive::radial_profiles(std::sqrt(static_cast<double>(d + 1)))) {
+                        if (d == 0 && traits(profile.family).at_zero == AtZero::steep) {
                             continue;  // no distance but zero, where it has no slope
                         }
-                        const Reals plain = reference<T>(x, z, c, kernel, a, nullptr, push);
-                        const Reals on_base = reference<T>(x, z, c, kernel, a, &base, push);
-                        const double each = kernel.family == Family::laplacian
+                        const Reals plain = reference<T>(x, z, c, profile, a, nullptr, push);
+                        const Reals on_base = reference<T>(x, z, c, profile, a, &base, push);
+                        const double each = traits(profile.family).at_zero == AtZero::steep
                                                 ? 64 * std::pow(epsilon, 0.8)
                                                 : 256 * epsilon;
                         const Real most = each * static_cast<double>((m + 1) * (d + q + 1));
                         for_each_level([&] {
-                            CHECK(distance(engine<T>(x, z, c, kernel, a, nullptr, push), plain) <=
+                            CHECK(distance(engine<T>(x, z, c, profile, a, nullptr, push), plain) <=
                                   most);
-                            CHECK(distance(engine(x, z, c, kernel, a, &base, push), on_base) <=
+                            CHECK(distance(engine(x, z, c, profile, a, &base, push), on_base) <=
                                   most);
                         });
                     }
@@ -105,14 +105,14 @@ void shapes(Index d) {
 // Far from the origin the differences keep their digits.
 template <class T>
 void far_away() {
-    const Kernel kernel{Family::gaussian, 2.0, 1.0};
+    const Profile profile{Family::gaussian, 2.0, 1.0};
     const double far = 1000.0, epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
     for (Index d : {2, 9}) {
         const Matrix<T> x = random_matrix<T>(20, d, 1, far), z = random_matrix<T>(30, d, 2, far);
         const Matrix<T> c = random_matrix<T>(30, d, 3), a = random_matrix<T>(20, d, 4);
         for (bool push : {true, false}) {
-            const Reals expected = reference<T>(x, z, c, kernel, a, nullptr, push);
-            CHECK(distance(engine<T>(x, z, c, kernel, a, nullptr, push), expected) <=
+            const Reals expected = reference<T>(x, z, c, profile, a, nullptr, push);
+            CHECK(distance(engine<T>(x, z, c, profile, a, nullptr, push), expected) <=
                   4e3 * epsilon);
         }
     }
@@ -121,7 +121,7 @@ void far_away() {
 // A layer's derivative changes the first q columns, in place; the vectors lie in wider rows.
 template <class T>
 void in_place() {
-    const Kernel kernel{Family::matern52, 2.0, 1.0};
+    const Profile profile{Family::matern52, 2.0, 1.0};
     const Index n = 200, m = 50, d = 9, q = 6;
     const Matrix<T> x = random_matrix<T>(n, d, 1), z = random_matrix<T>(m, d, 2);
     const Matrix<T> c = random_matrix<T>(m, q, 3), a = random_matrix<T>(n, d, 4);
@@ -130,14 +130,14 @@ void in_place() {
         std::copy_n(a.view().row(i), q, narrow.view().row(i));
     }
     Matrix<T> out = a;
-    pull_back<T>(x.view(), z.view(), c.view(), kernel, {out.data(), n, q, d}, out.view(),
+    pull_back<T>(x.view(), z.view(), c.view(), profile, {out.data(), n, q, d}, out.view(),
                  out.view(), 2);
-    CHECK(out == engine(x, z, c, kernel, narrow, &a, false));
+    CHECK(out == engine(x, z, c, profile, narrow, &a, false));
 
     const MatrixView<T> moving(out.data(), n, q, d);
     out = a;
-    push_forward<T>(x.view(), z.view(), c.view(), kernel, out.view(), moving, moving, 2);
-    const Matrix<T> moved = engine(x, z, c, kernel, a, &narrow, true);
+    push_forward<T>(x.view(), z.view(), c.view(), profile, out.view(), moving, moving, 2);
+    const Matrix<T> moved = engine(x, z, c, profile, a, &narrow, true);
     for (Index i = 0; i < n; ++i) {
         for (Index k = 0; k < d; ++k) {
             CHECK(out(i, k) == (k < q ? moved(i, k) : a(i, k)));
@@ -147,13 +147,13 @@ void in_place() {
 
 template <class T>
 void thread_counts() {
-    const Kernel kernel{Family::rational_quadratic, 2.0, 1.7};
+    const Profile profile{Family::rational_quadratic, 2.0, 1.7};
     const Matrix<T> x = random_matrix<T>(300, 5, 1), z = random_matrix<T>(200, 5, 2);
     const Matrix<T> c = random_matrix<T>(200, 5, 3), a = random_matrix<T>(300, 5, 4);
     for (bool push : {true, false}) {
-        const Matrix<T> one = engine(x, z, c, kernel, a, &a, push);
+        const Matrix<T> one = engine(x, z, c, profile, a, &a, push);
         for (int n_threads : {-1, 0, 2, 3, 8}) {
-            CHECK(engine(x, z, c, kernel, a, &a, push, n_threads) == one);
+            CHECK(engine(x, z, c, profile, a, &a, push, n_threads) == one);
         }
     }
 }

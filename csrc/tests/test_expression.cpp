@@ -13,10 +13,10 @@ using naive::Reals;
 
 namespace {
 
-Term leaf(const Kernel& kernel, Index source, double factor) {
+Term leaf(const Profile& profile, Index source, double factor) {
     Term term;
     term.operation = Operation::leaf;
-    term.kernel = kernel;
+    term.profile = profile;
     term.source = source;
     term.factor = factor;
     return term;
@@ -44,13 +44,14 @@ Expression example() {
              node(Operation::sum, 6, 7, 1.0)}};
 }
 
-Real kernel_value(const Kernel& kernel, const Reals& u, Index i, const Reals& v, Index j) {
+Real leaf_value(const Profile& profile, const Reals& u, Index i, const Reals& v, Index j) {
     Real squares = 0, product = 0;
     for (Index k = 0; k < u.cols(); ++k) {
         squares += (u(i, k) - v(j, k)) * (u(i, k) - v(j, k));
         product += u(i, k) * v(j, k);
     }
-    return naive::profile(kernel, kernel.family == Family::polynomial ? product : squares);
+    return naive::value(profile,
+                        traits(profile.family).argument == Argument::product ? product : squares);
 }
 
 // By recursion over the terms, entry by entry.
@@ -61,7 +62,7 @@ Real value(const Expression& e, Index term, const std::vector<Reals>& u, Index i
     const auto source = static_cast<std::size_t>(t.source);
     switch (t.operation) {
         case Operation::leaf:
-            return t.factor * kernel_value(t.kernel, u[source], i, v[source], j);
+            return t.factor * leaf_value(t.profile, u[source], i, v[source], j);
         case Operation::constant:
             return t.factor;
         case Operation::given:
@@ -194,10 +195,10 @@ void derivatives() {
             Term& t = e.terms[i];
             CHECK(close(whole.factor[i] / t.factor, difference(t.factor)));
             if (t.operation == Operation::leaf) {
-                CHECK(close(whole.length_scale[i] / t.kernel.length_scale,
-                            difference(t.kernel.length_scale)));
-                if (t.kernel.family != Family::gaussian) {
-                    CHECK(close(whole.shape[i], difference(t.kernel.alpha)));
+                CHECK(close(whole.length_scale[i] / t.profile.length_scale,
+                            difference(t.profile.length_scale)));
+                if (traits(t.profile.family).alpha != Alpha::unused) {
+                    CHECK(close(whole.shape[i], difference(t.profile.alpha)));
                 }
             }
         }
@@ -220,13 +221,16 @@ void derivatives() {
 }
 
 void families() {
-    for (const Family family : {Family::cauchy, Family::wendland, Family::polynomial}) {
-        const Expression e{{leaf({family, 1.8, 0.5, 4}, 0, 1.0)}};
-        Case<double> c(20, 20, 3);
-        Matrix<double> out(20, 20);
-        evaluate<double>(e, {c.u[0].view()}, {c.v[0].view()}, {}, out.view(), 1);
-        const Reals expected = matrix(e, c.reals(c.u), c.reals(c.v), {}, 20, 20);
-        CHECK(distance(out, expected) <= 1e-14 * (1 + largest(expected)));
+    for (const FamilyTraits& family : kFamilies) {
+        const Scope scope(family.name);
+        for (int degree = 1; degree <= (family.degree == Degree::used ? 5 : 1); ++degree) {
+            const Expression e{{leaf({family.family, 1.8, 0.5, degree}, 0, 1.0)}};
+            Case<double> c(20, 20, 3);
+            Matrix<double> out(20, 20);
+            evaluate<double>(e, {c.u[0].view()}, {c.v[0].view()}, {}, out.view(), 1);
+            const Reals expected = matrix(e, c.reals(c.u), c.reals(c.v), {}, 20, 20);
+            CHECK(distance(out, expected) <= 1e-14 * (1 + largest(expected)));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ struct Flow {
         for (Index i = 0; i < kBatch; ++i) {
             batch.push_back(i * 7 % n);
         }
-        options.kernel.length_scale = std::sqrt(static_cast<double>(d));
+        options.profile.length_scale = std::sqrt(static_cast<double>(d));
         options.nugget = 0.1;
         options.n_coarse = kCoarse;
     }
@@ -74,15 +74,15 @@ struct Flow {
 
 // Two layers and the settlement, so that the second works on a pending displacement.
 template <class T>
-void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_frozen = 0,
+void against_definition(Index d, const Profile& profile, StepRule rule, Index n_frozen = 0,
                         bool over_batch = false) {
-    const Scope scope("d " + std::to_string(d) + " frozen " + std::to_string(n_frozen) +
-                      " family " + std::to_string(static_cast<int>(kernel.family)) + " rule " +
+    const Scope scope("d " + std::to_string(d) + " frozen " + std::to_string(n_frozen) + " " +
+                      traits(profile.family).name + " rule " +
                       std::to_string(static_cast<int>(rule)));
     const std::vector<Index> further{5, 6, 7, 8, 9};
     const std::vector<std::vector<Index>> halves{{0, 1, 2, 3, 4}, further};
     Flow<T> start(23, d, n_frozen);
-    start.options.kernel = kernel;
+    start.options.profile = profile;
     start.options.rule = rule;
     start.options.over_batch = over_batch;
     start.options.gradient_cap = over_batch ? 1.5 : start.options.gradient_cap;
@@ -95,7 +95,7 @@ void against_definition(Index d, const Kernel& kernel, StepRule rule, Index n_fr
         layers.push_back(naive::layer(expected[0], d - n_frozen, cast<long double>(start.y),
                                       start.batch, halves, start.options));
         for (naive::Reals& set : expected) {
-            set = naive::moved(set, layers.back(), kernel);
+            set = naive::moved(set, layers.back(), profile);
         }
     }
     for_each_level([&] {
@@ -209,7 +209,7 @@ void a_layer_of_its_batch_alone() {
             CHECK(alone.rho == report.rho && alone.step == report.step);
             CHECK(flow.z == z && flow.c == c);
             for (Matrix<T>& set : replayed) {
-                replay<T>(set.view(), {{given.view(), c.view(), alone.step}}, flow.options.kernel,
+                replay<T>(set.view(), {{given.view(), c.view(), alone.step}}, flow.options.profile,
                           1);
             }
         }
@@ -283,14 +283,14 @@ int main() {
         for (StepRule rule :
              {StepRule::relative, StepRule::rms, StepRule::absolute, StepRule::fixed}) {
             for (Index d : {2, 4, 7, 8, 17, 33}) {
-                const Kernel kernel{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
-                against_definition<T>(d, kernel, rule, 1);
-                against_definition<T>(d, kernel, rule, d > 4 ? 1 : 0, true);
+                const Profile profile{Family::gaussian, std::sqrt(static_cast<double>(d)), 1.0};
+                against_definition<T>(d, profile, rule, 1);
+                against_definition<T>(d, profile, rule, d > 4 ? 1 : 0, true);
             }
         }
         for (Index d : {3, 9}) {
-            for (const Kernel& kernel : naive::kernels(2.0)) {
-                against_definition<T>(d, kernel, StepRule::rms);
+            for (const Profile& profile : naive::radial_profiles(2.0)) {
+                against_definition<T>(d, profile, StepRule::rms);
             }
         }
         for_each_level([] {

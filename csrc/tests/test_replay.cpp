@@ -39,15 +39,15 @@ template <class T>
 void layer_by_layer(Index d, Index q) {
     const Scope scope("d " + std::to_string(d) + " q " + std::to_string(q));
     const Stack<T> stack(d, q, {31, 0, 7, 31, 64});
-    for (const Kernel& kernel : naive::kernels(2.0)) {
+    for (const Profile& profile : naive::radial_profiles(2.0)) {
         for (Index n : {0, 1, 300}) {
             Matrix<T> x = random_matrix<T>(n, d, 1), expected = x;
             for (const Layer<T>& layer : stack.layers()) {
                 const MatrixView<T> moving(expected.data(), n, q, d);
                 const Matrix<T>& before = expected;
-                apply<T>(before.view(), layer.z, layer.c, kernel, layer.step, moving, moving, 1);
+                apply<T>(before.view(), layer.z, layer.c, profile, layer.step, moving, moving, 1);
             }
-            replay(x.view(), stack.layers(), kernel, 2);
+            replay(x.view(), stack.layers(), profile, 2);
             CHECK(x == expected);
         }
     }
@@ -57,16 +57,16 @@ void layer_by_layer(Index d, Index q) {
 template <class T>
 void many_layers() {
     const Stack<T> stack(40, 39, std::vector<Index>(30, 700));
-    const Kernel kernel{Family::gaussian, 6.0, 1.0};
+    const Profile profile{Family::gaussian, 6.0, 1.0};
     const Matrix<T> start = random_matrix<T>(40, 40, 1);
     Matrix<T> together = start, threads = start;
-    replay(together.view(), stack.layers(), kernel, 1);
-    replay(threads.view(), stack.layers(), kernel, 3);
+    replay(together.view(), stack.layers(), profile, 1);
+    replay(threads.view(), stack.layers(), profile, 3);
     CHECK(threads == together);
     for (Index i : {0, 39}) {
         Matrix<T> alone(1, 40);
         std::copy_n(start.view().row(i), 40, alone.data());
-        replay(alone.view(), stack.layers(), kernel, 1);
+        replay(alone.view(), stack.layers(), profile, 1);
         for (Index k = 0; k < 40; ++k) {
             CHECK(alone(0, k) == together(i, k));
         }

@@ -29,9 +29,9 @@ def get_engine(name: str) -> Engine:
     Raises
     ------
     ImportError
-        If it cannot run here, saying why.
+        If the engine cannot run here; the message says why.
     ValueError
-        If there is none of that name.
+        If there is no engine of that name.
     """
     if not isinstance(name, str) or name not in engine_names():
         raise ValueError(f"engine must be one of {engine_names()}, got {name!r}")

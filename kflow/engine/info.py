@@ -45,7 +45,7 @@ def build_config() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the name of this machine's processor, empty if nobody knows it."""
+    """Return the name of this machine's processor, or an empty string if it is not known."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)

@@ -1,11 +1,32 @@
 """What an engine offers: the arithmetic of flows, of kernel matrices and of losses.
 
 An engine is a folder beside this file whose package has an `ENGINE`, an instance of `Engine`; its
-name is that of the folder. Arrays that go in and come out are NumPy arrays, C-contiguous and checked
-by the caller; what an engine keeps between two layers of a flow, it keeps where it likes, in its
-`MovingPoints`. Results must not depend on the number of threads.
+name is that of the folder. An engine that cannot run here, because a library or a device is missing,
+raises ImportError when its package is imported, and says why.
 
-`kflow.testing.EngineTests` holds what every engine must pass.
+These rules hold everywhere below:
+
+- Arrays that go in and come out are NumPy arrays in the memory of this process. They are C-contiguous,
+  and the caller has checked their shapes, their dtypes and that all values are finite. Arrays of zero
+  rows are allowed. An engine need not check anything again.
+- "Real" stands for float32 or float64. All real arrays of one call have the same dtype, and so do the
+  arrays that it returns. Arrays called targets or `Y`, kernel matrices called `K`, and all arguments of
+  losses and of `contract` are of float64. Numbers of rows are of intp, class numbers of intc.
+- An argument that a method writes to overlaps no other argument, except where the method says so. All
+  other arguments stay as they are.
+- The caller may change or free every array after a call, except for those that it gave to
+  `Engine.moving_points`, and those that it got back in a `Layer`. An engine keeps its own data between
+  two calls wherever it likes.
+- `n_threads` is at least 1. It is a limit, and results do not depend on it, to the last bit. Engines
+  without threads ignore it.
+- The methods of one object are called from one thread at a time. Those of `Engine` itself may be called
+  from several threads at once.
+
+Notation: K(X, Z) is the matrix of the values k(x_i, z_j) of a kernel k, for the rows x_i of X and z_j of
+Z. In a flow, N points have k coordinates. The first q of them move; the others, of which there are
+``n_fixed = k - q``, only count in distances.
+
+`kflow.testing.engines.EngineTests` is the test suite that every engine must pass.
 """
 
 from __future__ import annotations
@@ -13,12 +34,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray, Rows
+from kflow.engine.flows import BatchRunner, MovingPoints
+from kflow.engine.records import (
+    Diverged,
+    FlowBatch,
+    Layer,
+    LayerOptions,
+    LayerReport,
+    NotPositiveDefinite,
+    Profile,
+    Term,
+)
 
 __all__ = [
     "BatchRunner",
@@ -35,239 +66,13 @@ __all__ = [
 ]
 
 
-class NotPositiveDefinite(Exception):
-    """A kernel matrix could not be factorised.
-
-    Its two arguments are the positions of two points that coincide, or -1 and -1.
-    """
-
-
-class Diverged(Exception):
-    """A layer has moved points to where they are no longer finite."""
-
-
-class Profile(NamedTuple):
-    """A function of one number for each pair of points, of their distance or their product.
-
-    Attributes
-    ----------
-    family : str
-        Its name, such as "gaussian".
-    length_scale : float
-        By which distances are divided, and products by its square.
-    alpha : float
-        A second parameter of the families that have one.
-    degree : int
-        The degree of the families that have one.
-    """
-
-    family: str
-    length_scale: float
-    alpha: float = 1.0
-    degree: int = 1
-
-
-class Term(NamedTuple):
-    """A part of a composite kernel; it refers to earlier ones by number, and the last one is all.
-
-    Attributes
-    ----------
-    operation : {"leaf", "constant", "given", "sum", "product"}
-        How its value comes about.
-    factor : float
-        What the value is multiplied by.
-    profile : Profile or None
-        Of a leaf.
-    source : int
-        The features that a leaf reads, or the number of a given matrix.
-    left, right : int
-        The terms that are added or multiplied.
-    """
-
-    operation: str
-    factor: float = 1.0
-    profile: Profile | None = None
-    source: int = -1
-    left: int = -1
-    right: int = -1
-
-
-class Layer(NamedTuple):
-    """What a layer does to any point x: x[:q] += step K(x, centres) coefficients.
-
-    Attributes
-    ----------
-    centres : ndarray, shape (m, k)
-        Z, the positions of the batch.
-    coefficients : ndarray, shape (m, q)
-        C, for the coordinates that move; q <= k.
-    step : float
-        How far the layer moves. It is not multiplied into C, so that a replay does the very
-        arithmetic of the run.
-    """
-
-    centres: FloatArray
-    coefficients: FloatArray
-    step: float
-
-
-class FlowBatch(NamedTuple):
-    """The random part of a layer.
-
-    Attributes
-    ----------
-    rows : ndarray of int, shape (batch_size,)
-        Training points, the coarse ones first.
-    halves : ndarray of int, shape (n_halves - 1, n_coarse)
-        Further coarse subsets, as positions in `rows`.
-    n_coarse : int
-        How many are coarse.
-    """
-
-    rows: Rows
-    halves: Rows
-    n_coarse: int
-
-
-class LayerOptions(NamedTuple):
-    """How one layer descends; see `kflow.KernelFlow` for the formulas.
-
-    Attributes
-    ----------
-    nugget : float
-        Added to the diagonal of the batch's kernel matrix.
-    step : {"relative", "rms", "absolute", "fixed"}
-        The step rule.
-    step_size : float
-        Its parameter p.
-    gradient_cap : float
-        The longest row of the gradient, in medians of their lengths.
-    over_batch : bool
-        Whether the step is measured on the batch, not on all training points.
-    """
-
-    nugget: float
-    step: str
-    step_size: float
-    gradient_cap: float
-    over_batch: bool
-
-
-class LayerReport(NamedTuple):
-    """What is measured in a layer.
-
-    Attributes
-    ----------
-    rho : float
-        The loss before the layer moves anything.
-    step : float
-        The step that the rule gave.
-    class_distance_ratio : float
-        Mean squared distance between batch points of one class over that between classes, before
-        the layer; NaN without classes.
-    """
-
-    rho: float
-    step: float
-    class_distance_ratio: float
-
-
-class MovingPoints(ABC):
-    """The moving points of a flow: sets of points in the same coordinates, training points first.
-
-    They own what a flow needs between two layers: the displacement of the last layer, its step,
-    which may still be pending, and scratch memory. They are right after `settle`.
-
-    Attributes
-    ----------
-    n_layers : int
-        How many layers the points themselves contain.
-    """
-
-    n_layers: int
-
-    @abstractmethod
-    def layer(
-        self,
-        number: int,
-        batch: FlowBatch,
-        targets: FloatArray,
-        labels: npt.NDArray[np.intc] | None,
-        options: LayerOptions,
-        n_threads: int,
-    ) -> tuple[Layer, LayerReport]:
-        """Run a layer and move all points by it.
-
-        Parameters
-        ----------
-        number : int
-            Of the layer. If the layer before has been run but is not counted by the caller, as its
-            error came from elsewhere, the same number comes again, and that layer is forgotten.
-        batch : FlowBatch
-            Rows of the first set.
-        targets : ndarray, shape (N, m)
-            Of all points of the first set.
-        labels : ndarray of int, shape (N,), or None
-            Their classes.
-        options : LayerOptions
-            How the layer descends.
-        n_threads : int
-            Threads.
-
-        Raises
-        ------
-        NotPositiveDefinite, Diverged
-            Every position is then the one before the layer.
-        """
-
-    @abstractmethod
-    def settle(self, n_layers: int, n_threads: int) -> None:
-        """Add what is pending, so that the points contain so many layers."""
-
-    @abstractmethod
-    def through(self, layers: Sequence[Layer], n_threads: int) -> None:
-        """Move all settled points through layers of one shape that were run elsewhere."""
-
-    @abstractmethod
-    def to_host(self) -> list[FloatArray]:
-        """Return the coordinates of each set as they are: not copies, where that is possible."""
-
-    @abstractmethod
-    def rest(self) -> None:
-        """Give back all memory but that of the settled points, until there is another layer."""
-
-
-class BatchRunner(ABC):
-    """Runs layers on their batches alone, for points that are elsewhere. It owns scratch memory."""
-
-    @abstractmethod
-    def layer(
-        self,
-        positions: FloatArray,
-        batch: FlowBatch,
-        targets: FloatArray,
-        labels: npt.NDArray[np.intc] | None,
-        options: LayerOptions,
-        n_threads: int,
-    ) -> tuple[Layer, LayerReport]:
-        """Return the layer that a batch decides at its positions, (N_f, k), which become its centres.
-
-        The targets, (N_f, m), and labels are those of the batch. Only with ``options.over_batch``.
-
-        Raises
-        ------
-        NotPositiveDefinite, Diverged
-            If there is no such layer.
-        """
-
-
 class Engine(ABC):
-    """What computes.
+    """The arithmetic of flows, of kernel matrices and of losses; see the rules above.
 
     Attributes
     ----------
     name : str
-        Of the engine, and of its folder.
+        The name of the engine, and of its folder.
     """
 
     name: ClassVar[str]
@@ -275,15 +80,18 @@ class Engine(ABC):
     @property
     @abstractmethod
     def build(self) -> str:
-        """What besides the name the last digits of results depend on, such as the SIMD level."""
+        """On what the last digits of results depend besides the engine, such as the SIMD level."""
 
     @abstractmethod
     def lease(self) -> AbstractContextManager[None]:
-        """Keep threads ready between the calls of a run."""
+        """Return a context in which threads stay ready between calls.
+
+        Leases can be nested, and a lease ends in the thread in which it began.
+        """
 
     @abstractmethod
     def all_finite(self, X: npt.NDArray[Any], n_threads: int) -> bool:
-        """Return whether there is no NaN and no infinity."""
+        """Return whether an array of real, of any shape, holds no NaN and no infinity."""
 
     # ---- flows --------------------------------------------------------------------------------
 
@@ -291,18 +99,19 @@ class Engine(ABC):
     def moving_points(
         self, sets: Sequence[FloatArray], n_fixed: int, profile: Profile, n_layers: int
     ) -> MovingPoints:
-        """Return the points of a flow after so many layers.
+        """Return the points of a flow.
 
         Parameters
         ----------
-        sets : sequence of ndarray (n_i, k)
-            Coordinates, of one dtype, the training points first. The engine may change the arrays.
+        sets : sequence of ndarray of real, shape (n_i, k)
+            Coordinates; those of the training points come first. The arrays belong to the engine from
+            now on, which may move the points in them.
         n_fixed : int
-            How many coordinates, the last ones, do not move.
+            How many coordinates, the last ones, do not move; less than k.
         profile : Profile
-            K_1.
+            The kernel of the flow, a profile of distances.
         n_layers : int
-            How many layers they contain.
+            How many layers the coordinates contain already.
         """
 
     @abstractmethod
@@ -312,33 +121,41 @@ class Engine(ABC):
         Parameters
         ----------
         n_fixed : int
-            How many coordinates, the last ones, do not move.
+            How many coordinates, the last ones, do not move; less than k.
         profile : Profile
-            K_1.
+            The kernel of the flow, a profile of distances.
         """
 
     @abstractmethod
     def replay(
         self, points: FloatArray, layers: Sequence[Layer], profile: Profile, n_threads: int
     ) -> None:
-        """Move points, (n, k), through layers of one shape, in place."""
+        """Move points, (n, k), through layers, one after the other, in place.
+
+        The centres of all layers are of one shape, and so are the coefficients. What becomes of a point
+        does not depend on the other points, nor on how the layers are distributed over calls, to the
+        last bit. It is what becomes of the points of a flow with these layers.
+        """
 
     @abstractmethod
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int
     ) -> None:
-        """Multiply a direction for each point, (n, k), by the layer's derivative, in place.
+        """Multiply a direction for each point by the derivative of a layer there, in place.
 
-        The layer's step is in its coefficients already.
+        Row i of T, (n, k), becomes J t_i, where J is the derivative of
+        x -> x + (K(x, centres) coefficients, 0) at row i of `points`, (n, k). The step of the layer is in
+        its coefficients already; the attribute `step` is not read. Where a profile has no slope at
+        distance 0, it counts as 0.
         """
 
     @abstractmethod
     def pull_layer_back(
         self, points: FloatArray, layer: Layer, profile: Profile, A: FloatArray, n_threads: int
     ) -> None:
-        """Multiply a covector for each point, (n, k), by the transposed derivative, in place.
+        """Multiply a covector for each point by the transposed derivative of a layer, in place.
 
-        The layer's step is in its coefficients already.
+        Row i of A, (n, k), becomes J' a_i, with J as in `push_layer_forward`.
         """
 
     # ---- kernel matrices ----------------------------------------------------------------------
@@ -347,7 +164,11 @@ class Engine(ABC):
     def gram(
         self, X: FloatArray, Z: FloatArray, profile: Profile, out: FloatArray, n_threads: int
     ) -> None:
-        """Write K(X, Z) to `out`, (n, m)."""
+        """Write K(X, Z) to `out`.
+
+        X is (n, d), Z (m, d) and `out` (n, m). X and Z may be the same array: then the diagonal is
+        exactly 1. The profile is one of distances.
+        """
 
     @abstractmethod
     def apply(
@@ -361,7 +182,11 @@ class Engine(ABC):
         out: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write base + step K(X, Z) C to `out`, (n, q); without base, step K(X, Z) C."""
+        """Write base + step K(X, Z) C to `out`, or step K(X, Z) C if there is no base.
+
+        X is (n, d), Z (m, d) and C (m, q); `base` and `out` are (n, q). `out` may be `base`, and if q = d
+        also X. The profile is one of distances. What becomes of a row does not depend on other rows.
+        """
 
     @abstractmethod
     def pull_back(
@@ -374,52 +199,97 @@ class Engine(ABC):
         out: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write the gradients of a_i . (K(x_i, Z) C) with respect to x_i to `out`, (n, d)."""
+        """Write the gradients of a_i . (K(x_i, Z) C) with respect to x_i to `out`.
+
+        X is (n, d), Z (m, d), C (m, q), A (n, q) and `out` (n, d). Where a profile has no slope at
+        distance 0, it counts as 0.
+        """
 
     @abstractmethod
     def evaluate(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         out: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write a composite kernel of features of X and Z to `out`, (n, m)."""
+        """Write the values of a composite kernel to `out`, (n, m).
+
+        Parameters
+        ----------
+        terms : sequence of Term
+            The kernel.
+        X, Z : sequence of ndarray of real, shapes (n, D_i) and (m, D_i)
+            Features of the points, to which a leaf's `source` refers. Both may be the same arrays.
+        given : sequence of ndarray of real, shape (n, m)
+            The matrices to which the `source` of a given term refers.
+        out : ndarray of real, shape (n, m)
+            Receives the values.
+        n_threads : int
+            The largest number of threads.
+        """
 
     @abstractmethod
     def apply_terms(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         C: FloatArray,
         out: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write K(X, Z) C of a composite kernel to `out`, (n, q)."""
+        """Write K(X, Z) C of a composite kernel to `out`, where C is (m, q) and `out` (n, q).
+
+        The other arguments are those of `evaluate`.
+        """
 
     @abstractmethod
     def contract(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         G: FloatArray,
-        features: list[FloatArray | None],
-        given_gradients: list[FloatArray],
+        features: Sequence[FloatArray | None],
+        given_gradients: Sequence[FloatArray],
         n_threads: int,
     ) -> tuple[Doubles, Doubles, Doubles]:
-        """Return sum_ij G_ij dK_ij for each term's log factor, log length scale and shape.
+        """Return the derivatives of sum_ij G_ij K_ij by all that a composite kernel depends on.
 
-        The gradients by the features and by the given matrices are written to the last two lists.
+        Parameters
+        ----------
+        terms : sequence of Term
+            The kernel K = K(X, X).
+        X : sequence of ndarray of float64, shape (n, D_i)
+            Features of the points.
+        given : sequence of ndarray of float64, shape (n, n)
+            Given matrices, which are symmetric.
+        G : ndarray of float64, shape (n, n)
+            A symmetric matrix.
+        features : sequence of ndarray of float64 or None, shape (n, D_i)
+            Receive the derivatives by the features, for each array of X; None where they are not wanted.
+        given_gradients : sequence of ndarray of float64, shape (n, n)
+            Receive the derivatives by the entries of the given matrices, one for each.
+        n_threads : int
+            The largest number of threads.
+
+        Returns
+        -------
+        factor, length_scale, shape : ndarray of float64, shape (n_terms,)
+            Derivatives by the logarithm of each term's factor, by that of each leaf's length scale, and
+            by each leaf's alpha. They are 0 where a term has no such parameter.
         """
 
     @abstractmethod
     def product(self, X: FloatArray, A: FloatArray, out: FloatArray, n_threads: int) -> None:
-        """Write the matrix product X A to `out`."""
+        """Write the matrix product X A to `out`: X is (n, d), A (d, q) and `out` (n, q).
+
+        A row of the result depends on that row of X alone, and not on n, to the last bit.
+        """
 
     # ---- losses -------------------------------------------------------------------------------
 
@@ -435,10 +305,31 @@ class Engine(ABC):
         gradient: FloatArray | None,
         n_threads: int,
     ) -> float:
-        """Return rho of points, the first `n_coarse` rows of `order` being coarse.
+        """Return rho of points; its gradient by them is written to `gradient`.
 
-        Its gradient by the points is written to `gradient`. Raises NotPositiveDefinite, whose
-        numbers are positions in `order`.
+        Parameters
+        ----------
+        X : ndarray of float64, shape (n, d)
+            Points.
+        Y : ndarray of float64, shape (n, n_targets)
+            Their targets.
+        order : ndarray of intp, shape (n,)
+            A permutation of the rows. The first `n_coarse` are the coarse ones.
+        n_coarse : int
+            How many points are coarse, from 0 to n.
+        profile : Profile
+            The kernel, a profile of distances.
+        nugget : float
+            A number that is added to the diagonal of the kernel matrix.
+        gradient : ndarray of float64, shape (n, d), or None
+            Receives the gradient, by rows of X.
+        n_threads : int
+            The largest number of threads.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If the kernel matrix cannot be factorised. Its numbers are positions in `order`.
         """
 
     @abstractmethod
@@ -450,25 +341,32 @@ class Engine(ABC):
         gradient: FloatArray | None,
         n_threads: int,
     ) -> float:
-        """Return a loss of a kernel matrix; dLoss / dK is written to `gradient`, (n, n).
+        """Return a loss of a kernel matrix; its gradient is written to `gradient`.
 
         Parameters
         ----------
         name : {"rho", "e2", "lyapunov", "kfold", "nlml", "mmd"}
-            Which one.
-        K : ndarray, shape (n, n)
-            The kernel matrix.
+            The name of the loss. `kflow.losses` has the formulas.
+        K : ndarray of float64, shape (n, n)
+            The kernel matrix, nugget included; symmetric.
         arguments : sequence of ndarray or None
-            What that loss takes besides, in the order of `kflow.losses`.
-        gradient : ndarray, shape (n, n), or None
-            Where the gradient goes.
+            The other arguments of the loss: (Y, halves) of "rho" and "e2", (Y, halves, pairs) of
+            "lyapunov", (Y, folds) of "kfold", (Y,) of "nlml" and (halves,) of "mmd". Y are targets of
+            float64, (n, n_targets); `halves` rows of intp, (n_halves, n_coarse), without repetition in
+            a half; `pairs` rows of intp outside each half, (n_halves n_pairs, 2), those of the first
+            half first; `folds` the fold of each row, from 0 on, of intp, (n,), or None if each row is
+            a fold of its own.
+        gradient : ndarray of float64, shape (n, n), or None
+            Receives the symmetric matrix G for which the loss changes by sum_ij G_ij dK_ij when K
+            changes by a symmetric dK.
         n_threads : int
-            Threads.
+            The largest number of threads.
 
         Raises
         ------
         NotPositiveDefinite
-            If K cannot be factorised.
+            If K, or the part of it that the loss solves with, cannot be factorised. Its numbers are
+            rows of K.
         """
 
     @abstractmethod
@@ -480,4 +378,23 @@ class Engine(ABC):
         variances: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write the residuals, (n, m), and variances, (n,), of leaving each point out."""
+        """Write the residuals and the variances of predictions that leave each point out.
+
+        Parameters
+        ----------
+        K : ndarray of float64, shape (n, n)
+            The kernel matrix, nugget included; symmetric.
+        Y : ndarray of float64, shape (n, n_targets)
+            Targets.
+        residuals : ndarray of float64, shape (n, n_targets)
+            Receives the targets of each point minus their prediction from all other points.
+        variances : ndarray of float64, shape (n, 1)
+            Receives the variances of these predictions.
+        n_threads : int
+            The largest number of threads.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If K cannot be factorised. Its numbers are rows of K.
+        """

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_limits
 import kflow
 from kflow import kernels
 from kflow.engine import threads as _threads
-from kflow.engine.cpu import _core
 from kflow.layers.subspace import Subspace
+
+pytestmark = pytest.mark.usefixtures("always_a_team")
 
 KERNEL = kernels.Matern52(2.0)
 THREADS = [1, 2, 3, 5]
@@ -58,14 +59,6 @@ def results(n_threads, d=9, dtype="float64"):
 def assert_same(first, second):
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.fixture(autouse=True)
-def teams_for_the_smallest_work():
-    before = _core.team_threshold()
-    _core.set_team_threshold(0.0)
-    yield
-    _core.set_team_threshold(before)
 
 
 # ---- the result does not depend on the threads ------------------------------------------------
@@ -151,7 +144,7 @@ class TestNumber:
             kflow.get_num_threads()
 
     def test_limit_of_threadpoolctl(self, monkeypatch):
-        if _core.parallel_backend() != "openmp":
+        if kflow.build_config()["parallel"] != "openmp":
             pytest.skip("a build without OpenMP")
         monkeypatch.setattr(_threads, "_physical_cores", lambda _cpus: 8)
         with threadpool_limits(3, user_api="openmp"):
@@ -160,7 +153,7 @@ class TestNumber:
             assert kflow.get_num_threads() == 1
 
     def test_limit_of_threadpoolctl_under_omp_num_threads(self, monkeypatch):
-        if _core.parallel_backend() != "openmp":
+        if kflow.build_config()["parallel"] != "openmp":
             pytest.skip("a build without OpenMP")
         monkeypatch.setenv("OMP_NUM_THREADS", "4")
         with threadpool_limits(1):

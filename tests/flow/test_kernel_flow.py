@@ -12,7 +12,6 @@ import pytest
 
 import kflow
 from kflow import KernelFlow, kernels
-from kflow.engine.cpu import _core
 from kflow.engine.cpu.moving_points import CpuMovingPoints
 from kflow.flow import layer_by_layer
 from kflow.flow.start import default_kernel
@@ -1115,89 +1114,6 @@ def test_bad_calls_after_fit(rng):
     with pytest.raises(TypeError, match="n must be a whole number"):
         flow.run(1.0)
     assert flow.n_layers_ == 6
-
-
-def test_the_core_checks_what_it_is_given():
-    # The last line of defence: nothing that Python hands over can leave the arrays.
-    X, Y = np.zeros((5, 2)), np.zeros((5, 1))
-    batch, z = np.arange(4), np.zeros((4, 2))
-    good = {
-        "sets": [(X, X.copy())],
-        "pending": 0.0,
-        "settled": np.zeros(1, np.intp),
-        "layer": 0,
-        "Y": Y,
-        "labels": None,
-        "batch": batch,
-        "further_halves": np.zeros((0, 2), np.intp),
-        "n_coarse": 2,
-        "kernel": _core.Kernel("gaussian", 1.0, 1.0),
-        "nugget": 1.0,
-        "step": "fixed",
-        "step_size": 1.0,
-        "gradient_cap": 1.0,
-        "over_batch": False,
-        "z": z,
-        "c": z.copy(),
-        "workspace": _core.Batch(),
-        "n_threads": 1,
-    }
-    _core.flow_layer(**good)
-    for name, bad in {
-        "sets": [],
-        "settled": np.zeros(2, np.intp),
-        "Y": np.zeros((4, 1)),
-        "labels": np.zeros(4, np.intc),
-        "batch": np.array([0, 1, 2, 5]),
-        "further_halves": np.array([[0, 4]]),
-        "n_coarse": 4,
-        "step": "newton",
-        "z": np.zeros((4, 3)),
-        "c": np.zeros((4, 1)),
-    }.items():
-        with pytest.raises((ValueError, IndexError), match=name):
-            _core.flow_layer(**{**good, name: bad})
-    for displacement in (np.zeros((5, 3)), np.zeros((5, 0)), np.zeros((4, 2))):
-        with pytest.raises(ValueError, match="displacement"):
-            _core.flow_layer(**{**good, "sets": [(X, displacement)]})
-    one = [(X, np.zeros((5, 1))), (X.copy(), np.zeros((5, 2)))]
-    with pytest.raises(ValueError, match="displacement"):
-        _core.flow_layer(**{**good, "sets": one, "c": np.zeros((4, 1))})
-    replay = {"points": X, "layers": [(z, z, 1.0)], "kernel": good["kernel"], "n_threads": 1}
-    _core.replay(**replay)
-    for name, points, layer in (
-        ("z", X, (np.zeros((4, 3)), z, 1.0)),
-        ("c", X, (z, np.zeros((4, 3)), 1.0)),
-        ("c must have shape", X, (z, np.zeros((4, 0)), 1.0)),
-        ("points", np.zeros(5), (z, z, 1.0)),
-    ):
-        with pytest.raises(ValueError, match=name):
-            _core.replay(**{**replay, "points": points, "layers": [(z, z, 1.0), layer]})
-    of_batch = {
-        key: value
-        for key, value in good.items()
-        if key not in ("sets", "pending", "settled", "layer", "batch", "over_batch")
-    }
-    of_batch["Y"] = Y[:4]
-    _core.batch_layer(**of_batch)
-    for name, bad in {
-        "Y": np.zeros((5, 1)),
-        "labels": np.zeros(5, np.intc),
-        "further_halves": np.array([[0, 4]]),
-        "n_coarse": 0,
-        "step": "newton",
-        "c": np.zeros((4, 3)),
-    }.items():
-        with pytest.raises((ValueError, IndexError), match=name):
-            _core.batch_layer(**{**of_batch, name: bad})
-    for name, bad in {
-        "sets": [(X.astype(np.float32), X)],
-        "Y": Y.astype(np.float32),
-        "batch": batch.astype(np.int32),
-        "z": z.T,
-    }.items():
-        with pytest.raises((TypeError, ValueError)):
-            _core.flow_layer(**{**good, name: bad})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow.engine.cpu import _core
 from kflow.kernels import (
     Cauchy,
     Constant,
@@ -171,24 +170,20 @@ def test_contractions_of_many_tiles(rng):
     assert np.vdot(X_gradient, direction) == pytest.approx((change[0] - change[1]) / 2e-5, rel=1e-7)
 
 
+@pytest.mark.usefixtures("always_a_team")
 def test_nothing_depends_on_the_number_of_threads(name, rng):
     kernel = every_kernel(3)[name]
-    threshold = _core.team_threshold()
-    _core.set_team_threshold(0.0)
-    try:
-        X = rng.normal(size=(150, 3))
-        G = rng.normal(size=(150, 150))
-        G += G.T
-        one, two = (
-            (
-                kernel(X, n_threads=n),
-                kernel.apply(X, X[:40], G[:40, :2], n_threads=n),
-                *kernel.contract(X, G, points=True, n_threads=n),
-            )
-            for n in (1, 2)
+    X = rng.normal(size=(150, 3))
+    G = rng.normal(size=(150, 150))
+    G += G.T
+    one, two = (
+        (
+            kernel(X, n_threads=n),
+            kernel.apply(X, X[:40], G[:40, :2], n_threads=n),
+            *kernel.contract(X, G, points=True, n_threads=n),
         )
-    finally:
-        _core.set_team_threshold(threshold)
+        for n in (1, 2)
+    )
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -269,18 +264,3 @@ def test_no_rows():
     np.testing.assert_array_equal(
         kernel.apply(np.ones((3, 2)), np.empty((0, 2)), np.empty((0, 1))), np.zeros((3, 1))
     )
-
-
-def test_the_core_checks_expressions():
-    with pytest.raises(ValueError, match="unknown operation"):
-        _core.Expression().append("power")
-    with pytest.raises(IndexError, match="earlier terms"):
-        _core.Expression().append("sum", left=0, right=1)
-    with pytest.raises(ValueError, match="needs a kernel"):
-        _core.Expression().append("leaf", source=0)
-    empty, out = _core.Expression(), np.empty((1, 1))
-    with pytest.raises(ValueError, match="no terms"):
-        _core.evaluate(empty, [out], [out], [], out, 1)
-    empty.append("leaf", kernel=_core.Kernel("gaussian", 1.0), source=1)
-    with pytest.raises(IndexError, match="source"):
-        _core.evaluate(empty, [out], [out], [], out, 1)

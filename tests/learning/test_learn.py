@@ -9,7 +9,6 @@ import pytest
 
 import kflow
 from kflow import kernels, learn_kernel
-from kflow.engine.cpu import _core
 from kflow.errors import (
     BoundsWarning,
     DivergenceError,
@@ -267,31 +266,27 @@ def test_the_better_run_wins(rng):
 # ---- reproducibility ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("always_a_team")
 @pytest.mark.filterwarnings("ignore::kflow.errors.BoundsWarning")  # of the few long first steps
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_results_repeat_and_do_not_depend_on_threads(optimizer, loss, rng):
     X, Y = waves(300, rng)
-    before = _core.team_threshold()
-    _core.set_team_threshold(0.0)
-    try:
-        first, *others = (
-            learn_kernel(
-                1.0 * kernels.Matern32((0.7, 0.9)),
-                X,
-                Y,
-                loss=loss,
-                optimizer=optimizer,
-                batches="neighbours",
-                batch_size=80,
-                n_steps=3,
-                random_state=7,
-                n_threads=n_threads,
-            )
-            for n_threads in (1, 2, 3)
+    first, *others = (
+        learn_kernel(
+            1.0 * kernels.Matern32((0.7, 0.9)),
+            X,
+            Y,
+            loss=loss,
+            optimizer=optimizer,
+            batches="neighbours",
+            batch_size=80,
+            n_steps=3,
+            random_state=7,
+            n_threads=n_threads,
         )
-    finally:
-        _core.set_team_threshold(before)
+        for n_threads in (1, 2, 3)
+    )
     for other in others:
         assert_equal_results(first, other)
 

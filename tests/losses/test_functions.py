@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 
 import kflow
 from kflow import kernels
-from kflow.engine.cpu import _core
 from kflow.losses import functions as losses
 from kflow.testing import slow as reference
 
@@ -70,14 +69,6 @@ def one_thread_for_the_reference():
     """Its matrices are so small that BLAS's threads would only wait for each other."""
     with threadpool_limits(1, user_api="blas"):
         yield
-
-
-@pytest.fixture
-def teams_everywhere():
-    before = _core.team_threshold()
-    _core.set_team_threshold(0.0)
-    yield
-    _core.set_team_threshold(before)
 
 
 # ---- against values to 50 digits --------------------------------------------------------------
@@ -239,7 +230,7 @@ def test_the_value_alone_is_the_same(name):
     assert p.loss(name, gradient=False) == (value, None)
 
 
-@pytest.mark.usefixtures("engine", "teams_everywhere")
+@pytest.mark.usefixtures("engine", "always_a_team")
 @pytest.mark.parametrize("name", ALL)
 def test_threads_change_nothing(name):
     p = problem(150, 11, 2, n_folds=7)
@@ -250,7 +241,7 @@ def test_threads_change_nothing(name):
         np.testing.assert_array_equal(other, G)
 
 
-@pytest.mark.usefixtures("engine", "teams_everywhere")
+@pytest.mark.usefixtures("engine", "always_a_team")
 def test_threads_do_not_change_leave_one_out():
     p = problem(150, 11)
     one, two = (losses.leave_one_out(p.K, p.Y, n_threads=n) for n in (1, 2))
@@ -573,25 +564,3 @@ def test_looking_losses_up():
     for bad in ("rh0", None, ["rho"]):
         with pytest.raises(ValueError, match=r"loss must be one of 'rho', 'e2', .*, got"):
             losses.get_loss(bad)
-
-
-def test_the_core_checks_what_would_break_it():
-    K, Y, out = np.eye(4), np.ones((4, 1)), np.empty((4, 4))
-    half = np.array([[0, 1]])
-    for bad in ([[0, 4]], [[-1, 0]]):
-        with pytest.raises(IndexError, match="halves holds a row"):
-            _core.loss_rho(K, Y, np.array(bad), out, 1)
-    with pytest.raises(ValueError, match="halves holds a row twice"):
-        _core.loss_rho(K, Y, np.array([[1, 1]]), out, 1)
-    with pytest.raises(ValueError, match="halves must have shape"):
-        _core.loss_e2(K, Y, np.empty((1, 0), np.intp), out, 1)
-    with pytest.raises(IndexError, match="pairs holds a row"):
-        _core.loss_lyapunov(K, Y, half, np.array([[2, 4]]), out, 1)
-    with pytest.raises(IndexError, match="folds holds a row"):
-        _core.loss_kfold(K, Y, np.array([0, 1, 0, -1]), out, 1)
-    with pytest.raises(ValueError, match="K must have shape"):
-        _core.loss_nlml(K[:3], Y[:3], out, 1)
-    with pytest.raises(ValueError, match="Y must have shape"):
-        _core.loss_nlml(K, Y[:3], out, 1)
-    with pytest.raises(ValueError, match="gradient must have shape"):
-        _core.loss_nlml(K, Y, out[:3], 1)

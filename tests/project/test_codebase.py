@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
-
-import kflow
-from kflow.engine.cpu import _core
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "csrc"
@@ -100,59 +96,3 @@ def test_headers_are_included_once():
     for name in sources():
         if name.endswith(".hpp"):
             assert "#pragma once" in (ROOT / name).read_text(encoding="utf-8"), name
-
-
-# ---- the extension and its stub ---------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stub():
-    path = Path(kflow.__file__).parent / "engine" / "cpu" / "_core.pyi"
-    if not path.is_file():
-        pytest.skip("the stub is not here")
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def test_stub_names_every_member_and_no_other(stub):
-    named = set()
-    for node in stub.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            named.add(node.name)
-        elif isinstance(node, ast.AnnAssign):
-            named.add(node.target.id)
-    members = {name for name in dir(_core) if not name.startswith("_")} | {"__version__"}
-    assert named == members
-
-
-def test_stub_names_the_arguments(stub):
-    def signatures(doc):
-        return {tuple(re.findall(r"(\w+): ", line)) for line in re.findall(r"\((.*?)\) ->", doc)}
-
-    for node in stub.body:
-        if isinstance(node, ast.FunctionDef):
-            arguments = tuple(argument.arg for argument in node.args.args)
-            found = signatures(getattr(_core, node.name).__doc__)
-            if found - {()}:  # a function bound without py::arg has no names
-                assert arguments in found, node.name
-
-
-def test_the_core_converts_nothing():
-    # Every array is taken as it is: a copy would hide an output that never arrives.
-    import numpy as np
-
-    kernel = _core.Kernel("gaussian", 1.0, 1.0)
-    good = np.zeros((3, 2))
-    for bad in (good.astype(np.float32), good.astype(int), np.zeros((2, 3)).T, good[::-1]):
-        with pytest.raises(TypeError):
-            _core.gram(bad, good, kernel, np.empty((3, 3)), 1)
-        with pytest.raises(TypeError):
-            _core.apply(good, good, good, kernel, 1.0, None, bad, 1)
-    frozen = np.empty((3, 3))
-    frozen.flags.writeable = False
-    with pytest.raises(ValueError, match="writeable"):
-        _core.gram(good, good, kernel, frozen, 1)
-
-
-def test_the_core_refuses_unknown_kernels():
-    with pytest.raises(ValueError, match="unknown kernel family 'sigmoid'"):
-        _core.Kernel("sigmoid", 1.0, 1.0)

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -12,7 +12,7 @@ namespace kflow {
 /// q) flops and n m profiles; the result does not depend on n_threads.
 template <class T>
 void apply(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-           const Kernel& kernel, double step, MatrixView<const T> base, MatrixView<T> out,
+           const Profile& profile, double step, MatrixView<const T> base, MatrixView<T> out,
            int n_threads);
 
 }  // namespace kflow

@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -37,7 +37,7 @@ class Batch {
     ///
     /// With `labels` (n entries, in the order of the points) returns the mean squared distance
     /// between points of equal label over that between points of different label; else NaN.
-    double factor(const Kernel& kernel, double nugget, const int* labels, int n_threads);
+    double factor(const Profile& profile, double nugget, const int* labels, int n_threads);
 
     /// rho averaged over n_halves coarse subsets of n_coarse points: the first n_coarse points, and
     /// the rows of `further` (n_halves - 1, n_coarse), positions in the batch.

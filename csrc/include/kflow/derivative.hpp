@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -14,14 +14,14 @@ namespace kflow {
 /// sum_j 2 k'(|x_i - z_j|^2) ((x_i - z_j).t_i) c_j, (n, q).
 template <class T>
 void push_forward(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-                  const Kernel& kernel, MatrixView<const T> t, MatrixView<const T> base,
+                  const Profile& profile, MatrixView<const T> t, MatrixView<const T> base,
                   MatrixView<T> out, int n_threads);
 
 /// out = base + J' a for a vector a (n, q) of each point: row i is
 /// sum_j 2 k'(|x_i - z_j|^2) (a_i.c_j) (x_i - z_j), (n, d). `a` may be the first columns of `out`.
 template <class T>
 void pull_back(MatrixView<const T> x, MatrixView<const T> z, MatrixView<const T> c,
-               const Kernel& kernel, MatrixView<const T> a, MatrixView<const T> base,
+               const Profile& profile, MatrixView<const T> a, MatrixView<const T> base,
                MatrixView<T> out, int n_threads);
 
 }  // namespace kflow

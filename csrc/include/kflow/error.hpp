@@ -19,7 +19,7 @@ class NotPositiveDefinite : public std::runtime_error {
     std::ptrdiff_t second;
 };
 
-/// The flow left the finite numbers, or one layer moved the points by far more than their size.
+/// Values are not finite, or one layer would move the points by far more than their size.
 class Diverged : public std::runtime_error {
    public:
     using std::runtime_error::runtime_error;

@@ -2,13 +2,13 @@
 
 #include <vector>
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
-/// What a term of an expression is before its factor.
-///   leaf      kernel(t), t = |u - v|^2 or u.v for features u, v of two points
+/// How the value of a term comes about, before its factor.
+///   leaf      profile(t), t = |u - v|^2 or u.v for features u, v of two points
 ///   constant  1
 ///   given     an entry of a matrix that the caller supplies
 ///   sum       left + right
@@ -18,12 +18,13 @@ enum class Operation : int { leaf, constant, given, sum, product };
 struct Term {
     Operation operation = Operation::constant;
     double factor = 1.0;
-    Kernel kernel;                ///< of a leaf
+    Profile profile;              ///< of a leaf
     Index source = -1;            ///< which features a leaf reads, or which given matrix
     Index left = -1, right = -1;  ///< earlier terms of a sum or product
 };
 
-/// A kernel as terms that build on earlier terms, each used once; the last one is the kernel.
+/// A kernel as a sequence of terms. Each term is used by at most one later term, and the value of
+/// the last one is that of the kernel.
 struct Expression {
     std::vector<Term> terms;
 };
@@ -45,7 +46,7 @@ template <class T>
 void apply(const Expression& expression, const Matrices<T>& x, const Matrices<T>& z,
            const Matrices<T>& given, MatrixView<const T> c, MatrixView<T> out, int n_threads);
 
-/// Derivatives of a loss by term.
+/// Derivatives of a loss with respect to the numbers of each term.
 struct ExpressionGradient {
     std::vector<double> factor;        ///< with respect to log factor
     std::vector<double> length_scale;  ///< of leaves, with respect to log length_scale
@@ -56,7 +57,7 @@ struct ExpressionGradient {
 /// numbers of each term, the features of each source (n, D), where `features` has no null view, and
 /// the given matrices. No matrix per parameter exists: everything happens in tiles.
 /// Cost that of evaluate(), and 2 n^2 D flops for each source whose features are wanted; half of it
-/// if none is, and nothing is given. Results do not depend on n_threads.
+/// if no features are wanted and no matrices are given. Results do not depend on n_threads.
 ExpressionGradient contract(const Expression& expression, const Matrices<double>& x,
                             const Matrices<double>& given, MatrixView<const double> g,
                             const std::vector<MatrixView<double>>& features,

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -9,11 +9,11 @@ namespace kflow {
 /// Cost 2 n m d flops and n m profiles. Rows are independent, so that the result does not depend
 /// on n_threads. When z is the same view as x the diagonal is exactly one.
 template <class T>
-void gram(MatrixView<const T> x, MatrixView<const T> z, const Kernel& kernel, MatrixView<T> out,
+void gram(MatrixView<const T> x, MatrixView<const T> z, const Profile& profile, MatrixView<T> out,
           int n_threads);
 
-/// r2[j] <- k(r2[j]), the squared distances' kernel values, on the calling thread.
+/// t[j] <- k(t[j]) for n numbers, on the calling thread.
 template <class T>
-void profile(const Kernel& kernel, T* r2, Index n);
+void evaluate_profile(const Profile& profile, T* t, Index n);
 
 }  // namespace kflow

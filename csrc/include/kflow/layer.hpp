@@ -4,16 +4,16 @@
 #include <vector>
 
 #include "kflow/batch.hpp"
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
 /// How far a layer moves. G is the displacement before it is scaled, i runs over all N points, or
 /// over the layer's batch.
 ///   relative  size * min_i |x_i| / |G_i|: no point moves more than a fraction of its norm
-///             (points at the origin have no say, they would stop the flow for good)
-///   rms       size * rms |x_i| / rms |G_i|: blind to a few outliers
+///             (without points at the origin, which would stop the flow forever)
+///   rms       size * rms |x_i| / rms |G_i|: a few outliers change it little
 ///   absolute  size / max_i |G_i|
 ///   fixed     size
 enum class StepRule : int { relative, rms, absolute, fixed };
@@ -30,11 +30,11 @@ struct MovingPoints {
 };
 
 struct LayerOptions {
-    Kernel kernel;
+    Profile profile;
     double nugget = 0.0;
     StepRule rule = StepRule::relative;
     double step_size = 0.1;
-    /// Longest row of d rho / dz, in medians of their lengths.
+    /// The largest length of a row of d rho / dz, divided by the median of all lengths.
     double gradient_cap = std::numeric_limits<double>::infinity();
     Index n_coarse = 0;
     Index n_halves = 1;

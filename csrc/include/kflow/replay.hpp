@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "kflow/kernel.hpp"
 #include "kflow/matrix_view.hpp"
+#include "kflow/profile.hpp"
 
 namespace kflow {
 
@@ -21,7 +21,7 @@ struct Layer {
 /// those of points that the flow carried, to the last bit; they depend neither on n_threads nor on
 /// which other points there are. Cost of each layer 2 n m (k + q) flops and n m profiles.
 template <class T>
-void replay(MatrixView<T> points, const std::vector<Layer<T>>& layers, const Kernel& kernel,
+void replay(MatrixView<T> points, const std::vector<Layer<T>>& layers, const Profile& profile,
             int n_threads);
 
 }  // namespace kflow

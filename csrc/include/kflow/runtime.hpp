@@ -28,7 +28,7 @@ double team_threshold();
 void set_team_threshold(double multiply_adds);
 
 /// Ends the calling thread's team when the outermost lease does. Idle OpenMP threads otherwise spin
-/// for milliseconds, at the expense of whoever computes next. Starting a team anew takes from a
+/// for milliseconds, which slows down other threads. Starting a team anew takes from a
 /// tenth of a millisecond to ten, if a processor has to be woken: a lease is for a whole flow.
 class TeamLease {
    public:

@@ -37,7 +37,7 @@ class Expression:
         self,
         operation: str,
         factor: float = 1.0,
-        kernel: Profile | None = None,
+        profile: Profile | None = None,
         source: int = -1,
         left: int = -1,
         right: int = -1,
@@ -59,13 +59,13 @@ def team_threshold() -> float: ...
 def set_team_threshold(multiply_adds: float) -> None: ...
 def forked_after_team() -> bool: ...
 def all_finite(X: _Floats, n_threads: int) -> bool: ...
-def profile(r2: _Floats, kernel: Profile, repeats: int = 1) -> None: ...
-def gram(X: _Floats, Z: _Floats, kernel: Profile, out: _Floats, n_threads: int) -> None: ...
+def evaluate_profile(r2: _Floats, profile: Profile, repeats: int = 1) -> None: ...
+def gram(X: _Floats, Z: _Floats, profile: Profile, out: _Floats, n_threads: int) -> None: ...
 def apply(
     X: _Floats,
     Z: _Floats,
     C: _Floats,
-    kernel: Profile,
+    profile: Profile,
     step: float,
     base: _Floats | None,
     out: _Floats,
@@ -76,35 +76,35 @@ def pull_back(
     X: _Floats,
     Z: _Floats,
     C: _Floats,
-    kernel: Profile,
+    profile: Profile,
     A: _Floats,
     out: _Floats,
     n_threads: int,
 ) -> None: ...
 def evaluate(
     expression: Expression,
-    X: list[_Floats],
-    Z: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    Z: Sequence[_Floats],
+    given: Sequence[_Floats],
     out: _Floats,
     n_threads: int,
 ) -> None: ...
 def apply_expression(
     expression: Expression,
-    X: list[_Floats],
-    Z: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    Z: Sequence[_Floats],
+    given: Sequence[_Floats],
     C: _Floats,
     out: _Floats,
     n_threads: int,
 ) -> None: ...
 def contract(
     expression: Expression,
-    X: list[_Floats],
-    given: list[_Floats],
+    X: Sequence[_Floats],
+    given: Sequence[_Floats],
     G: _Floats,
-    features: list[_Floats | None],
-    given_gradients: list[_Floats],
+    features: Sequence[_Floats | None],
+    given_gradients: Sequence[_Floats],
     n_threads: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
 def rho(
@@ -112,7 +112,7 @@ def rho(
     Y: _Floats,
     order: _Rows,
     n_coarse: int,
-    kernel: Profile,
+    profile: Profile,
     nugget: float,
     gradient: _Floats | None,
     n_threads: int,
@@ -162,14 +162,14 @@ def leave_one_out(
     K: _Floats, Y: _Floats, residuals: _Floats, variances: _Floats, n_threads: int
 ) -> None: ...
 def settle(
-    sets: list[tuple[_Floats, _Floats]],
+    sets: Sequence[tuple[_Floats, _Floats]],
     pending: float,
     settled: _Rows,
     layer: int,
     n_threads: int,
 ) -> None: ...
 def flow_layer(
-    sets: list[tuple[_Floats, _Floats]],
+    sets: Sequence[tuple[_Floats, _Floats]],
     pending: float,
     settled: _Rows,
     layer: int,
@@ -196,12 +196,12 @@ def batch_layer(
 def replay(
     points: _Floats,
     layers: Sequence[tuple[_Floats, _Floats, float]],
-    kernel: Profile,
+    profile: Profile,
     n_threads: int,
 ) -> None: ...
 def push_layer_forward(
-    points: _Floats, z: _Floats, c: _Floats, kernel: Profile, t: _Floats, n_threads: int
+    points: _Floats, z: _Floats, c: _Floats, profile: Profile, t: _Floats, n_threads: int
 ) -> None: ...
 def pull_layer_back(
-    points: _Floats, z: _Floats, c: _Floats, kernel: Profile, a: _Floats, n_threads: int
+    points: _Floats, z: _Floats, c: _Floats, profile: Profile, a: _Floats, n_threads: int
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""What the interface names becomes what the compiled core takes, and its errors come back."""
+"""Conversions: the interface's records to those of the compiled core, and the core's errors back."""
 
 from __future__ import annotations
 

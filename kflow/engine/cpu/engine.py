@@ -119,9 +119,9 @@ class CpuEngine(Engine):
     def evaluate(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         out: FloatArray,
         n_threads: int,
     ) -> None:
@@ -131,9 +131,9 @@ class CpuEngine(Engine):
     def apply_terms(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        Z: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        Z: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         C: FloatArray,
         out: FloatArray,
         n_threads: int,
@@ -144,11 +144,11 @@ class CpuEngine(Engine):
     def contract(
         self,
         terms: Sequence[Term],
-        X: list[FloatArray],
-        given: list[FloatArray],
+        X: Sequence[FloatArray],
+        given: Sequence[FloatArray],
         G: FloatArray,
-        features: list[FloatArray | None],
-        given_gradients: list[FloatArray],
+        features: Sequence[FloatArray | None],
+        given_gradients: Sequence[FloatArray],
         n_threads: int,
     ) -> tuple[Doubles, Doubles, Doubles]:
         """Return sum_ij G_ij dK_ij for all that K depends on."""
@@ -173,9 +173,9 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> float:
         """Return rho of points, and its gradient by them."""
-        kernel = core_profile(profile)
+        of_core = core_profile(profile)
         with core_errors():
-            return _core.rho(X, Y, order, n_coarse, kernel, nugget, gradient, n_threads)
+            return _core.rho(X, Y, order, n_coarse, of_core, nugget, gradient, n_threads)
 
     def loss(
         self,

@@ -65,19 +65,19 @@ class CpuMovingPoints(MovingPoints):
         with core_errors():
             report = LayerReport(
                 *_core.flow_layer(
-                    self._moving(),
-                    self._pending(number),
-                    self._n_layers,
-                    number,
-                    targets,
-                    labels,
-                    batch.rows,
-                    batch.halves,
-                    core_options(self._profile, batch, options),
-                    z,
-                    c,
-                    self._workspace,
-                    n_threads,
+                    sets=self._moving(),
+                    pending=self._pending(number),
+                    settled=self._n_layers,
+                    layer=number,
+                    Y=targets,
+                    labels=labels,
+                    batch=batch.rows,
+                    further_halves=batch.halves,
+                    options=core_options(self._profile, batch, options),
+                    z=z,
+                    c=c,
+                    workspace=self._workspace,
+                    n_threads=n_threads,
                 )
             )
         self._step = report.step
@@ -146,14 +146,14 @@ class CpuBatchRunner(BatchRunner):
         with core_errors():
             report = LayerReport(
                 *_core.batch_layer(
-                    positions,
-                    targets,
-                    labels,
-                    batch.halves,
-                    core_options(self._profile, batch, options),
-                    c,
-                    self._workspace,
-                    n_threads,
+                    z=positions,
+                    Y=targets,
+                    labels=labels,
+                    further_halves=batch.halves,
+                    options=core_options(self._profile, batch, options),
+                    c=c,
+                    workspace=self._workspace,
+                    n_threads=n_threads,
                 )
             )
         return Layer(positions, c, report.step), report
