@@ -21,7 +21,7 @@ from kflow.demos.swiss_roll import spirals
 from kflow.kernels import Gaussian, Radial
 from kflow.losses import functions as losses
 from kflow.plotting import ConvergenceDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
 __all__ = ["MeanFlow", "run"]
 

@@ -21,7 +21,7 @@ from kflow.pde.solve import (
     true_greens_kernel,
 )
 from kflow.plotting import LossDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
 __all__ = ["run"]
 

@@ -20,7 +20,7 @@ from kflow.kernels import Gaussian
 from kflow.linear.interpolant import balanced_subset
 from kflow.linear_separation import Hyperplane, best_line, separating_hyperplane
 from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
 __all__ = ["run", "spirals"]
 

@@ -14,15 +14,13 @@ except ImportError as error:
         "kflow.plotting needs Matplotlib: pip install 'kflow[plot]' (or matplotlib)"
     ) from error
 
-from kflow.plotting.analysis import (
-    AdversarialDisplay,
-    DimensionDisplay,
-    LipschitzDisplay,
-    MarginDisplay,
-)
+from kflow.plotting.adversarial import AdversarialDisplay
 from kflow.plotting.convergence import ConvergenceDisplay
+from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.images import ImageStripDisplay
+from kflow.plotting.lipschitz import LipschitzDisplay
+from kflow.plotting.margins import MarginDisplay
 from kflow.plotting.points import PointsDisplay
 from kflow.plotting.regions import DecisionRegionDisplay
 from kflow.plotting.spread import SpreadDisplay

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from kflow.plotting._style import MARKERS, PALETTE, as_samples, as_series, axes_of, log_scale
+from kflow.plotting.axes import axes_of, log_scale
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_samples, as_series
 
 __all__ = ["ConvergenceDisplay"]
 

@@ -13,17 +13,10 @@ from matplotlib.lines import Line2D
 from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, average_error, class_distances, sizes_that_fit
 from kflow.flow.estimator_flow import as_layers, estimator_flow
-from kflow.plotting._style import (
-    MARKERS,
-    PALETTE,
-    as_labels,
-    as_series,
-    axes_of,
-    legend_beside,
-    log_scale,
-    percent,
-    plain_number,
-)
+from kflow.plotting.axes import axes_of, log_scale, percent, plain_number
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_labels, as_series
+from kflow.plotting.names import legend_beside
 
 __all__ = ["ClassDistanceDisplay", "ErrorDisplay", "LossDisplay"]
 

@@ -13,7 +13,9 @@ from kflow._base.arguments import as_count, as_generator
 from kflow._base.array_types import FloatArray
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._style import as_labels, axes_of, class_codes, class_name
+from kflow.plotting.axes import axes_of
+from kflow.plotting.inputs import as_labels, class_codes
+from kflow.plotting.names import class_name
 
 __all__ = ["ImageStripDisplay"]
 

@@ -14,18 +14,11 @@ from matplotlib.axes import Axes
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.flow.estimator_flow import as_layers, estimator_flow
-from kflow.plotting._projection import plane_maps
-from kflow.plotting._style import (
-    as_planar,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    marker_area,
-    name_class_means,
-    panels,
-    shade,
-    square_limits,
-)
+from kflow.plotting.axes import panels, square_limits
+from kflow.plotting.colours import class_style, marker_area, shade
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes, name_class_means
+from kflow.plotting.projection import plane_maps
 
 __all__ = ["PointsDisplay"]
 

@@ -15,16 +15,10 @@ from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
-from kflow.plotting._style import (
-    as_planar,
-    axes_of,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    marker_area,
-    round_ticks,
-    tint,
-)
+from kflow.plotting.axes import axes_of, round_ticks
+from kflow.plotting.colours import class_style, marker_area, tint
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes
 from kflow.plotting.points import draw_points
 
 __all__ = ["DecisionRegionDisplay"]

@@ -14,7 +14,9 @@ from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
+from kflow.plotting.axes import axes_of, percent
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_labels, as_samples
 
 __all__ = ["SpreadDisplay"]
 

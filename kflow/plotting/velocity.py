@@ -17,17 +17,11 @@ from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._projection import plane_maps
-from kflow.plotting._style import (
-    GREY,
-    as_planar,
-    axes_of,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    square_around,
-    square_limits,
-)
+from kflow.plotting.axes import axes_of, square_around, square_limits
+from kflow.plotting.colours import GREY, class_style
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes
+from kflow.plotting.projection import plane_maps
 
 __all__ = ["VelocityDisplay"]
 

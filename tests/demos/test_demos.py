@@ -10,12 +10,12 @@ from importlib import resources
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from kflow.cli.command import main
 from matplotlib.figure import Figure
 from PIL import Image
 
 import kflow
 from kflow import demos
-from kflow.cli.command import main
 from kflow.demos import DEMOS, Demo, Options, command
 from kflow.demos.animation import animated_gif
 from kflow.demos.continuous_limit import MeanFlow

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-
 from kflow.cli.command import main
+
 from kflow.datasets import Dataset
 from kflow.demos import DEMOS, Options, image_flow
 from kflow.demos.images import PUBLISHED
