@@ -4,89 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.integrate import solve_ivp
-from scipy.linalg import cho_factor, cho_solve
 
 from kflow import KernelFlow
 from kflow.demos import Options
+from kflow.demos.mean_flow import MeanFlow
 from kflow.demos.report import Report
-from kflow.demos.swiss_roll import spirals
+from kflow.demos.spirals import spirals
 from kflow.kernels import Gaussian, Radial
-from kflow.losses import functions as losses
 from kflow.plotting import ConvergenceDisplay
 from kflow.plotting.colours import PALETTE
 
-__all__ = ["MeanFlow", "run"]
+__all__ = ["run"]
 
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class MeanFlow:
-    """The differential equation of all points, with the expectation over all halves.
-
-    dF/dt = -K(F, F) (K(F, F) + nugget I)^-1 E[d rho / d F], N_f = N.
-
-    Attributes
-    ----------
-    X : ndarray, shape (N, d)
-        Where the points start; N even and small, because there are N! / (N/2)!^2 halves.
-    y : ndarray, shape (N,)
-        Targets.
-    kernel : kflow.kernels.Radial
-        K.
-    nugget : float
-        Nugget.
-    """
-
-    X: Array
-    y: Array
-    kernel: Radial
-    nugget: float
-
-    def velocity(self, Z: Array) -> Array:
-        """Return dF/dt at F = Z, (N, d): the mean over all halves."""
-        n = len(Z)
-        halves = np.array(list(combinations(range(n), n // 2)), dtype=np.intp)
-        K = self.kernel(Z)
-        A = K + self.nugget * np.eye(n)
-        G = losses.rho(A, self.y, halves)[1]
-        assert G is not None
-        gradient = self.kernel.contract(Z, G, points=True)[1]
-        assert gradient is not None
-        velocity: Array = -(K @ cho_solve(cho_factor(A), gradient))
-        return velocity
-
-    def solution(self, t: float) -> Array:
-        """Return F(t), (N, d), to about ten digits."""
-        solved = solve_ivp(
-            lambda _, flat: self.velocity(flat.reshape(self.X.shape)).ravel(),
-            (0.0, t),
-            self.X.ravel(),
-            method="DOP853",
-            rtol=1e-10,
-            atol=1e-12,
-        )
-        return np.asarray(solved.y[:, -1]).reshape(self.X.shape)
-
-    def euler(self, t: float, n_steps: int) -> Array:
-        """Return what n_steps layers give, (N, d), if each averages over all halves."""
-        Z = self.X
-        for _ in range(n_steps):
-            Z = Z + t / n_steps * self.velocity(Z)
-        return Z
-
-
 @dataclass(frozen=True)
 class _Sizes:
-    """How much of it is done."""
+    """How large the two problems are, and how often they are solved."""
 
     n_flows: int
     layers: tuple[int, ...]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from kflow._base.array_types import FloatArray
 from kflow.demos import Options
 from kflow.demos.geometry import add_geometry
 from kflow.demos.image_flow import FlowOfImages, fitted_flow, load_images, one_per_class
@@ -86,7 +87,7 @@ def fashion_mnist(options: Options) -> Report:
 
 
 class _Distances:
-    """Callback: squared distances within and between classes of the test points."""
+    """Callback that measures the squared distances within and between classes of the test points."""
 
     def __init__(self, labels: npt.NDArray[Any], every: int) -> None:
         self._labels = labels
@@ -97,10 +98,15 @@ class _Distances:
 
     def __call__(self, flow: KernelFlow) -> None:
         if flow.n_layers_ % self._every == 0:
-            within, between = class_distances(flow._positions("test"), self._labels)
+            within, between = class_distances(_test_points(flow), self._labels)
             self.layers.append(flow.n_layers_)
             self.within.append(within)
             self.between.append(between)
+
+
+def _test_points(flow: KernelFlow) -> FloatArray:
+    """Return where the test points are, in the flow's coordinates and not copied."""
+    return flow._positions("test")
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,6 +154,11 @@ class DimensionDisplay:
             self.ax_.yaxis.set_major_formatter(plain_number)
         else:
             self.ax_.set_ylim(bottom=0.0)
+        self._name_lines()
+        return self
+
+    def _name_lines(self) -> None:
+        """Write the names of the lines beside their last known points."""
         names = ["all", *(class_name(label) for label in self.classes)]
         colours = ["#000000", *(class_style(code)[0] for code in range(len(self.classes)))]
         known = [
@@ -171,4 +176,3 @@ class DimensionDisplay:
                 [names[column] for column in known],
                 [colours[column] for column in known],
             )
-        return self

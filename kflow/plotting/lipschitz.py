@@ -18,6 +18,9 @@ from kflow.plotting.names import legend_beside
 
 __all__ = ["LipschitzDisplay"]
 
+# Constants that are zero are drawn as this number, which has a logarithm.
+_TINY = np.finfo(np.float64).tiny
+
 
 class LipschitzDisplay:
     """Local Lipschitz constants of F_n against the layer, and a bound on the global one.
@@ -127,8 +130,17 @@ class LipschitzDisplay:
         """
         self.ax_ = axes_of(ax, "layer n", r"$\log_{10}$ of the Lipschitz constant", size=(7.2, 4.2))
         self.figure_ = self.ax_.figure
-        tiny = np.finfo(np.float64).tiny
-        logs = np.log10(np.maximum(self.local, tiny))
+        self._draw_local(color)
+        self._draw_pairs()
+        self._draw_bound()
+        self._make_room()
+        self.ax_.margins(x=0.02)
+        legend_beside(self.ax_)
+        return self
+
+    def _draw_local(self, color: str) -> None:
+        """Draw median and quantiles of the local constants."""
+        logs = np.log10(np.maximum(self.local, _TINY))
         low, lower, median, upper, high = np.quantile(logs, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
         self.bands_ = [
             self.ax_.fill_between(
@@ -142,6 +154,9 @@ class LipschitzDisplay:
         (self.line_,) = self.ax_.plot(
             self.layers, median, color=color, linewidth=1.8, label="local, median"
         )
+
+    def _draw_pairs(self) -> None:
+        """Draw medians of the growth of distances within and between classes."""
         self.pair_lines_ = []
         for number, (name, pairs) in enumerate(
             (("pairs of two classes", self.between), ("pairs of one class", self.within))
@@ -149,7 +164,7 @@ class LipschitzDisplay:
             if pairs is None:
                 continue
             known = [row[~np.isnan(row)] for row in pairs]
-            middle = [np.log10(max(np.median(row), tiny)) if len(row) else np.nan for row in known]
+            middle = [np.log10(max(np.median(row), _TINY)) if len(row) else np.nan for row in known]
             self.pair_lines_ += self.ax_.plot(
                 self.layers,
                 middle,
@@ -158,6 +173,9 @@ class LipschitzDisplay:
                 linewidth=1.8,
                 label=f"{name}, median",
             )
+
+    def _draw_bound(self) -> None:
+        """Draw the bound where it is finite."""
         self.bound_line_ = None
         if self.log10_bound is not None:
             (self.bound_line_,) = self.ax_.plot(
@@ -168,10 +186,6 @@ class LipschitzDisplay:
                 linewidth=1.8,
                 label="bound",
             )
-        self._make_room()
-        self.ax_.margins(x=0.02)
-        legend_beside(self.ax_)
-        return self
 
     def _make_room(self) -> None:
         """Draw what is far beyond the constants on a logarithmic scale, where it would dwarf them."""

@@ -156,40 +156,8 @@ class SpreadDisplay:
         edges = _edges(self.errors, bins)
         self.histograms_, self.means_ = [], []
         for number, values in enumerate(self.errors.values()):
-            colour, base = PALETTE[number % len(PALETTE)], -float(number)
-            heights = np.histogram(values, edges)[0].astype(np.float64)
-            heights *= 0.7 / heights.max()
-            self.histograms_.append(
-                self.ax_.fill_between(
-                    edges,
-                    base,
-                    base + np.append(heights, heights[-1]),
-                    step="post",
-                    color=colour,
-                    alpha=0.45,
-                    linewidth=0.0,
-                )
-            )
-            mean, deviation = float(values.mean()), float(values.std())
-            bar = self.ax_.errorbar(
-                [mean],
-                [base - 0.1],
-                xerr=[deviation],
-                color=colour,
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=4.5,
-                linewidth=1.5,
-            )
-            self.means_.append(bar.lines[0])
-            self.ax_.annotate(
-                f"{100 * mean:.2f} ± {100 * deviation:.2f} %",
-                (1.0, base + 0.3),
-                xycoords=self.ax_.get_yaxis_transform(),
-                xytext=(4.0, 0.0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-            )
+            self.histograms_.append(self._draw_histogram(number, values, edges))
+            self.means_.append(self._draw_mean(number, values))
         self.ax_.set_yticks(
             [0.3 - number for number in range(n_rows)], labels=[str(key) for key in self.errors]
         )
@@ -200,6 +168,47 @@ class SpreadDisplay:
         self.ax_.grid(True, axis="x", linewidth=0.5, alpha=0.4)
         self.ax_.set_axisbelow(True)
         return self
+
+    def _draw_histogram(
+        self, number: int, values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]
+    ) -> Any:
+        """Draw the histogram of a row."""
+        base = -float(number)
+        heights = np.histogram(values, edges)[0].astype(np.float64)
+        heights *= 0.7 / heights.max()
+        return self.ax_.fill_between(
+            edges,
+            base,
+            base + np.append(heights, heights[-1]),
+            step="post",
+            color=PALETTE[number % len(PALETTE)],
+            alpha=0.45,
+            linewidth=0.0,
+        )
+
+    def _draw_mean(self, number: int, values: npt.NDArray[np.float64]) -> Any:
+        """Draw mean and standard deviation of a row below its histogram, and write them beside it."""
+        base = -float(number)
+        mean, deviation = float(values.mean()), float(values.std())
+        bar = self.ax_.errorbar(
+            [mean],
+            [base - 0.1],
+            xerr=[deviation],
+            color=PALETTE[number % len(PALETTE)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.5,
+        )
+        self.ax_.annotate(
+            f"{100 * mean:.2f} ± {100 * deviation:.2f} %",
+            (1.0, base + 0.3),
+            xycoords=self.ax_.get_yaxis_transform(),
+            xytext=(4.0, 0.0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+        return bar.lines[0]
 
 
 def _edges(

@@ -169,8 +169,8 @@ class VelocityDisplay:
             moved = plane.velocities(after.astype(np.float64) - before)
             display = cls(here, rate * moved, y, title=title, axis_labels=plane.names)
             return display.plot(ax, **style)
-        nodes = _grid(here, as_count(grid, "grid", 2))
-        field = rate * (_carried_on(fitted, nodes, n, wide) - nodes)
+        nodes = grid_around(here, as_count(grid, "grid", 2))
+        field = rate * (carried_on(fitted, nodes, n, wide) - nodes)
         return cls(
             nodes,
             field,
@@ -210,11 +210,7 @@ class VelocityDisplay:
         VelocityDisplay
             The display itself.
         """
-        speeds = np.linalg.norm(self.velocities, axis=1)
-        if longest is not None:
-            speed = as_positive(longest, "longest")
-        else:
-            speed = float(np.quantile(speeds, _QUANTILE)) or float(speeds.max()) or 1.0
+        speed = self._usual_speed() if longest is None else as_positive(longest, "longest")
         self.ax_ = axes_of(ax, *self.axis_labels, grid=False, size=(5.2, 4.6))
         self.figure_ = self.ax_.figure
         around = self.points
@@ -228,38 +224,8 @@ class VelocityDisplay:
             self._draw_dots(self.background, self.background_labels)
         elif self.labels is not None:
             self._draw_dots(self.points, self.labels)
-        self.quivers_ = []
-        for code in range(len(self._classes)):
-            chosen = self._codes == code
-            self.quivers_.append(
-                self.ax_.quiver(
-                    *self.points[chosen].T,
-                    *self.velocities[chosen].T,
-                    color=color if self.labels is None else class_style(code)[0],
-                    angles="xy",
-                    scale_units="xy",
-                    scale=scale,
-                    width=0.003,
-                    headwidth=4.0,
-                    headlength=4.5,
-                    headaxislength=4.0,
-                    minlength=0.4,
-                    zorder=3,
-                )
-            )
-        self.key_ = None
-        if key:
-            told = _round_down(speed)
-            self.key_ = self.ax_.quiverkey(
-                self.quivers_[0],
-                0.86,
-                1.03,
-                told,
-                f"{told:g}",
-                labelpos="E",
-                color="#222222",
-                fontproperties={"size": 9},
-            )
+        self.quivers_ = self._draw_arrows(scale, color)
+        self.key_ = self._draw_key(speed) if key else None
         if self.title is not None:
             self.ax_.set_title(self.title, fontsize=10, loc="left")
         if legend:
@@ -268,6 +234,51 @@ class VelocityDisplay:
             elif self.background_labels is not None:
                 legend_of_classes(self.ax_, np.unique(self.background_labels))
         return self
+
+    def _usual_speed(self) -> float:
+        """Return the speed that nine of ten points do not exceed, or else one that is not zero."""
+        speeds = np.linalg.norm(self.velocities, axis=1)
+        return float(np.quantile(speeds, _QUANTILE)) or float(speeds.max()) or 1.0
+
+    def _draw_arrows(self, scale: float, color: str) -> list[Quiver]:
+        """Draw the arrows of each class."""
+        shape: dict[str, Any] = {
+            "width": 0.003,
+            "headwidth": 4.0,
+            "headlength": 4.5,
+            "headaxislength": 4.0,
+        }
+        quivers = []
+        for code in range(len(self._classes)):
+            chosen = self._codes == code
+            quivers.append(
+                self.ax_.quiver(
+                    *self.points[chosen].T,
+                    *self.velocities[chosen].T,
+                    color=color if self.labels is None else class_style(code)[0],
+                    angles="xy",
+                    scale_units="xy",
+                    scale=scale,
+                    minlength=0.4,
+                    zorder=3,
+                    **shape,
+                )
+            )
+        return quivers
+
+    def _draw_key(self, speed: float) -> Any:
+        """Draw the arrow that tells the scale."""
+        told = round_down(speed)
+        return self.ax_.quiverkey(
+            self.quivers_[0],
+            0.86,
+            1.03,
+            told,
+            f"{told:g}",
+            labelpos="E",
+            color="#222222",
+            fontproperties={"size": 9},
+        )
 
     def _draw_dots(self, points: FloatArray, labels: npt.NDArray[Any] | None) -> None:
         classes, codes = class_codes(labels, len(points))
@@ -294,20 +305,20 @@ def _title(n_layers: int, span: int, factor: float) -> str:
     return f"$v = {shown}({later}) / {span}$"
 
 
-def _round_down(value: float) -> float:
+def round_down(value: float) -> float:
     """Return the largest of 1, 2 and 5 times a power of ten that is not larger."""
     power = 10.0 ** np.floor(np.log10(value))
     # A product of floats may exceed the value that it stands for by a rounding error.
     return float(max(m * power for m in (1.0, 2.0, 5.0) if m == 1.0 or m * power <= value))
 
 
-def _grid(points: FloatArray, n_side: int) -> FloatArray:
+def grid_around(points: FloatArray, n_side: int) -> FloatArray:
     centre, half = square_around(points)
     sides = [np.linspace(middle - 1.05 * half, middle + 1.05 * half, n_side) for middle in centre]
     return np.column_stack([side.ravel() for side in np.meshgrid(*sides)])
 
 
-def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
+def carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
     """Return where the layers from `first` on take points that are there already."""
     flow = fitted.flow
     if nodes.shape[1] != flow.n_features_in_ or flow.rank is not None:
