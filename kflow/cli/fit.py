@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def fit(context: click.Context, /, verbose: bool, **values: Any) -> None:
         FitRun(options, arguments, checkpoint, steps).run()
 
 
-def _given(context: click.Context, names: Any) -> list[str]:
+def _given(context: click.Context, names: Iterable[str]) -> list[str]:
     """Return which of some parameters the command line gives."""
     command_line = click.core.ParameterSource.COMMANDLINE
     return [name for name in names if context.get_parameter_source(name) is command_line]

@@ -1,10 +1,10 @@
-"""What the options of `kflow fit` say, checked against each other and put into the terms of estimators."""
+"""The options of `kflow fit`: checked together, and translated into parameters of an estimator."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +26,30 @@ class FitOptions:
         The options that are parameters of an estimator of the same name; None where not given.
     """
 
-    dataset: str | None = None
-    data_dir: Path | None = None
-    data: Path | None = None
-    target: str | None = None
-    task: Any = None
-    kernel: str | None = None
-    length_scale: float | None = None
-    rank: str | int | float | None = None
-    scaling: str | None = None
-    seed: int = 0
-    early_stopping: bool = False
-    validation_fraction: float | None = None
-    n_draws: int = 5
-    output: Path = Path("kflow-output")
-    layers_dtype: str | None = None
-    resume: bool = False
-    no_save: bool = False
-    as_json: bool = False
-    quiet: bool = False
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str | None
+    data_dir: Path | None
+    data: Path | None
+    target: str | None
+    task: Any
+    kernel: str | None
+    length_scale: float | None
+    rank: str | int | float | None
+    scaling: str | None
+    seed: int
+    early_stopping: bool
+    validation_fraction: float | None
+    n_draws: int
+    output: Path
+    layers_dtype: str | None
+    resume: bool
+    no_save: bool
+    as_json: bool
+    quiet: bool
+    parameters: Mapping[str, Any]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> FitOptions:
-        """Return options from their values by name."""
+        """Return options from the values of all of them by name."""
         own = {item.name for item in fields(cls)} - {"parameters"}
         return cls(
             **{name: value for name, value in values.items() if name in own},

@@ -34,7 +34,10 @@ _ESTIMATOR_SETTINGS = ("scaling", "interpolation_nugget", "n_interpolation")
 @click.argument("model", type=click.Path(path_type=Path))
 @as_json_option("Print JSON instead of a table.")
 def info(model: Path, as_json: bool) -> None:
-    """Describe MODEL, a file that kflow wrote: its kind, kernel, sizes, loss and settings."""
+    """Describe MODEL: its kind, kernel, sizes, loss and settings.
+
+    MODEL is a file that kflow fit or the save method of a flow or an estimator wrote.
+    """
     from kflow.persistence import load
 
     print_data({**describe(load(model)), "bytes": model.stat().st_size}, as_json, info_table)

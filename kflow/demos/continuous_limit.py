@@ -53,12 +53,12 @@ def run(options: Options) -> Report:
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, fewer flows and steps.
+        Options of the demo. With `quick`, there are fewer flows and steps.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have, for each step size, the distances from the limit, and fitted orders.
+        The report. Its numbers are the distances from the limit for each step size, and fitted orders.
     """
     sizes = _QUICK if options.quick else _FULL
     n_steps = len(sizes.layers) + len(sizes.n_layers) + 1
@@ -218,7 +218,7 @@ def _swiss_roll(sizes: _Sizes, options: Options, done: Callable[[], None]) -> di
 def _draw_paths(
     ax: Any, averaged: KernelFlow, flows: Sequence[KernelFlow], X: Array, y: Array, step: float
 ) -> None:
-    """Draw where some points go: in the limit, wide and grey, and in single flows."""
+    """Draw the paths of some points: in the limit, wide and grey, and in single flows."""
 
     def paths(flow: KernelFlow) -> Array:
         layers = np.linspace(0, flow.n_layers_, 51).round().astype(int)

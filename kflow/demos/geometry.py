@@ -30,13 +30,13 @@ from kflow.plotting import (
 
 __all__ = ["add_geometry"]
 
-# Ratios of distances that are no difference: such distances are found to a few percent.
+# Ratios of distances that differ from 1 by less count as equal: distances are found to a few percent.
 _LEVEL = 0.03
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    """How many test images each measurement takes."""
+    """How many test images each measurement takes, and after how many numbers of layers it is made."""
 
     images: int = 2000
     local: int = 50
@@ -49,7 +49,7 @@ _QUICK = _Sizes(images=300, local=5, fooled=20, layers=5)
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """What is measured: a fitted classifier, by some test images."""
+    """A fitted classifier, and the test images by which it is measured."""
 
     classifier: KernelFlowClassifier
     X: npt.NDArray[Any]

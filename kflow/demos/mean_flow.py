@@ -27,13 +27,13 @@ class MeanFlow:
     Attributes
     ----------
     X : ndarray, shape (N, d)
-        Where the points start; N even and small, because there are N! / (N/2)!^2 halves.
+        Points at the start. N is even and small, because there are N! / (N/2)!^2 halves.
     y : ndarray, shape (N,)
         Targets.
     kernel : kflow.kernels.Radial
-        K.
+        The kernel K.
     nugget : float
-        Nugget.
+        Nugget of the interpolation.
     """
 
     X: Array
@@ -67,7 +67,7 @@ class MeanFlow:
         return np.asarray(solved.y[:, -1]).reshape(self.X.shape)
 
     def euler(self, t: float, n_steps: int) -> Array:
-        """Return what n_steps layers give, (N, d), if each averages over all halves."""
+        """Return the points (N, d) after n_steps layers that each average over all halves."""
         Z = self.X
         for _ in range(n_steps):
             Z = Z + t / n_steps * self.velocity(Z)

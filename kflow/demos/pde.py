@@ -40,13 +40,13 @@ def run(options: Options) -> Report:
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, 64 points and fewer steps. The seed is that of the halves; the problem is
-        that of the documentation.
+        Options of the demo. With `quick`, there are 64 points and fewer steps. The seed is that of
+        the halves; the problem is that of the documentation.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have rho and the errors of b and of u before and after.
+        The report. Its numbers are rho and the errors of b and of u, before the descent and after it.
     """
     n_points, n_steps = (64, 120) if options.quick else (128, 350)
     x, u, a = example_problem(n_points)

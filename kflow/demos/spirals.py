@@ -25,14 +25,14 @@ def spirals(n: int) -> tuple[Array, Array]:
     Parameters
     ----------
     n : int
-        Points, every other one on the same spiral.
+        Number of points. Every other point is on the same spiral.
 
     Returns
     -------
     X : ndarray, shape (n, 2)
         Points in the unit disc.
     y : ndarray, shape (n,)
-        1 on one spiral, -1 on the other, which is the first turned by half a turn.
+        1 on one spiral and -1 on the other, which is the first one turned by half a turn.
     """
     arm = np.arange(n) % 2
     angle = np.linspace(1.0, 3.0 * np.pi, n)

@@ -43,12 +43,12 @@ def run(options: Options) -> Report:
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, 100 points and fewer, larger steps.
+        Options of the demo. With `quick`, there are 100 points and fewer, larger steps.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have, for each flow, when and whether a line separates F_n(X), and rho.
+        The report. Its numbers tell, for each flow, whether and when a line separates F_n(X), and rho.
     """
     X, y = spirals(100 if options.quick else 250)
     small, large, bare = spiral_flows(options.quick)
@@ -338,7 +338,7 @@ def _velocities(report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array
 
 
 def _tell_scale(display: VelocityDisplay) -> None:
-    """Draw an arrow of a tenth of the panel's width, and what speed it is, within its title's line."""
+    """Draw an arrow of a tenth of the panel's width beside the title, and write its speed."""
     arrows = display.quivers_[0]
     low, high = display.ax_.get_xlim()
     speed = 0.1 * (high - low) * float(arrows.scale or 1.0)

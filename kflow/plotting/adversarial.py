@@ -23,16 +23,16 @@ class AdversarialDisplay:
     Parameters
     ----------
     distances : mapping of str to array_like
-        Distances by name, not negative; infinite or NaN where no such point was found.
+        Distances by name, not negative. A distance is infinite or NaN if no such point was found.
     xlabel : str
         Name of the distance.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     lines_ : list of matplotlib.lines.Line2D
-        Part of the points with at most that distance.
+        For each sample, the part of the points with at most that distance.
     """
 
     ax_: Axes
@@ -62,18 +62,18 @@ class AdversarialDisplay:
         Parameters
         ----------
         estimator : KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,), optional
-            Their classes; those predicted if not given.
+            Classes of these points; the predicted ones if not given.
         training : pair of array_like, optional
-            The X and y of the fit. With them, the distances of `kflow.analysis.unflowed` are drawn
-            as well: the same classifier without layers.
+            The X and y of the fit. With them, the distances of the same classifier without layers,
+            `kflow.analysis.unflowed`, are drawn as well.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         log : bool
-            As in `plot`.
+            Whether the axis of values is logarithmic where it can be, as in `plot`.
         **options
             Further options of `kflow.analysis.adversarial_distance`.
 
@@ -91,12 +91,12 @@ class AdversarialDisplay:
         return cls(distances, xlabel="adversarial distance, of scaled points").plot(ax, log=log)
 
     def plot(self, ax: Axes | None = None, *, log: bool = False) -> AdversarialDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         log : bool
             Make the axis of distances logarithmic, if none is zero.
 

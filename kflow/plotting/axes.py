@@ -1,4 +1,4 @@
-"""Axes: given or new, their limits, scales, ticks and the numbers beside these."""
+"""Axes: how they are made, and their limits, scales, ticks and the numbers beside the ticks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 def axes_of(
     ax: Any, xlabel: str, ylabel: str, *, grid: bool = True, size: tuple[float, float] | None = None
 ) -> Axes:
-    """Return the axes given, or new ones, with labels."""
+    """Return the given axes, or new ones, with the names of both coordinates."""
     if ax is not None and not isinstance(ax, Axes):
         raise TypeError(f"ax must be Matplotlib axes, got {type(ax).__name__}")
     axes: Axes = _new_axes(1, size or (6.4, 4.0))[0] if ax is None else ax
@@ -42,7 +42,7 @@ def axes_of(
 
 
 def panels(ax: Any, n_panels: int, *, size: tuple[float, float]) -> list[Axes]:
-    """Return so many axes: those given, or new ones side by side."""
+    """Return a list of `n_panels` axes: the given ones, or new ones side by side."""
     if ax is None:
         return _new_axes(n_panels, (size[0] * n_panels, size[1]))
     axes = list(np.ravel(np.asarray(ax, dtype=object)))
@@ -77,7 +77,10 @@ def square_limits(axes: Sequence[Axes], points: FloatArray, margin: float = 0.05
 
 
 def square_around(points: FloatArray) -> tuple[FloatArray, float]:
-    """Return centre and half the side of a square around points (n, 2), wide enough for axes."""
+    """Return centre and half the side of a square around points (n, 2).
+
+    The side is large enough for limits of axes, also where all points coincide.
+    """
     low, high = points.min(axis=0), points.max(axis=0)
     centre = (low + high) / 2.0
     return centre, max(float((high - low).max()) / 2.0, 1e-9 * float(np.abs(centre).max()), 1e-12)
@@ -91,7 +94,8 @@ def round_ticks() -> MaxNLocator:
 def log_scale(ax: Axes, values: npt.ArrayLike, axis: str = "y") -> bool:
     """Make an axis logarithmic around positive values, with ticks 1, 2, 5, 10.
 
-    Returns whether it did: not if a value is zero or negative, or none is finite.
+    The function returns whether it did so. It does not if a value is zero or negative, or if none is
+    finite.
     """
     array = np.asarray(values, dtype=np.float64)
     array = array[np.isfinite(array)]
@@ -114,7 +118,7 @@ def percent(value: float, _position: float = 0.0) -> str:
 
 
 def plain_number(value: float, _position: float = 0.0) -> str:
-    """Format a number of a few digits: powers of ten where it would have many zeros."""
+    """Return a number as text with few digits; a power of ten is written as such."""
     power = math.log10(value) if value > 0.0 else 0.0
     if abs(power) > 3.0 and abs(power - round(power)) < 1e-9:
         return f"$10^{{{round(power)}}}$"

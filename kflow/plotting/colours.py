@@ -29,7 +29,7 @@ GREY = "#666666"
 
 
 def class_style(code: int) -> tuple[str, str]:
-    """Return colour and marker of a class: 70 pairs before one comes again."""
+    """Return colour and marker of a class. The first 70 pairs are all different."""
     return CLASS_COLOURS[code % len(CLASS_COLOURS)], MARKERS[code % len(MARKERS)]
 
 
@@ -40,11 +40,11 @@ def shade(colour: str) -> tuple[float, float, float]:
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:
-    """Return a colour mixed with white: all white at strength 0."""
+    """Return a colour mixed with white; strength 1 is the colour itself, strength 0 is white."""
     red, green, blue = (1.0 - strength * (1.0 - part) for part in to_rgb(colour))
     return red, green, blue
 
 
 def marker_area(n_points: int) -> float:
-    """Return the area of a marker, in points squared, that suits so many of them."""
+    """Return the area of a marker, in points squared, that suits a picture of `n_points` of them."""
     return float(np.clip(5000.0 / max(n_points, 1), 5.0, 28.0))

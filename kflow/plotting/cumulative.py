@@ -17,7 +17,10 @@ _DASHES = ("--", "-", "-.", ":")
 
 
 def draw_cumulative(ax: Axes, samples: Mapping[str, npt.NDArray[np.float64]]) -> list[Line2D]:
-    """Draw the part of each sample that is at most x; it stays below 1 where some are infinite."""
+    """Draw the part of each sample that is at most x.
+
+    Infinite values and NaN count in the size of a sample, so that its curve then stays below 1.
+    """
     lines: list[Line2D] = []
     for number, (name, values) in enumerate(samples.items()):
         ordered = np.sort(values[np.isfinite(values)])

@@ -24,22 +24,22 @@ class DimensionDisplay:
     Parameters
     ----------
     layers : array_like, shape (n_layers,)
-        After how many layers.
+        Numbers of layers after which the dimensions were measured.
     dimensions : array_like, shape (n_layers, 1 + n_classes)
-        Of all points, in column 0, and of those of each class.
+        Dimension of all points in column 0, and of the points of each class in the other columns.
     classes : array_like, shape (n_classes,), optional
         Names of the classes.
     measure : str
-        Which dimension it is: the name of the axis.
+        Which dimension it is. The axis gets this name.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     line_ : matplotlib.lines.Line2D
-        Of all points.
+        The dimension of all points.
     lines_ : list of matplotlib.lines.Line2D
-        Of each class.
+        The dimension of each class.
     """
 
     ax_: Axes
@@ -84,19 +84,19 @@ class DimensionDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,), optional
-            Their classes.
+            Classes of these points.
         measure : {"participation", "explained", "neighbours"}
-            Which of the result's dimensions.
+            Which dimension of the result is drawn.
         layers : iterable of int, optional
-            Where to measure.
+            Numbers of layers after which to measure; evenly spaced ones if not given.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         log : bool
-            As in `plot`.
+            Whether the axis of values is logarithmic where it can be, as in `plot`.
         **options
             Further options of `kflow.analysis.effective_dimension`.
 
@@ -120,12 +120,12 @@ class DimensionDisplay:
         ).plot(ax, log=log)
 
     def plot(self, ax: Axes | None = None, *, log: bool = True) -> DimensionDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         log : bool
             Make the axis of dimensions logarithmic, if all are positive.
 

@@ -38,7 +38,10 @@ def as_table(values: Any, name: str, n_rows: int) -> npt.NDArray[np.float64]:
 def as_samples(
     samples: Any, name: str, *, length: int | None = None, finite: bool = False, nan: bool = False
 ) -> dict[Any, npt.NDArray[np.float64]]:
-    """Return named samples as vectors of one number at least, without NaN unless it is allowed."""
+    """Return named samples as vectors of at least one number.
+
+    Infinity is an error if `finite`, and NaN is one unless `nan` allows it.
+    """
     if not isinstance(samples, Mapping) or not samples:
         raise TypeError(f"{name} must map names to arrays, one at least, got {samples!r:.60}")
     result = {key: as_series(values, f"{name}[{key!r}]", length) for key, values in samples.items()}
@@ -56,7 +59,7 @@ def as_planar(points: Any, name: str) -> FloatArray:
 
 
 def as_labels(labels: Any, n: int, name: str) -> npt.NDArray[Any]:
-    """Return the classes of n points, which may be a column, as a vector."""
+    """Return the classes of n points as a vector; they may be given as a column (n, 1)."""
     array = np.asarray(labels)
     if array.shape not in ((n,), (n, 1)):
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")

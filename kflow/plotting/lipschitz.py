@@ -28,22 +28,23 @@ class LipschitzDisplay:
     Parameters
     ----------
     layers : array_like, shape (n_layers,)
-        After how many layers.
+        Numbers of layers after which the constants were measured.
     local : array_like, shape (n_layers, n_points)
         Local constants at some points.
     log10_bound : array_like, shape (n_layers,), optional
-        Logarithm of the bound: the bound itself may exceed the largest float.
+        Decimal logarithm of the bound. The bound itself may exceed the largest float.
     within, between : array_like, shape (n_layers, m), optional
-        How much distances to the nearest point of the same class, and of another, have grown.
+        Factors by which distances to the nearest point of the same class, and of another class, have
+        grown.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     bands_ : list of matplotlib.collections.FillBetweenPolyCollection
         The local constants of 90 % of the points, and of 50 %.
     line_ : matplotlib.lines.Line2D
-        Their median.
+        The median of the local constants.
     bound_line_ : matplotlib.lines.Line2D or None
         The bound.
     pair_lines_ : list of matplotlib.lines.Line2D
@@ -91,15 +92,15 @@ class LipschitzDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,), optional
             Their classes. With them, the growth of distances within and between classes is drawn.
         layers : iterable of int, optional
-            Where to measure.
+            Numbers of layers after which to measure; evenly spaced ones if not given.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **options
             Further options of `kflow.analysis.lipschitz`.
 
@@ -114,12 +115,12 @@ class LipschitzDisplay:
         return cls(result.layers, result.local, result.log10_bound, **pairs).plot(ax)
 
     def plot(self, ax: Axes | None = None, *, color: str = PALETTE[0]) -> LipschitzDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         color : str
             Colour of the local constants.
 
@@ -188,7 +189,7 @@ class LipschitzDisplay:
             )
 
     def _make_room(self) -> None:
-        """Draw what is far beyond the constants on a logarithmic scale, where it would dwarf them."""
+        """Make the upper part of the axis logarithmic where the bound is far above the constants."""
         if self.bound_line_ is None:
             return
         heights = [line.get_ydata() for line in (self.line_, *self.pair_lines_)]

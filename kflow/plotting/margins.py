@@ -24,16 +24,16 @@ class MarginDisplay:
     Parameters
     ----------
     margins : mapping of str to array_like
-        Margins by name, positive where the class is right.
+        Margins by name. A margin is positive if the predicted class is right.
     xlabel : str
         Name of the margin.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     lines_ : list of matplotlib.lines.Line2D
-        Part of the points with at most that margin.
+        For each sample, the part of the points with at most that margin.
     """
 
     ax_: Axes
@@ -61,20 +61,20 @@ class MarginDisplay:
         Parameters
         ----------
         estimator : KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,)
-            Their classes.
+            Classes of these points.
         measure : {"interpolant", "hypothesis"}
-            Which of the result's margins.
+            Which margin of the result is drawn.
         layers : iterable of int, optional
-            After how many layers; before the flow and after it if not given.
+            Numbers of layers after which to measure; 0 and all layers if not given.
         training : pair of array_like, optional
-            The X and y of the fit, without which the interpolant's margins are known after all
+            The X and y of the fit. Without them the margins of the interpolant are known after all
             layers only.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
 
         Returns
         -------
@@ -98,12 +98,12 @@ class MarginDisplay:
         return cls(margins, xlabel=measures[measure]).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> MarginDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
 
         Returns
         -------

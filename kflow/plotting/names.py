@@ -27,7 +27,7 @@ _BOX = {"boxstyle": "round,pad=0.18", "facecolor": "white", "linewidth": 1.1, "a
 
 
 def class_name(label: Any) -> str:
-    """Return a class as text: whole numbers without a decimal point."""
+    """Return a class as text. Whole numbers have no decimal point."""
     if isinstance(label, (float, np.floating)) and float(label).is_integer():
         return str(int(label))
     return str(label)
@@ -36,7 +36,7 @@ def class_name(label: Any) -> str:
 def name_class_means(
     ax: Axes, points: FloatArray, classes: npt.NDArray[Any], codes: npt.NDArray[np.intp]
 ) -> list[Any]:
-    """Write each class's name at the mean of its points: outside of it where it hides them.
+    """Write the name of each class at the mean of its points, or beside them if it would hide them.
 
     Names that would overlap are moved apart, and a line leads to the mean.
     """
@@ -81,7 +81,7 @@ def name_class_means(
 def moved_apart(
     places: npt.NDArray[np.float64], size: tuple[float, float]
 ) -> npt.NDArray[np.float64]:
-    """Return centres (n, 2) of boxes of one size, moved until no two overlap, or nearly so."""
+    """Return centres (n, 2) of boxes of one size, moved until hardly any two overlap."""
     centres = places.astype(np.float64)
     box = np.array(size)
     first, second = np.triu_indices(len(centres), 1)
@@ -111,7 +111,7 @@ def legend_of_classes(ax: Axes, classes: npt.NDArray[Any], title: str = "class")
 
 
 def legend_beside(ax: Axes, *, title: str | None = None, **kwargs: Any) -> None:
-    """Put the legend beside the axes: what is drawn leaves no corner free for sure."""
+    """Put the legend beside the axes, because a drawing may leave no corner of them free."""
     ax.legend(
         title=title,
         frameon=False,
@@ -174,7 +174,7 @@ def label_lines(
 def _block(
     members: list[int], wanted: npt.NDArray[np.float64], height: float
 ) -> npt.NDArray[np.float64]:
-    """Return the places of labels one below the other, nearest to the places that they want."""
+    """Return the heights of labels in a column, as near as possible to the heights they should have."""
     steps = height * np.arange(len(members), dtype=np.float64)
     places: npt.NDArray[np.float64] = steps + float((wanted[members] - steps).mean())
     return places

@@ -29,29 +29,30 @@ _STRENGTHS = (0.16, 0.26, 0.36, 0.46)
 
 
 class DecisionRegionDisplay:
-    """Which class wins where, the darker the clearer, and the boundaries between classes.
+    """Regions in which each class wins, with the boundaries between them; darker means clearer.
 
     Parameters
     ----------
     xx0, xx1 : array_like, shape (r, s)
         Coordinates of a grid, as from `numpy.meshgrid`.
     response : array_like, shape (r, s, n_classes)
-        A value for each class: the largest wins.
+        A value for each class at each node. The class with the largest value wins.
     points : array_like, shape (n, 2), optional
         Points to draw on top.
     labels : array_like, shape (n,), optional
-        Their classes.
+        Classes of these points.
     classes : array_like, shape (n_classes,), optional
         Names of the classes; those of `labels` if not given.
     layer : int, optional
-        After how many layers: the title.
+        Number of layers, which is the title.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     regions_, boundaries_ : list of matplotlib.contour.QuadContourSet
-        Of each class that wins somewhere; a boundary only where it does not win everywhere.
+        Region and boundary of each class that wins somewhere. A class that wins everywhere has no
+        boundary.
     scatters_ : list of matplotlib.collections.PathCollection
         The points of each class.
     """
@@ -116,24 +117,25 @@ class DecisionRegionDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted to points (N, 2).
+            A flow or estimator that was fitted to points (N, 2).
         X : array_like, shape (n, 2)
-            Points to draw, with which the picture is filled.
+            Points to draw. The grid covers them.
         y : array_like, shape (n,)
-            Their classes.
+            Classes of these points.
         n_layers : int, optional
-            n. If not given, a classifier answers as it predicts, with its own interpolant. Otherwise,
-            and for a flow itself, (X, y) are interpolated with K_n.
+            Number n of layers. If it is not given, the regions of a classifier are those of its own
+            interpolant, with which it predicts. Otherwise, and for a flow, they are those of an
+            interpolant of (X, y) with K_n.
         grid_resolution : int
-            Points a side of the grid.
+            Number of points on each side of the grid.
         margin : float
-            How far the grid reaches beyond X, in parts of its extent.
+            Distance by which the grid reaches beyond X, as a part of the extent of X.
         nugget : float, optional
             Nugget of the interpolant of (X, y); the estimator's if not given.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -144,11 +146,11 @@ class DecisionRegionDisplay:
         SingularKernelError
             If the nugget is too small for these points.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
 
         Notes
         -----
-        A replay of the layers for grid_resolution^2 points.
+        The layers are replayed for grid_resolution^2 points.
         """
         fitted = estimator_flow(estimator)
         raw = fitted.checked(X)
@@ -185,14 +187,14 @@ class DecisionRegionDisplay:
         xlabel: str = "$x_1$",
         ylabel: str = "$x_2$",
     ) -> DecisionRegionDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         size : float, optional
-            Area of a marker in points squared; fewer points have larger ones if not given.
+            Area of a marker in points squared. If it is not given, it depends on the number of points.
         legend : bool
             Put a legend of the classes beside the axes.
         xlabel, ylabel : str

@@ -32,9 +32,9 @@ class SpreadDisplay:
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     histograms_ : list of matplotlib.collections.FillBetweenPolyCollection
-        One for each row, the first on top.
+        A histogram for each row, the first on top.
     means_ : list of matplotlib.lines.Line2D
         The mean of each row, with the standard deviation to both sides.
     """
@@ -69,25 +69,25 @@ class SpreadDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X, X_test : array_like, shape (N, d) and (n, d)
             Points to interpolate from, usually those of the fit, and test points.
         y, y_test : array_like, shape (N,) and (n,)
-            Their classes.
+            Classes of these points.
         n_interpolation : sequence of int
             Numbers of interpolation points, as in `kflow.evaluation.interpolation_errors`.
         n_draws : int
-            Draws for each.
+            Number of draws for each number of points.
         n_layers : int, optional
-            n of the kernel K_n; all layers if not given.
+            Number n of layers, for the kernel K_n; all layers if not given.
         nugget : float, optional
             Nugget of the interpolants; the estimator's if not given.
         random_state : None, int or numpy.random.Generator
             Source of the draws.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -98,11 +98,11 @@ class SpreadDisplay:
         SingularKernelError
             If the nugget is too small for these points.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
 
         Notes
         -----
-        A factorisation and a prediction for each draw.
+        Each draw costs a factorisation and a prediction.
         """
         fitted = estimator_flow(estimator)
         count = layer_count(n_layers, fitted.flow.n_layers_)
@@ -134,16 +134,16 @@ class SpreadDisplay:
     def plot(
         self, ax: Axes | None = None, *, bins: int | None = None, xlabel: str = "test error"
     ) -> SpreadDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         bins : int, optional
-            Bins of the histograms; after the number of draws if not given.
+            Number of bins of the histograms. If it is not given, it depends on the number of draws.
         xlabel : str
-            Name of what is distributed.
+            Name of the axis.
 
         Returns
         -------

@@ -31,34 +31,34 @@ _QUANTILE = 0.9
 
 
 def _reach(n_arrows: int) -> float:
-    """Return the length of that arrow in parts of the points' extent: shorter where there are many."""
+    """Return the length of that arrow as a part of the extent of the points; many arrows are shorter."""
     return min(max(1.4 / math.sqrt(n_arrows), 0.03), 0.12)
 
 
 class VelocityDisplay:
-    """Arrows: where points go, and how fast.
+    """Arrows that show in which direction points move, and how fast.
 
     Parameters
     ----------
     points : array_like, shape (n, 2)
-        Where the arrows start.
+        Points at which the arrows start.
     velocities : array_like, shape (n, 2)
-        Their directions and lengths.
+        Directions and lengths of the arrows.
     labels : array_like, shape (n,), optional
         Classes of the points, which give the arrows their colours.
     background : array_like, shape (m, 2), optional
         Further points, drawn faintly under the arrows.
     background_labels : array_like, shape (m,), optional
-        Their classes.
+        Classes of these points.
     title : str, optional
-        Which velocity it is.
+        Title, such as a formula of the velocity.
     axis_labels : pair of str
         Names of the coordinates.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     quivers_ : list of matplotlib.quiver.Quiver
         The arrows of each class.
     key_ : matplotlib.quiver.QuiverKey or None
@@ -120,26 +120,27 @@ class VelocityDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points, which have arrived at F_n(X).
+            Points before the flow. The arrows start at F_n(X).
         y : array_like, shape (n,), optional
-            Their classes.
+            Classes of these points.
         n_layers, span : int
-            n, and over how many layers the velocity is averaged: 1 for the instantaneous one.
+            The number n of layers, and the number of layers over which the velocity is averaged; 1
+            for the velocity of one layer.
         factor : float
-            What the velocity is multiplied with.
+            Factor by which the velocity is multiplied.
         grid : int, optional
-            Draw the velocity field on a regular grid of so many points a side around F_n(X), which
-            is drawn faintly, instead of the velocities of the points. For d = 2 and a flow without
-            a `rank`.
+            Number of points on each side of a regular grid around F_n(X). With it, the velocity field
+            is drawn at the grid instead of the points, which are drawn faintly. It needs d = 2 and a
+            flow without a `rank`.
         projection : {"pca", "classes"} or None
-            What is drawn of points in more than two dimensions, as in `PointsDisplay`: of F_n(X)
-            and of F_{n+span}(X) - F_n(X), by the same linear map.
+            How points in more than two dimensions are drawn, as in `PointsDisplay`. One linear map
+            serves F_n(X) and F_{n+span}(X) - F_n(X).
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -148,7 +149,7 @@ class VelocityDisplay:
         Raises
         ------
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
         """
         fitted = estimator_flow(estimator)
         n = layer_count(as_count(n_layers, "n_layers", 0), fitted.flow.n_layers_)
@@ -189,15 +190,16 @@ class VelocityDisplay:
         legend: bool = True,
         key: bool = True,
     ) -> VelocityDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         longest : float, optional
-            The speed that is drawn as an arrow of about a tenth of the points' extent, less where
-            there are many. If not given, that which nine of ten points do not exceed.
+            The speed that is drawn as an arrow of about a tenth of the extent of the points, or less
+            if there are many points. If it is not given, it is the speed that nine of ten points do
+            not exceed.
         color : str
             Colour of the arrows where there are no classes.
         legend : bool
@@ -306,7 +308,7 @@ def _title(n_layers: int, span: int, factor: float) -> str:
 
 
 def round_down(value: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is not larger."""
+    """Return the largest number of the form 1, 2 or 5 times a power of ten that is at most `value`."""
     power = 10.0 ** np.floor(np.log10(value))
     # A product of floats may exceed the value that it stands for by a rounding error.
     return float(max(m * power for m in (1.0, 2.0, 5.0) if m == 1.0 or m * power <= value))
@@ -319,7 +321,7 @@ def grid_around(points: FloatArray, n_side: int) -> FloatArray:
 
 
 def carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
-    """Return where the layers from `first` on take points that are there already."""
+    """Return the points to which `span` layers from `first` on move points of the layer before."""
     flow = fitted.flow
     if nodes.shape[1] != flow.n_features_in_ or flow.rank is not None:
         raise ValueError(
