@@ -49,7 +49,7 @@ def _classification_errors(
     estimator: Estimator, points: Dataset, n_draws: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     flow = estimator.flow_
-    train, test = _positions(flow, ""), _positions(flow, "test")
+    train, test = positions_of(flow, ""), positions_of(flow, "test")
     labels = _labels(estimator, flow)
     predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
     errors = interpolation_errors(
@@ -70,7 +70,7 @@ def _classification_errors(
     }
 
 
-def _positions(flow: KernelFlow, name: str) -> FloatArray:
+def positions_of(flow: KernelFlow, name: str) -> FloatArray:
     """Return where a set of points is after all layers, in the flow's coordinates and not copied."""
     return flow._positions(name)
 

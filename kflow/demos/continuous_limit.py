@@ -270,11 +270,12 @@ def _explain(report: Report) -> None:
     )
 
 
-def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
+def _draw_orders(small: dict[str, Any], n_flows: int) -> Figure:
+    """Draw the errors of the small problem against the step size."""
     errors, sampling = small["errors"], np.array(small["sampling_error"])
     shown = {
         "single flow": errors["single flow"],
-        f"mean of {sizes.n_flows} flows": errors["mean of flows"],
+        f"mean of {n_flows} flows": errors["mean of flows"],
         "all halves in each layer": errors["all halves"],
     }
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -288,6 +289,11 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
     )
     _tick(ax, small["steps"])
     ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
+    errors = small["errors"]
     section = report.section(
         "Twelve points, all halves",
         f"With {_N} points the mean over all {comb(_N, _N // 2)} halves can be computed, and the "
@@ -296,7 +302,7 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
         "the equation takes them:",
     )
     section.figure(
-        figure,
+        _draw_orders(small, sizes.n_flows),
         "orders",
         "Distance from the solution of the equation against the step size, as root mean squares "
         "over points and flows, with the slopes of the fitted lines. Of the mean, its sampling "
@@ -334,12 +340,13 @@ def _tick(ax: Any, steps: Sequence[float]) -> None:
     ax.minorticks_off()
 
 
-def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Sizes) -> None:
+def _draw_distances(roll: dict[str, Any], time: float) -> Figure:
+    """Draw the distances of the Swiss roll's flows from the limit against the step size."""
     half = (len(roll["steps"]) + 1) // 2
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     ax = figure.subplots()
     ConvergenceDisplay(roll["steps"][-half:], {"smaller steps": roll["rms_distance"][-half:]}).plot(
-        ax, ylabel=f"rms distance at t = {sizes.time:g}"
+        ax, ylabel=f"rms distance at t = {time:g}"
     )
     ax.plot(
         roll["steps"][:-half],
@@ -355,6 +362,10 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
     ax.set_ylim(0.7 * min(roll["rms_distance"]), 1.4 * max(roll["rms_distance"]))
     _tick(ax, roll["steps"])
     ax.legend(frameon=False)
+    return figure
+
+
+def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Sizes) -> None:
     report.section(
         "The Swiss roll",
         f"{sizes.n_points} points have too many halves. Their limit is a flow with the smallest "
@@ -369,7 +380,7 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
         f"Paths of {_N_TRACKED} points in {sizes.n_seeds} flows of one half a layer (thin; marks at "
         f"their ends, t = {sizes.time:g}) and in the limit (wide, grey), for three step sizes.",
     ).figure(
-        figure,
+        _draw_distances(roll, sizes.time),
         "swiss-roll-distance",
         "Distance of all points from the limit, as root mean square over points and flows.",
     ).table(

@@ -224,17 +224,7 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
             ("after", subject.classifier),
         )
     }
-    figure, ax = _figure(3.2)
-    AdversarialDisplay(
-        {name: each.distances for name, each in found.items()},
-        xlabel="length of the smallest perturbation found, of images of norm 1",
-    ).plot(ax)
-    section.figure(
-        figure,
-        "adversarial",
-        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
-        "distance to an image that the same classifier takes for another class.",
-    )
+    _draw_adversarial(section, subject, found)
     medians = [float(np.nanmedian(each.distances)) for each in found.values()]
     lows = [float(np.nanquantile(each.distances, 0.05)) for each in found.values()]
     table.append(["adversarial distance, median", *map(_number, medians)])
@@ -253,6 +243,23 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
         "ratio_median": ratio,
         **{name: each.summary() for name, each in found.items()},
     }
+
+
+def _draw_adversarial(
+    section: Section, subject: _Subject, found: dict[str, AdversarialDistances]
+) -> None:
+    """Draw the distributions of the distances before the flow and after it."""
+    figure, ax = _figure(3.2)
+    AdversarialDisplay(
+        {name: each.distances for name, each in found.items()},
+        xlabel="length of the smallest perturbation found, of images of norm 1",
+    ).plot(ax)
+    section.figure(
+        figure,
+        "adversarial",
+        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
+        "distance to an image that the same classifier takes for another class.",
+    )
 
 
 def _verdict(ratios: npt.NDArray[np.float64]) -> str:

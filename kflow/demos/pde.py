@@ -86,7 +86,7 @@ def run(options: Options) -> Report:
             },
         }
     )
-    _show_conductivity(report, x, u, a, one, four, measured)
+    _show_conductivity(report, _draw_conductivity(x, u, a, one, four), measured)
     _show_history(report, one, four, measured)
     _show_halves(report, x, u, one, measured, options)
     _show_table(report, measured)
@@ -133,15 +133,10 @@ def _axes(ax: Axes, xlabel: str, ylabel: str, *, log: bool = True) -> Axes:
     return ax
 
 
-def _show_conductivity(
-    report: Report,
-    x: Array,
-    u: Array,
-    a: Any,
-    one: LearnedConductivity,
-    four: LearnedConductivity,
-    measured: dict[str, dict[str, float]],
-) -> None:
+def _draw_conductivity(
+    x: Array, u: Array, a: Any, one: LearnedConductivity, four: LearnedConductivity
+) -> Figure:
+    """Draw u, and below it the true conductivity and those that were learned."""
     figure = Figure(figsize=(7.4, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 2.0))
     _axes(upper, "", "u", log=False).plot(x, u, "o", color="black", markersize=2.5)
@@ -165,6 +160,12 @@ def _show_conductivity(
     lower.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     lower.minorticks_off()
     lower.legend(frameon=False, ncols=4, loc="lower left", fontsize=9, columnspacing=1.2)
+    return figure
+
+
+def _show_conductivity(
+    report: Report, figure: Figure, measured: dict[str, dict[str, float]]
+) -> None:
     report.section(
         "The conductivity",
         "A constant factor of b changes nothing but the scale of the kernel, so that all "
@@ -190,6 +191,17 @@ def _show_history(
 ) -> None:
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
+    _draw_loss(left, one, measured["the true a"]["rho"])
+    _draw_errors(right, one, four)
+    report.section("The descent", descent(measured)).figure(
+        figure,
+        "descent",
+        "Left: ρ of each step's halves, and its running mean. Right: how far b is from a.",
+    )
+
+
+def _draw_loss(left: Axes, one: LearnedConductivity, true_rho: float) -> None:
+    """Draw rho against the step, and its value for the true conductivity."""
     steps = np.arange(len(one.history["rho"]))
     loss = LossDisplay(steps, one.history["rho"]).plot(left)
     loss.line_.set_label("each step")
@@ -197,7 +209,7 @@ def _show_history(
     left.set_yscale("log")
     left.set_ylim(0.5 * one.history["rho"].min(), 1.5 * one.history["rho"].max())
     left.axhline(
-        measured["the true a"]["rho"],
+        true_rho,
         color="black",
         linestyle="--",
         linewidth=1,
@@ -206,6 +218,11 @@ def _show_history(
     left.set_xlabel("step n")
     left.set_title("ρ, one solution", fontsize=10)
     left.legend(frameon=False, fontsize=9)
+
+
+def _draw_errors(right: Axes, one: LearnedConductivity, four: LearnedConductivity) -> None:
+    """Draw the error of b against the step."""
+    steps = np.arange(len(one.history["rho"]))
     _axes(right, "step n", "relative L² error of b")
     errors = {ONE: (one, _ORANGE, (4, 1)), MANY: (four, _BLUE, ())}
     for name, (learned, colour, dashes) in errors.items():
@@ -223,11 +240,6 @@ def _show_history(
     right.minorticks_off()
     right.set_title("error of b", fontsize=10)
     right.legend(frameon=False, fontsize=9)
-    report.section("The descent", descent(measured)).figure(
-        figure,
-        "descent",
-        "Left: ρ of each step's halves, and its running mean. Right: how far b is from a.",
-    )
 
 
 def descent(measured: dict[str, dict[str, float]]) -> str:

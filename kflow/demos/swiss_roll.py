@@ -347,11 +347,13 @@ def _tell_scale(display: VelocityDisplay) -> None:
     )
 
 
-def _regions(
-    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array, seed: int
-) -> None:
-    chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
-    few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
+def _draw_regions(
+    chosen: Sequence[int], few: npt.NDArray[np.intp], flow: KernelFlow, X: Array, y: Array
+) -> tuple[Figure, dict[str, list[float]]]:
+    """Draw the decision regions of interpolants from all points and from few of them.
+
+    Returns the figure, and the part of the labels that each interpolant gets wrong.
+    """
     figure, axes = _panels(2, 3, 2.75)
     sides = np.linspace(-1.2, 1.2, 61 if len(X) < 200 else 121)
     xx0, xx1 = np.meshgrid(sides, sides)
@@ -374,6 +376,15 @@ def _regions(
             ).plot(ax, size=6.0 if name == "all" else 24.0, legend=False)
             ax.set_aspect("equal")
             ax.label_outer()
+    return figure, wrong
+
+
+def _regions(
+    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array, seed: int
+) -> None:
+    chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
+    few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
+    figure, wrong = _draw_regions(chosen, few, flow, X, y)
     told = ", ".join(
         f"{error:.0%} at n = {n}" for n, error in zip(chosen, wrong["few"], strict=True)
     )

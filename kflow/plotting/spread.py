@@ -153,7 +153,7 @@ class SpreadDisplay:
         n_rows = len(self.errors)
         self.ax_ = axes_of(ax, xlabel, "", grid=False, size=(6.4, 0.9 + 0.75 * n_rows))
         self.figure_ = self.ax_.figure
-        edges = _edges(self.errors, bins)
+        edges = bin_edges(self.errors, bins)
         self.histograms_, self.means_ = [], []
         for number, values in enumerate(self.errors.values()):
             self.histograms_.append(self._draw_histogram(number, values, edges))
@@ -211,7 +211,7 @@ class SpreadDisplay:
         return bar.lines[0]
 
 
-def _edges(
+def bin_edges(
     errors: Mapping[Any, npt.NDArray[np.float64]], bins: int | None
 ) -> npt.NDArray[np.float64]:
     every = np.concatenate(list(errors.values()))
