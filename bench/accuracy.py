@@ -24,7 +24,7 @@ def fit(dataset: str, data_dir: Path | None, layers: int | None) -> dict[str, An
     if data_dir is not None and dataset != "digits":
         command += ["--data-dir", str(data_dir.resolve() / dataset)]
     if layers is not None:
-        command += ["--layers", str(layers)]
+        command += ["--n-layers", str(layers)]
     with tempfile.TemporaryDirectory() as folder:
         output, elapsed, peak = run_process(command, folder)
     results = json.loads(output)
@@ -50,13 +50,13 @@ def main() -> None:
         default=["mnist", "fashion-mnist"],
     )
     options.add_argument("--data-dir", type=Path, help="holds a folder for each data set")
-    options.add_argument("--layers", type=int, help="instead of the preset's")
+    options.add_argument("--n-layers", type=int, help="instead of the preset's")
     args = options.parse_args()
     if args.data_dir is None and set(args.dataset) != {"digits"}:
         options.error("--data-dir is needed for mnist and fashion-mnist")
     rows = []
     for dataset in args.dataset:
-        row = fit(dataset, args.data_dir, args.layers)
+        row = fit(dataset, args.data_dir, args.n_layers)
         rows.append(row)
         layers = row["model"]["n_layers"]
         memory = f"{row['peak_bytes'] / 1e6:.0f} MB at most"

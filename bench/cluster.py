@@ -106,7 +106,7 @@ class Run:
     def __init__(self, client: Any, X: np.ndarray, Y: np.ndarray, args: Any) -> None:
         from kflow.points.cluster import DaskPoints
 
-        self.n_layers = args.layers
+        self.n_layers = args.n_layers
         self.flow = flow_of(args.batch, 0, args.rank, args.every).fit(X, Y)
         self.leader = Timed(leader_of(self.flow, Y))
         self.blocks: list[Block] = []
@@ -147,7 +147,7 @@ class Run:
 def throughput(clients: dict[int, Any], X: np.ndarray, Y: np.ndarray, args: Any) -> list[dict]:
     """Time one and two workers in turn; then one of two is killed."""
     start = time.perf_counter()
-    expected = flow_of(args.batch, args.layers, args.rank).fit(X, Y).reduced_points_
+    expected = flow_of(args.batch, args.n_layers, args.rank).fit(X, Y).reduced_points_
     in_memory_s = time.perf_counter() - start
     print(f"in memory, on all threads: {in_memory_s:.2f} s, of which the flow's start is a part")
     noted: dict[int, list[dict]] = {n_workers: [] for n_workers in clients}
@@ -174,7 +174,7 @@ def throughput(clients: dict[int, Any], X: np.ndarray, Y: np.ndarray, args: Any)
     for n_workers, runs in noted.items():
         row = {"workers": n_workers, "killed": False}
         row |= {name: median([run[name] for run in runs]) for name in runs[0]}
-        row["point_layers_per_s"] = len(X) * args.layers / row["seconds"]
+        row["point_layers_per_s"] = len(X) * args.n_layers / row["seconds"]
         rows.append(row)
         row["ratio"] = row["point_layers_per_s"] / rows[0]["point_layers_per_s"]
         table.row(
@@ -187,7 +187,7 @@ def throughput(clients: dict[int, Any], X: np.ndarray, Y: np.ndarray, args: Any)
         )
     most = max(clients)
     client = clients[most]
-    middle = args.layers // args.every // 2 + 1
+    middle = args.n_layers // args.every // 2 + 1
 
     def kill(number: int) -> None:
         if number == middle:
@@ -198,7 +198,7 @@ def throughput(clients: dict[int, Any], X: np.ndarray, Y: np.ndarray, args: Any)
         run.check(expected)
     client.wait_for_workers(most)
     rows.append({"workers": most, "killed": True, "seconds": seconds, "at_block": middle})
-    table.row(most, seconds, len(X) * args.layers / seconds / 1e6, note="one of them was killed")
+    table.row(most, seconds, len(X) * args.n_layers / seconds / 1e6, note="one of them was killed")
     return rows
 
 
@@ -361,7 +361,7 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=600)
     options.add_argument("--d", type=int, default=64)
     options.add_argument("--rank", type=int, help="coordinates in which the flow runs; default: d")
-    options.add_argument("--layers", type=int, default=20)
+    options.add_argument("--n-layers", type=int, default=20)
     options.add_argument("--every", type=int, default=10, help="layers in a block")
     options.add_argument("--shards", type=int, default=8)
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])

@@ -1191,7 +1191,7 @@ def command_line(folder: Path) -> Named:
         np.savez(folder / "data.npz", X=X, y=target)
         np.savetxt(folder / "new.csv", T, delimiter=",", header="a,b,c,d,e,f", comments="")
         output = folder / name
-        settings = ["--layers", 9, "--batch-size", 50, "--json", "--quiet", "--output", output]
+        settings = ["--n-layers", 9, "--batch-size", 50, "--json", "--quiet", "--output", output]
         results = json.loads(
             run("fit", "--data", folder / "data.npz", "--task", name, *settings, *options)
         )

@@ -220,9 +220,9 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--preset", choices=SIZES, default="full")
     arguments.add_argument("--repeats", type=int, default=9)
-    arguments.add_argument("--threads", type=int, default=kflow.get_num_threads())
+    arguments.add_argument("--n-threads", type=int, default=kflow.get_num_threads())
     args = arguments.parse_args()
-    restart_with(**environment(args.threads))
+    restart_with(**environment(args.n_threads))
     results = [measure(n, d, args.repeats) for n, d in SIZES[args.preset]]
 
     table = Table(

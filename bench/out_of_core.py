@@ -70,14 +70,14 @@ def streamed(args: argparse.Namespace) -> dict[str, float]:
         fitted = flow(args, checkpoint=folder, memory_budget=args.budget)
         fitted.fit(chunks(args.n, args.d))
         placed = time.perf_counter()
-        fitted.run(args.layers)
+        fitted.run(args.n_layers)
         seconds = time.perf_counter() - placed
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     rho = fitted.history_["rho"]
     return {
         "placing_seconds": placed - start,
         "seconds": seconds,
-        "rate": args.n * args.layers / seconds,
+        "rate": args.n * args.n_layers / seconds,
         "rho_first": float(rho[0]),
         "rho_last": float(rho[-1]),
         "bytes_on_disk": size,
@@ -103,7 +103,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--n", type=int, default=2_000_000, help="points of the stream")
     options.add_argument("--d", type=int, default=64, help="dimension")
-    options.add_argument("--layers", type=int, default=200, help="layers of the stream")
+    options.add_argument("--n-layers", type=int, default=200, help="layers of the stream")
     options.add_argument("--batch", type=int, default=600, help="points of a batch")
     options.add_argument("--every", type=int, default=40, help="layers of a block")
     options.add_argument("--budget", type=float, default=6e8, help="memory budget in bytes")
@@ -132,7 +132,7 @@ def main() -> None:
         if role == "check":
             continue
         n = args.n if role == "stream" else args.part
-        layers = args.layers if role == "stream" else args.part_layers
+        layers = args.n_layers if role == "stream" else args.part_layers
         rows.append({"run": role, "n": n, "layers": layers, "peak_bytes": peak, **result})
         table.row(role, n, layers, result["seconds"], result["rate"] / 1e6, peak / 1e6)
     rates = {role: [row["rate"] for row in rows if row["run"] == role] for role in ROLES}

@@ -1,7 +1,7 @@
 """How long does one layer of the flow take, by kflow and by others?
 
     $ python bench/side_by_side.py                # N = 60000, d = 100 and 784, and a small flow
-    $ python bench/side_by_side.py --halves 2     # rho averaged over two halves
+    $ python bench/side_by_side.py --n-halves 2   # rho averaged over two halves
 
 The same data, batches, halves, Gaussian, nugget and relative step for all (`peers.py`): kflow,
 vectorised NumPy and SciPy, PyTorch, JAX, and for the small flow (two spirals, N = N_f = 250, d = 2)
@@ -169,19 +169,19 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=600)
     options.add_argument("--d", type=int, nargs="*", default=[100, 784])
     options.add_argument("--small", type=int, default=250, help="points of the small flow; 0: none")
-    options.add_argument("--halves", type=int, nargs="+", default=[1])
-    options.add_argument("--threads", type=int, default=kflow.get_num_threads())
+    options.add_argument("--n-halves", type=int, nargs="+", default=[1])
+    options.add_argument("--n-threads", type=int, default=kflow.get_num_threads())
     options.add_argument("--repeats", type=int, default=7)
     options.add_argument("--no-compile", action="store_true", help="PyTorch eager only")
     args = options.parse_args()
-    restart_with(**environment(args.threads))
+    restart_with(**environment(args.n_threads))
     Torch.compiles = not args.no_compile
     for kind in set(peers(False)) - set(available(False)):
         print(f"{kind.name} is left out: it is not installed here", flush=True)
     packages = [kind.package for kind in available(False) if hasattr(kind, "package")]
 
     rows = []
-    for n_halves in args.halves:
+    for n_halves in args.n_halves:
         for kind in available(small=True):
             check(kind, n_halves)
         for d in args.d:

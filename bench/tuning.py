@@ -2,7 +2,7 @@
 
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist \\
-          --set '{"batch_size": 600, "gradient_cap": Infinity}' --layers 200
+          --set '{"batch_size": 600, "gradient_cap": Infinity}' --n-layers 200
 
 Runs the flow of a preset, with some settings replaced, on all training images but 10000 (or a fifth,
 if that is less), and prints the errors of interpolants on those along the way. This is how presets
@@ -66,7 +66,7 @@ def main() -> None:
     options.add_argument("--dataset", choices=DATASETS, default="digits")
     options.add_argument("--data-dir")
     options.add_argument("--set", default="{}", help="settings, as a JSON object")
-    options.add_argument("--layers", type=int, help="instead of the preset's")
+    options.add_argument("--n-layers", type=int, help="instead of the preset's")
     options.add_argument("--every", type=int, default=100, help="layers between evaluations")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args()
@@ -75,8 +75,8 @@ def main() -> None:
     order = np.random.default_rng(123).permutation(n)
     held, kept = np.split(order, [min(10_000, n // 5)])
     settings = {**PRESETS[args.dataset], **json.loads(args.set), "random_state": args.seed}
-    if args.layers is not None:
-        settings["n_layers"] = args.layers
+    if args.n_layers is not None:
+        settings["n_layers"] = args.n_layers
     if isinstance(settings.get("kernel"), dict):
         settings["kernel"] = kflow.kernels.from_dict(settings["kernel"])
     checkpoints = Checkpoints(

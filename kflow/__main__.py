@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kflow.cli.command import main
+from kflow.cli import main
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kflow.cli.command import main
+from kflow.cli.group import main
 
 __all__ = ["main"]

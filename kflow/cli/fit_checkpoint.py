@@ -1,4 +1,4 @@
-"""The checkpoint of `kflow fit`: that of the flow, and the arguments of the command beside it."""
+"""The checkpoint of `kflow fit`: the checkpoint of its flow, with the arguments of the command."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from kflow._base.files import replacing
+from kflow.cli.options import current_name
 from kflow.errors import ModelFileError
 
 __all__ = ["FitCheckpoint"]
 
 
 class FitCheckpoint:
-    """The folder ``checkpoint`` in the output of `kflow fit`, there until the run is complete.
+    """The folder ``checkpoint`` in the output of `kflow fit`, which exists until the run is complete.
 
     Parameters
     ----------
     output : Path
-        The output's folder.
+        Folder of the output.
+
+    Attributes
+    ----------
+    folder : Path
+        The checkpoint, which the flow writes.
     """
 
     def __init__(self, output: Path) -> None:
         self._output = output
         self.folder = output / "checkpoint"
         self._arguments = self.folder / "arguments.json"
-        # A name under which nobody takes it for a checkpoint while it is removed.
+        # Under this name nobody takes it for a checkpoint while its files are removed.
         self._removed = output / "checkpoint.removed"
 
     def exists(self) -> bool:
@@ -39,13 +45,18 @@ class FitCheckpoint:
 
     @property
     def n_bytes(self) -> int:
-        """The room that it takes."""
+        """The bytes that its files take."""
         if not self.folder.is_dir():
             return 0
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
     def start(self, arguments: Mapping[str, Any]) -> None:
-        """Keep the arguments of a new run.
+        """Make the folder, and keep the arguments of a new run in it.
+
+        Parameters
+        ----------
+        arguments : mapping
+            The arguments that decide the results.
 
         Raises
         ------
@@ -67,48 +78,53 @@ class FitCheckpoint:
         Parameters
         ----------
         arguments : mapping
-            Those of today.
+            The arguments of this process.
         given : iterable of str
-            The names of those that the user gave: they must be as they were.
+            The names of the arguments that the user gave. Their values must be those of the run.
+
+        Returns
+        -------
+        dict
+            The arguments of the run under their current names, with paths as text.
 
         Raises
         ------
         ModelFileError
             If the arguments cannot be read.
         ValueError
-            If some contradict them, naming the options.
+            If a given argument has another value, naming the option.
         """
         try:
-            known = dict(json.loads(self._arguments.read_text()))
+            stored = dict(json.loads(self._arguments.read_text()))
         except (FileNotFoundError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"{self._arguments} is missing or damaged ({error}): restore it, or remove "
                 f"{self.folder} and start again"
             ) from None
+        known = {current_name(name).replace("-", "_"): value for name, value in stored.items()}
         today = _plain(arguments)
         for name in given:
             if name in known and today[name] != known[name]:
-                option = name.removeprefix("n_") if name in ("n_layers", "n_threads") else name
                 raise ValueError(
-                    f"--{option.replace('_', '-')} contradicts the run in {self.folder}, which has "
+                    f"--{name.replace('_', '-')} contradicts the run in {self.folder}, which has "
                     f"{_shown(known[name])}: leave it out, or start a new run in another --output"
                 )
         return known
 
     def remove(self) -> None:
-        """Remove it, at once, and what a killed removal has left."""
+        """Remove the checkpoint at once, and whatever a killed removal has left."""
         if self.folder.exists():
             self.clean()
             os.replace(self.folder, self._removed)
         self.clean()
 
     def clean(self) -> None:
-        """Remove what a killed removal has left."""
+        """Remove whatever a killed removal has left."""
         shutil.rmtree(self._removed, ignore_errors=True)
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as JSON data: files by their full path."""
+    """Return arguments as JSON data, with full paths for files."""
     paths = {
         name: str(value.resolve()) if isinstance(value, Path) else value
         for name, value in arguments.items()
@@ -117,6 +133,7 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    """Return a value as the command line takes it."""
     if isinstance(value, dict):
         return ",".join(f"{first}:{piece}" for first, piece in value.items())
     return "none" if value is None else str(value)

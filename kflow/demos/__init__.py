@@ -1,7 +1,7 @@
 """The experiments of the Kernel Flows paper, each a function that returns a report.
 
 ``kflow demo NAME`` runs one and writes its report; `run` does so from Python. What a demo computes is
-in a module of its own, which is imported when it runs.
+in a module of its own, which is imported when the demo runs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ __all__ = ["DEMOS", "Demo", "Options", "run"]
 
 @dataclass(frozen=True)
 class Demo:
-    """Where a demo is, and what it shows.
+    """A demo: what it shows, and the function that runs it.
 
     Attributes
     ----------
     summary : str
-        In one line.
+        What the demo shows, in one line.
     module : str
-        Module of this package.
+        Name of its module in this package.
     function : str
-        Its function that takes `Options` and returns a `Report`.
+        Name of its function in that module, which takes `Options` and returns a `Report`.
     """
 
     summary: str
@@ -58,16 +58,16 @@ DEMOS: dict[str, Demo] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What all demos can be told.
+    """The options of all demos.
 
     Attributes
     ----------
     quick : bool
         Run the small form: seconds instead of minutes, with the same conclusions.
     seed : int
-        Source of all randomness.
+        Seed of all random draws.
     n_threads : int, optional
-        Threads; see `kflow.get_num_threads`.
+        Number of threads; see `kflow.get_num_threads`.
     data_dir : Path, optional
         Folder of the data sets. The demos mnist and fashion-mnist need it; one-shot takes MNIST
         from it instead of digits.
@@ -88,13 +88,13 @@ class Options:
             words.append("--quick")
         if self.seed != 0:
             words.append(f"--seed {self.seed}")
-        if self.data_dir is not None:  # where the data are is nobody else's business
+        if self.data_dir is not None:  # a report need not tell where the data are
             words.append("--data-dir DIR")
         return " ".join(words)
 
     @contextmanager
     def steps(self, total: int, unit: str) -> Iterator[Callable[[], None]]:
-        """Show a progress bar, if wanted; yield what is to be called after each step."""
+        """Show a progress bar if `progress` is true, and yield a function to call after each step."""
         if not self.progress:
             yield lambda: None
             return
@@ -110,14 +110,14 @@ def run(name: str, options: Options | None = None) -> Report:
     Parameters
     ----------
     name : str
-        One of ``DEMOS``.
+        Name of the demo, a key of ``DEMOS``.
     options : Options, optional
-        The defaults if not given.
+        Options of the demo; the defaults if not given.
 
     Returns
     -------
     kflow.demos.report.Report
-        With the time it took.
+        The report, with the time that the demo took.
 
     Raises
     ------

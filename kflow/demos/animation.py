@@ -19,25 +19,26 @@ def animated_gif(
     rate: float = 12.0,
     rest: float = 2.0,
 ) -> bytes:
-    """Draw a figure again and again.
+    """Draw a figure once for each frame, and return the frames as an animation.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        What is drawn.
+        The figure.
     frames : iterable
-        Changes the figure before it yields, once for each frame; what it yields does not matter.
+        An iterable that changes the figure before it yields, once for each frame. The values that it
+        yields are not used.
     dpi : int
         Dots per inch.
     rate : float
         Frames per second.
     rest : float
-        Seconds for which the last frame stays before all starts again.
+        Seconds for which the last frame is shown before the animation starts again.
 
     Returns
     -------
     bytes
-        The GIF, of 64 colours.
+        Content of a GIF file of 64 colours.
     """
     images = []
     for _ in frames:
@@ -45,7 +46,7 @@ def animated_gif(
         figure.savefig(drawn, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
         # Without dithering, which would make all frames differ everywhere.
         images.append(Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE))
-        # What is laid out once stays where it is, and is drawn twice as fast.
+        # The layout of the first frame is kept: nothing moves, and drawing is twice as fast.
         figure.set_layout_engine("none")
     durations = [round(1000.0 / rate)] * (len(images) - 1) + [round(1000.0 * rest)]
     written = io.BytesIO()

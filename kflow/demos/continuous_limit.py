@@ -4,89 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.integrate import solve_ivp
-from scipy.linalg import cho_factor, cho_solve
 
 from kflow import KernelFlow
 from kflow.demos import Options
+from kflow.demos.mean_flow import MeanFlow
 from kflow.demos.report import Report
-from kflow.demos.swiss_roll import spirals
+from kflow.demos.spirals import spirals
 from kflow.kernels import Gaussian, Radial
-from kflow.losses import functions as losses
 from kflow.plotting import ConvergenceDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
-__all__ = ["MeanFlow", "run"]
+__all__ = ["run"]
 
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class MeanFlow:
-    """The differential equation of all points, with the expectation over all halves.
-
-    dF/dt = -K(F, F) (K(F, F) + nugget I)^-1 E[d rho / d F], N_f = N.
-
-    Attributes
-    ----------
-    X : ndarray, shape (N, d)
-        Where the points start; N even and small, because there are N! / (N/2)!^2 halves.
-    y : ndarray, shape (N,)
-        Targets.
-    kernel : kflow.kernels.Radial
-        K.
-    nugget : float
-        Nugget.
-    """
-
-    X: Array
-    y: Array
-    kernel: Radial
-    nugget: float
-
-    def velocity(self, Z: Array) -> Array:
-        """Return dF/dt at F = Z, (N, d): the mean over all halves."""
-        n = len(Z)
-        halves = np.array(list(combinations(range(n), n // 2)), dtype=np.intp)
-        K = self.kernel(Z)
-        A = K + self.nugget * np.eye(n)
-        G = losses.rho(A, self.y, halves)[1]
-        assert G is not None
-        gradient = self.kernel.contract(Z, G, points=True)[1]
-        assert gradient is not None
-        velocity: Array = -(K @ cho_solve(cho_factor(A), gradient))
-        return velocity
-
-    def solution(self, t: float) -> Array:
-        """Return F(t), (N, d), to about ten digits."""
-        solved = solve_ivp(
-            lambda _, flat: self.velocity(flat.reshape(self.X.shape)).ravel(),
-            (0.0, t),
-            self.X.ravel(),
-            method="DOP853",
-            rtol=1e-10,
-            atol=1e-12,
-        )
-        return np.asarray(solved.y[:, -1]).reshape(self.X.shape)
-
-    def euler(self, t: float, n_steps: int) -> Array:
-        """Return what n_steps layers give, (N, d), if each averages over all halves."""
-        Z = self.X
-        for _ in range(n_steps):
-            Z = Z + t / n_steps * self.velocity(Z)
-        return Z
-
-
 @dataclass(frozen=True)
 class _Sizes:
-    """How much of it is done."""
+    """How large the two problems are, and how often they are solved."""
 
     n_flows: int
     layers: tuple[int, ...]
@@ -112,12 +53,12 @@ def run(options: Options) -> Report:
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, fewer flows and steps.
+        Options of the demo. With `quick`, there are fewer flows and steps.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have, for each step size, the distances from the limit, and fitted orders.
+        The report. Its numbers are the distances from the limit for each step size, and fitted orders.
     """
     sizes = _QUICK if options.quick else _FULL
     n_steps = len(sizes.layers) + len(sizes.n_layers) + 1
@@ -277,7 +218,7 @@ def _swiss_roll(sizes: _Sizes, options: Options, done: Callable[[], None]) -> di
 def _draw_paths(
     ax: Any, averaged: KernelFlow, flows: Sequence[KernelFlow], X: Array, y: Array, step: float
 ) -> None:
-    """Draw where some points go: in the limit, wide and grey, and in single flows."""
+    """Draw the paths of some points: in the limit, wide and grey, and in single flows."""
 
     def paths(flow: KernelFlow) -> Array:
         layers = np.linspace(0, flow.n_layers_, 51).round().astype(int)
@@ -329,11 +270,12 @@ def _explain(report: Report) -> None:
     )
 
 
-def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
+def _draw_orders(small: dict[str, Any], n_flows: int) -> Figure:
+    """Draw the errors of the small problem against the step size."""
     errors, sampling = small["errors"], np.array(small["sampling_error"])
     shown = {
         "single flow": errors["single flow"],
-        f"mean of {sizes.n_flows} flows": errors["mean of flows"],
+        f"mean of {n_flows} flows": errors["mean of flows"],
         "all halves in each layer": errors["all halves"],
     }
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -347,6 +289,11 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
     )
     _tick(ax, small["steps"])
     ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
+    errors = small["errors"]
     section = report.section(
         "Twelve points, all halves",
         f"With {_N} points the mean over all {comb(_N, _N // 2)} halves can be computed, and the "
@@ -355,7 +302,7 @@ def _show_small(report: Report, small: dict[str, Any], sizes: _Sizes) -> None:
         "the equation takes them:",
     )
     section.figure(
-        figure,
+        _draw_orders(small, sizes.n_flows),
         "orders",
         "Distance from the solution of the equation against the step size, as root mean squares "
         "over points and flows, with the slopes of the fitted lines. Of the mean, its sampling "
@@ -393,12 +340,13 @@ def _tick(ax: Any, steps: Sequence[float]) -> None:
     ax.minorticks_off()
 
 
-def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Sizes) -> None:
+def _draw_distances(roll: dict[str, Any], time: float) -> Figure:
+    """Draw the distances of the Swiss roll's flows from the limit against the step size."""
     half = (len(roll["steps"]) + 1) // 2
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     ax = figure.subplots()
     ConvergenceDisplay(roll["steps"][-half:], {"smaller steps": roll["rms_distance"][-half:]}).plot(
-        ax, ylabel=f"rms distance at t = {sizes.time:g}"
+        ax, ylabel=f"rms distance at t = {time:g}"
     )
     ax.plot(
         roll["steps"][:-half],
@@ -414,6 +362,10 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
     ax.set_ylim(0.7 * min(roll["rms_distance"]), 1.4 * max(roll["rms_distance"]))
     _tick(ax, roll["steps"])
     ax.legend(frameon=False)
+    return figure
+
+
+def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Sizes) -> None:
     report.section(
         "The Swiss roll",
         f"{sizes.n_points} points have too many halves. Their limit is a flow with the smallest "
@@ -428,7 +380,7 @@ def _show_roll(report: Report, roll: dict[str, Any], paths: Figure, sizes: _Size
         f"Paths of {_N_TRACKED} points in {sizes.n_seeds} flows of one half a layer (thin; marks at "
         f"their ends, t = {sizes.time:g}) and in the limit (wide, grey), for three step sizes.",
     ).figure(
-        figure,
+        _draw_distances(roll, sizes.time),
         "swiss-roll-distance",
         "Distance of all points from the limit, as root mean square over points and flows.",
     ).table(

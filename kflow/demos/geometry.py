@@ -30,13 +30,13 @@ from kflow.plotting import (
 
 __all__ = ["add_geometry"]
 
-# Ratios of distances that are no difference: such distances are found to a few percent.
+# Ratios of distances that differ from 1 by less count as equal: distances are found to a few percent.
 _LEVEL = 0.03
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    """How many test images each measurement takes."""
+    """How many test images each measurement takes, and after how many numbers of layers it is made."""
 
     images: int = 2000
     local: int = 50
@@ -49,7 +49,7 @@ _QUICK = _Sizes(images=300, local=5, fooled=20, layers=5)
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """What is measured: a fitted classifier, by some test images."""
+    """A fitted classifier, and the test images by which it is measured."""
 
     classifier: KernelFlowClassifier
     X: npt.NDArray[Any]
@@ -224,17 +224,7 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
             ("after", subject.classifier),
         )
     }
-    figure, ax = _figure(3.2)
-    AdversarialDisplay(
-        {name: each.distances for name, each in found.items()},
-        xlabel="length of the smallest perturbation found, of images of norm 1",
-    ).plot(ax)
-    section.figure(
-        figure,
-        "adversarial",
-        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
-        "distance to an image that the same classifier takes for another class.",
-    )
+    _draw_adversarial(section, subject, found)
     medians = [float(np.nanmedian(each.distances)) for each in found.values()]
     lows = [float(np.nanquantile(each.distances, 0.05)) for each in found.values()]
     table.append(["adversarial distance, median", *map(_number, medians)])
@@ -253,6 +243,23 @@ def _adversarial(section: Section, table: list[list[str]], subject: _Subject) ->
         "ratio_median": ratio,
         **{name: each.summary() for name, each in found.items()},
     }
+
+
+def _draw_adversarial(
+    section: Section, subject: _Subject, found: dict[str, AdversarialDistances]
+) -> None:
+    """Draw the distributions of the distances before the flow and after it."""
+    figure, ax = _figure(3.2)
+    AdversarialDisplay(
+        {name: each.distances for name, each in found.items()},
+        xlabel="length of the smallest perturbation found, of images of norm 1",
+    ).plot(ax)
+    section.figure(
+        figure,
+        "adversarial",
+        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
+        "distance to an image that the same classifier takes for another class.",
+    )
 
 
 def _verdict(ratios: npt.NDArray[np.float64]) -> str:

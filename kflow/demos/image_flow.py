@@ -22,20 +22,20 @@ from kflow.presets import PRESETS
 
 __all__ = ["Draws", "FlowOfImages", "fitted_flow", "load_images", "one_per_class"]
 
-# What the small form takes of large data: every so many-th image, and layer.
+# The small form takes one of so many images of large data, and one of so many layers.
 _EVERY, _SHORTER = 6, 3
 
 
 @dataclass(frozen=True, eq=False)
 class FlowOfImages:
-    """A flow of images, fitted.
+    """A fitted flow of images.
 
     Attributes
     ----------
     data : Dataset
         The images.
     classifier : KernelFlowClassifier
-        With the flow of the training images, which carried the test images along as ``"test"``.
+        The fitted classifier. Its flow has carried the test images along under the name ``"test"``.
     """
 
     data: Dataset
@@ -43,7 +43,7 @@ class FlowOfImages:
 
     @property
     def flow(self) -> KernelFlow:
-        """The flow."""
+        """The flow of the classifier."""
         return self.classifier.flow_
 
     def described(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class FlowOfImages:
 
 
 def load_images(name: str, options: Options) -> tuple[Dataset, dict[str, Any]]:
-    """Return images and the settings of their flow, both smaller where that is wanted."""
+    """Return images and the settings of their flow; fewer images and layers in the small form."""
     data = load_dataset(name, options.data_dir)
     settings = {**PRESETS[name], "random_state": options.seed, "n_threads": options.n_threads}
     if options.quick and name != "digits":  # which are few
@@ -118,7 +118,7 @@ def _shorter(name: str, value: Any) -> Any:
 def fitted_flow(
     data: Dataset, settings: dict[str, Any], options: Options, callbacks: Iterable[Callback] = ()
 ) -> FlowOfImages:
-    """Run a flow."""
+    """Fit a classifier to images. Its flow carries the test images along."""
     classifier = KernelFlowClassifier(
         **settings, callbacks=tuple(callbacks), progress=options.progress
     )

@@ -32,13 +32,13 @@ from kflow.plotting import (
 
 __all__ = ["PUBLISHED", "digits", "fashion_mnist", "mnist"]
 
-# The tables of the errors consist of windows of so many last layers, with one draw for each.
+# The errors in the tables are those of so many last layers, with one draw for each layer.
 _WINDOW = 20
 
-# Draws of one image per class.
+# Number of draws of one image per class.
 _DRAWS = 200
 
-# Points in a scatter plot, above which they hide each other.
+# Largest number of points in a scatter plot; more would hide each other.
 _DRAWN = 1500
 
 # Errors in the talk of Owhadi and Yoo: N_I to average, least, largest, standard deviation.
@@ -86,7 +86,7 @@ def fashion_mnist(options: Options) -> Report:
 
 
 class _Distances:
-    """Callback: squared distances within and between classes of the test points."""
+    """Callback that measures the squared distances within and between classes of the test points."""
 
     def __init__(self, labels: npt.NDArray[Any], every: int) -> None:
         self._labels = labels
@@ -105,7 +105,7 @@ class _Distances:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """What was measured while the flow ran, and before."""
+    """What was measured while the flow ran, and before the first layer."""
 
     images: FlowOfImages
     curve: ErrorCurve

@@ -21,15 +21,17 @@ from kflow.pde.solve import (
     true_greens_kernel,
 )
 from kflow.plotting import LossDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
-__all__ = ["run"]
+__all__ = ["MANY", "ONE", "descent", "run"]
 
 Array = npt.NDArray[np.float64]
 
 _SOLUTIONS = 4
 _BLUE, _ORANGE, _GREY = *PALETTE[:2], "#888888"
-_ONE, _MANY = "b from one solution", f"b from {_SOLUTIONS} solutions"
+
+# The names of what was learned, in the numbers and the pictures.
+ONE, MANY = "b from one solution", f"b from {_SOLUTIONS} solutions"
 
 
 def run(options: Options) -> Report:
@@ -38,13 +40,13 @@ def run(options: Options) -> Report:
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, 64 points and fewer steps. The seed is that of the halves; the problem is
-        that of the documentation.
+        Options of the demo. With `quick`, there are 64 points and fewer steps. The seed is that of
+        the halves; the problem is that of the documentation.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have rho and the errors of b and of u before and after.
+        The report. Its numbers are rho and the errors of b and of u, before the descent and after it.
     """
     n_points, n_steps = (64, 120) if options.quick else (128, 350)
     x, u, a = example_problem(n_points)
@@ -60,26 +62,10 @@ def run(options: Options) -> Report:
         four = learn_conductivity(
             *example_problem(n_points, n_solutions=_SOLUTIONS)[:2], **settings
         )
-    start, truth = greens_kernel(1), true_greens_kernel(a)
-    kernels = {"b = 1": start, _ONE: one.kernel, _MANY: four.kernel, "the true a": truth}
-    measured: dict[str, dict[str, float]] = {
-        name: half_errors(kernel, x, u, nugget=one.nugget) for name, kernel in kernels.items()
-    }
-    measured["b = 1"] |= {name: float(one.history[name][0]) for name in one.errors}
-    measured[_ONE] |= one.errors
-    measured[_MANY] |= four.errors
-    measured["the true a"] |= dict.fromkeys(one.errors, 0.0)
-    before, after = measured["b = 1"], measured[_ONE]
+    measured = _measured(x, u, a, one, four)
     report = Report(
         "Learning a conductivity",
-        "A function u on [0, 1], zero at both ends, is known at "
-        f"{n_points} points. It solves −(a u′)′ = f, but neither a nor f is known. Among the Green's "
-        "functions of −(b u′)′, as kernels, descend ρ: how badly half of the points interpolates "
-        f"all of them. {n_steps} steps take ρ from {before['rho']:.2g} to {after['rho']:.2g} and the "
-        f"error of u from half of its points from {before['u_error']:.1%} to "
-        f"{after['u_error']:.1%}. They take the relative L² error of b, as an estimate of a, from "
-        f"{before['l2_error']:.0%} to {after['l2_error']:.0%}, and to "
-        f"{measured[_MANY]['l2_error']:.0%} with {_SOLUTIONS} solutions for different f.",
+        _summary(measured, n_points, n_steps),
         options.command("pde"),
     )
     report.settings.update(
@@ -93,18 +79,48 @@ def run(options: Options) -> Report:
     report.numbers.update(
         {
             "errors": measured,
-            "nugget": {_ONE: one.nugget, _MANY: four.nugget},
+            "nugget": {ONE: one.nugget, MANY: four.nugget},
             "history": {
                 name: {key: learned.history[key] for key in ("rho", *learned.errors)}
-                for name, learned in ((_ONE, one), (_MANY, four))
+                for name, learned in ((ONE, one), (MANY, four))
             },
         }
     )
-    _show_conductivity(report, x, u, a, one, four, measured)
+    _show_conductivity(report, _draw_conductivity(x, u, a, one, four), measured)
     _show_history(report, one, four, measured)
     _show_halves(report, x, u, one, measured, options)
     _show_table(report, measured)
     return report
+
+
+def _measured(
+    x: Array, u: Array, a: Any, one: LearnedConductivity, four: LearnedConductivity
+) -> dict[str, dict[str, float]]:
+    """Return rho and the errors of u and b for b = 1, for what was learned, and for the true a."""
+    start, truth = greens_kernel(1), true_greens_kernel(a)
+    kernels = {"b = 1": start, ONE: one.kernel, MANY: four.kernel, "the true a": truth}
+    measured: dict[str, dict[str, float]] = {
+        name: half_errors(kernel, x, u, nugget=one.nugget) for name, kernel in kernels.items()
+    }
+    measured["b = 1"] |= {name: float(one.history[name][0]) for name in one.errors}
+    measured[ONE] |= one.errors
+    measured[MANY] |= four.errors
+    measured["the true a"] |= dict.fromkeys(one.errors, 0.0)
+    return measured
+
+
+def _summary(measured: dict[str, dict[str, float]], n_points: int, n_steps: int) -> str:
+    before, after = measured["b = 1"], measured[ONE]
+    return (
+        "A function u on [0, 1], zero at both ends, is known at "
+        f"{n_points} points. It solves −(a u′)′ = f, but neither a nor f is known. Among the Green's "
+        "functions of −(b u′)′, as kernels, descend ρ: how badly half of the points interpolates "
+        f"all of them. {n_steps} steps take ρ from {before['rho']:.2g} to {after['rho']:.2g} and the "
+        f"error of u from half of its points from {before['u_error']:.1%} to "
+        f"{after['u_error']:.1%}. They take the relative L² error of b, as an estimate of a, from "
+        f"{before['l2_error']:.0%} to {after['l2_error']:.0%}, and to "
+        f"{measured[MANY]['l2_error']:.0%} with {_SOLUTIONS} solutions for different f."
+    )
 
 
 def _axes(ax: Axes, xlabel: str, ylabel: str, *, log: bool = True) -> Axes:
@@ -117,15 +133,10 @@ def _axes(ax: Axes, xlabel: str, ylabel: str, *, log: bool = True) -> Axes:
     return ax
 
 
-def _show_conductivity(
-    report: Report,
-    x: Array,
-    u: Array,
-    a: Any,
-    one: LearnedConductivity,
-    four: LearnedConductivity,
-    measured: dict[str, dict[str, float]],
-) -> None:
+def _draw_conductivity(
+    x: Array, u: Array, a: Any, one: LearnedConductivity, four: LearnedConductivity
+) -> Figure:
+    """Draw u, and below it the true conductivity and those that were learned."""
     figure = Figure(figsize=(7.4, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 2.0))
     _axes(upper, "", "u", log=False).plot(x, u, "o", color="black", markersize=2.5)
@@ -138,8 +149,8 @@ def _show_conductivity(
         ax.axvspan(peak - 0.03, peak + 0.03, color="0.9", linewidth=0)
     upper.text(peak, 0.1, "u′ = 0", ha="center")
     lower.plot(t, true_a, color="0.7", linewidth=5, label="true a")
-    lower.plot(t, four.conductivity(t), color=_BLUE, linewidth=1.4, label=_MANY)
-    lower.plot(t, one.conductivity(t), color=_ORANGE, linewidth=1.6, dashes=(4, 1), label=_ONE)
+    lower.plot(t, four.conductivity(t), color=_BLUE, linewidth=1.4, label=MANY)
+    lower.plot(t, one.conductivity(t), color=_ORANGE, linewidth=1.6, dashes=(4, 1), label=ONE)
     lower.axhline(1.0, color="black", linewidth=1, linestyle=":", label="start, b = 1")
     lower.set_xlim(0.0, 1.0)
     shown = (*true_a, *one.conductivity(t), *four.conductivity(t))
@@ -149,6 +160,12 @@ def _show_conductivity(
     lower.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     lower.minorticks_off()
     lower.legend(frameon=False, ncols=4, loc="lower left", fontsize=9, columnspacing=1.2)
+    return figure
+
+
+def _show_conductivity(
+    report: Report, figure: Figure, measured: dict[str, dict[str, float]]
+) -> None:
     report.section(
         "The conductivity",
         "A constant factor of b changes nothing but the scale of the kernel, so that all "
@@ -161,7 +178,7 @@ def _show_conductivity(
         "Above: the observed values of u. Below: the true conductivity a and what was learned of "
         "it. Grey: where u′ is near 0.",
         alt="Above, a bump of dots. Below, a wavy curve, the true a, and the two that were learned: "
-        + ", ".join(f"{name}, {measured[name]['l2_error']:.0%} away" for name in (_MANY, _ONE))
+        + ", ".join(f"{name}, {measured[name]['l2_error']:.0%} away" for name in (MANY, ONE))
         + ".",
     )
 
@@ -174,6 +191,17 @@ def _show_history(
 ) -> None:
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
+    _draw_loss(left, one, measured["the true a"]["rho"])
+    _draw_errors(right, one, four)
+    report.section("The descent", descent(measured)).figure(
+        figure,
+        "descent",
+        "Left: ρ of each step's halves, and its running mean. Right: how far b is from a.",
+    )
+
+
+def _draw_loss(left: Axes, one: LearnedConductivity, true_rho: float) -> None:
+    """Draw rho against the step, and its value for the true conductivity."""
     steps = np.arange(len(one.history["rho"]))
     loss = LossDisplay(steps, one.history["rho"]).plot(left)
     loss.line_.set_label("each step")
@@ -181,7 +209,7 @@ def _show_history(
     left.set_yscale("log")
     left.set_ylim(0.5 * one.history["rho"].min(), 1.5 * one.history["rho"].max())
     left.axhline(
-        measured["the true a"]["rho"],
+        true_rho,
         color="black",
         linestyle="--",
         linewidth=1,
@@ -190,8 +218,13 @@ def _show_history(
     left.set_xlabel("step n")
     left.set_title("ρ, one solution", fontsize=10)
     left.legend(frameon=False, fontsize=9)
+
+
+def _draw_errors(right: Axes, one: LearnedConductivity, four: LearnedConductivity) -> None:
+    """Draw the error of b against the step."""
+    steps = np.arange(len(one.history["rho"]))
     _axes(right, "step n", "relative L² error of b")
-    errors = {_ONE: (one, _ORANGE, (4, 1)), _MANY: (four, _BLUE, ())}
+    errors = {ONE: (one, _ORANGE, (4, 1)), MANY: (four, _BLUE, ())}
     for name, (learned, colour, dashes) in errors.items():
         (line,) = right.plot(steps, learned.history["l2_error"], color=colour, label=name)
         if dashes:
@@ -207,15 +240,11 @@ def _show_history(
     right.minorticks_off()
     right.set_title("error of b", fontsize=10)
     right.legend(frameon=False, fontsize=9)
-    report.section("The descent", _descent(measured)).figure(
-        figure,
-        "descent",
-        "Left: ρ of each step's halves, and its running mean. Right: how far b is from a.",
-    )
 
 
-def _descent(measured: dict[str, dict[str, float]]) -> str:
-    learned, true = measured[_ONE]["rho"], measured["the true a"]["rho"]
+def descent(measured: dict[str, dict[str, float]]) -> str:
+    """Return what rho says of the true a, by its values there and at what was learned."""
+    learned, true = measured[ONE]["rho"], measured["the true a"]["rho"]
     return (
         f"Over 50 halves ρ is {learned:.2g} with the b learned from one solution, and {true:.2g} with "
         "the true a. "
@@ -255,7 +284,7 @@ def _show_halves(
         "u from half of its points",
         "What ρ asks for: that one half of the points gives the others. Over 50 halves the relative "
         f"L² error at the points left out is {measured['b = 1']['u_error']:.2%} with b = 1, and "
-        f"{measured[_ONE]['u_error']:.2%} with the learned b.",
+        f"{measured[ONE]['u_error']:.2%} with the learned b.",
     ).figure(
         figure,
         "halves",

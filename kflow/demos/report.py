@@ -92,12 +92,12 @@ class Section:
         Returns
         -------
         Section
-            This one.
+            This section.
 
         Raises
         ------
         ValueError
-            If there is HTML or a picture in it.
+            If the text has HTML or a picture in it.
         """
         self.parts.append(_Text(_checked(markdown)))
         return self
@@ -108,18 +108,18 @@ class Section:
         Parameters
         ----------
         figure : matplotlib.figure.Figure
-            Of any size; 7 inches are as wide as the report.
+            The figure, of any size. The report is 7 inches wide.
         name : str
-            Of its file, without ending: lower-case letters, digits and hyphens.
+            Name of its file without ending, of lower-case letters, digits and hyphens.
         caption : str
-            What it shows. Its number is put before it.
+            Caption, before which its number is put.
         alt : str, optional
-            What those read who do not see it; the caption if not given.
+            Text for readers who do not see the figure; the caption if not given.
 
         Returns
         -------
         Section
-            This one.
+            This section.
         """
         drawn, small = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
@@ -141,14 +141,14 @@ class Section:
         Parameters
         ----------
         gif : bytes or path
-            The GIF, or where it is.
+            Content of a GIF file, or its path.
         name, caption, alt
             As for `figure`.
 
         Returns
         -------
         Section
-            This one.
+            This section.
         """
         content = gif if isinstance(gif, bytes) else Path(gif).read_bytes()
         if not content.startswith(b"GIF8"):
@@ -161,16 +161,16 @@ class Section:
         Parameters
         ----------
         columns : sequence of str
-            Headings.
+            Headings of the columns.
         rows : iterable of sequence
-            Cells; floats get four significant digits, all else is shown as text.
+            Cells of the rows. Floats get four significant digits; everything else is shown as text.
         caption : str
-            What it shows. Its number is put before it.
+            Caption, before which its number is put.
 
         Returns
         -------
         Section
-            This one.
+            This section.
         """
         cells = [[_cell(value) for value in row] for row in rows]
         if any(len(row) != len(columns) for row in cells):
@@ -193,7 +193,7 @@ class Section:
 
 @dataclass(eq=False)
 class Report:
-    """What an experiment did and found.
+    """The report of an experiment: what was done, and what was found.
 
     Titles, captions, tables and settings are plain text; the summary and the text of sections are
     Markdown without HTML.
@@ -201,22 +201,22 @@ class Report:
     Parameters
     ----------
     title, summary : str
-        What it is called, and what came out of it.
+        Title, and a summary of the results.
     command : str
         The shell command that makes this report again.
 
     Attributes
     ----------
     settings : dict
-        What was set to get these results, for the report and the JSON file.
+        Settings with which the results were computed, for the report and the JSON file.
     numbers : dict
         The results, for the JSON file: numbers, text, lists, arrays and dicts of them.
     sections : list of Section
-        See `section`.
+        The sections in order, which `section` adds.
     seconds : float or None
-        How long it took.
+        Duration of the experiment.
     n_threads : int or None
-        Threads that were asked for.
+        Number of threads that was asked for; None for the default.
 
     Examples
     --------
@@ -248,14 +248,14 @@ class Report:
         Parameters
         ----------
         title : str
-            Its title.
+            Title of the section.
         text : str
             Markdown, as for `Section.text`.
 
         Returns
         -------
         Section
-            To be filled.
+            The new section, to be filled.
         """
         section = Section(self, title)
         self.sections.append(section)
@@ -277,7 +277,7 @@ class Report:
     # ---- what is written ------------------------------------------------------------------------
 
     def results(self) -> dict[str, Any]:
-        """Return what the JSON file holds: the numbers, and how they came about."""
+        """Return the content of the JSON file: the numbers, and how they were computed."""
         return {
             "title": self.title,
             "command": self.command,
@@ -290,7 +290,7 @@ class Report:
         }
 
     def json(self) -> str:
-        """Return `results` as JSON; what is not finite is null."""
+        """Return `results` as JSON. Numbers that are not finite become null."""
         return to_json(self.results()) + "\n"
 
     def html(self) -> str:
@@ -336,19 +336,19 @@ class Report:
         Parameters
         ----------
         folder : path
-            Gets results.json, figures/ if there are any, report.md and report.html, in this order;
-            it is made if it is missing. Files of these names are replaced, each when its successor
-            is complete.
+            Folder for results.json, figures/ if there are any, report.md and report.html, which are
+            written in this order. The folder is made if it is missing. Files of these names are
+            replaced, each when its successor is complete.
 
         Returns
         -------
         Path
-            Of report.html.
+            Path of report.html.
 
         Raises
         ------
         OSError
-            If not everything can be written. What can be, is.
+            If not everything can be written. Whatever can be written is written.
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
@@ -379,7 +379,7 @@ class Report:
 
 
 def percent(share: float) -> str:
-    """Return a part as text."""
+    """Return a part of the whole as text, in percent."""
     return f"{100.0 * share:.2f} %"
 
 

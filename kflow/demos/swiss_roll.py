@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,17 @@ from kflow import Interpolant, KernelFlow, one_hot
 from kflow.demos import Options
 from kflow.demos.animation import animated_gif
 from kflow.demos.report import Report
+from kflow.demos.spirals import LENGTH_SCALE, SpiralFlow, spiral_flows, spirals
 from kflow.evaluation import class_distance_ratio
-from kflow.kernels import Gaussian
 from kflow.linear.interpolant import balanced_subset
 from kflow.linear_separation import Hyperplane, best_line, separating_hyperplane
 from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
-from kflow.plotting._style import PALETTE
+from kflow.plotting.colours import PALETTE
 
-__all__ = ["run", "spirals"]
+__all__ = ["run", "summary"]
 
 Array = npt.NDArray[np.float64]
 
-_LENGTH_SCALE = 0.3
 _INTERPOLATION_NUGGET = 0.01
 _FEW = 10
 # The slides' average velocity: 10 (F_{n + 300} - F_n) / 300.
@@ -39,85 +37,21 @@ _LINES = (
 _EVERY = 10
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """One flow, and the n at which it is shown."""
-
-    name: str
-    nugget: float
-    step: str
-    step_size: float
-    layers: tuple[int, ...]
-
-    def flow(self, X: Array, y: Array, options: Options) -> KernelFlow:
-        return KernelFlow(
-            Gaussian(_LENGTH_SCALE),
-            n_layers=self.layers[-1],
-            batch_size=len(X),
-            nugget=self.nugget,
-            step=self.step,
-            step_size=self.step_size,
-            dtype="float64",
-            random_state=options.seed,
-            n_threads=options.n_threads,
-        ).fit(X, y)
-
-    def words(self) -> str:
-        return (
-            f"nugget {self.nugget:g}, step {self.step} {self.step_size:g}, {self.layers[-1]} layers"
-        )
-
-
-def _settings(quick: bool) -> tuple[_Settings, _Settings, _Settings]:
-    small = 0.01 if quick else 0.002
-    layers = (0, 500, 1000) if quick else (0, 700, 1400, 2000, 3500, 6000)
-    large = 0.1 if quick else 0.2
-    few_layers = (0, 150, 400) if quick else (0, 60, 120, 200, 400, 800)
-    three = (0, layers[len(layers) // 2], layers[-1])
-    return (
-        _Settings("small steps", 1.0, "rms", small, layers),
-        _Settings("large steps", 1.0, "relative", large, few_layers),
-        _Settings("small nugget", 0.01, "rms", 2.5 * small, three),
-    )
-
-
-def spirals(n: int) -> tuple[Array, Array]:
-    """Return n points on two interleaved spirals and their labels.
-
-    Parameters
-    ----------
-    n : int
-        Points, every other one on the same spiral.
-
-    Returns
-    -------
-    X : ndarray, shape (n, 2)
-        Points in the unit disc.
-    y : ndarray, shape (n,)
-        1 on one spiral, -1 on the other, which is the first turned by half a turn.
-    """
-    arm = np.arange(n) % 2
-    angle = np.linspace(1.0, 3.0 * np.pi, n)
-    radius, turn = angle / (3.0 * np.pi), angle + np.pi * arm
-    X = np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
-    return X, np.where(arm == 0, 1.0, -1.0)
-
-
 def run(options: Options) -> Report:
     """Run the demo.
 
     Parameters
     ----------
     options : kflow.demos.Options
-        With `quick`, 100 points and fewer, larger steps.
+        Options of the demo. With `quick`, there are 100 points and fewer, larger steps.
 
     Returns
     -------
     kflow.demos.report.Report
-        Its numbers have, for each flow, when and whether a line separates F_n(X), and rho.
+        The report. Its numbers tell, for each flow, whether and when a line separates F_n(X), and rho.
     """
     X, y = spirals(100 if options.quick else 250)
-    small, large, bare = _settings(options.quick)
+    small, large, bare = spiral_flows(options.quick)
     with options.steps(9, "part") as done:
         flows = {}
         for settings in (small, large, bare):
@@ -125,55 +59,11 @@ def run(options: Options) -> Report:
             done()
         measured = {s.name: _measure(s, flows[s.name], X, y) for s in (small, large, bare)}
         done()
-        report = Report(
-            "The Swiss roll cheesecake",
-            _summary(measured[small.name], measured[large.name], len(X)),
-            options.command("swiss-roll"),
-        )
-        report.settings.update(
-            {
-                "points": f"N = N_f = {len(X)}, d = 2",
-                "kernel": f"Gaussian, length scale {_LENGTH_SCALE:g}",
-                **{settings.name: settings.words() for settings in (small, large, bare)},
-                "interpolation nugget": _INTERPOLATION_NUGGET,
-                "seed": options.seed,
-            }
-        )
-        report.numbers.update(measured)
+        report = _begun((small, large, bare), measured, len(X), options)
         _small_steps(report, small, flows[small.name], measured[small.name], X, y)
         done()
-        section = report.section(
-            "Large steps",
-            f"The same kernel and nugget, but larger steps: no point moves by more than "
-            f"{large.step_size:.0%} of its norm in a layer. "
-            f"{_first(measured[large.name])}. The spirals come apart into pieces, "
-            "each of which draws together"
-            + (
-                "; those of a class still end up side by side."
-                if measured[large.name]["linearly_separable"][-1]
-                else "."
-            ),
-        )
-        section.figure(
-            _points(large, flows[large.name], measured[large.name], X, y),
-            "large-steps",
-            f"Fₙ(xᵢ) with large steps. {_LINES}",
-        )
-        section = report.section(
-            "What the nugget does",
-            f"With a nugget of {bare.nugget:g} instead of {small.nugget:g} the next neighbours of a "
-            "point are enough to tell its label. ρ is small once each point has some of its own "
-            "class close by: those of one arm gather in clumps, and little is left that drives the "
-            f"arms apart. ρ is {measured[bare.name]['rho']['last']:.2g} at the end "
-            f"({measured[small.name]['rho']['last']:.2g} with the large nugget). "
-            f"{_first(measured[bare.name])}. A large nugget asks for many points that agree, and so for whole arms "
-            "that straighten and shrink.",
-        )
-        section.figure(
-            _points(bare, flows[bare.name], measured[bare.name], X, y),
-            "small-nugget",
-            f"Fₙ(xᵢ) with nugget {bare.nugget:g}. {_LINES}",
-        )
+        _large_steps(report, large, flows[large.name], measured[large.name], X, y)
+        _small_nugget(report, bare, small, flows[bare.name], measured, X, y)
         done()
         _velocities(report, small, flows[small.name], X, y)
         done()
@@ -185,10 +75,36 @@ def run(options: Options) -> Report:
     return report
 
 
+def _begun(
+    all_settings: Sequence[SpiralFlow],
+    measured: dict[str, dict[str, Any]],
+    n_points: int,
+    options: Options,
+) -> Report:
+    """Return the report with its summary, settings and numbers."""
+    small, large = (measured[settings.name] for settings in all_settings[:2])
+    report = Report(
+        "The Swiss roll cheesecake",
+        summary(small, large, n_points),
+        options.command("swiss-roll"),
+    )
+    report.settings.update(
+        {
+            "points": f"N = N_f = {n_points}, d = 2",
+            "kernel": f"Gaussian, length scale {LENGTH_SCALE:g}",
+            **{settings.name: settings.words() for settings in all_settings},
+            "interpolation nugget": _INTERPOLATION_NUGGET,
+            "seed": options.seed,
+        }
+    )
+    report.numbers.update(measured)
+    return report
+
+
 # ---- what is measured -----------------------------------------------------------------------------
 
 
-def _measure(settings: _Settings, flow: KernelFlow, X: Array, y: Array) -> dict[str, Any]:
+def _measure(settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array) -> dict[str, Any]:
     """Return how well lines separate F_n(X) at the n that are shown, and rho."""
     shown = list(flow.trajectory(X, settings.layers))
     lines = [best_line(points, y) for points in shown]
@@ -222,7 +138,8 @@ def _first(measured: dict[str, Any]) -> str:
     return f"A line separates the classes for the first time at n = {n}"
 
 
-def _summary(small: dict[str, Any], large: dict[str, Any], n_points: int) -> str:
+def summary(small: dict[str, Any], large: dict[str, Any], n_points: int) -> str:
+    """Return what came out of it, from the numbers of the flows with small and with large steps."""
     start, end = small["best_line_error"][0], small["best_line_error"][-1]
     first = {"small": small["first_linearly_separable"], "large": large["first_linearly_separable"]}
     found = " or ".join(f"{n} {steps} steps" for steps, n in first.items() if n is not None)
@@ -253,7 +170,7 @@ def _panels(n_rows: int, n_columns: int, height: float = 2.55) -> tuple[Figure, 
 
 
 def _points(
-    settings: _Settings, flow: KernelFlow, measured: dict[str, Any], X: Array, y: Array
+    settings: SpiralFlow, flow: KernelFlow, measured: dict[str, Any], X: Array, y: Array
 ) -> Figure:
     figure, axes = _panels(len(settings.layers) // 3, 3)
     PointsDisplay.from_estimator(flow, X, y, layers=settings.layers, ax=axes, size=7.0)
@@ -279,7 +196,7 @@ def _draw_line(ax: Axes, line: Hyperplane) -> None:
 
 def _small_steps(
     report: Report,
-    settings: _Settings,
+    settings: SpiralFlow,
     flow: KernelFlow,
     measured: dict[str, Any],
     X: Array,
@@ -304,6 +221,58 @@ def _small_steps(
     )
 
 
+def _large_steps(
+    report: Report,
+    settings: SpiralFlow,
+    flow: KernelFlow,
+    measured: dict[str, Any],
+    X: Array,
+    y: Array,
+) -> None:
+    ends = (
+        "; those of a class still end up side by side."
+        if measured["linearly_separable"][-1]
+        else "."
+    )
+    report.section(
+        "Large steps",
+        f"The same kernel and nugget, but larger steps: no point moves by more than "
+        f"{settings.step_size:.0%} of its norm in a layer. {_first(measured)}. The spirals come apart "
+        f"into pieces, each of which draws together{ends}",
+    ).figure(
+        _points(settings, flow, measured, X, y),
+        "large-steps",
+        f"Fₙ(xᵢ) with large steps. {_LINES}",
+    )
+
+
+def _small_nugget(
+    report: Report,
+    settings: SpiralFlow,
+    other: SpiralFlow,
+    flow: KernelFlow,
+    measured: dict[str, dict[str, Any]],
+    X: Array,
+    y: Array,
+) -> None:
+    """Compare a flow with a small nugget with another one."""
+    own, others = measured[settings.name], measured[other.name]
+    report.section(
+        "What the nugget does",
+        f"With a nugget of {settings.nugget:g} instead of {other.nugget:g} the next neighbours of a "
+        "point are enough to tell its label. ρ is small once each point has some of its own "
+        "class close by: those of one arm gather in clumps, and little is left that drives the "
+        f"arms apart. ρ is {own['rho']['last']:.2g} at the end "
+        f"({others['rho']['last']:.2g} with the large nugget). "
+        f"{_first(own)}. A large nugget asks for many points that agree, and so for whole arms "
+        "that straighten and shrink.",
+    ).figure(
+        _points(settings, flow, own, X, y),
+        "small-nugget",
+        f"Fₙ(xᵢ) with nugget {settings.nugget:g}. {_LINES}",
+    )
+
+
 def _animated(flow: KernelFlow, X: Array, y: Array, n_frames: int) -> bytes:
     """Return a GIF of F_n(X) at evenly spaced n."""
     layers = np.linspace(0, flow.n_layers_, n_frames).round().astype(int).tolist()
@@ -325,7 +294,7 @@ def _animated(flow: KernelFlow, X: Array, y: Array, n_frames: int) -> bytes:
     return animated_gif(figure, frames())
 
 
-def _velocities(report: Report, settings: _Settings, flow: KernelFlow, X: Array, y: Array) -> None:
+def _velocities(report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array) -> None:
     section = report.section(
         "Velocities",
         "Each layer sees one half of the points, drawn at random, and its velocity Fₙ₊₁ − Fₙ "
@@ -369,7 +338,7 @@ def _velocities(report: Report, settings: _Settings, flow: KernelFlow, X: Array,
 
 
 def _tell_scale(display: VelocityDisplay) -> None:
-    """Draw an arrow of a tenth of the panel's width, and what speed it is, within its title's line."""
+    """Draw an arrow of a tenth of the panel's width beside the title, and write its speed."""
     arrows = display.quivers_[0]
     low, high = display.ax_.get_xlim()
     speed = 0.1 * (high - low) * float(arrows.scale or 1.0)
@@ -378,11 +347,13 @@ def _tell_scale(display: VelocityDisplay) -> None:
     )
 
 
-def _regions(
-    report: Report, settings: _Settings, flow: KernelFlow, X: Array, y: Array, seed: int
-) -> None:
-    chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
-    few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
+def _draw_regions(
+    chosen: Sequence[int], few: npt.NDArray[np.intp], flow: KernelFlow, X: Array, y: Array
+) -> tuple[Figure, dict[str, list[float]]]:
+    """Draw the decision regions of interpolants from all points and from few of them.
+
+    Returns the figure, and the part of the labels that each interpolant gets wrong.
+    """
     figure, axes = _panels(2, 3, 2.75)
     sides = np.linspace(-1.2, 1.2, 61 if len(X) < 200 else 121)
     xx0, xx1 = np.meshgrid(sides, sides)
@@ -391,13 +362,7 @@ def _regions(
     fields = zip(flow.trajectory(nodes, chosen), flow.trajectory(X, chosen), strict=True)
     for column, (n, (field, points)) in enumerate(zip(chosen, fields, strict=True)):
         for row, (name, used) in enumerate((("all", np.arange(len(X))), ("few", few))):
-            interpolant = Interpolant(
-                points[used],
-                one_hot(y[used]),
-                kernel=flow.kernel_,
-                nugget=_INTERPOLATION_NUGGET,
-                n_threads=flow.n_threads,
-            )
+            interpolant = _interpolant(flow, points[used], y[used])
             predicted = np.unique(y)[interpolant(points).argmax(axis=1)]
             wrong[name].append(float((predicted != y).mean()))
             ax = axes[3 * row + column]
@@ -411,6 +376,15 @@ def _regions(
             ).plot(ax, size=6.0 if name == "all" else 24.0, legend=False)
             ax.set_aspect("equal")
             ax.label_outer()
+    return figure, wrong
+
+
+def _regions(
+    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array, seed: int
+) -> None:
+    chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
+    few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
+    figure, wrong = _draw_regions(chosen, few, flow, X, y)
     told = ", ".join(
         f"{error:.0%} at n = {n}" for n, error in zip(chosen, wrong["few"], strict=True)
     )
@@ -433,6 +407,17 @@ def _regions(
     }
 
 
+def _interpolant(flow: KernelFlow, points: Array, labels: Array) -> Interpolant:
+    """Return the interpolant of labels at flowed points."""
+    return Interpolant(
+        points,
+        one_hot(labels),
+        kernel=flow.kernel_,
+        nugget=_INTERPOLATION_NUGGET,
+        n_threads=flow.n_threads,
+    )
+
+
 def _loss(report: Report, flows: dict[str, KernelFlow]) -> None:
     figure = Figure(figsize=(7.6, 2.7), layout="constrained")
     axes = figure.subplots(1, len(flows), sharey=True)
@@ -451,7 +436,7 @@ def _loss(report: Report, flows: dict[str, KernelFlow]) -> None:
 
 
 def _separation(
-    report: Report, all_settings: Sequence[_Settings], measured: dict[str, dict[str, Any]]
+    report: Report, all_settings: Sequence[SpiralFlow], measured: dict[str, dict[str, Any]]
 ) -> None:
     rows = [
         (settings.name, n, separable, f"{error:.1%}", ratio)

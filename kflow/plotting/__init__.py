@@ -1,8 +1,9 @@
-"""Pictures of flows on Matplotlib axes. Needs the ``plot`` extra.
+"""Pictures of flows on Matplotlib axes, which need the ``plot`` extra.
 
-Each display takes its data, has ``plot(ax=None)``, which draws, sets ``ax_`` (or ``axes_``),
-``figure_`` and what was drawn, and returns the display, and ``from_estimator``, which computes the
-data from a fitted flow or estimator and draws.
+The constructor of a display takes the data. Its method ``plot(ax=None)`` draws them, sets the
+attributes ``ax_`` (or ``axes_``) and ``figure_`` and those of the lines and other parts, and returns the
+display. The class method ``from_estimator`` computes the data from a fitted flow or estimator, and
+draws them.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ except ImportError as error:
         "kflow.plotting needs Matplotlib: pip install 'kflow[plot]' (or matplotlib)"
     ) from error
 
-from kflow.plotting.analysis import (
-    AdversarialDisplay,
-    DimensionDisplay,
-    LipschitzDisplay,
-    MarginDisplay,
-)
+from kflow.plotting.adversarial import AdversarialDisplay
 from kflow.plotting.convergence import ConvergenceDisplay
+from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.images import ImageStripDisplay
+from kflow.plotting.lipschitz import LipschitzDisplay
+from kflow.plotting.margins import MarginDisplay
 from kflow.plotting.points import PointsDisplay
 from kflow.plotting.regions import DecisionRegionDisplay
 from kflow.plotting.spread import SpreadDisplay

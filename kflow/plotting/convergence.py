@@ -10,7 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from kflow.plotting._style import MARKERS, PALETTE, as_samples, as_series, axes_of, log_scale
+from kflow.plotting.axes import axes_of, log_scale
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_samples, as_series
 
 __all__ = ["ConvergenceDisplay"]
 
@@ -28,12 +30,12 @@ class ConvergenceDisplay:
     Attributes
     ----------
     orders : dict of str to float
-        Slopes of the least-squares lines through (log step, log error): NaN for fewer than two
-        points.
+        Slopes of the least-squares lines through (log step, log error). A slope is NaN if there are
+        fewer than two points.
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     lines_, fits_ : list of matplotlib.lines.Line2D
-        The errors, and the power laws, of those that have one.
+        The errors, and the power law of each sample of errors that has one.
     """
 
     ax_: Axes
@@ -70,12 +72,12 @@ class ConvergenceDisplay:
         xlabel: str = r"step size $\epsilon$",
         ylabel: str = "error",
     ) -> ConvergenceDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         xlabel, ylabel : str
             Names of the step and of the error.
 

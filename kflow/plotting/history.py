@@ -13,17 +13,10 @@ from matplotlib.lines import Line2D
 from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, average_error, class_distances, sizes_that_fit
 from kflow.flow.estimator_flow import as_layers, estimator_flow
-from kflow.plotting._style import (
-    MARKERS,
-    PALETTE,
-    as_labels,
-    as_series,
-    axes_of,
-    legend_beside,
-    log_scale,
-    percent,
-    plain_number,
-)
+from kflow.plotting.axes import axes_of, log_scale, percent, plain_number
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_labels, as_series
+from kflow.plotting.names import legend_beside
 
 __all__ = ["ClassDistanceDisplay", "ErrorDisplay", "LossDisplay"]
 
@@ -44,14 +37,14 @@ class LossDisplay:
     Parameters
     ----------
     layers : array_like, shape (n,)
-        After how many layers the loss was measured.
+        Numbers of layers after which the loss was measured.
     rho : array_like, shape (n,)
         The loss, in [0, 1].
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     line_, mean_line_ : matplotlib.lines.Line2D
         The loss of each layer, and its running mean.
     """
@@ -72,11 +65,11 @@ class LossDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -93,14 +86,14 @@ class LossDisplay:
         color: str = PALETTE[0],
         label: str | None = None,
     ) -> LossDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         window : int, optional
-            Layers in a running mean; a twentieth of all if not given.
+            Number of layers in the running mean; a twentieth of all if not given.
         color : str
             Colour of both lines.
         label : str, optional
@@ -141,16 +134,18 @@ class ErrorDisplay:
     Parameters
     ----------
     layers : array_like, shape (n,)
-        After how many layers the errors were measured.
+        Numbers of layers after which the errors were measured.
     errors : mapping of int to array_like (n,)
-        Number of points to errors in [0, 1], as in `kflow.evaluation.ErrorCurve`.
+        Errors in [0, 1] for each number of interpolation points, as in
+        `kflow.evaluation.ErrorCurve`.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn: with a logarithmic error axis, unless an error is zero.
+        The axes and the figure of the drawing. The axis of errors is logarithmic, unless an error is
+        zero.
     lines_ : list of matplotlib.lines.Line2D
-        One for each number of points, the largest first.
+        A line for each number of points, the largest first.
     """
 
     ax_: Axes
@@ -191,25 +186,25 @@ class ErrorDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X, X_test : array_like, shape (N, d) and (n, d)
             Points to interpolate from, usually those of the fit, and test points.
         y, y_test : array_like, shape (N,) and (n,)
-            Their classes.
+            Classes of these points.
         layers : iterable of int, optional
-            Where to measure, in increasing order; eleven evenly spaced numbers if not given.
+            Numbers of layers after which to measure, increasing; eleven evenly spaced ones if not given.
         n_interpolation : sequence of int
             Numbers of interpolation points, as in `kflow.evaluation.interpolation_errors`.
         n_draws : int
-            Draws of interpolation points, over which the error is averaged.
+            Number of draws of interpolation points over which each error is averaged.
         nugget : float, optional
             Nugget of the interpolants; the estimator's if not given.
         random_state : None, int or numpy.random.Generator
             Source of the draws.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -218,11 +213,11 @@ class ErrorDisplay:
         Raises
         ------
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
 
         Notes
         -----
-        One replay of the layers for all points, and a factorisation for each draw.
+        The layers are replayed once for all points. Each draw costs a factorisation.
         """
         fitted = estimator_flow(estimator)
         counts = as_layers(layers, fitted.flow, 11)
@@ -253,12 +248,12 @@ class ErrorDisplay:
         return cls(counts, errors).plot(ax, **style)
 
     def plot(self, ax: Axes | None = None, *, log: bool = True) -> ErrorDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         log : bool
             Make the error axis logarithmic, if no error is zero.
 
@@ -294,18 +289,18 @@ class ClassDistanceDisplay:
     Parameters
     ----------
     layers : array_like, shape (n,)
-        After how many layers they were measured.
+        Numbers of layers after which the distances were measured.
     within, between : array_like, shape (n,), optional
-        The two distances.
+        Mean squared distances between points of one class, and of different classes.
     ratio : array_like, shape (n,), optional
-        Their ratio, where nothing else is known, as in a flow's `history_`.
+        The ratio of both, if the distances are not known, as in a flow's `history_`.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn: with a logarithmic axis.
+        The axes and the figure of the drawing. The axis of distances is logarithmic.
     lines_ : list of matplotlib.lines.Line2D
-        Within and between, or the ratio.
+        The distances within and between classes, or the ratio.
     """
 
     ax_: Axes
@@ -348,17 +343,17 @@ class ClassDistanceDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d), optional
             Points. Without them, the ratio that the flow measured on its batches is drawn.
         y : array_like, shape (n,), optional
-            Their classes; needed with X.
+            Classes of these points. They are needed with X.
         layers : iterable of int, optional
-            Where to measure, in increasing order; 21 evenly spaced numbers if not given.
+            Numbers of layers after which to measure, increasing; 21 evenly spaced ones if not given.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -367,7 +362,7 @@ class ClassDistanceDisplay:
         Raises
         ------
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
         """
         fitted = estimator_flow(estimator)
         if X is None:
@@ -389,12 +384,12 @@ class ClassDistanceDisplay:
     def plot(
         self, ax: Axes | None = None, *, color: str = PALETTE[0], label: str | None = None
     ) -> ClassDistanceDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         color : str
             Colour of the ratio's line.
         label : str, optional

@@ -13,7 +13,9 @@ from kflow._base.arguments import as_count, as_generator
 from kflow._base.array_types import FloatArray
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._style import as_labels, axes_of, class_codes, class_name
+from kflow.plotting.axes import axes_of
+from kflow.plotting.inputs import as_labels, class_codes
+from kflow.plotting.names import class_name
 
 __all__ = ["ImageStripDisplay"]
 
@@ -26,22 +28,22 @@ class ImageStripDisplay:
     Parameters
     ----------
     images : array_like, shape (n, height, width)
-        x, in the units of the pixels.
+        The images x, in the units of the pixels.
     moved : array_like, shape (n, height, width)
-        F_n(x).
+        The images F_n(x).
     labels : array_like, shape (n,), optional
         Classes, written above the columns where they change.
     layer : int, optional
-        n.
+        Number n of layers.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     images_ : list of matplotlib.image.AxesImage
         The three rows.
     colorbar_ : matplotlib.colorbar.Colorbar
-        Of the difference.
+        The colour bar of the difference.
     """
 
     ax_: Axes
@@ -90,23 +92,23 @@ class ImageStripDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Images, one in a row.
         y : array_like, shape (n,), optional
-            Their classes. Without them, every row of X is drawn.
+            Classes of these images. Without them, every row of X is drawn.
         image_shape : pair of int
             Height and width, with product d.
         n_layers : int, optional
-            n; all layers if not given.
+            Number n of layers; all layers if not given.
         images_per_class : int
-            How many images of each class are drawn, as far as there are so many.
+            Number of images of each class that are drawn, if the class has that many.
         random_state : None, int or numpy.random.Generator
-            Draws them; None: the first ones of each class.
+            Source of the draws of these images; None for the first ones of each class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -145,15 +147,15 @@ class ImageStripDisplay:
     def plot(
         self, ax: Axes | None = None, *, cmap: str = "gray_r", difference_cmap: str = "PuOr_r"
     ) -> ImageStripDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         cmap : str
-            Colour map of the images, from zero, or their least value, to their largest. What F_n(x)
-            has beyond is drawn like that.
+            Colour map of the images. It reaches from zero, or their smallest value if that is
+            negative, to their largest value. Values of F_n(x) beyond get the colour at the end.
         difference_cmap : str
             Diverging colour map of the difference, centred at zero.
 
@@ -221,7 +223,7 @@ class ImageStripDisplay:
 
 
 def _strip(pictures: FloatArray) -> npt.NDArray[np.float64]:
-    """Return images side by side, with gaps of NaN, which are drawn as nothing."""
+    """Return images side by side, with gaps of NaN, which Matplotlib does not draw."""
     n, height, width = pictures.shape
     # Whole pixels do not make gaps of the width wanted: each pixel is repeated.
     fine = max(1, round(1.0 / (_GAP * width)))

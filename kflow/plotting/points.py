@@ -14,18 +14,11 @@ from matplotlib.axes import Axes
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.flow.estimator_flow import as_layers, estimator_flow
-from kflow.plotting._projection import plane_maps
-from kflow.plotting._style import (
-    as_planar,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    marker_area,
-    name_class_means,
-    panels,
-    shade,
-    square_limits,
-)
+from kflow.plotting.axes import panels, square_limits
+from kflow.plotting.colours import class_style, marker_area, shade
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes, name_class_means
+from kflow.plotting.projection import plane_maps
 
 __all__ = ["PointsDisplay"]
 
@@ -41,16 +34,16 @@ class PointsDisplay:
     points : array_like, shape (n, 2) or (p, n, 2)
         Points, or the same points in p panels.
     labels : array_like, shape (n,), optional
-        Their classes.
+        Classes of these points.
     layer : int or sequence of p int, optional
-        After how many layers: the panels' titles.
+        Number of layers of each panel, which is its title.
     axis_labels : pair of str, or sequence of p pairs
         Names of the coordinates.
 
     Attributes
     ----------
     ax_, axes_, figure_ : matplotlib axes, list of axes, and figure
-        Where it was drawn: the first panel, all panels, and their figure.
+        The first panel, all panels, and their figure.
     scatters_ : list of list of matplotlib.collections.PathCollection
         For each panel, the points of each class.
     """
@@ -107,23 +100,24 @@ class PointsDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,), optional
-            Their classes.
+            Classes of these points.
         layers : iterable of int, optional
-            The n, increasing, one panel for each; four evenly spaced numbers if not given.
+            The numbers n of layers, increasing, with a panel for each; four evenly spaced ones if not
+            given.
         projection : {"pca", "classes"} or None
-            What is drawn of points in more than two dimensions. ``"pca"``: their two leading
-            principal directions, at each n those of F_n(X) itself. ``"classes"``: the linear
-            least-squares map of the last F_n(X) to the classes' places on a circle, the same for
-            all n; needs y. None: the points, d = 2.
+            How points in more than two dimensions are drawn. ``"pca"``: by their two leading
+            principal directions, which for each n are those of F_n(X) itself. ``"classes"``: by the
+            linear least-squares map of the last F_n(X) to the classes' places on a circle, the same for
+            all n; it needs y. None: as they are, for d = 2.
         ax : matplotlib.axes.Axes or sequence of them, optional
-            Where to draw, one for each n; a new figure if not given. Panels are square: Matplotlib's
-            ``layout="compressed"`` suits figures of them.
+            Axes to draw on, one for each n; a new figure if not given. Panels are square, which suits
+            figures with Matplotlib's ``layout="compressed"``.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -132,7 +126,7 @@ class PointsDisplay:
         Raises
         ------
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
         """
         fitted = estimator_flow(estimator)
         counts = as_layers(layers, fitted.flow, 4)
@@ -154,19 +148,20 @@ class PointsDisplay:
         size: float | None = None,
         class_names: str | None = "auto",
     ) -> PointsDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes or sequence of them, optional
-            Where to draw, one for each panel; a new figure if not given.
+            Axes to draw on, one for each panel; a new figure if not given.
         share_limits : bool
             Give all panels the same limits.
         size : float, optional
-            Area of a marker in points squared; fewer points have larger ones if not given.
+            Area of a marker in points squared. If it is not given, it depends on the number of points.
         class_names : {"auto", "means", "legend"} or None
-            ``"means"``: at the mean of each class. ``"legend"``: beside the last panel.
-            ``"auto"``: a legend for up to four classes, else at the means.
+            Where the names of the classes are. ``"means"``: at the mean of each class.
+            ``"legend"``: in a legend beside the last panel. ``"auto"``: in a legend for up to four
+            classes, else at the means. None: nowhere.
 
         Returns
         -------

@@ -15,16 +15,10 @@ from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
-from kflow.plotting._style import (
-    as_planar,
-    axes_of,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    marker_area,
-    round_ticks,
-    tint,
-)
+from kflow.plotting.axes import axes_of, round_ticks
+from kflow.plotting.colours import class_style, marker_area, tint
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes
 from kflow.plotting.points import draw_points
 
 __all__ = ["DecisionRegionDisplay"]
@@ -35,29 +29,30 @@ _STRENGTHS = (0.16, 0.26, 0.36, 0.46)
 
 
 class DecisionRegionDisplay:
-    """Which class wins where, the darker the clearer, and the boundaries between classes.
+    """Regions in which each class wins, with the boundaries between them; darker means clearer.
 
     Parameters
     ----------
     xx0, xx1 : array_like, shape (r, s)
         Coordinates of a grid, as from `numpy.meshgrid`.
     response : array_like, shape (r, s, n_classes)
-        A value for each class: the largest wins.
+        A value for each class at each node. The class with the largest value wins.
     points : array_like, shape (n, 2), optional
         Points to draw on top.
     labels : array_like, shape (n,), optional
-        Their classes.
+        Classes of these points.
     classes : array_like, shape (n_classes,), optional
         Names of the classes; those of `labels` if not given.
     layer : int, optional
-        After how many layers: the title.
+        Number of layers, which is the title.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     regions_, boundaries_ : list of matplotlib.contour.QuadContourSet
-        Of each class that wins somewhere; a boundary only where it does not win everywhere.
+        Region and boundary of each class that wins somewhere. A class that wins everywhere has no
+        boundary.
     scatters_ : list of matplotlib.collections.PathCollection
         The points of each class.
     """
@@ -81,20 +76,8 @@ class DecisionRegionDisplay:
     ) -> None:
         self.xx0, self.xx1 = np.asarray(xx0, np.float64), np.asarray(xx1, np.float64)
         self.response = np.asarray(response, np.float64)
-        shape = self.xx0.shape
-        if len(shape) != 2 or min(shape) < 2 or self.xx1.shape != shape:
-            raise ValueError(
-                "xx0 and xx1 must have one shape (r, s), r and s at least 2, got "
-                f"{shape} and {self.xx1.shape}"
-            )
-        if self.response.ndim != 3 or self.response.shape[:2] != shape:
-            raise ValueError(
-                f"response must have shape ({shape[0]}, {shape[1]}, n_classes), got "
-                f"{self.response.shape}"
-            )
+        _check_grid(self.xx0, self.xx1, self.response)
         n_classes = self.response.shape[2]
-        if n_classes < 2:
-            raise ValueError("response must have a value for each of at least two classes")
         if labels is not None and points is None:
             raise ValueError("labels without points: pass both")
         self.points = None if points is None else as_planar(points, "points")
@@ -112,14 +95,7 @@ class DecisionRegionDisplay:
             )
         self._codes = None
         if self.points is not None:
-            given, codes = class_codes(labels, len(self.points))
-            if labels is not None:
-                places = {label: code for code, label in enumerate(self.classes.tolist())}
-                unknown = [label for label in given.tolist() if label not in places]
-                if unknown:
-                    raise ValueError(f"labels has {unknown[0]!r}, which is none of the classes")
-                codes = np.array([places[label] for label in given.tolist()], dtype=np.intp)[codes]
-            self._codes = codes
+            self._codes = _codes_of(labels, len(self.points), self.classes)
         self.layer = layer
 
     @classmethod
@@ -141,24 +117,25 @@ class DecisionRegionDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted to points (N, 2).
+            A flow or estimator that was fitted to points (N, 2).
         X : array_like, shape (n, 2)
-            Points to draw, with which the picture is filled.
+            Points to draw. The grid covers them.
         y : array_like, shape (n,)
-            Their classes.
+            Classes of these points.
         n_layers : int, optional
-            n. If not given, a classifier answers as it predicts, with its own interpolant. Otherwise,
-            and for a flow itself, (X, y) are interpolated with K_n.
+            Number n of layers. If it is not given, the regions of a classifier are those of its own
+            interpolant, with which it predicts. Otherwise, and for a flow, they are those of an
+            interpolant of (X, y) with K_n.
         grid_resolution : int
-            Points a side of the grid.
+            Number of points on each side of the grid.
         margin : float
-            How far the grid reaches beyond X, in parts of its extent.
+            Distance by which the grid reaches beyond X, as a part of the extent of X.
         nugget : float, optional
             Nugget of the interpolant of (X, y); the estimator's if not given.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -169,22 +146,18 @@ class DecisionRegionDisplay:
         SingularKernelError
             If the nugget is too small for these points.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
 
         Notes
         -----
-        A replay of the layers for grid_resolution^2 points.
+        The layers are replayed for grid_resolution^2 points.
         """
         fitted = estimator_flow(estimator)
         raw = fitted.checked(X)
         if raw.shape[1] != 2:
             raise ValueError(f"X must have two columns to be drawn, got {raw.shape[1]}")
         side = as_count(grid_resolution, "grid_resolution", 2)
-        low, high = raw.min(axis=0), raw.max(axis=0)
-        reach = as_nugget(margin, "margin") * np.where(high > low, high - low, 1.0)
-        xx0, xx1 = np.meshgrid(
-            *(np.linspace(a - r, b + r, side) for a, b, r in zip(low, high, reach, strict=True))
-        )
+        xx0, xx1 = _grid_around(raw, side, as_nugget(margin, "margin"))
         nodes = np.column_stack([xx0.ravel(), xx1.ravel()])
         classes, codes = class_codes(y, len(raw), "y")
         if n_layers is None and nugget is None and hasattr(estimator, "classes_"):
@@ -214,14 +187,14 @@ class DecisionRegionDisplay:
         xlabel: str = "$x_1$",
         ylabel: str = "$x_2$",
     ) -> DecisionRegionDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         size : float, optional
-            Area of a marker in points squared; fewer points have larger ones if not given.
+            Area of a marker in points squared. If it is not given, it depends on the number of points.
         legend : bool
             Put a legend of the classes beside the axes.
         xlabel, ylabel : str
@@ -234,51 +207,9 @@ class DecisionRegionDisplay:
         """
         self.ax_ = axes_of(ax, xlabel, ylabel, grid=False, size=(5.2, 4.4))
         self.figure_ = self.ax_.figure
-        self.regions_, self.boundaries_, self.scatters_ = [], [], []
-        order = np.sort(self.response, axis=2)
-        # Under the contours, which leave holes where a boundary turns within one cell of the grid.
-        faint = [tint(class_style(code)[0], _STRENGTHS[0]) for code in range(len(self.classes))]
-        self.ax_.pcolormesh(
-            self.xx0,
-            self.xx1,
-            self.response.argmax(axis=2),
-            cmap=ListedColormap(faint),
-            vmin=-0.5,
-            vmax=len(faint) - 0.5,
-            shading="nearest",
-            rasterized=True,
-            zorder=0.5,
-        )
-        for code in range(len(self.classes)):
-            own = self.response[:, :, code]
-            # The winner's lead over the next; for the others, how far they are behind.
-            lead = own - np.where(own == order[:, :, -1], order[:, :, -2], order[:, :, -1])
-            if not lead.max() > 0.0:
-                continue
-            colour = class_style(code)[0]
-            top = max(float(lead.max()), _LEVELS[-1]) + 1.0
-            self.regions_.append(
-                self.ax_.contourf(
-                    self.xx0,
-                    self.xx1,
-                    lead,
-                    levels=[*_LEVELS, top],
-                    colors=[tint(colour, strength) for strength in _STRENGTHS],
-                    zorder=1,
-                )
-            )
-            if lead.min() < 0.0:
-                self.boundaries_.append(
-                    self.ax_.contour(
-                        self.xx0,
-                        self.xx1,
-                        lead,
-                        levels=[0.0],
-                        colors="#222222",
-                        linewidths=0.8,
-                        zorder=2,
-                    )
-                )
+        self.scatters_ = []
+        self._draw_winners()
+        self._draw_leads()
         if self.points is not None and self._codes is not None:
             area = marker_area(len(self.points)) if size is None else size
             self.scatters_ = draw_points(
@@ -293,6 +224,92 @@ class DecisionRegionDisplay:
         if legend:
             legend_of_classes(self.ax_, self.classes)
         return self
+
+    def _draw_winners(self) -> None:
+        """Colour each node of the grid faintly by its class."""
+        # Under the contours, which leave holes where a boundary turns within one cell of the grid.
+        faint = [tint(class_style(code)[0], _STRENGTHS[0]) for code in range(len(self.classes))]
+        self.ax_.pcolormesh(
+            self.xx0,
+            self.xx1,
+            self.response.argmax(axis=2),
+            cmap=ListedColormap(faint),
+            vmin=-0.5,
+            vmax=len(faint) - 0.5,
+            shading="nearest",
+            rasterized=True,
+            zorder=0.5,
+        )
+
+    def _draw_leads(self) -> None:
+        """Draw regions by how far the winner leads, and the boundaries where nobody does."""
+        self.regions_, self.boundaries_ = [], []
+        grid = self.xx0, self.xx1
+        order = np.sort(self.response, axis=2)
+        for code in range(len(self.classes)):
+            own = self.response[:, :, code]
+            # The winner's lead over the next; for the others, how far they are behind.
+            lead = own - np.where(own == order[:, :, -1], order[:, :, -2], order[:, :, -1])
+            if not lead.max() > 0.0:
+                continue
+            colour = class_style(code)[0]
+            top = max(float(lead.max()), _LEVELS[-1]) + 1.0
+            self.regions_.append(
+                self.ax_.contourf(
+                    *grid,
+                    lead,
+                    levels=[*_LEVELS, top],
+                    colors=[tint(colour, strength) for strength in _STRENGTHS],
+                    zorder=1,
+                )
+            )
+            if lead.min() < 0.0:
+                boundary: dict[str, Any] = {"colors": "#222222", "linewidths": 0.8, "zorder": 2}
+                self.boundaries_.append(self.ax_.contour(*grid, lead, levels=[0.0], **boundary))
+
+
+def _check_grid(
+    xx0: npt.NDArray[np.float64], xx1: npt.NDArray[np.float64], response: npt.NDArray[np.float64]
+) -> None:
+    """Raise ValueError unless a response of at least two classes fits a grid."""
+    shape = xx0.shape
+    if len(shape) != 2 or min(shape) < 2 or xx1.shape != shape:
+        raise ValueError(
+            "xx0 and xx1 must have one shape (r, s), r and s at least 2, got "
+            f"{shape} and {xx1.shape}"
+        )
+    if response.ndim != 3 or response.shape[:2] != shape:
+        raise ValueError(
+            f"response must have shape ({shape[0]}, {shape[1]}, n_classes), got {response.shape}"
+        )
+    if response.shape[2] < 2:
+        raise ValueError("response must have a value for each of at least two classes")
+
+
+def _codes_of(
+    labels: npt.ArrayLike | None, n_points: int, classes: npt.NDArray[Any]
+) -> npt.NDArray[np.intp]:
+    """Return the number of each point's class among `classes`; 0 without labels."""
+    given, codes = class_codes(labels, n_points)
+    if labels is None:
+        return codes
+    places = {label: code for code, label in enumerate(classes.tolist())}
+    unknown = [label for label in given.tolist() if label not in places]
+    if unknown:
+        raise ValueError(f"labels has {unknown[0]!r}, which is none of the classes")
+    return np.array([places[label] for label in given.tolist()], dtype=np.intp)[codes]
+
+
+def _grid_around(
+    points: FloatArray, side: int, margin: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the coordinates of a grid that reaches beyond points by a part of their extent."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    reach = margin * np.where(high > low, high - low, 1.0)
+    xx0, xx1 = np.meshgrid(
+        *(np.linspace(a - r, b + r, side) for a, b, r in zip(low, high, reach, strict=True))
+    )
+    return xx0, xx1
 
 
 def _interpolant(

@@ -14,7 +14,9 @@ from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._style import MARKERS, PALETTE, as_labels, as_samples, axes_of, percent
+from kflow.plotting.axes import axes_of, percent
+from kflow.plotting.colours import MARKERS, PALETTE
+from kflow.plotting.inputs import as_labels, as_samples
 
 __all__ = ["SpreadDisplay"]
 
@@ -30,9 +32,9 @@ class SpreadDisplay:
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     histograms_ : list of matplotlib.collections.FillBetweenPolyCollection
-        One for each row, the first on top.
+        A histogram for each row, the first on top.
     means_ : list of matplotlib.lines.Line2D
         The mean of each row, with the standard deviation to both sides.
     """
@@ -67,25 +69,25 @@ class SpreadDisplay:
         Parameters
         ----------
         estimator : KernelFlow or KernelFlowClassifier
-            Fitted.
+            A fitted flow or estimator.
         X, X_test : array_like, shape (N, d) and (n, d)
             Points to interpolate from, usually those of the fit, and test points.
         y, y_test : array_like, shape (N,) and (n,)
-            Their classes.
+            Classes of these points.
         n_interpolation : sequence of int
             Numbers of interpolation points, as in `kflow.evaluation.interpolation_errors`.
         n_draws : int
-            Draws for each.
+            Number of draws for each number of points.
         n_layers : int, optional
-            n of the kernel K_n; all layers if not given.
+            Number n of layers, for the kernel K_n; all layers if not given.
         nugget : float, optional
             Nugget of the interpolants; the estimator's if not given.
         random_state : None, int or numpy.random.Generator
             Source of the draws.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -96,11 +98,11 @@ class SpreadDisplay:
         SingularKernelError
             If the nugget is too small for these points.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
 
         Notes
         -----
-        A factorisation and a prediction for each draw.
+        Each draw costs a factorisation and a prediction.
         """
         fitted = estimator_flow(estimator)
         count = layer_count(n_layers, fitted.flow.n_layers_)
@@ -132,16 +134,16 @@ class SpreadDisplay:
     def plot(
         self, ax: Axes | None = None, *, bins: int | None = None, xlabel: str = "test error"
     ) -> SpreadDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         bins : int, optional
-            Bins of the histograms; after the number of draws if not given.
+            Number of bins of the histograms. If it is not given, it depends on the number of draws.
         xlabel : str
-            Name of what is distributed.
+            Name of the axis.
 
         Returns
         -------
@@ -151,43 +153,11 @@ class SpreadDisplay:
         n_rows = len(self.errors)
         self.ax_ = axes_of(ax, xlabel, "", grid=False, size=(6.4, 0.9 + 0.75 * n_rows))
         self.figure_ = self.ax_.figure
-        edges = _edges(self.errors, bins)
+        edges = bin_edges(self.errors, bins)
         self.histograms_, self.means_ = [], []
         for number, values in enumerate(self.errors.values()):
-            colour, base = PALETTE[number % len(PALETTE)], -float(number)
-            heights = np.histogram(values, edges)[0].astype(np.float64)
-            heights *= 0.7 / heights.max()
-            self.histograms_.append(
-                self.ax_.fill_between(
-                    edges,
-                    base,
-                    base + np.append(heights, heights[-1]),
-                    step="post",
-                    color=colour,
-                    alpha=0.45,
-                    linewidth=0.0,
-                )
-            )
-            mean, deviation = float(values.mean()), float(values.std())
-            bar = self.ax_.errorbar(
-                [mean],
-                [base - 0.1],
-                xerr=[deviation],
-                color=colour,
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=4.5,
-                linewidth=1.5,
-            )
-            self.means_.append(bar.lines[0])
-            self.ax_.annotate(
-                f"{100 * mean:.2f} ± {100 * deviation:.2f} %",
-                (1.0, base + 0.3),
-                xycoords=self.ax_.get_yaxis_transform(),
-                xytext=(4.0, 0.0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-            )
+            self.histograms_.append(self._draw_histogram(number, values, edges))
+            self.means_.append(self._draw_mean(number, values))
         self.ax_.set_yticks(
             [0.3 - number for number in range(n_rows)], labels=[str(key) for key in self.errors]
         )
@@ -199,8 +169,49 @@ class SpreadDisplay:
         self.ax_.set_axisbelow(True)
         return self
 
+    def _draw_histogram(
+        self, number: int, values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]
+    ) -> Any:
+        """Draw the histogram of a row."""
+        base = -float(number)
+        heights = np.histogram(values, edges)[0].astype(np.float64)
+        heights *= 0.7 / heights.max()
+        return self.ax_.fill_between(
+            edges,
+            base,
+            base + np.append(heights, heights[-1]),
+            step="post",
+            color=PALETTE[number % len(PALETTE)],
+            alpha=0.45,
+            linewidth=0.0,
+        )
 
-def _edges(
+    def _draw_mean(self, number: int, values: npt.NDArray[np.float64]) -> Any:
+        """Draw mean and standard deviation of a row below its histogram, and write them beside it."""
+        base = -float(number)
+        mean, deviation = float(values.mean()), float(values.std())
+        bar = self.ax_.errorbar(
+            [mean],
+            [base - 0.1],
+            xerr=[deviation],
+            color=PALETTE[number % len(PALETTE)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.5,
+        )
+        self.ax_.annotate(
+            f"{100 * mean:.2f} ± {100 * deviation:.2f} %",
+            (1.0, base + 0.3),
+            xycoords=self.ax_.get_yaxis_transform(),
+            xytext=(4.0, 0.0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+        return bar.lines[0]
+
+
+def bin_edges(
     errors: Mapping[Any, npt.NDArray[np.float64]], bins: int | None
 ) -> npt.NDArray[np.float64]:
     every = np.concatenate(list(errors.values()))

@@ -17,17 +17,11 @@ from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.layers.replay import layer_count
-from kflow.plotting._projection import plane_maps
-from kflow.plotting._style import (
-    GREY,
-    as_planar,
-    axes_of,
-    class_codes,
-    class_style,
-    legend_of_classes,
-    square_around,
-    square_limits,
-)
+from kflow.plotting.axes import axes_of, square_around, square_limits
+from kflow.plotting.colours import GREY, class_style
+from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.names import legend_of_classes
+from kflow.plotting.projection import plane_maps
 
 __all__ = ["VelocityDisplay"]
 
@@ -37,34 +31,34 @@ _QUANTILE = 0.9
 
 
 def _reach(n_arrows: int) -> float:
-    """Return the length of that arrow in parts of the points' extent: shorter where there are many."""
+    """Return the length of that arrow as a part of the extent of the points; many arrows are shorter."""
     return min(max(1.4 / math.sqrt(n_arrows), 0.03), 0.12)
 
 
 class VelocityDisplay:
-    """Arrows: where points go, and how fast.
+    """Arrows that show in which direction points move, and how fast.
 
     Parameters
     ----------
     points : array_like, shape (n, 2)
-        Where the arrows start.
+        Points at which the arrows start.
     velocities : array_like, shape (n, 2)
-        Their directions and lengths.
+        Directions and lengths of the arrows.
     labels : array_like, shape (n,), optional
         Classes of the points, which give the arrows their colours.
     background : array_like, shape (m, 2), optional
         Further points, drawn faintly under the arrows.
     background_labels : array_like, shape (m,), optional
-        Their classes.
+        Classes of these points.
     title : str, optional
-        Which velocity it is.
+        Title, such as a formula of the velocity.
     axis_labels : pair of str
         Names of the coordinates.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib axes and figure
-        Where it was drawn.
+        The axes and the figure of the drawing.
     quivers_ : list of matplotlib.quiver.Quiver
         The arrows of each class.
     key_ : matplotlib.quiver.QuiverKey or None
@@ -126,26 +120,27 @@ class VelocityDisplay:
         Parameters
         ----------
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-            Fitted.
+            A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points, which have arrived at F_n(X).
+            Points before the flow. The arrows start at F_n(X).
         y : array_like, shape (n,), optional
-            Their classes.
+            Classes of these points.
         n_layers, span : int
-            n, and over how many layers the velocity is averaged: 1 for the instantaneous one.
+            The number n of layers, and the number of layers over which the velocity is averaged; 1
+            for the velocity of one layer.
         factor : float
-            What the velocity is multiplied with.
+            Factor by which the velocity is multiplied.
         grid : int, optional
-            Draw the velocity field on a regular grid of so many points a side around F_n(X), which
-            is drawn faintly, instead of the velocities of the points. For d = 2 and a flow without
-            a `rank`.
+            Number of points on each side of a regular grid around F_n(X). With it, the velocity field
+            is drawn at the grid instead of the points, which are drawn faintly. It needs d = 2 and a
+            flow without a `rank`.
         projection : {"pca", "classes"} or None
-            What is drawn of points in more than two dimensions, as in `PointsDisplay`: of F_n(X)
-            and of F_{n+span}(X) - F_n(X), by the same linear map.
+            How points in more than two dimensions are drawn, as in `PointsDisplay`. One linear map
+            serves F_n(X) and F_{n+span}(X) - F_n(X).
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         **style
-            As in `plot`.
+            Further arguments of `plot`.
 
         Returns
         -------
@@ -154,7 +149,7 @@ class VelocityDisplay:
         Raises
         ------
         TypeError, ValueError
-            For arguments of the wrong kind, shape or values, naming them.
+            If an argument has the wrong kind, shape or values. The message names it.
         """
         fitted = estimator_flow(estimator)
         n = layer_count(as_count(n_layers, "n_layers", 0), fitted.flow.n_layers_)
@@ -175,8 +170,8 @@ class VelocityDisplay:
             moved = plane.velocities(after.astype(np.float64) - before)
             display = cls(here, rate * moved, y, title=title, axis_labels=plane.names)
             return display.plot(ax, **style)
-        nodes = _grid(here, as_count(grid, "grid", 2))
-        field = rate * (_carried_on(fitted, nodes, n, wide) - nodes)
+        nodes = grid_around(here, as_count(grid, "grid", 2))
+        field = rate * (carried_on(fitted, nodes, n, wide) - nodes)
         return cls(
             nodes,
             field,
@@ -195,15 +190,16 @@ class VelocityDisplay:
         legend: bool = True,
         key: bool = True,
     ) -> VelocityDisplay:
-        """Draw.
+        """Draw the data on axes.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; new axes if not given.
+            Axes to draw on; new axes if not given.
         longest : float, optional
-            The speed that is drawn as an arrow of about a tenth of the points' extent, less where
-            there are many. If not given, that which nine of ten points do not exceed.
+            The speed that is drawn as an arrow of about a tenth of the extent of the points, or less
+            if there are many points. If it is not given, it is the speed that nine of ten points do
+            not exceed.
         color : str
             Colour of the arrows where there are no classes.
         legend : bool
@@ -216,11 +212,7 @@ class VelocityDisplay:
         VelocityDisplay
             The display itself.
         """
-        speeds = np.linalg.norm(self.velocities, axis=1)
-        if longest is not None:
-            speed = as_positive(longest, "longest")
-        else:
-            speed = float(np.quantile(speeds, _QUANTILE)) or float(speeds.max()) or 1.0
+        speed = self._usual_speed() if longest is None else as_positive(longest, "longest")
         self.ax_ = axes_of(ax, *self.axis_labels, grid=False, size=(5.2, 4.6))
         self.figure_ = self.ax_.figure
         around = self.points
@@ -234,38 +226,8 @@ class VelocityDisplay:
             self._draw_dots(self.background, self.background_labels)
         elif self.labels is not None:
             self._draw_dots(self.points, self.labels)
-        self.quivers_ = []
-        for code in range(len(self._classes)):
-            chosen = self._codes == code
-            self.quivers_.append(
-                self.ax_.quiver(
-                    *self.points[chosen].T,
-                    *self.velocities[chosen].T,
-                    color=color if self.labels is None else class_style(code)[0],
-                    angles="xy",
-                    scale_units="xy",
-                    scale=scale,
-                    width=0.003,
-                    headwidth=4.0,
-                    headlength=4.5,
-                    headaxislength=4.0,
-                    minlength=0.4,
-                    zorder=3,
-                )
-            )
-        self.key_ = None
-        if key:
-            told = _round_down(speed)
-            self.key_ = self.ax_.quiverkey(
-                self.quivers_[0],
-                0.86,
-                1.03,
-                told,
-                f"{told:g}",
-                labelpos="E",
-                color="#222222",
-                fontproperties={"size": 9},
-            )
+        self.quivers_ = self._draw_arrows(scale, color)
+        self.key_ = self._draw_key(speed) if key else None
         if self.title is not None:
             self.ax_.set_title(self.title, fontsize=10, loc="left")
         if legend:
@@ -274,6 +236,51 @@ class VelocityDisplay:
             elif self.background_labels is not None:
                 legend_of_classes(self.ax_, np.unique(self.background_labels))
         return self
+
+    def _usual_speed(self) -> float:
+        """Return the speed that nine of ten points do not exceed, or else one that is not zero."""
+        speeds = np.linalg.norm(self.velocities, axis=1)
+        return float(np.quantile(speeds, _QUANTILE)) or float(speeds.max()) or 1.0
+
+    def _draw_arrows(self, scale: float, color: str) -> list[Quiver]:
+        """Draw the arrows of each class."""
+        shape: dict[str, Any] = {
+            "width": 0.003,
+            "headwidth": 4.0,
+            "headlength": 4.5,
+            "headaxislength": 4.0,
+        }
+        quivers = []
+        for code in range(len(self._classes)):
+            chosen = self._codes == code
+            quivers.append(
+                self.ax_.quiver(
+                    *self.points[chosen].T,
+                    *self.velocities[chosen].T,
+                    color=color if self.labels is None else class_style(code)[0],
+                    angles="xy",
+                    scale_units="xy",
+                    scale=scale,
+                    minlength=0.4,
+                    zorder=3,
+                    **shape,
+                )
+            )
+        return quivers
+
+    def _draw_key(self, speed: float) -> Any:
+        """Draw the arrow that tells the scale."""
+        told = round_down(speed)
+        return self.ax_.quiverkey(
+            self.quivers_[0],
+            0.86,
+            1.03,
+            told,
+            f"{told:g}",
+            labelpos="E",
+            color="#222222",
+            fontproperties={"size": 9},
+        )
 
     def _draw_dots(self, points: FloatArray, labels: npt.NDArray[Any] | None) -> None:
         classes, codes = class_codes(labels, len(points))
@@ -300,21 +307,21 @@ def _title(n_layers: int, span: int, factor: float) -> str:
     return f"$v = {shown}({later}) / {span}$"
 
 
-def _round_down(value: float) -> float:
-    """Return the largest of 1, 2 and 5 times a power of ten that is not larger."""
+def round_down(value: float) -> float:
+    """Return the largest number of the form 1, 2 or 5 times a power of ten that is at most `value`."""
     power = 10.0 ** np.floor(np.log10(value))
     # A product of floats may exceed the value that it stands for by a rounding error.
     return float(max(m * power for m in (1.0, 2.0, 5.0) if m == 1.0 or m * power <= value))
 
 
-def _grid(points: FloatArray, n_side: int) -> FloatArray:
+def grid_around(points: FloatArray, n_side: int) -> FloatArray:
     centre, half = square_around(points)
     sides = [np.linspace(middle - 1.05 * half, middle + 1.05 * half, n_side) for middle in centre]
     return np.column_stack([side.ravel() for side in np.meshgrid(*sides)])
 
 
-def _carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
-    """Return where the layers from `first` on take points that are there already."""
+def carried_on(fitted: EstimatorFlow, nodes: FloatArray, first: int, span: int) -> FloatArray:
+    """Return the points to which `span` layers from `first` on move points of the layer before."""
     flow = fitted.flow
     if nodes.shape[1] != flow.n_features_in_ or flow.rank is not None:
         raise ValueError(

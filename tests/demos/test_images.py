@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from kflow.cli.command import main
-from kflow.datasets import Dataset
-from kflow.demos import DEMOS, Options, image_flow
+from kflow.cli import main
+from kflow.demos import DEMOS
 from kflow.demos.images import PUBLISHED
 
 
@@ -76,48 +75,12 @@ def test_the_files_of_digits(digits):
     assert "kflow demo digits --quick" in page
 
 
-def test_one_shot(tmp_path):
-    results, page = report_of("one-shot", tmp_path)
-    numbers = results["numbers"]
-    assert len(numbers["errors"]) == len(numbers["errors_before"]) == 200
-    assert max(numbers["errors"]) < 0.05
-    assert np.std(numbers["errors_before"]) > 0.03
-    layers = numbers["layers"]
-    assert layers["layers"][0] == 0
-    assert layers["layers"][-1] == numbers["n_layers"]
-    for low, median, high in zip(layers["5 %"], layers["median"], layers["95 %"], strict=True):
-        assert low <= median <= high
-    assert layers["median"][-1] < 0.1 * layers["median"][0]
-    assert "The worst draws" in page
-
-
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_large_sets_need_a_folder(name, tmp_path):
     done = CliRunner().invoke(main, ["demo", name, "--output", str(tmp_path / "out")])
     assert done.exit_code == 1
     assert "--data-dir" in done.output
     assert name in DEMOS
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_the_small_form_of_large_sets(name, monkeypatch, rng):
-    y = np.arange(3600) % 10
-    data = Dataset(
-        name,
-        rng.normal(size=(3600, 9)),
-        y,
-        rng.normal(size=(600, 9)),
-        y[:600],
-        "classification",
-        (3, 3),
-    )
-    monkeypatch.setattr(image_flow, "load_dataset", lambda *_: data)
-    whole, preset = image_flow.load_images(name, Options())
-    small, settings = image_flow.load_images(name, Options(quick=True, seed=3, n_threads=1))
-    assert (len(whole.y_train), len(small.y_train), len(small.y_test)) == (3600, 600, 100)
-    assert settings["n_layers"] == preset["n_layers"] // 3
-    assert max(settings["nugget"]) == max(preset["nugget"]) // 3
-    assert (settings["random_state"], settings["n_threads"]) == (3, 1)
 
 
 def test_published_tables():

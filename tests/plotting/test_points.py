@@ -5,9 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import kflow
+from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import PointsDisplay
-from kflow.plotting._projection import plane_maps
-from kflow.plotting._style import moved_apart
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,7 @@ def test_principal_directions_are_those_of_each_panel(digits):
         classifier, X, y, layers=(0, 6), projection="pca", ax=axes
     )
     for planar, n in zip(display.points, (0, 6), strict=True):
-        moved = classifier.flow_.transform(classifier._preprocessing(X), n_layers=n)
+        moved = classifier.flow_.transform(estimator_flow(classifier).scaled(X), n_layers=n)
         centred = moved.astype(float) - moved.mean(axis=0, dtype=float)
         u, s, _ = np.linalg.svd(centred, full_matrices=False)
         expected = u[:, :2] * s[:2]
@@ -118,29 +117,6 @@ def test_principal_directions_are_those_of_each_panel(digits):
     assert axes[1].get_xlabel() == f"principal direction 1 ({share:.0f} %)"
 
 
-def test_principal_directions_of_fewer_points_than_coordinates(rng):
-    points = rng.normal(size=(5, 12))
-    (plane,) = plane_maps([points], "pca", None)
-    u, s, _ = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
-    planar = plane(points)
-    expected = u[:, :2] * s[:2]
-    np.testing.assert_allclose(np.abs(planar), np.abs(expected), atol=1e-10)
-
-
-@pytest.mark.parametrize("n_points", [1, 2, 3])
-@pytest.mark.parametrize("d", [2, 3, 12])
-def test_principal_directions_are_orthonormal_however_few_points(n_points, d, rng):
-    points = np.zeros((n_points, d))
-    for spread in (0.0, 1.0):
-        points += spread * rng.normal(size=(n_points, d))
-        (plane,) = plane_maps([points], "pca", None)
-        np.testing.assert_allclose(plane.directions.T @ plane.directions, np.eye(2), atol=1e-12)
-        expected = np.linalg.svd(points - points.mean(axis=0))[1][:2]
-        np.testing.assert_allclose(
-            np.linalg.norm(plane(points), axis=0)[: len(expected)], expected, atol=1e-7
-        )
-
-
 def test_principal_directions_of_one_point(digits, ax):
     classifier, X, y = digits
     display = PointsDisplay.from_estimator(
@@ -148,30 +124,6 @@ def test_principal_directions_of_one_point(digits, ax):
     )
     np.testing.assert_array_equal(drawn(display.scatters_[0]), [[0.0, 0.0]])
     assert ax.get_xlabel() == "principal direction 1 (0 %)"
-
-
-def test_principal_directions_of_points_that_coincide():
-    for points in (np.ones((5, 3)), np.ones((3, 5))):
-        (plane,) = plane_maps([points], "pca", None)
-        np.testing.assert_allclose(plane(points), np.zeros((len(points), 2)), atol=1e-12)
-
-
-def test_collapsed_classes_are_at_their_places_on_the_circle(rng):
-    codes = np.arange(50) % 5
-    last = 7 + 2 * np.eye(5, 9)[codes]
-    first = last + rng.normal(size=last.shape)
-    maps = plane_maps([first, last], "classes", codes)
-    assert maps[0] is maps[1]
-    planar = maps[1](last)
-    np.testing.assert_allclose(np.linalg.norm(planar, axis=1), 1.0)
-    np.testing.assert_allclose(planar[0], [0, 1], atol=1e-12)
-    np.testing.assert_allclose(planar[:5].mean(axis=0), [0, 0], atol=1e-12)
-
-
-def test_velocities_are_mapped_like_differences(rng):
-    points, others = rng.normal(size=(2, 20, 4))
-    (plane,) = plane_maps([points], "classes", np.arange(20) % 3)
-    np.testing.assert_allclose(plane.velocities(others - points), plane(others) - plane(points))
 
 
 def test_wrong_points():
@@ -199,29 +151,5 @@ def test_wrong_projections(flow, plane, digits):
         PointsDisplay.from_estimator(classifier, X, projection="classes")
     with pytest.raises(ValueError, match="projection must be one of"):
         PointsDisplay.from_estimator(classifier, X, projection="tsne")
-    with pytest.raises(ValueError, match="one column only"):
-        plane_maps([np.zeros((3, 1))], "pca", None)
     with pytest.raises(ValueError, match=r"figure.subplots\(1, 2\)"):
         PointsDisplay.from_estimator(flow, plane[0], layers=[0, 1], ax=Figure().subplots())
-
-
-def test_names_are_moved_apart(rng):
-    places = rng.normal(size=(10, 2)) * 5.0
-    apart = moved_apart(places, (13.0, 14.0))
-    for i in range(10):
-        for j in range(i):
-            overlap = np.array([13.0, 14.0]) - np.abs(apart[i] - apart[j])
-            assert overlap.min() <= 0.5
-    np.testing.assert_allclose(apart.mean(axis=0), places.mean(axis=0), atol=1e-9)
-
-
-def test_names_that_do_not_overlap_stay():
-    places = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
-    np.testing.assert_array_equal(moved_apart(places, (13.0, 14.0)), places)
-    np.testing.assert_array_equal(moved_apart(places[:1], (13.0, 14.0)), places[:1])
-
-
-def test_names_at_one_place_come_apart():
-    apart = moved_apart(np.zeros((3, 2)), (10.0, 10.0))
-    distances = np.abs(apart[:, None] - apart).max(axis=2)[np.triu_indices(3, 1)]
-    assert (distances > 9.0).all()

@@ -5,6 +5,7 @@ import pytest
 
 import kflow
 from kflow.plotting import SpreadDisplay
+from kflow.plotting.spread import bin_edges
 
 
 def test_a_row_for_each_name(rng, ax):
@@ -19,10 +20,8 @@ def test_a_row_for_each_name(rng, ax):
 
 @pytest.mark.parametrize("bins", [None, 1, 5])
 def test_every_error_is_in_a_bin(bins, rng):
-    from kflow.plotting.spread import _edges
-
     errors = {"a": rng.binomial(37, 0.3, 200) / 37, "b": rng.binomial(37, 0.1, 50) / 37}
-    edges = _edges(errors, bins)
+    edges = bin_edges(errors, bins)
     for values in errors.values():
         assert np.histogram(values, edges)[0].sum() == len(values)
     # Bins hold the same number of possible errors.
@@ -31,8 +30,6 @@ def test_every_error_is_in_a_bin(bins, rng):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_no_value_is_lost(seed, ax):
-    from kflow.plotting.spread import _edges
-
     rng = np.random.default_rng(seed)
     low, n_values = rng.uniform(0, 0.5), rng.integers(1, 130)
     if seed % 2:  # multiples of one over the number of test points
@@ -42,7 +39,7 @@ def test_no_value_is_lost(seed, ax):
     errors = {"all": values, "largest": np.full(n_values, values.max()), "least": [values.min()]}
     display = SpreadDisplay(errors).plot(ax)
     for bins in (None, 1, 2, int(rng.integers(3, 80))):
-        edges = _edges(display.errors, bins)
+        edges = bin_edges(display.errors, bins)
         assert (np.diff(edges) > 0).all()
         for sample in display.errors.values():
             assert np.histogram(sample, edges)[0].sum() == len(sample)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import kflow
+from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import VelocityDisplay
-from kflow.plotting.velocity import _grid, _round_down
+from kflow.plotting.velocity import carried_on, grid_around, round_down
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_one_point(ax):
 
 
 def test_the_grid_around_points_that_coincide_far_from_zero():
-    nodes = _grid(np.full((2, 2), 1e5), 3)
+    nodes = grid_around(np.full((2, 2), 1e5), 3)
     assert len(np.unique(nodes, axis=0)) == 9
 
 
@@ -89,10 +90,7 @@ def test_the_field_on_a_grid_is_that_of_the_points(span, flow, X, ax):
     assert (low < before.min(axis=0)).all()
     assert (before.max(axis=0) < high).all()
     # The same map where the points are.
-    from kflow.flow.estimator_flow import estimator_flow
-    from kflow.plotting.velocity import _carried_on
-
-    np.testing.assert_allclose(_carried_on(estimator_flow(flow), before, 3, span), after)
+    np.testing.assert_allclose(carried_on(estimator_flow(flow), before, 3, span), after)
 
 
 def test_velocity_in_more_dimensions(rng, ax):
@@ -111,7 +109,7 @@ def test_velocity_in_more_dimensions(rng, ax):
     ("value", "rounded"), [(1.0, 1.0), (0.0199, 0.01), (7e5, 5e5), (3e-4, 2e-4), (0.5, 0.5)]
 )
 def test_the_key_tells_a_round_number(value, rounded):
-    assert _round_down(value) == pytest.approx(rounded)
+    assert round_down(value) == pytest.approx(rounded)
 
 
 def test_wrong_arguments(flow, X):

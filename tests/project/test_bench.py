@@ -20,7 +20,7 @@ LIMIT = "--n 300 --batch 50 --d 2 20 --seconds 0.001 --side 64"
 LAYER = "--n 300 --batch 50 --d 20 --repeats 1 --small-layers 3 --side 64"
 SIDE_BY_SIDE = "--n 300 --batch 50 --d 20 --small 20 --repeats 1 --no-compile"
 SCALING = "--n 300 600 --batch 30 60 --d 2 20 --fixed 300 50 10 200 --seconds 0.001"
-CLUSTER = "--n 600 --batch 30 --d 4 --layers 6 --every 2 --shards 4 --repeats 1"
+CLUSTER = "--n 600 --batch 30 --d 4 --n-layers 6 --every 2 --shards 4 --repeats 1"
 
 
 @pytest.fixture
@@ -124,16 +124,14 @@ def test_scaling_and_pictures(run_benchmark, tmp_path):
 
 
 def test_tuning(run_benchmark):
-    options = (
-        '--dataset digits --layers 3 --every 2 --set \'{"batch_size":50,"gradient_cap":Infinity}\''
-    )
+    options = '--dataset digits --n-layers 3 --every 2 --set \'{"batch_size":50,"gradient_cap":Infinity}\''
     _, report = run_benchmark("tuning", options)
     assert {row["layers"] for row in report["rows"]} == {2, 3}
     assert all(0 <= row["average"] <= row["max"] <= 1 for row in report["rows"])
 
 
 def test_accuracy(run_benchmark):
-    _, report = run_benchmark("accuracy", "--dataset digits --layers 2")
+    _, report = run_benchmark("accuracy", "--dataset digits --n-layers 2")
     (row,) = report["rows"]
     assert row["dataset"] == "digits"
     assert row["seconds"] > 0
@@ -186,7 +184,7 @@ def test_regression(run_benchmark):
 
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
-        "kill_and_resume", '--cycles 1 --fit "--dataset digits --layers 30 --every 5 --draws 1"'
+        "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'
     )
     assert report["n_layers"] == 30
     assert len(report["rows"]) == 1

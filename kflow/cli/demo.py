@@ -8,19 +8,24 @@ import click
 
 from kflow._base.files import check_folder, removed_if_empty
 from kflow._base.json_values import to_json
+from kflow.cli.options import as_json_option, n_threads_option, seed_option
 from kflow.demos import DEMOS, Options, run
 
 __all__ = ["demo"]
 
-# Bytes: more than any report takes.
-_ROOM = 70_000_000
+# More than any report takes.
+_MAX_REPORT_BYTES = 70_000_000
 _FILES, _FOLDERS = ("results.json", "report.md", "report.html"), ("figures",)
 
 
 @click.command()
 @click.argument("name", metavar="NAME", type=click.Choice(list(DEMOS)), required=False)
-@click.option("--list", "list_demos", is_flag=True, help="Say what there is.")
-@click.option("--quick", is_flag=True, help="The small form: seconds, with the same conclusions.")
+@click.option("--list", "list_demos", is_flag=True, help="List the experiments.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Run the small form, which takes seconds and has the same conclusions.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -32,12 +37,10 @@ _FILES, _FOLDERS = ("results.json", "report.md", "report.html"), ("figures",)
     help="Folder of the data sets. mnist and fashion-mnist need it; one-shot takes MNIST from it "
     "instead of digits.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Randomness."
-)
-@click.option("--threads", "n_threads", type=int, help="Threads.  [default: physical cores]")
-@click.option("--json", "as_json", is_flag=True, help="Print the results, or the list, as JSON.")
-@click.option("--quiet", is_flag=True, help="Print the report's path only.")
+@seed_option()
+@n_threads_option()
+@as_json_option("Print the results, or the list, as JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress: print the path of the report only.")
 def demo(
     name: str | None,
     list_demos: bool,
@@ -50,13 +53,8 @@ def demo(
     quiet: bool,
 ) -> None:
     """Run the experiment NAME and write a report of it: HTML, Markdown, figures and numbers."""
-    if list_demos and as_json:
-        click.echo(to_json({known: entry.summary for known, entry in DEMOS.items()}))
-        return
     if list_demos:
-        width = max(map(len, DEMOS), default=0)
-        for known, entry in DEMOS.items():
-            click.echo(f"{known:<{width}}  {entry.summary}")
+        _print_list(as_json)
         return
     if name is None:
         raise click.UsageError("pass the NAME of a demo: kflow demo --list")
@@ -65,7 +63,9 @@ def demo(
     resolve_n_threads(n_threads)
     folder = Path("kflow-demo", name) if output is None else output
     with removed_if_empty(folder):
-        check_folder(folder, _ROOM, "pass another --output", files=_FILES, folders=_FOLDERS)
+        check_folder(
+            folder, _MAX_REPORT_BYTES, "pass another --output", files=_FILES, folders=_FOLDERS
+        )
         report = run(name, Options(quick, seed, n_threads, data_dir, not quiet))
         try:
             path = report.write(folder)
@@ -74,3 +74,13 @@ def demo(
                 click.echo(report.json(), nl=False)
     if not as_json:
         click.echo(path)
+
+
+def _print_list(as_json: bool) -> None:
+    """Print the names of all experiments and what they show."""
+    if as_json:
+        click.echo(to_json({name: entry.summary for name, entry in DEMOS.items()}))
+        return
+    width = max(map(len, DEMOS), default=0)
+    for name, entry in DEMOS.items():
+        click.echo(f"{name:<{width}}  {entry.summary}")

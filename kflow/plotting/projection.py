@@ -26,11 +26,11 @@ class PlaneMap:
     Attributes
     ----------
     origin : ndarray (d,)
-        What goes to (0, 0).
+        The point that is mapped to (0, 0).
     directions : ndarray (d, 2)
-        Columns: the two coordinates.
+        Directions of the two coordinates, in its columns.
     names : tuple of str
-        Of the two coordinates.
+        Names of the two coordinates.
     """
 
     origin: FloatArray

@@ -1,0 +1,363 @@
+"""One run of `kflow fit`, step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from kflow import __version__
+from kflow._base.files import check_folder
+from kflow._base.json_values import to_json
+from kflow.cli.evaluate import ErrorsOnTheWay, evaluate
+from kflow.cli.failures import Failures, run_status
+from kflow.cli.fit_checkpoint import FitCheckpoint
+from kflow.cli.fit_options import FitOptions
+from kflow.cli.info import describe
+from kflow.cli.output import no_note, note, print_data, results_table
+from kflow.cli.pictures import draw_pictures
+from kflow.cli.process import Stop, return_freed_memory
+from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output
+from kflow.datasets import Dataset, load_dataset, load_file
+from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+from kflow.evaluation import ErrorCurve
+from kflow.flow.callbacks import Callback
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.presets import PRESETS
+
+__all__ = ["FitRun", "FitSteps"]
+
+# Draws behind each test error while the flow runs, which is measured often.
+_MAX_DRAWS_ON_THE_WAY = 3
+
+
+def fit_estimator(
+    estimator: Estimator, points: Dataset, follow: Mapping[str, Any] | None, resume: bool
+) -> None:
+    """Fit an estimator to the training points."""
+    estimator.fit(points.X_train, points.y_train, follow=follow, resume=resume)
+
+
+def save_model(estimator: Estimator, path: Path, layers_dtype: str | None) -> None:
+    """Write an estimator to a model file."""
+    estimator.save(path, layers_dtype=layers_dtype)
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write the results to a JSON file."""
+    path.write_text(to_json(results) + "\n")
+
+
+@dataclass(frozen=True)
+class FitSteps:
+    """The steps of a run that compute or write, each of which may fail.
+
+    The object of click's context, where there is one, replaces them.
+
+    Attributes
+    ----------
+    callbacks : tuple of callable
+        Further callbacks of the flow, called after those of the run.
+    """
+
+    fit: Callable[[Estimator, Dataset, Mapping[str, Any] | None, bool], None] = fit_estimator
+    save: Callable[[Estimator, Path, str | None], None] = save_model
+    evaluate: Callable[[Estimator, Dataset, int, np.random.Generator], dict[str, Any]] = evaluate
+    write: Callable[[Path, Mapping[str, Any]], None] = write_results
+    draw: Callable[[Path, KernelFlow, ErrorCurve | None, Callable[[str], None]], None] = (
+        draw_pictures
+    )
+    callbacks: tuple[Callback, ...] = ()
+
+
+@dataclass
+class FitRun:
+    """One run: what it was told, and what it has so far.
+
+    Attributes
+    ----------
+    options : FitOptions
+        The options, those of the unfinished run if it is resumed.
+    arguments : mapping
+        What the checkpoint of a new run keeps.
+    checkpoint : FitCheckpoint or None
+        The checkpoint; None if no files are written.
+    steps : FitSteps
+        The steps that compute or write.
+    points : Dataset
+        The data, without the points that the flow holds once it has run.
+    estimator : KernelFlowClassifier or KernelFlowRegressor
+        The estimator.
+    curve : ErrorsOnTheWay or None
+        The test errors after several layers; None for regression.
+    results : dict
+        What is written and printed at the end.
+    status : str or None
+        How the flow ended: ``"complete"``, ``"interrupted"``, ``"diverged"``, ``"singular"`` or
+        ``"failed"``; None as long as it runs.
+    seconds : float
+        Time that the fit has taken, also in earlier processes.
+    was_begun : bool
+        Whether an earlier process has begun the run.
+    failures : Failures
+        Errors after which the run went on.
+    """
+
+    options: FitOptions
+    arguments: Mapping[str, Any]
+    checkpoint: FitCheckpoint | None
+    steps: FitSteps
+    points: Dataset = field(init=False)
+    estimator: Estimator = field(init=False)
+    curve: ErrorsOnTheWay | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    status: str | None = None
+    seconds: float = 0.0
+    was_begun: bool = False
+    failures: Failures = field(default_factory=Failures)
+
+    def run(self) -> None:
+        """Do all steps.
+
+        Raises
+        ------
+        click.UsageError
+            For options that do not go together.
+        click.ClickException
+            At the end, with whatever failed on the way.
+        """
+        self.options.check()
+        return_freed_memory()
+        self.load_data()
+        stop = Stop()
+        self.make_estimator(stop)
+        self.reserve_room()
+        with stop:
+            self.announce()
+            self.fit()
+            self.release_points()
+            self.conclude()
+            self.save()
+            self.evaluate()
+            self.write()
+            self.draw()
+            self.close_checkpoint()
+            self.report()
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the targets are classes."""
+        return self.points.task == "classification"
+
+    def note(self, text: str) -> None:
+        """Tell the user a line, unless the run is quiet."""
+        (no_note if self.options.quiet else note)(text)
+
+    # ---- before the fit ---------------------------------------------------------------------------
+
+    def load_data(self) -> None:
+        """Load a known data set or a file."""
+        options = self.options
+        if options.data is None:
+            self.points = load_dataset(options.dataset or "digits", options.data_dir)
+        else:
+            self.points = load_file(options.data, options.target, options.task)
+        if options.early_stopping and not self.is_classification:
+            raise click.UsageError("--early-stopping belongs to classification")
+
+    def make_estimator(self, stop: Stop) -> None:
+        """Make the estimator and its callbacks."""
+        options, points = self.options, self.points
+        preset = PRESETS.get(points.name, {}) if options.data is None else {}
+        settings = options.estimator_settings(preset)
+        if self.is_classification:
+            classifier = KernelFlowClassifier(**settings)
+            n_draws = min(options.n_draws, _MAX_DRAWS_ON_THE_WAY)
+            self.curve = ErrorsOnTheWay(classifier, points.y_test, options.seed, n_draws)
+            classifier.callbacks = (stop, self.curve, *self.steps.callbacks)
+            self.estimator = classifier
+        else:
+            self.estimator = KernelFlowRegressor(**settings)
+            self.estimator.callbacks = (stop, *self.steps.callbacks)
+
+    def reserve_room(self) -> None:
+        """Check that the output can be written, and begin the checkpoint or find the one to resume."""
+        checkpoint, options = self.checkpoint, self.options
+        if checkpoint is None:  # layers serve prediction only
+            self.estimator.layers = "none" if self.is_classification else "memory"
+            return
+        needed = bytes_of_output(self.estimator, self.points, options.layers_dtype)
+        check_folder(
+            options.output,
+            max(0, needed - checkpoint.n_bytes),
+            "pass another --output, or --no-save",
+            files=(options.model_file.name,),
+            folders=(checkpoint.folder.name,),
+        )
+        self.was_begun = checkpoint.exists()
+        if not (options.resume and self.was_begun):
+            checkpoint.start(self.arguments)
+        self.estimator.checkpoint = checkpoint.folder
+
+    def announce(self) -> None:
+        """Tell the sizes of the data and of the layers."""
+        points = self.points
+        self.note(
+            f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
+            f"{points.X_train.shape[1]} dimensions"
+        )
+        if self.checkpoint is not None:
+            megabytes = bytes_of_layers(self.estimator, points) / 1e6
+            self.note(
+                f"{self.estimator.n_layers} layers will take up to {megabytes:.3g} MB in "
+                f"{self.checkpoint.folder}"
+            )
+
+    # ---- the fit ----------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Fit the estimator. What was learned before an error is kept."""
+        # Prediction replays the layers anyway; only the errors on the way need the test points.
+        follow = {"test": self.points.X_test} if self.is_classification else None
+        start = time.perf_counter()
+        try:
+            self.steps.fit(self.estimator, self.points, follow, self.options.resume)
+        except (Exception, SystemExit) as error:  # Rich exits if nobody reads its progress bar
+            if not hasattr(self.estimator, "interpolant_") or self.estimator.flow_.n_layers_ == 0:
+                self._drop_checkpoint(error)
+                raise
+            self.failures.add(error)
+            self.status = run_status(error)
+        elapsed = time.perf_counter() - start
+        self.seconds = elapsed + _seconds_before(self.estimator.flow_)
+
+    def _drop_checkpoint(self, error: BaseException) -> None:
+        """Remove the checkpoint of a run that failed in its first process, before it had a layer."""
+        held_by_another = isinstance(error, BlockingIOError)
+        if self.checkpoint is not None and not (self.was_begun or held_by_another):
+            self.checkpoint.remove()
+
+    def release_points(self) -> None:
+        """Drop the points that the flow has copies of: the evaluation needs the memory."""
+        points = self.points
+        self.points = replace(
+            points,
+            X_train=points.X_train[:0].copy(),
+            X_test=points.X_test[:0].copy() if self.is_classification else points.X_test,
+        )
+
+    def conclude(self) -> None:
+        """Find out how the flow ended, and tell it if it has fewer layers than it was to have."""
+        n_layers, wanted = self.estimator.flow_.n_layers_, self.estimator.n_layers
+        if n_layers == wanted:
+            self.status = "complete"
+        elif self.status is not None:
+            return
+        elif self.stopping is not None and self.stopping.stopped_at == n_layers:
+            self.status = "complete"
+            self.note(f"Done after layer {n_layers} of {wanted}: the classes have collapsed")
+        else:
+            self.status = "interrupted"
+            done = "evaluated" if self.options.no_save else "saved and evaluated"
+            self.note(
+                f"Stopped after layer {n_layers} of {wanted}: what was learned so far is {done} "
+                "(Ctrl-C again aborts)"
+            )
+
+    @property
+    def stopping(self) -> Any:
+        """The early stopping of the estimator; None without."""
+        return self.estimator.stopping_ if self.options.early_stopping else None
+
+    # ---- after the fit ----------------------------------------------------------------------------
+
+    @property
+    def _unwritten(self) -> str:
+        return f"not everything could be written to {self.options.output}"
+
+    def save(self) -> None:
+        """Write the model: first of all, whatever happens to the rest."""
+        names = self.points.feature_names
+        if names is not None:  # so that the model finds its columns in any table
+            self.estimator.feature_names_in_ = np.array(names, dtype=object)
+        if self.options.no_save:
+            return
+        with self.failures.kept(self._unwritten):
+            path = self.options.model_file
+            self.steps.save(self.estimator, path, self.options.layers_dtype)
+            self.note(f"The model is in {path}")
+
+    def evaluate(self) -> None:
+        """Measure the test error, and put the results together."""
+        evaluation: dict[str, Any] = {}
+        with self.failures.kept("the model could not be evaluated"):
+            evaluation = self.steps.evaluate(
+                self.estimator,
+                self.points,
+                self.options.n_draws,
+                np.random.default_rng([self.options.seed, 2]),
+            )
+        self.results = {
+            "kflow": __version__,
+            "dataset": self.points.name,
+            "task": self.points.task,
+            "n_train": len(self.points.y_train),
+            "n_test": len(self.points.y_test),
+            "status": self.status,
+            "seconds": self.seconds,
+            **evaluation,
+            "model": describe(self.estimator),
+        }
+        errors = self._error_curve()
+        if errors is not None:
+            self.results["curve"] = {"layers": errors.layers, "errors": errors.errors}
+        if self.stopping is not None:
+            self.results["early_stopping"] = {
+                name: getattr(self.stopping, name) for name in ("layers", "errors", "stopped_at")
+            }
+
+    def _error_curve(self) -> ErrorCurve | None:
+        return None if self.curve is None else self.curve.curve(self.estimator.flow_)
+
+    def write(self) -> None:
+        """Write the results."""
+        if self.options.no_save:
+            return
+        with self.failures.kept(self._unwritten):
+            self.steps.write(self.options.results_file, self.results)
+            self.note(f"The results are in {self.options.results_file}")
+
+    def draw(self) -> None:
+        """Draw the pictures."""
+        if self.options.no_save:
+            return
+        with self.failures.kept(self._unwritten):
+            flow, curve = self.estimator.flow_, self._error_curve()
+            self.steps.draw(self.options.output, flow, curve, self.note)
+
+    def close_checkpoint(self) -> None:
+        """Remove the checkpoint of a complete run, or tell how to go on with it."""
+        if self.checkpoint is None:
+            return
+        if self.status == "complete" and not self.failures:
+            self.checkpoint.remove()
+        else:
+            self.note(f"kflow fit --resume --output {self.options.output} goes on")
+
+    def report(self) -> None:
+        """Print the results, then tell the failures: last, because standard output may be closed."""
+        try:
+            if "errors" in self.results:
+                print_data(self.results, self.options.as_json, results_table)
+        finally:
+            self.failures.tell()
+
+
+def _seconds_before(flow: KernelFlow) -> float:
+    """Return the time that the layers of earlier processes took."""
+    return float(flow.history_["seconds"][: flow.state_.n_resumed].sum())

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+
+import kflow
+
+
+def test_info_of_an_estimator(run, fitted):
+    model = fitted / "model.kflow"
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert facts["kind"] == "KernelFlowClassifier"
+    assert facts["kernel"]["kernel"] == "gaussian"
+    assert (facts["n_layers"], facts["n_points"], facts["n_features"]) == (6, 120, 4)
+    assert 0 < facts["rho"]["last"] < 1
+    assert facts["bytes"] == model.stat().st_size
+    text = run("info", model).stdout
+    assert "KernelFlowClassifier" in text
+    assert "gaussian" in text
+
+
+def test_info_of_a_flow(run, tmp_path, rng, clouds):
+    X = rng.normal(size=(20, 3))
+    flow = kflow.KernelFlow(
+        kflow.kernels.Gaussian(2.0), n_layers=3, batch_size=10, nugget=lambda layer: 1 / (layer + 1)
+    )
+    flow.fit(X, X[:, 0]).save(tmp_path / "flow.kflow")
+    facts = json.loads(run("info", tmp_path / "flow.kflow", "--json").stdout)
+    assert facts["kind"] == "KernelFlow"
+    assert facts["settings"]["nugget"] is None
+    result = run("predict", tmp_path / "flow.kflow", clouds, code=1)
+    assert "holds a KernelFlow, which predicts nothing" in result.stderr
