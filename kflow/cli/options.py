@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from kflow.flow.kernel_flow import STEP_RULES
+from kflow.flow.settings import STEP_RULES
 from kflow.kernels.radial import RADIAL
 
 __all__ = [
