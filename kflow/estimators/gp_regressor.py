@@ -343,7 +343,7 @@ learning_rate, n_steps, n_restarts
     def _fit(self, X: FloatArray, Y: FloatArray) -> None:
         """Fit scaled points and targets."""
         kernel = self._start(X.shape[1])
-        kernel._check_dimension(X.shape[1])
+        kernel.check_dimension(X.shape[1])
         nugget = as_nugget(self.nugget)
         subset_size = as_count(self.subset_size, "subset_size", 1)
         as_positive(self.tolerance, "tolerance")
@@ -629,7 +629,7 @@ learning_rate, n_steps, n_restarts
             estimator = cls(**parameters)
             n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
             kernel = from_dict(reader.settings["kernel"])
-            kernel._check_dimension(n_features)
+            kernel.check_dimension(n_features)
             nugget = as_nugget(reader.settings["nugget"])
             n_iterations = as_count(reader.settings["n_iterations"], "n_iterations", 0)
             estimator.solver_ = str(reader.settings["solver"])

@@ -491,7 +491,7 @@ class KernelFlow:
             kernel, subspace = check_isotropic(from_dict(header.kernel)), header.subspace
         shape = LayerShape(self.batch_size, 0 if subspace is None else 1, dtype)
         rank = d if subspace is None else subspace.rank
-        kernel._check_dimension(max(d, rank + shape.n_fixed))
+        kernel.check_dimension(max(d, rank + shape.n_fixed))
         training = data.X if isinstance(data.X, np.ndarray) else np.empty((0, d), dtype)
         carried = {"": training, **followed}
 

@@ -5,24 +5,28 @@ scale per dimension, r^2 / l^2 stands for sum_k (x_k - z_k)^2 / l_k^2 (automatic
 determination). Formulas: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
 chapter 4; Fasshauer, Meshfree Approximation Methods (2007) for the inverse multiquadric; Wendland,
 Adv. Comput. Math. 4 (1995) for the kernels of compact support.
+
+A new kernel is a class here with its `family`, the name of the engine's profile, and its formula in
+NumPy; it also stands in `__all__` and in `RADIAL`. Everything else follows from that table.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow.engine import HOST
 from kflow.engine.interface import Profile
-from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, as_tuple, check_kernel
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.length_scale import LengthScaleKernel
-
-if TYPE_CHECKING:
-    from kflow.kernels.program import Contraction, Term
+from kflow.kernels.parameters import DEFAULT_BOUNDS, Bounds, as_tuple
+from kflow.kernels.program import Contraction, Term
 
 __all__ = [
     "RADIAL",
@@ -52,8 +56,62 @@ class Radial(LengthScaleKernel):
         Bounds of each length scale.
     """
 
-    # -d^2 k / dr^2 at r = 0 for l = 1.
-    _unit_curvature: ClassVar[float]
+    # ---- the formula --------------------------------------------------------------------------
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        """Return k as a function of h = r / l."""
+        raise NotImplementedError
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        """Return dk / d(h^2)."""
+        raise NotImplementedError
+
+    def value_at(self, r: npt.ArrayLike) -> FloatArray:
+        """Return k as a function of the distance, by its formula in NumPy.
+
+        It shows and checks what the engines compute, and is slower than they are.
+
+        Parameters
+        ----------
+        r : array_like
+            Distances, of any shape. For a kernel with one length scale per dimension they are those
+            of points that have been divided by the length scales.
+
+        Returns
+        -------
+        ndarray, the shape of `r`
+            In float64, or in longdouble if `r` is.
+
+        Examples
+        --------
+        >>> from kflow.kernels import Laplacian
+        >>> Laplacian(2.0).value_at([0.0, 2.0]).round(4)
+        array([1.    , 0.3679])
+        """
+        return np.asarray(self._value(self._over_length(r)))
+
+    def slope_at(self, r: npt.ArrayLike) -> FloatArray:
+        """Return dk / d(r^2) as a function of the distance, by its formula in NumPy.
+
+        Parameters
+        ----------
+        r : array_like
+            Distances, as `value_at` takes them.
+
+        Returns
+        -------
+        ndarray, the shape of `r`
+            In float64, or in longdouble if `r` is. It is minus infinity where the derivative is.
+        """
+        length = 1.0 if isinstance(self.length_scale, tuple) else self.length_scale
+        h = self._over_length(r)
+        return np.asarray(self._slope(h) / h.dtype.type(length) ** 2)
+
+    def _over_length(self, r: npt.ArrayLike) -> FloatArray:
+        is_long = np.asarray(r).dtype == np.longdouble
+        distances: FloatArray = np.asarray(r, np.longdouble if is_long else np.float64)
+        length = 1.0 if isinstance(self.length_scale, tuple) else self.length_scale
+        return np.asarray(distances / distances.dtype.type(length))
 
     @property
     def curvature(self) -> float:
@@ -63,17 +121,33 @@ class Radial(LengthScaleKernel):
         |k(x, .) - k(z, .)|^2 = 2 (k(0) - k(r)) <= curvature r^2, because a positive definite k is an
         average of cosines (Bochner) and 1 - cos t <= t^2 / 2.
         """
-        lengths = as_tuple(self.length_scale)
-        return self._curvature_of_unit_length() / min(lengths) ** 2
+        slope = float(self._slope(np.zeros(1))[0])
+        return -2.0 * slope / min(as_tuple(self.length_scale)) ** 2
 
-    def _curvature_of_unit_length(self) -> float:
-        return self._unit_curvature
+    # ---- evaluation ---------------------------------------------------------------------------
 
     @property
     def profile(self) -> Profile:
-        """The kernel as engines take it, if it has one length scale."""
+        """The kernel as engines take it; it must have one length scale."""
         assert isinstance(self.length_scale, float)
-        return Profile(self._family, self.length_scale, **self._core_settings())
+        return self.profile_at(self.length_scale)
+
+    def _evaluate(self, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+        if not is_isotropic(self):
+            super()._evaluate(X, Z, out, n_threads)
+            return
+        self.check_dimension(X.shape[1])
+        HOST.gram(X, Z, self.profile, out, n_threads)
+
+    def interpolate(
+        self, X: FloatArray, Z: FloatArray, C: FloatArray, *, n_threads: int | None = None
+    ) -> FloatArray:
+        """Return K(X, Z) C, as `Kernel.interpolate` does."""
+        if not is_isotropic(self):
+            return super().interpolate(X, Z, C, n_threads=n_threads)
+        out = np.empty((len(X), C.shape[1]), X.dtype)
+        HOST.apply(X, Z, C, self.profile, 1.0, None, out, resolve_n_threads(n_threads))
+        return out
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
         return np.ones(len(X), X.dtype)
@@ -82,8 +156,13 @@ class Radial(LengthScaleKernel):
 class Gaussian(Radial):
     """exp(-r^2 / 2 l^2)."""
 
-    _family = "gaussian"
-    _unit_curvature = 1.0
+    family = "gaussian"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        return np.asarray(np.exp(-(h**2) / 2))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        return -self._value(h) / 2
 
 
 class Laplacian(Radial):
@@ -93,22 +172,41 @@ class Laplacian(Radial):
     than about 1e-8 length scales, where they jump.
     """
 
-    _family = "laplacian"
-    _unit_curvature = math.inf
+    family = "laplacian"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        return np.asarray(np.exp(-h))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            return np.asarray(-np.exp(-h) / (2 * h))
 
 
 class Matern32(Radial):
     """(1 + h) exp(-h), h = sqrt(3) r / l."""
 
-    _family = "matern32"
-    _unit_curvature = 3.0
+    family = "matern32"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        s = np.sqrt(h.dtype.type(3)) * h
+        return np.asarray((1 + s) * np.exp(-s))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        return np.asarray(-3 * np.exp(-np.sqrt(h.dtype.type(3)) * h) / 2)
 
 
 class Matern52(Radial):
     """(1 + h + h^2 / 3) exp(-h), h = sqrt(5) r / l."""
 
-    _family = "matern52"
-    _unit_curvature = 5.0 / 3.0
+    family = "matern52"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        s = np.sqrt(h.dtype.type(5)) * h
+        return np.asarray((1 + s + s**2 / 3) * np.exp(-s))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        s = np.sqrt(h.dtype.type(5)) * h
+        return np.asarray(-5 * (1 + s) * np.exp(-s) / 6)
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,15 +226,24 @@ class RationalQuadratic(Radial):
     alpha: float = 1.0
     alpha_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
 
-    _family: ClassVar[str] = "rational_quadratic"
-    _unit_curvature: ClassVar[float] = 1.0
+    family: ClassVar[str] = "rational_quadratic"
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "alpha")
 
-    def _core_settings(self) -> dict[str, Any]:
-        return {"alpha": self.alpha}
+    def _value(self, h: FloatArray) -> FloatArray:
+        alpha = h.dtype.type(self.alpha)
+        # (1 + x)^-alpha, where 1 + x would round to 1 for a large alpha.
+        return np.asarray(np.exp(-alpha * np.log1p(h**2 / (2 * alpha))))
 
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
-        parts = super()._own_gradient(contraction, term)
+    def _slope(self, h: FloatArray) -> FloatArray:
+        return np.asarray(-self._value(h) / (1 + h**2 / (2 * h.dtype.type(self.alpha))) / 2)
+
+    def profile_at(self, length_scale: float) -> Profile:
+        """Return the profile that engines evaluate, with this length scale."""
+        return Profile(self.family, length_scale, alpha=self.alpha)
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the derivatives with respect to the logarithms of the length scales and alpha."""
+        parts = super().own_gradient(contraction, term)
         if self.alpha_bounds != "fixed":
             parts.append(self.alpha * contraction.shape[term.number])
         return parts
@@ -145,15 +252,25 @@ class RationalQuadratic(Radial):
 class InverseMultiquadric(Radial):
     """(1 + r^2 / l^2)^-1/2."""
 
-    _family = "inverse_multiquadric"
-    _unit_curvature = 1.0
+    family = "inverse_multiquadric"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        return np.asarray(1 / np.sqrt(1 + h**2))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        return np.asarray(-(self._value(h) ** 3) / 2)
 
 
 class Cauchy(Radial):
     """1 / (1 + r^2 / l^2)."""
 
-    _family = "cauchy"
-    _unit_curvature = 2.0
+    family = "cauchy"
+
+    def _value(self, h: FloatArray) -> FloatArray:
+        return np.asarray(1 / (1 + h**2))
+
+    def _slope(self, h: FloatArray) -> FloatArray:
+        return np.asarray(-(self._value(h) ** 2))
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,32 +292,38 @@ class Wendland(Radial):
 
     dimension: int = 3
 
-    _family: ClassVar[str] = "wendland"
+    family: ClassVar[str] = "wendland"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
         object.__setattr__(self, "dimension", as_count(self.dimension, "dimension", 1))
 
-    def _check_dimension(self, d: int) -> None:
-        super()._check_dimension(d)
+    def check_dimension(self, d: int) -> None:
+        """Raise ValueError if the kernel cannot take points in d dimensions."""
+        super().check_dimension(d)
         if d > self.dimension:
             raise ValueError(
                 f"{self!r} is positive definite in at most {self.dimension} dimensions, but X has "
                 f"{d} columns: pass dimension={d}"
             )
 
-    def _curvature_of_unit_length(self) -> float:
+    def _value(self, h: FloatArray) -> FloatArray:
         q = self.dimension // 2 + 2
-        return float((q + 1) * (q + 2))
+        return np.where(h < 1, (1 - h) ** (q + 1) * ((q + 1) * h + 1), 0)
 
-    def _core_settings(self) -> dict[str, Any]:
-        return {"degree": self.dimension // 2 + 3}
+    def _slope(self, h: FloatArray) -> FloatArray:
+        q = self.dimension // 2 + 2
+        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / 2, 0)
+
+    def profile_at(self, length_scale: float) -> Profile:
+        """Return the profile that engines evaluate, with this length scale."""
+        return Profile(self.family, length_scale, degree=self.dimension // 2 + 3)
 
 
 # By the name in files and on the command line.
 RADIAL: dict[str, type[Radial]] = {
-    kernel._family: kernel
+    kernel.family: kernel
     for kernel in (
         Gaussian,
         Laplacian,

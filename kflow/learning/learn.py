@@ -257,7 +257,7 @@ def learn_kernel(
     threads = resolve_n_threads(n_threads)
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=threads)
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=threads)
-    kernel._check_dimension(x.shape[1])
+    kernel.check_dimension(x.shape[1])
     name, function, subsets = _as_loss(loss, threads)
     n_folds = as_count(n_folds, "n_folds", 2)
     size = _as_batch_size(batch_size, len(x), name, n_folds)

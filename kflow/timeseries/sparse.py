@@ -32,7 +32,7 @@ from kflow.kernels import (
     Sum,
     check_kernel,
 )
-from kflow.kernels.base import DEFAULT_BOUNDS
+from kflow.kernels.parameters import DEFAULT_BOUNDS
 from kflow.learning.batches import Batch, BatchSource, uniform_rows
 from kflow.learning.learn import learn_kernel
 from kflow.learning.objective import LossFunction
@@ -446,7 +446,7 @@ def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
     if len(parts) < 2:
         raise ValueError(f"kernels must be at least two, got {len(parts)}")
     for kernel in parts:
-        kernel._check_dimension(d)
+        kernel.check_dimension(d)
     return parts
 
 

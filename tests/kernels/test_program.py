@@ -197,7 +197,7 @@ def test_oracle():
     cases = json.loads((Path(__file__).parents[1] / "fixtures" / "oracle.json").read_text())[
         "cases"
     ]
-    families = {family._family: family for family in kflow.kernels.radial.RADIAL.values()}
+    families = {family.family: family for family in kflow.kernels.radial.RADIAL.values()}
     for case in cases:
         kernel = families[case["kernel"]](**case["params"])
         X, Y = np.array(case["X"]), np.array(case["Y"]).reshape(len(case["X"]), -1)
@@ -281,6 +281,6 @@ def test_the_core_checks_expressions():
     empty, out = _core.Expression(), np.empty((1, 1))
     with pytest.raises(ValueError, match="no terms"):
         _core.evaluate(empty, [out], [out], [], out, 1)
-    empty.append("leaf", kernel=_core.Kernel("gaussian", 1.0), source=1)
+    empty.append("leaf", kernel=_core.Profile("gaussian", 1.0), source=1)
     with pytest.raises(IndexError, match="source"):
         _core.evaluate(empty, [out], [out], [], out, 1)

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},
     "kflow.evaluation": {"N_INTERPOLATION", "sizes_that_fit"},
-    "kflow.kernels": {"check_isotropic", "check_kernel", "is_isotropic"},
+    "kflow.kernels": {"RADIAL", "check_isotropic", "check_kernel", "is_isotropic"},
     "kflow.losses": {"LOSSES"},
     "kflow.optimizers": {"RULES"},
     "kflow.schedules": {"SCHEDULES"},
