@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._base.arguments import as_nugget, as_number, common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix, check_out
@@ -13,7 +14,6 @@ from kflow.engine.interface import NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
-from kflow.losses import functions as losses
 
 __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_error"]
 

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-if TYPE_CHECKING:
-    from kflow.flow.kernel_flow import KernelFlow
-    from kflow.learning.learn import LearningState
 
 __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 
 @contextmanager
-def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[KernelFlow], None]]:
+def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[int, float], None]]:
     """Show layer, rho, layers per second and time left on standard error.
 
-    The layers come after `n_before` others, which count as done.
+    The layers come after `n_before` others, which count as done. The function that is returned takes
+    the number of layers that are done, and rho of the last one.
     """
     bar = _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before)
     with bar as advance:
         seen = n_before
 
-        def report(flow: KernelFlow) -> None:
+        def report(n_done: int, rho: float) -> None:
             nonlocal seen
-            for _ in range(flow.n_layers_ - seen):
-                advance(flow._records[-1][0])
-            seen = flow.n_layers_
+            for _ in range(n_done - seen):
+                advance(rho)
+            seen = n_done
 
         yield report
 
 
 @contextmanager
-def learning_progress(n_steps: int) -> Iterator[Callable[[LearningState], None]]:
-    """Show step, loss, steps per second and time left on standard error."""
+def learning_progress(n_steps: int) -> Iterator[Callable[[float], None]]:
+    """Show step, loss, steps per second and time left on standard error.
+
+    The function that is returned takes the loss of each step.
+    """
     with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
-        yield lambda state: advance(state.loss)
+        yield advance
 
 
 @contextmanager

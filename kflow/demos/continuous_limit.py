@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve
 
-from kflow import KernelFlow
+from kflow import KernelFlow, losses
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.swiss_roll import spirals
 from kflow.kernels import Gaussian, Radial
-from kflow.losses import functions as losses
 from kflow.plotting import ConvergenceDisplay
 from kflow.plotting._style import PALETTE
 

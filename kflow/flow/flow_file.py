@@ -14,7 +14,7 @@ from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_from_state, generator_state
 from kflow.data.arrays import as_matrix
 from kflow.data.labels import ClassLabels
-from kflow.errors import ModelFileError
+from kflow.errors import ModelFileError, damaged
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.schedules import SCHEDULES
 from kflow.kernels import check_isotropic, from_dict
@@ -24,7 +24,7 @@ from kflow.layers.rank_reduction import Rotation
 from kflow.layers.stores import LayerShape, LayerStore, MemoryLayers, open_layers
 from kflow.layers.subspace import Subspace, check_orthonormal
 from kflow.storage.block_file import STORED_DTYPES, decode_block, encode_block
-from kflow.storage.model_file import ModelReader, damaged
+from kflow.storage.model_file import ModelReader
 
 __all__ = ["export_flow", "import_flow"]
 

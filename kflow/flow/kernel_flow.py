@@ -765,7 +765,11 @@ class KernelFlow:
             if self.progress and n > 0:
                 from kflow._base.progress import flow_progress
 
-                report = stack.enter_context(flow_progress(n, n_before))
+                show = stack.enter_context(flow_progress(n, n_before))
+
+                def report(flow: KernelFlow) -> None:
+                    show(flow.n_layers_, flow._records[-1][0])
+
             interrupt = stack.enter_context(DeferredInterrupt())
             stack.enter_context(_core.TeamLease())
             if self._streamed is not None:

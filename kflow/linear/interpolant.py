@@ -13,7 +13,7 @@ from kflow.data.arrays import as_matrix
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels import Kernel, check_isotropic, check_kernel
-from kflow.linear.solvers import Factor
+from kflow.linear.factor import Factor
 
 __all__ = ["Interpolant", "balanced_subset"]
 

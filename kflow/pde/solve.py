@@ -22,12 +22,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._base.arguments import as_count, as_generator, as_nugget
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.kernels import FunctionKernel, Kernel, check_kernel
-from kflow.learning.learn import Callback, learn_kernel
-from kflow.losses import functions as losses
+from kflow.learning import learn_kernel
+from kflow.learning.run import Callback
 
 __all__ = [
     "LearnedConductivity",

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_nugget
 from kflow._base.array_types import FloatArray
 from kflow.data.scaling import standardisation
@@ -19,11 +20,10 @@ from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.kernels import Gaussian, Kernel, check_kernel
 from kflow.linear.interpolant import Interpolant
 from kflow.linear.jitter import with_jitter
-from kflow.losses import functions as losses
 from kflow.timeseries.embedding import as_series, as_times, embed, is_several
 
 if TYPE_CHECKING:
-    from kflow.learning.learn import LearnedKernel
+    from kflow.learning import LearnedKernel
 
 __all__ = ["Forecaster"]
 
@@ -251,7 +251,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     def _learn(
         self, kernel: Kernel, X: FloatArray, Y: FloatArray, nugget: float, rng: np.random.Generator
     ) -> LearnedKernel:
-        from kflow.learning.learn import learn_kernel
+        from kflow.learning import learn_kernel
 
         if isinstance(self.learn, str) and self.learn not in losses.LOSSES:
             raise ValueError(f"learn must be one of {tuple(losses.LOSSES)}, got {self.learn!r}")

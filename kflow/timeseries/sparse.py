@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_generator, as_nugget, as_number, as_positive
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
@@ -33,21 +34,12 @@ from kflow.kernels import (
     check_kernel,
 )
 from kflow.kernels.parameters import DEFAULT_BOUNDS
+from kflow.learning import learn_kernel
 from kflow.learning.batches import Batch, BatchSource, uniform_rows
-from kflow.learning.learn import learn_kernel
 from kflow.learning.objective import LossFunction
 from kflow.linear.simplex import onto_simplex
-from kflow.losses import functions as losses
 
 __all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
-
-# What losses that grow with the batch, and with the scale of its targets, are divided by.
-_UNITS: dict[str, Callable[[FloatArray], float]] = {
-    "e2": lambda y: float(np.square(y).sum()) or 1.0,
-    "loo": lambda y: float(np.square(y).sum()) or 1.0,
-    "kfold": lambda y: float(np.square(y).sum()) or 1.0,
-    "nlml": lambda y: float(y.size),
-}
 
 # A step so short changes no digit of the weights.
 _SHORTEST = 1e-14
@@ -260,14 +252,13 @@ def learn_sparse_kernel(
         n_folds=n_folds,
     )
     function = partial(known.function, n_threads=threads)
-    unit = _UNITS.get(loss, lambda _: 1.0)
     parts = _as_kernels(kernels, x.shape[1])
     scales = _mean_diagonals(parts, x)
     states: list[_State] = []
     rounds: list[int] = []
 
     def find_weights(weights: FloatArray, penalty: float, number: int) -> FloatArray:
-        average = _MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, unit)
+        average = _MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, known.unit)
         steps = _minimize(average, weights, penalty, accuracy, most)
         states.extend(steps)
         rounds.extend([number] * len(steps))

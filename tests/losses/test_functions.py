@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 import kflow
-from kflow import kernels
+from kflow import kernels, losses
 from kflow.engine.cpu import _core
-from kflow.losses import functions as losses
 from kflow.testing import slow as reference
 
 CASES = json.loads((Path(__file__).parents[1] / "fixtures" / "oracle.json").read_text())["cases"]

@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 
 import kflow
-from kflow.losses import functions as losses
+from kflow import losses
 from kflow.pde import solve as pde
 
 BENCH = Path(__file__).parents[2] / "bench"

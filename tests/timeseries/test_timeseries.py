@@ -9,10 +9,9 @@ from scipy.stats import energy_distance
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from kflow import DivergenceError, SingularKernelError, kernels
+from kflow import DivergenceError, SingularKernelError, kernels, losses
 from kflow.errors import JitterWarning
 from kflow.kernels import Gaussian, Laplacian, Linear, Matern52, Periodic, Polynomial
-from kflow.losses import functions as losses
 from kflow.timeseries import (
     LYAPUNOV,
     Forecaster,
