@@ -17,11 +17,10 @@ from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
 if TYPE_CHECKING:
-    from kflow import analysis, timeseries
+    from kflow import analysis, pde, timeseries
     from kflow.compression import Compression, compress
     from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
-    from kflow.pde import solve as pde
 
 __all__ = [
     "Compression",
