@@ -6,8 +6,8 @@ determination). Formulas: Rasmussen and Williams, Gaussian Processes for Machine
 chapter 4; Fasshauer, Meshfree Approximation Methods (2007) for the inverse multiquadric; Wendland,
 Adv. Comput. Math. 4 (1995) for the kernels of compact support.
 
-A new kernel is a class here with its `family`, the name of the engine's profile, and its formula in
-NumPy; it also stands in `__all__` and in `RADIAL`. Everything else follows from that table.
+A new kernel is a class here with its `family`, the name of the engines' profile, and its formula and
+slope in NumPy; it is also added to `__all__` and to `RADIAL`. Everything else follows from that table.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Radial(LengthScaleKernel):
 
     # ---- the formula --------------------------------------------------------------------------
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        """Return k as a function of h = r / l."""
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances, in their dtype, for a given length scale."""
         raise NotImplementedError
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        """Return dk / d(h^2)."""
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2), which is minus infinity where k has a kink."""
         raise NotImplementedError
 
     def value_at(self, r: npt.ArrayLike) -> FloatArray:
@@ -79,8 +79,7 @@ class Radial(LengthScaleKernel):
 
         Returns
         -------
-        ndarray, the shape of `r`
-            In float64, or in longdouble if `r` is.
+        ndarray, the shape of `r`, float64
 
         Examples
         --------
@@ -88,30 +87,8 @@ class Radial(LengthScaleKernel):
         >>> Laplacian(2.0).value_at([0.0, 2.0]).round(4)
         array([1.    , 0.3679])
         """
-        return np.asarray(self._value(self._over_length(r)))
-
-    def slope_at(self, r: npt.ArrayLike) -> FloatArray:
-        """Return dk / d(r^2) as a function of the distance, by its formula in NumPy.
-
-        Parameters
-        ----------
-        r : array_like
-            Distances, as `value_at` takes them.
-
-        Returns
-        -------
-        ndarray, the shape of `r`
-            In float64, or in longdouble if `r` is. It is minus infinity where the derivative is.
-        """
         length = 1.0 if isinstance(self.length_scale, tuple) else self.length_scale
-        h = self._over_length(r)
-        return np.asarray(self._slope(h) / h.dtype.type(length) ** 2)
-
-    def _over_length(self, r: npt.ArrayLike) -> FloatArray:
-        is_long = np.asarray(r).dtype == np.longdouble
-        distances: FloatArray = np.asarray(r, np.longdouble if is_long else np.float64)
-        length = 1.0 if isinstance(self.length_scale, tuple) else self.length_scale
-        return np.asarray(distances / distances.dtype.type(length))
+        return self.formula(np.square(np.asarray(r, np.float64)), length)
 
     @property
     def curvature(self) -> float:
@@ -121,7 +98,7 @@ class Radial(LengthScaleKernel):
         |k(x, .) - k(z, .)|^2 = 2 (k(0) - k(r)) <= curvature r^2, because a positive definite k is an
         average of cosines (Bochner) and 1 - cos t <= t^2 / 2.
         """
-        slope = float(self._slope(np.zeros(1))[0])
+        slope = float(self.slope_formula(np.zeros(1), 1.0)[0])
         return -2.0 * slope / min(as_tuple(self.length_scale)) ** 2
 
     # ---- evaluation ---------------------------------------------------------------------------
@@ -158,11 +135,13 @@ class Gaussian(Radial):
 
     family = "gaussian"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        return np.asarray(np.exp(-(h**2) / 2))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(np.exp(-r2 / (2 * length**2)))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        return -self._value(h) / 2
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-self.formula(r2, length) / (2 * length**2))
 
 
 class Laplacian(Radial):
@@ -174,12 +153,14 @@ class Laplacian(Radial):
 
     family = "laplacian"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        return np.asarray(np.exp(-h))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(np.exp(-np.sqrt(r2) / length))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
         with np.errstate(divide="ignore"):
-            return np.asarray(-np.exp(-h) / (2 * h))
+            return np.asarray(-self.formula(r2, length) / (2 * length * np.sqrt(r2)))
 
 
 class Matern32(Radial):
@@ -187,12 +168,15 @@ class Matern32(Radial):
 
     family = "matern32"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        s = np.sqrt(h.dtype.type(3)) * h
-        return np.asarray((1 + s) * np.exp(-s))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h = np.sqrt(r2.dtype.type(3)) * np.sqrt(r2) / length
+        return np.asarray((1 + h) * np.exp(-h))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        return np.asarray(-3 * np.exp(-np.sqrt(h.dtype.type(3)) * h) / 2)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h = np.sqrt(r2.dtype.type(3)) * np.sqrt(r2) / length
+        return np.asarray(-3 * np.exp(-h) / (2 * length**2))
 
 
 class Matern52(Radial):
@@ -200,13 +184,15 @@ class Matern52(Radial):
 
     family = "matern52"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        s = np.sqrt(h.dtype.type(5)) * h
-        return np.asarray((1 + s + s**2 / 3) * np.exp(-s))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h = np.sqrt(r2.dtype.type(5)) * np.sqrt(r2) / length
+        return np.asarray((1 + h + h**2 / 3) * np.exp(-h))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        s = np.sqrt(h.dtype.type(5)) * h
-        return np.asarray(-5 * (1 + s) * np.exp(-s) / 6)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h = np.sqrt(r2.dtype.type(5)) * np.sqrt(r2) / length
+        return np.asarray(-5 * (1 + h) * np.exp(-h) / (6 * length**2))
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,13 +215,16 @@ class RationalQuadratic(Radial):
     family: ClassVar[str] = "rational_quadratic"
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "alpha")
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        alpha = h.dtype.type(self.alpha)
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        alpha = r2.dtype.type(self.alpha)
         # (1 + x)^-alpha, where 1 + x would round to 1 for a large alpha.
-        return np.asarray(np.exp(-alpha * np.log1p(h**2 / (2 * alpha))))
+        return np.asarray(np.exp(-alpha * np.log1p(r2 / (2 * alpha * length**2))))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        return np.asarray(-self._value(h) / (1 + h**2 / (2 * h.dtype.type(self.alpha))) / 2)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        base = 1 + r2 / (2 * r2.dtype.type(self.alpha) * length**2)
+        return np.asarray(-self.formula(r2, length) / base / (2 * length**2))
 
     def profile_at(self, length_scale: float) -> Profile:
         """Return the profile that engines evaluate, with this length scale."""
@@ -254,11 +243,13 @@ class InverseMultiquadric(Radial):
 
     family = "inverse_multiquadric"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        return np.asarray(1 / np.sqrt(1 + h**2))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(1 / np.sqrt(1 + r2 / length**2))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        return np.asarray(-(self._value(h) ** 3) / 2)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-(self.formula(r2, length) ** 3) / (2 * length**2))
 
 
 class Cauchy(Radial):
@@ -266,11 +257,13 @@ class Cauchy(Radial):
 
     family = "cauchy"
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        return np.asarray(1 / (1 + h**2))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(1 / (1 + r2 / length**2))
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        return np.asarray(-(self._value(h) ** 2))
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-(self.formula(r2, length) ** 2) / length**2)
 
 
 @dataclass(frozen=True, repr=False)
@@ -308,13 +301,15 @@ class Wendland(Radial):
                 f"{d} columns: pass dimension={d}"
             )
 
-    def _value(self, h: FloatArray) -> FloatArray:
-        q = self.dimension // 2 + 2
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h, q = np.sqrt(r2) / length, self.dimension // 2 + 2
         return np.where(h < 1, (1 - h) ** (q + 1) * ((q + 1) * h + 1), 0)
 
-    def _slope(self, h: FloatArray) -> FloatArray:
-        q = self.dimension // 2 + 2
-        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / 2, 0)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h, q = np.sqrt(r2) / length, self.dimension // 2 + 2
+        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / (2 * length**2), 0)
 
     def profile_at(self, length_scale: float) -> Profile:
         """Return the profile that engines evaluate, with this length scale."""

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "kflow.losses": {"LOSSES"},
     "kflow.optimizers": {"RULES"},
     "kflow.schedules": {"SCHEDULES"},
+    "kflow.testing": {"SLOW_LOSSES"},
     "kflow.timeseries": {"LYAPUNOV"},
 }
 # Of these modules the pages show what users may need.

@@ -11,7 +11,13 @@ from kflow.timeseries import (
     dictionary,
     henon_map,
     learn_sparse_kernel,
+    lorenz63,
 )
+
+
+@pytest.fixture(scope="module")
+def lorenz():
+    return lorenz63(500, time_step=0.1)
 
 
 @pytest.fixture(scope="module")
