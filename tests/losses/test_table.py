@@ -33,7 +33,7 @@ def slow_loss_of(name, p, K=None):
     m=st.integers(1, 20),
     n_halves=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
-    name=st.sampled_from(ALL),
+    name=st.sampled_from(sorted(SLOW_LOSSES)),
     data=st.data(),
 )
 def test_any_shape(n, m, n_halves, seed, name, data):
@@ -102,7 +102,7 @@ def test_points_of_very_different_variance(name):
     assert np.isfinite(G).all()
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "mmd"])
+@pytest.mark.parametrize("name", ["rho", "e2", "loo", "kfold", "nlml", "lyapunov"])
 def test_duplicates_are_named(name):
     p = LossProblem.random(16, 1, 2)
     p.K[:] = reference.gram(np.arange(16.0)[:, None], kernel=kernels.Gaussian(0.5))
