@@ -35,8 +35,7 @@ from measuring import (
 )
 
 import kflow
-from kflow import kernels
-from kflow.losses import functions as losses
+from kflow import kernels, losses
 
 SIZES = {"full": [(600, 8), (600, 100), (200, 8), (1200, 8)], "smoke": [(40, 3)]}
 NUGGET = 0.01

@@ -21,8 +21,8 @@ import numpy as np
 from measuring import Table, parser, write_json
 
 import kflow
+from kflow import pde
 from kflow.errors import JitterWarning
-from kflow.pde import solve as pde
 
 ERRORS = ("log_error", "weighted_log_error", "l2_error")
 SHORT = {

@@ -29,6 +29,7 @@ extensions = [
     "measured",
     "plain_docstrings",
     "reproduction",
+    "tables",
 ]
 templates_path = ["_templates"]
 smartquotes = False  # options have two hyphens

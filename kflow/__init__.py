@@ -6,23 +6,21 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kflow import errors, kernels
+from kflow import errors, kernels, losses
 from kflow.engine.info import __version__, build_config
 from kflow.engine.threads import get_num_threads, set_num_threads
 from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.learning.learn import LearnedKernel, learn_kernel
+from kflow.learning import LearnedKernel, learn_kernel
 from kflow.linear.interpolant import Interpolant
-from kflow.losses import functions as losses
 from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
 
 if TYPE_CHECKING:
-    from kflow import analysis, timeseries
+    from kflow import analysis, pde, timeseries
     from kflow.compression import Compression, compress
     from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
-    from kflow.pde import solve as pde
 
 __all__ = [
     "Compression",

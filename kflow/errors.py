@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 __all__ = [
@@ -34,6 +37,17 @@ class StorageError(MemoryError):
 
 class ModelFileError(ValueError):
     """A file is not a kflow model, or it is damaged."""
+
+
+@contextmanager
+def damaged(part: str) -> Iterator[None]:
+    """Raise ModelFileError, naming a part of the model, for whatever damaged data raises inside."""
+    try:
+        yield
+    except (MemoryError, ModelFileError):
+        raise
+    except Exception as error:  # RNG states alone raise five kinds
+        raise ModelFileError(f"the model's {part} cannot be used: {error}") from None
 
 
 class LearningWarning(UserWarning):

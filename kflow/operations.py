@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._base.arguments import as_nugget, as_number, common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix, check_out
@@ -13,8 +14,6 @@ from kflow.engine.interface import NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
-from kflow.kernels.program import evaluate
-from kflow.losses import functions as losses
 
 __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_error"]
 
@@ -105,21 +104,7 @@ def gram(
     array([[1.    , 0.6065],
            [0.6065, 1.    ]])
     """
-    check_kernel(kernel)
-    threads = resolve_n_threads(n_threads)
-    dtype = common_dtype(X, Z)
-    x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
-    z = x if Z is None else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
-    shape = (x.shape[0], z.shape[0])
-    result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
-    if np.may_share_memory(result, x) or np.may_share_memory(result, z):
-        raise ValueError("out must not overlap X or Z: pass a separate array")
-    if is_isotropic(kernel):
-        kernel._check_dimension(x.shape[1])
-        HOST.gram(x, z, kernel.profile, result, threads)
-    else:
-        evaluate(kernel, x, z, result, threads)
-    return result
+    return check_kernel(kernel)(X, Z, out=out, n_threads=n_threads)
 
 
 def _coarse_first(coarse: npt.ArrayLike, n: int) -> tuple[npt.NDArray[np.intp], int]:
@@ -152,7 +137,7 @@ def _rho(
     check_kernel(kernel)
     value = as_nugget(nugget)
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
-    kernel._check_dimension(x.shape[1])
+    kernel.check_dimension(x.shape[1])
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
     order, n_coarse = _coarse_first(coarse, len(x))
     threads = resolve_n_threads(n_threads)
@@ -314,7 +299,7 @@ def move(
     threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z, C)
     x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
-    radial._check_dimension(x.shape[1])
+    radial.check_dimension(x.shape[1])
     z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
     factor = as_number(step, "step")

@@ -27,7 +27,7 @@ _SETS_OF_60000: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
         **_IMAGES,
-        "batch_size": 200,  # most of the training points would be learnt by heart
+        "batch_size": 200,  # most of the training points would be learned by heart
         "n_layers": 400,
         "nugget": {0: 0.01, 200: 1.0},
         "step": {0: "relative", 200: "rms"},

@@ -16,14 +16,22 @@ from kflow.engine.cpu import _core
 
 _SETTINGS = ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS", "KFLOW_SIMD_LEVEL")
 
+# Of every radial kernel of the table but the one that is not positive definite in every dimension.
+_LENGTHS = {
+    "gaussian": 1.3,
+    "laplacian": 1.1,
+    "matern32": 1.7,
+    "matern52": 2.1,
+    "rational_quadratic": 1.2,
+    "inverse_multiquadric": 1.4,
+    "cauchy": 1.6,
+}
+_OTHERS = {"rational_quadratic": {"alpha": 0.7}}
+
 ALL_KERNELS = [
-    kernels.Gaussian(1.3),
-    kernels.Laplacian(1.1),
-    kernels.Matern32(1.7),
-    kernels.Matern52(2.1),
-    kernels.RationalQuadratic(1.2, alpha=0.7),
-    kernels.InverseMultiquadric(1.4),
-    kernels.Cauchy(1.6),
+    family(_LENGTHS.get(name, 1.5), **_OTHERS.get(name, {}))
+    for name, family in kernels.RADIAL.items()
+    if name != "wendland"
 ]
 
 

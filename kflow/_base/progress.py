@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-if TYPE_CHECKING:
-    from kflow.learning.learn import LearningState
 
 __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
@@ -27,10 +23,13 @@ def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[float]
 
 
 @contextmanager
-def learning_progress(n_steps: int) -> Iterator[Callable[[LearningState], None]]:
-    """Show step, loss, steps per second and time left on standard error."""
+def learning_progress(n_steps: int) -> Iterator[Callable[[float], None]]:
+    """Show step, loss, steps per second and time left on standard error.
+
+    The function that is returned takes the loss of each step.
+    """
     with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
-        yield lambda state: advance(state.loss)
+        yield advance
 
 
 @contextmanager

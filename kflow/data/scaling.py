@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.data.chunks import row_chunks
-from kflow.storage.model_file import damaged
+from kflow.errors import damaged
 
 __all__ = ["Preprocessing", "standardisation"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from kflow import Interpolant
 from kflow.demos import Options
 from kflow.demos.report import Report
-from kflow.pde.solve import (
+from kflow.pde import (
     LearnedConductivity,
     example_problem,
     greens_kernel,

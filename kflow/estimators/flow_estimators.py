@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kflow._base.arguments import as_count, as_flag, as_nugget, float_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.scaling import Preprocessing, standardisation
-from kflow.errors import ModelFileError
+from kflow.errors import ModelFileError, damaged
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.flow.callbacks import Callback
@@ -35,7 +35,7 @@ from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.linear.simplex import onto_simplex
 from kflow.operations import one_hot
 from kflow.stopping import CollapseStopping, hold_out
-from kflow.storage.model_file import ModelReader, damaged, write_model
+from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["KernelFlowClassifier", "KernelFlowRegressor"]
 

@@ -21,21 +21,16 @@ from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.scaling import Preprocessing, standardisation
-from kflow.errors import BoundsWarning
+from kflow.errors import BoundsWarning, damaged
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
-from kflow.learning.learn import LearnedKernel, LearningState, learn_kernel
-from kflow.linear.solvers import (
-    Factor,
-    Preconditioner,
-    Solution,
-    conjugate_gradients,
-    factorise,
-    low_rank,
-)
-from kflow.losses.functions import LOSSES
-from kflow.storage.model_file import ModelReader, damaged, write_model
+from kflow.learning import LearnedKernel, LearningState, learn_kernel
+from kflow.linear.conjugate_gradients import Solution, conjugate_gradients
+from kflow.linear.factor import Factor, factorise
+from kflow.linear.low_rank import Preconditioner, low_rank
+from kflow.losses import LOSSES
+from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["GPRegressor"]
 
@@ -343,7 +338,7 @@ learning_rate, n_steps, n_restarts
     def _fit(self, X: FloatArray, Y: FloatArray) -> None:
         """Fit scaled points and targets."""
         kernel = self._start(X.shape[1])
-        kernel._check_dimension(X.shape[1])
+        kernel.check_dimension(X.shape[1])
         nugget = as_nugget(self.nugget)
         subset_size = as_count(self.subset_size, "subset_size", 1)
         as_positive(self.tolerance, "tolerance")
@@ -629,7 +624,7 @@ learning_rate, n_steps, n_restarts
             estimator = cls(**parameters)
             n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
             kernel = from_dict(reader.settings["kernel"])
-            kernel._check_dimension(n_features)
+            kernel.check_dimension(n_features)
             nugget = as_nugget(reader.settings["nugget"])
             n_iterations = as_count(reader.settings["n_iterations"], "n_iterations", 0)
             estimator.solver_ = str(reader.settings["solver"])

@@ -16,7 +16,7 @@ from kflow.data.arrays import as_matrix
 from kflow.data.labels import ClassLabels
 from kflow.engine import get_engine
 from kflow.engine.threads import resolve_n_threads
-from kflow.errors import ModelFileError
+from kflow.errors import ModelFileError, damaged
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
 from kflow.kernels import check_isotropic, from_dict
@@ -27,7 +27,7 @@ from kflow.layers.stores import LayerShape, LayerStore, MemoryLayers, open_layer
 from kflow.layers.subspace import Subspace, check_orthonormal
 from kflow.points.memory import MemoryPoints
 from kflow.storage.block_file import STORED_DTYPES, decode_block, encode_block
-from kflow.storage.model_file import ModelReader, damaged
+from kflow.storage.model_file import ModelReader
 
 __all__ = ["export_flow", "import_flow"]
 

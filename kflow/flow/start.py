@@ -256,7 +256,7 @@ def _coordinates(settings: FlowSettings, given: _Given) -> tuple[Radial, Subspac
 
 def _check_dimension(kernel: Radial, given: _Given, subspace: Subspace | None) -> None:
     d = given.data.X.shape[1]
-    kernel._check_dimension(d if subspace is None else max(d, subspace.rank + 1))
+    kernel.check_dimension(d if subspace is None else max(d, subspace.rank + 1))
 
 
 def _first_positions(settings: FlowSettings, given: _Given, subspace: Subspace | None) -> Positions:

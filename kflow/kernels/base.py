@@ -1,389 +1,125 @@
-"""What all kernels share: parameters as one vector of logarithms, algebra, evaluation, contractions."""
+"""What every kernel can do, and the kernels that its operators make.
+
+Sums, products, positive multiples and constants keep positive definiteness.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_positive, common_dtype
+from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix
+from kflow.data.arrays import as_matrix, check_out
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels.parameters import DEFAULT_BOUNDS, Bounds, Parametric, show
+from kflow.kernels.program import Contraction, Program, Term, apply, contract, evaluate
 
-if TYPE_CHECKING:
-    from kflow.kernels.program import Contraction, Program, Term
-
-__all__ = ["DEFAULT_BOUNDS", "Bounds", "Kernel", "Value", "as_tuple", "check_kernel", "show"]
-
-Bounds: TypeAlias = tuple[float, float] | Literal["fixed"]
-Value: TypeAlias = float | tuple[float, ...]
-Self = TypeVar("Self", bound="Kernel")
-
-DEFAULT_BOUNDS = (1e-5, 1e5)
-
-# Relative: what a logarithm and an exponential may do to a bound.
-_ROUNDING = 1e-12
-
-
-def _one_value(value: Any, name: str) -> float:
-    number = as_values(value, name)
-    if isinstance(number, tuple):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return number
-
-
-def as_values(value: Any, name: str) -> Value:
-    """Return a positive number, or a tuple of them."""
-    if isinstance(value, (str, bytes)) or np.ndim(value) == 0:
-        number = as_positive(value, name)
-        # Squares of what is smaller or larger leave the numbers.
-        if not 1e-150 < number < 1e150:
-            raise ValueError(f"{name} must be between 1e-150 and 1e150, got {value!r}")
-        return number
-    if np.ndim(value) != 1 or len(value) == 0:
-        raise ValueError(f"{name} must be a number or one number per dimension, got {value!r}")
-    return tuple(_one_value(number, f"{name}[{i}]") for i, number in enumerate(value))
-
-
-def _as_bounds(value: Any, name: str) -> Bounds:
-    if isinstance(value, str):
-        if value == "fixed":
-            return "fixed"
-        raise ValueError(f"{name} must be (lower, upper) or 'fixed', got {value!r}")
-    try:
-        lower, upper = value
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be (lower, upper) or 'fixed', got {value!r}") from None
-    lower, upper = as_positive(lower, f"{name}[0]"), as_positive(upper, f"{name}[1]")
-    if lower > upper:
-        raise ValueError(f"{name} must be (lower, upper), got {value!r}: swap them")
-    return lower, upper
-
-
-def as_tuple(value: Value) -> tuple[float, ...]:
-    """Return one number, or one for each dimension, as a tuple."""
-    return value if isinstance(value, tuple) else (value,)
-
-
-def show(value: Any) -> str:
-    """Return a parameter with the digits that a reader needs."""
-    if isinstance(value, tuple):
-        return "[" + ", ".join(show(number) for number in value) + "]"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+__all__ = ["Constant", "Kernel", "Product", "Scaled", "Sum", "check_kernel"]
 
 
 @dataclass(frozen=True, repr=False)
-class Kernel:
+class Kernel(Parametric):
     """Base of the kernels: immutable values, which sums and products put together.
 
     A kernel is called with points, ``kernel(X, Z)``; ``kernel + other``, ``kernel * other`` and
     ``2.0 * kernel`` are kernels again. Each positive parameter `p` has a twin `p_bounds`: its lower
-    and upper bound, or ``"fixed"``. Unless given they are 1e-5 and 1e5, times the value if it is outside. The parameters that are not fixed
-    make up `theta`, a flat vector of their logarithms, in which kernels are learnt.
+    and upper bound, or ``"fixed"``. The default bounds are 1e-5 and 1e5, times the value if the value
+    is outside. The parameters that are not fixed make up `theta`, a flat vector of their logarithms,
+    in which kernels are learned.
     """
 
     # NumPy must leave its numbers times a kernel to the kernel.
     __array_ufunc__ = None
 
-    _family: ClassVar[str] = ""
-    # The parameters that can be learnt, in the order of theta.
-    _parameters: ClassVar[tuple[str, ...]] = ()
-    # Those that may be one number for each dimension.
-    _per_dimension: ClassVar[tuple[str, ...]] = ("length_scale", "period")
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        if not self._family:
-            raise TypeError(f"{type(self).__name__} is abstract: use kflow.kernels.Gaussian, say")
-        for name in self._parameters:
-            self._check_parameter(name)
-
-    def _check_parameter(self, name: str) -> None:
-        check = as_values if name in self._per_dimension else _one_value
-        value = check(getattr(self, name), name)
-        bounds = _as_bounds(getattr(self, f"{name}_bounds"), f"{name}_bounds")
-        object.__setattr__(self, name, value)
-        object.__setattr__(self, f"{name}_bounds", bounds)
-        if not isinstance(bounds, str) and bounds != DEFAULT_BOUNDS:
-            for number in as_tuple(value):
-                # One rounding of exp(log(bound)) is not outside.
-                if not bounds[0] * (1 - _ROUNDING) <= number <= bounds[1] * (1 + _ROUNDING):
-                    raise ValueError(
-                        f"{name}={number:g} is outside {name}_bounds={bounds}: pass other bounds, "
-                        "or 'fixed' for a parameter that is not to be learnt"
-                    )
-
-    # ---- parameters ---------------------------------------------------------------------------
-
-    def _children(self) -> tuple[Kernel, ...]:
-        return ()
-
-    def _with_children(self: Self, children: tuple[Kernel, ...]) -> Self:
-        assert not children
-        return self
-
-    def _free(self) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
-        """Yield the free parameters of this node, as vectors."""
-        for name in self._parameters:
-            if getattr(self, f"{name}_bounds") != "fixed":
-                yield name, np.array(as_tuple(getattr(self, name)))
-
-    def _own_theta(self) -> npt.NDArray[np.float64]:
-        return np.concatenate([[], *(np.log(value) for _, value in self._free())])
-
-    def _own_bounds(self) -> npt.NDArray[np.float64]:
-        rows = [np.empty((0, 2))]
-        for name, value in self._free():
-            rows.append(np.tile(np.log(self._box(name)), (len(value), 1)))
-        return np.concatenate(rows)
-
-    def _box(self, name: str) -> tuple[float, float]:
-        """Return the bounds of a free parameter.
-
-        The default ones are meant for nobody in particular: they yield to a value outside.
-        """
-        lower, upper = getattr(self, f"{name}_bounds")
-        values = as_tuple(getattr(self, name))
-        if (lower, upper) == DEFAULT_BOUNDS and not lower <= min(values) <= max(values) <= upper:
-            lower, upper = min(lower, lower * min(values)), max(upper, upper * max(values))
-        return lower, upper
-
-    def _own_names(self) -> list[str]:
-        return [
-            name if not isinstance(getattr(self, name), tuple) else f"{name}[{i}]"
-            for name, value in self._free()
-            for i in range(len(value))
-        ]
-
-    def _with_own_theta(self: Self, theta: npt.NDArray[np.float64]) -> Self:
-        changes: dict[str, Any] = {}
-        start = 0
-        for name, value in self._free():
-            part = np.exp(theta[start : start + len(value)])
-            start += len(value)
-            many = isinstance(getattr(self, name), tuple)
-            changes[name] = tuple(float(v) for v in part) if many else float(part[0])
-            if self._box(name) != DEFAULT_BOUNDS:  # they must not move with the value
-                changes[f"{name}_bounds"] = self._box(name)
-        return replace(self, **changes) if changes else self
-
-    @property
-    def theta(self) -> npt.NDArray[np.float64]:
-        """The free parameters' logarithms, (p,): this node's, then its parts' from left to right."""
-        return np.concatenate([self._own_theta(), *(child.theta for child in self._children())])
-
-    @property
-    def bounds(self) -> npt.NDArray[np.float64]:
-        """Lower and upper bounds of `theta`, (p, 2)."""
-        return np.concatenate([self._own_bounds(), *(child.bounds for child in self._children())])
-
-    @property
-    def parameter_names(self) -> list[str]:
-        """Names of the entries of `theta`, such as ``"k2__length_scale[0]"``."""
-        names = self._own_names()
-        for prefix, child in self._parts():
-            names += [f"{prefix}__{name}" for name in child.parameter_names]
-        return names
-
-    def _parts(self) -> list[tuple[str, Kernel]]:
-        return [(f"k{i + 1}", child) for i, child in enumerate(self._children())]
-
-    def clone_with_theta(self: Self, theta: npt.ArrayLike) -> Self:
-        """Return the same kernel with other free parameters.
-
-        Parameters
-        ----------
-        theta : array_like, shape (p,)
-            As `theta`.
-
-        Raises
-        ------
-        ValueError
-            If there are not p numbers, or one leaves its bounds or is not finite.
-        """
-        try:
-            values = np.asarray(theta, np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"theta must hold numbers, got {theta!r}") from None
-        if values.shape != self.theta.shape:
-            raise ValueError(
-                f"theta must have shape {self.theta.shape} for {self!r}, got {values.shape}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError("theta contains NaN or infinity")
-        outside = (values < self.bounds[:, 0] - _ROUNDING) | (
-            values > self.bounds[:, 1] + _ROUNDING
-        )
-        if outside.any():
-            i = int(np.flatnonzero(outside)[0])
-            raise ValueError(
-                f"theta: {self.parameter_names[i]} leaves its bounds, {values[i]:g} is not in "
-                f"{tuple(self.bounds[i])}: keep theta within `bounds`"
-            )
-        return self._with_theta(values)
-
-    def _with_theta(self: Self, values: npt.NDArray[np.float64]) -> Self:
-        n_own = len(self._own_theta())
-        start = n_own
-        children = []
-        for child in self._children():
-            size = len(child.theta)
-            children.append(child._with_theta(values[start : start + size]))
-            start += size
-        return self._with_own_theta(values[:n_own])._with_children(tuple(children))
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by name; those of parts as ``"k1__length_scale"``.
-
-        Parameters
-        ----------
-        deep : bool
-            Whether to add those of the parts.
-        """
-        params = {f.name: getattr(self, f.name) for f in fields(self)}
-        if deep:
-            for prefix, child in self._parts():
-                params.update({f"{prefix}__{k}": v for k, v in child.get_params().items()})
-        return params
-
-    def with_params(self: Self, **params: Any) -> Self:
-        """Return a copy in which some of `get_params` are replaced.
-
-        Raises
-        ------
-        ValueError
-            For a name that this kernel does not have, or a value it cannot take.
-        """
-        known = self.get_params(deep=False)
-        own = {name: value for name, value in params.items() if name in known}
-        parts = self._parts()
-        nested: dict[str, dict[str, Any]] = {prefix: {} for prefix, _ in parts}
-        for name, value in params.items():
-            prefix, separator, rest = name.partition("__")
-            if name in known:
-                continue
-            if not separator or prefix not in nested:
-                raise ValueError(
-                    f"{type(self).__name__} has no parameter {name!r}; it has "
-                    f"{sorted(self.get_params())}"
-                )
-            nested[prefix][rest] = value
-        changed: Self = replace(self, **own) if own else self
-        if any(nested.values()):
-            changed = changed._with_children(
-                tuple(
-                    child.with_params(**nested[prefix]) if nested[prefix] else child
-                    for prefix, child in changed._parts()
-                )
-            )
-        return changed
-
-    def __sklearn_clone__(self: Self) -> Self:
-        """Return the kernel itself, which nobody can change."""
-        return self
-
-    # ---- text and data ------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        """Return the call that makes this kernel, to four digits, without what is default."""
-        shown = []
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if not f.name.endswith("_bounds"):
-                shown.append(f"{f.name}={show(value)}")
-            elif value != f.default:
-                shown.append(f"{f.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the kernel as plain data for JSON; `from_dict` is its inverse."""
-        data: dict[str, Any] = {"kernel": self._family}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if not f.name.endswith("_bounds") or value != f.default:
-                data[f.name] = list(value) if isinstance(value, tuple) else value
-        return data
-
-    @classmethod
-    def _from_dict(cls, parameters: Mapping[str, Any]) -> Kernel:
-        return cls(**parameters)
-
     # ---- algebra ------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Any:
         """Return the sum with another kernel, or with a positive constant."""
-        from kflow.kernels.composite import add
-
-        return add(self, other)
+        return _add(self, other)
 
     def __radd__(self, other: Any) -> Any:
         """Return the sum with a positive constant."""
-        from kflow.kernels.composite import add
-
-        return add(other, self)
+        return _add(other, self)
 
     def __mul__(self, other: Any) -> Any:
         """Return the product with another kernel, or with a positive amplitude."""
-        from kflow.kernels.composite import multiply
-
-        return multiply(self, other)
+        return _multiply(self, other)
 
     def __rmul__(self, other: Any) -> Any:
         """Return the kernel times a positive amplitude."""
-        from kflow.kernels.composite import multiply
+        return _multiply(other, self)
 
-        return multiply(other, self)
+    # ---- what kernels define ------------------------------------------------------------------
 
-    # ---- evaluation ---------------------------------------------------------------------------
-
-    def _emit(self, program: Program) -> int:
+    def emit(self, program: Program) -> int:
         """Append this kernel's terms to a program and return the number of its own."""
         raise NotImplementedError
 
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
-        """Return the loss's derivatives with respect to this node's free parameters."""
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the loss's derivatives with respect to the own entries of theta."""
         raise NotImplementedError
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
+        """Return k(x, x) for each row of X."""
         raise NotImplementedError
 
-    def _check_dimension(self, d: int) -> None:
-        """Raise ValueError if the kernel cannot take points in d dimensions."""
-        for name in self._parameters:
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != d:
-                raise ValueError(
-                    f"{type(self).__name__} has {len(value)} entries in {name}, but X has {d} "
-                    f"columns: pass one for each column, or one number for all"
-                )
-        for child in self._children():
-            child._check_dimension(d)
+    def _evaluate(self, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+        """Write K(X, Z) to `out`."""
+        evaluate(self, X, Z, out, n_threads)
+
+    # ---- evaluation ---------------------------------------------------------------------------
 
     def __call__(
-        self, X: npt.ArrayLike, Z: npt.ArrayLike | None = None, *, n_threads: int | None = None
+        self,
+        X: npt.ArrayLike,
+        Z: npt.ArrayLike | None = None,
+        *,
+        out: FloatArray | None = None,
+        n_threads: int | None = None,
     ) -> FloatArray:
-        """Return the kernel matrix K(X, Z): `kflow.gram`.
+        """Return the kernel matrix K(X, Z), as `kflow.gram` does.
 
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            Points. float32 and float64 are used as they are; anything else becomes float64.
         Z : array_like, shape (m, d), optional
             Other points; X itself if not given.
+        out : ndarray, shape (n, m), optional
+            C-contiguous array of the result's dtype that receives the result.
         n_threads : int, optional
-            Threads; see `kflow.get_num_threads`.
+            Threads; see `kflow.get_num_threads`. The result does not depend on it.
 
         Returns
         -------
         ndarray, shape (n, m)
             float32 if X and Z both are, else float64.
-        """
-        from kflow.operations import gram
 
-        return gram(X, Z, kernel=self, n_threads=n_threads)
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or dtype, naming them.
+
+        Notes
+        -----
+        2 n m d flops and n m evaluations of each part of the kernel.
+        """
+        threads = resolve_n_threads(n_threads)
+        dtype = common_dtype(X, Z)
+        x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
+        z = x if Z is None else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
+        shape = (x.shape[0], z.shape[0])
+        result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
+        if np.may_share_memory(result, x) or np.may_share_memory(result, z):
+            raise ValueError("out must not overlap X or Z: pass a separate array")
+        self._evaluate(x, z, result, threads)
+        return result
 
     def diag(self, X: npt.ArrayLike) -> FloatArray:
         """Return k(x, x) for each row of X.
@@ -396,10 +132,10 @@ class Kernel:
         Returns
         -------
         ndarray, shape (n,)
-            In the dtype of X, or float64.
+            float32 if X is, else float64.
         """
         x = as_matrix(X, "X", dtype=common_dtype(X))
-        self._check_dimension(x.shape[1])
+        self.check_dimension(x.shape[1])
         return np.asarray(self._diagonal(x), x.dtype)
 
     def apply(
@@ -433,9 +169,40 @@ class Kernel:
         2 n m (d + q) flops and n m evaluations of each part of the kernel. A user's function is called
         for some rows of X at a time.
         """
-        from kflow.kernels.program import apply
+        threads = resolve_n_threads(n_threads)
+        dtype = common_dtype(X, Z, C)
+        x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
+        z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], n_threads=threads)
+        c = as_matrix(C, "C", dtype=dtype, n_rows=len(z), n_threads=threads)
+        out = np.empty((len(x), c.shape[1]), dtype)
+        apply(self, x, z, c, out, threads)
+        return out
 
-        return apply(self, X, Z, C, n_threads)
+    def interpolate(
+        self, X: FloatArray, Z: FloatArray, C: FloatArray, *, n_threads: int | None = None
+    ) -> FloatArray:
+        """Return K(X, Z) C, as `kflow.Interpolant` predicts.
+
+        It is `apply`, but kernels for which an engine has a faster way take that, which may round
+        otherwise.
+
+        Parameters
+        ----------
+        X, Z, C : ndarray, shape (n, d), (m, d) and (m, q)
+            Points, centres and coefficients, C-contiguous and of one dtype, which is not checked.
+        n_threads : int, optional
+            Threads; see `kflow.get_num_threads`. The result does not depend on it.
+
+        Returns
+        -------
+        ndarray, shape (n, q)
+            In the dtype of the arguments.
+
+        Notes
+        -----
+        The costs are those of `apply`.
+        """
+        return self.apply(X, Z, C, n_threads=n_threads)
 
     def contract(
         self,
@@ -454,16 +221,16 @@ class Kernel:
         G : array_like, shape (n, n)
             dLoss / dK at K = K(X, X). K is symmetric, so that only G + G' counts.
         points : bool
-            Whether to carry it to the points too.
+            Whether to compute the derivatives with respect to the points too.
         n_threads : int, optional
             Threads; see `kflow.get_num_threads`. The result does not depend on it.
 
         Returns
         -------
-        theta_gradient : ndarray, shape (p,)
+        theta_gradient : ndarray, shape (p,), float64
             dLoss / dtheta = sum_ij G_ij dK_ij / dtheta.
-        X_gradient : ndarray, shape (n, d), or None
-            dLoss / dX, if wanted.
+        X_gradient : ndarray, shape (n, d), float64, or None
+            dLoss / dX, or None without `points`.
 
         Notes
         -----
@@ -471,16 +238,17 @@ class Kernel:
         n^2 evaluations of each part of the kernel, and 2 n^2 d flops for the points and for each
         part with a length scale per dimension.
         """
-        from kflow.kernels.program import contract
-
         g = as_matrix(G, "G", dtype=np.float64)
         if g.shape[0] == g.shape[1] and not np.array_equal(g, g.T):
             g = 0.5 * (g + g.T)
-        return contract(self, X, g, points, n_threads)
+        threads = resolve_n_threads(n_threads)
+        x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
+        g = as_matrix(g, "G", dtype=np.float64, n_rows=len(x), n_columns=len(x))
+        return contract(self, x, g, points, threads)
 
 
 def check_kernel(kernel: Any) -> Kernel:
-    """Return `kernel` if it is one.
+    """Return `kernel` if it is a kernel.
 
     Raises
     ------
@@ -490,3 +258,215 @@ def check_kernel(kernel: Any) -> Kernel:
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel must be one of kflow.kernels, such as Gaussian(), got {kernel!r}")
     return kernel
+
+
+# ---- what the operators make --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Constant(Kernel):
+    """k(x, z) = c, positive semi-definite of rank 1: what `kernel + 2.0` adds.
+
+    Parameters
+    ----------
+    value : float
+        c, positive.
+    value_bounds : tuple of float, or "fixed"
+        Its bounds.
+    """
+
+    value: float = 1.0
+    value_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
+
+    family: ClassVar[str] = "constant"
+    _parameters: ClassVar[tuple[str, ...]] = ("value",)
+
+    def emit(self, program: Program) -> int:
+        """Append the constant."""
+        return program.scale(program.add_constant(), self.value)
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the derivative with respect to the value's logarithm."""
+        return [] if self.value_bounds == "fixed" else [contraction.factor[term.number]]
+
+    def _diagonal(self, X: FloatArray) -> FloatArray:
+        return np.full(len(X), self.value, X.dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class _Composite(Kernel):
+    """Base of sums and products."""
+
+    kernels: tuple[Kernel, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the parts."""
+        super().__post_init__()
+        parts = tuple(check_kernel(kernel) for kernel in self.kernels)
+        if len(parts) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least two kernels, got {len(parts)}")
+        object.__setattr__(self, "kernels", parts)
+
+    def _children(self) -> tuple[Kernel, ...]:
+        return self.kernels
+
+    def _with_children(self, children: tuple[Kernel, ...]) -> Any:
+        return type(self)(children)
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return nothing: the parameters are those of the parts."""
+        del contraction, term
+        return []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kernel as plain data for JSON; `from_dict` is the inverse."""
+        return {"kernel": self.family, "kernels": [part.to_dict() for part in self.kernels]}
+
+    @classmethod
+    def from_plain(cls, parameters: Mapping[str, Any], make_part: Callable[[Any], Any]) -> Kernel:
+        """Return the sum or product of the parts that are described."""
+        rest = dict(parameters)
+        return cls(tuple(make_part(part) for part in rest.pop("kernels")), **rest)
+
+
+class Sum(_Composite):
+    """k_1 + k_2 + ...: what `+` makes.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        The parts, two at least.
+    """
+
+    family = "sum"
+
+    def __repr__(self) -> str:
+        """Return the parts with + between them."""
+        return " + ".join(map(repr, self.kernels))
+
+    def emit(self, program: Program) -> int:
+        """Append the parts and their sum."""
+        return reduce(program.add, [program.emit(kernel) for kernel in self.kernels])
+
+    def _diagonal(self, X: FloatArray) -> FloatArray:
+        return np.asarray(sum(kernel._diagonal(X) for kernel in self.kernels))
+
+
+class Product(_Composite):
+    """k_1 k_2 ...: what `*` makes.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        The parts, two at least.
+    """
+
+    family = "product"
+
+    def __repr__(self) -> str:
+        """Return the parts with * between them."""
+        return " * ".join(f"({k!r})" if isinstance(k, Sum) else repr(k) for k in self.kernels)
+
+    def emit(self, program: Program) -> int:
+        """Append the parts and their product."""
+        return reduce(program.multiply, [program.emit(kernel) for kernel in self.kernels])
+
+    def _diagonal(self, X: FloatArray) -> FloatArray:
+        return np.asarray(np.prod([kernel._diagonal(X) for kernel in self.kernels], axis=0))
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Kernel):
+    """a k: what a number times a kernel makes.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        k.
+    amplitude : float
+        a, positive: the variance of a process whose covariance this is.
+    amplitude_bounds : tuple of float, or "fixed"
+        Its bounds.
+    """
+
+    kernel: Kernel
+    amplitude: float = 1.0
+    amplitude_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
+
+    family: ClassVar[str] = "scaled"
+    _parameters: ClassVar[tuple[str, ...]] = ("amplitude",)
+
+    def __post_init__(self) -> None:
+        """Check the parts."""
+        super().__post_init__()
+        check_kernel(self.kernel)
+
+    def __repr__(self) -> str:
+        """Return the product."""
+        if self.amplitude_bounds != DEFAULT_BOUNDS:
+            return super().__repr__()
+        inner = f"({self.kernel!r})" if isinstance(self.kernel, Sum) else repr(self.kernel)
+        return f"{show(self.amplitude)} * {inner}"
+
+    def _children(self) -> tuple[Kernel, ...]:
+        return (self.kernel,)
+
+    def _with_children(self, children: tuple[Kernel, ...]) -> Any:
+        return replace(self, kernel=children[0])
+
+    def _parts(self) -> list[tuple[str, Kernel]]:
+        return [("kernel", self.kernel)]
+
+    def emit(self, program: Program) -> int:
+        """Append the kernel, and multiply it."""
+        return program.scale(program.emit(self.kernel), self.amplitude)
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the derivative with respect to the amplitude's logarithm."""
+        return [] if self.amplitude_bounds == "fixed" else [contraction.factor[term.number]]
+
+    def _diagonal(self, X: FloatArray) -> FloatArray:
+        return self.amplitude * self.kernel._diagonal(X)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kernel as plain data for JSON; `from_dict` is the inverse."""
+        return {**super().to_dict(), "kernel": self.family, "of": self.kernel.to_dict()}
+
+    @classmethod
+    def from_plain(cls, parameters: Mapping[str, Any], make_part: Callable[[Any], Any]) -> Kernel:
+        """Return the multiple of the kernel that is described."""
+        rest = dict(parameters)
+        return cls(make_part(rest.pop("of")), **rest)
+
+
+def _is_number(value: Any) -> bool:
+    return np.ndim(value) == 0 and not isinstance(value, (Kernel, str, bool, np.bool_, type(None)))
+
+
+def _add(left: Any, right: Any) -> Any:
+    """Return left + right, one of them a kernel and the other a kernel or a number."""
+    terms: list[Kernel] = []
+    for operand in (left, right):
+        if _is_number(operand):
+            terms.append(Constant(operand))
+        elif isinstance(operand, Kernel):
+            terms += operand.kernels if isinstance(operand, Sum) else [operand]
+        else:
+            return NotImplemented
+    return Sum(tuple(terms))
+
+
+def _multiply(left: Any, right: Any) -> Any:
+    """Return left * right, one of them a kernel and the other a kernel or a number."""
+    if _is_number(left):
+        left, right = right, left
+    if not isinstance(left, Kernel):
+        return NotImplemented
+    if _is_number(right):
+        return Scaled(left, right)
+    if not isinstance(right, Kernel):
+        return NotImplemented
+    factors: list[Kernel] = []
+    for operand in (left, right):
+        factors += operand.kernels if isinstance(operand, Product) else [operand]
+    return Product(tuple(factors))

@@ -15,10 +15,10 @@ __all__ = ["FeatureMap", "Identity", "Periodicity", "Scaling"]
 
 
 class FeatureMap(ABC):
-    """Features u(x) of points x, and the way back for derivatives.
+    """Features u(x) of points x, and the chain rule.
 
-    `gradient` takes dLoss/dU and returns the derivatives with respect to the map's parameters, to
-    their logarithms, and to X.
+    From dLoss/dU follow the derivatives with respect to the logarithms of the map's parameters and
+    with respect to X.
     """
 
     @abstractmethod

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import as_positive
 from kflow._base.array_types import FloatArray
-from kflow.kernels.base import DEFAULT_BOUNDS, Kernel, show
-
-if TYPE_CHECKING:
-    from kflow.kernels.program import Contraction, Program, Term
+from kflow.kernels.base import Kernel
+from kflow.kernels.parameters import DEFAULT_BOUNDS, show
+from kflow.kernels.program import Contraction, Program, Term
 
 __all__ = ["FunctionKernel", "NonFiniteError"]
 
@@ -22,11 +21,11 @@ _STEP = 6e-6
 
 
 class NonFiniteError(ValueError):
-    """A user's function returned numbers that are not finite: learning can step back from there."""
+    """A user's function returned numbers that are not finite: learning can go back to earlier parameters."""
 
 
 def _as_parameter(value: Any, name: str, positive: bool) -> Any:
-    """Return a number, or a vector that nobody can write to."""
+    """Return a number, or a read-only vector."""
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError):
@@ -66,8 +65,8 @@ def _as_limits(value: Any, name: str, parameter: Any, positive: bool) -> Any:
 class FunctionKernel(Kernel):
     """A kernel that is a function of arrays, alone or as a part of sums and products.
 
-    Whatever the other kernels do, this one does: in `kflow.learn_kernel`, `kflow.GPRegressor` and
-    everywhere else. It is as slow as the function. The function must be symmetric and positive
+    It can be used wherever other kernels can, as in `kflow.learn_kernel` and `kflow.GPRegressor`. It is
+    as slow as the function. The function must be symmetric and positive
     semi-definite; that it returns the right shape and finite numbers is checked.
 
     Parameters
@@ -77,7 +76,7 @@ class FunctionKernel(Kernel):
     parameters : mapping of str to float or array_like, optional
         Initial values, numbers or vectors, passed to all functions by name.
     positive : collection of str, optional
-        The parameters that are positive and learnt by their logarithms. None: all.
+        The parameters that are positive and learned by their logarithms. None: all.
     bounds : mapping of str to (lower, upper) or "fixed", optional
         Bounds of all entries of a parameter; else (1e-5, 1e5) if it is positive, else none.
     gradient : callable, optional
@@ -105,7 +104,7 @@ class FunctionKernel(Kernel):
            [1., 2.]])
     """
 
-    _family: ClassVar[str] = "function"
+    family: ClassVar[str] = "function"
 
     function: Callable[..., Any]
     positive: frozenset[str]
@@ -145,7 +144,7 @@ class FunctionKernel(Kernel):
         for name in values:
             values[name] = _as_parameter(values[name], name, name in names)
             limits[name] = _as_limits(limits.get(name), name, values[name], name in names)
-        # Once only: a kernel is a value that nobody changes.
+        # Kernels are immutable: attributes are set here only.
         self.__dict__.update(
             function=function,
             positive=frozenset(names),
@@ -157,11 +156,11 @@ class FunctionKernel(Kernel):
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to change a value."""
+        """Raise AttributeError: kernels are immutable."""
         raise AttributeError(f"kernels cannot be changed: use with_params({name}=...)")
 
     def _identity(self) -> tuple[Any, ...]:
-        """Return what makes two of them equal: the same functions, equal numbers."""
+        """Return what is compared: the functions, and the numbers."""
         functions = (self.function, self.gradient, self.points_gradient, self.diagonal)
         values = self._values().items()
         numbers = frozenset((name, np.shape(v), np.ravel(v).tobytes()) for name, v in values)
@@ -262,7 +261,7 @@ class FunctionKernel(Kernel):
         return f"FunctionKernel({', '.join(shown)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Raise TypeError: a function is no data."""
+        """Raise TypeError: a function cannot be stored as data."""
         raise TypeError(
             f"{self!r} holds Python functions, which no file can hold: store its parameters and "
             "make the kernel anew"
@@ -270,8 +269,9 @@ class FunctionKernel(Kernel):
 
     # ---- evaluation ---------------------------------------------------------------------------
 
-    def _check_dimension(self, d: int) -> None:
-        del d  # what the function takes, it knows itself
+    def check_dimension(self, d: int) -> None:
+        """Accept any dimension: the function itself may refuse one."""
+        del d
 
     def _matrix(self, X: FloatArray, Z: FloatArray, values: Mapping[str, Any]) -> FloatArray:
         matrix = np.asarray(self.function(X, Z, **values))
@@ -289,14 +289,16 @@ class FunctionKernel(Kernel):
             raise NonFiniteError(f"{name} of {self!r} must return finite real numbers")
         return np.ascontiguousarray(array, dtype)
 
-    def _given(self, X: FloatArray, Z: FloatArray) -> FloatArray:
+    def given_matrix(self, X: FloatArray, Z: FloatArray) -> FloatArray:
         """Return K(X, Z)."""
         return self._matrix(X, Z, self._values())
 
-    def _emit(self, program: Program) -> int:
+    def emit(self, program: Program) -> int:
+        """Append the matrix that the function gives."""
         return program.add_given(self)
 
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the derivatives with respect to the free parameters, or to their logarithms."""
         names = [name for name, _ in self._free()]
         if not names:
             return []
@@ -336,7 +338,8 @@ class FunctionKernel(Kernel):
             gradient[i] = (sums[0] - sums[1]) / (2 * step)
         return gradient if np.ndim(values[name]) else gradient[0]
 
-    def _points_contraction(self, X: FloatArray, G: FloatArray) -> FloatArray:
+    def points_contraction(self, X: FloatArray, G: FloatArray) -> FloatArray:
+        """Return sum_ij G_ij dK(X, X)_ij / dX, (n, d), for a symmetric G."""
         values = self._values()
         if self.points_gradient is not None:
             return self._checked(self.points_gradient(X, G, **values), X.shape, "points_gradient")

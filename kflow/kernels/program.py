@@ -1,38 +1,54 @@
-"""Kernels as programs of the core: terms that build on each other, and the features they read."""
+"""Kernels as programs of an engine: terms that refer to earlier ones, and the features they read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix
 from kflow.engine import HOST
 from kflow.engine.interface import Profile
 from kflow.engine.interface import Term as EngineTerm
-from kflow.engine.threads import resolve_n_threads
-from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.features import FeatureMap, Identity
 
-if TYPE_CHECKING:
-    from kflow.kernels.function import FunctionKernel
+__all__ = ["Contraction", "Part", "Program", "Term", "apply", "contract", "evaluate"]
 
-# Entries of the matrices that users' functions give at a time.
+# Largest number of entries of the matrices that users' functions give at a time.
 _GIVEN_ENTRIES = 2**21
 
-__all__ = ["Contraction", "Program", "Term", "apply", "contract", "evaluate"]
+
+class Part(Protocol):
+    """What a program asks of a kernel, and of each part of a kernel."""
+
+    def check_dimension(self, d: int) -> None:
+        """Raise ValueError if the kernel cannot take points in d dimensions."""
+
+    def emit(self, program: Program) -> int:
+        """Append the kernel's terms to a program and return the number of its own."""
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the loss's derivatives with respect to the own entries of theta."""
+
+
+class GivenPart(Protocol):
+    """What a program asks of a part whose matrix is given by a user's function."""
+
+    def given_matrix(self, X: FloatArray, Z: FloatArray) -> FloatArray:
+        """Return K(X, Z)."""
+
+    def points_contraction(self, X: FloatArray, G: FloatArray) -> FloatArray:
+        """Return sum_ij G_ij dK(X, X)_ij / dX."""
 
 
 @dataclass
 class Term:
-    """What a kernel, or a part of one, has become."""
+    """A kernel, or a part of one, and the number of its term."""
 
-    kernel: Kernel
+    kernel: Part
     number: int = -1
 
 
@@ -44,7 +60,7 @@ class Program:
 
     Parameters
     ----------
-    kernel : Kernel
+    kernel : Part
         The kernel.
     X : ndarray, shape (n, d)
         Points.
@@ -52,22 +68,22 @@ class Program:
         Other points, or X itself.
     """
 
-    def __init__(self, kernel: Kernel, X: FloatArray, Z: FloatArray) -> None:
-        kernel._check_dimension(X.shape[1])
+    def __init__(self, kernel: Part, X: FloatArray, Z: FloatArray) -> None:
+        kernel.check_dimension(X.shape[1])
         self.X, self.Z = X, Z
         self.nodes: list[Term] = []
         self._terms: list[dict[str, Any]] = []
         self.maps: list[FeatureMap] = []
-        self._given: list[FunctionKernel] = []
+        self._given: list[GivenPart] = []
         self.emit(kernel)
 
     # ---- what kernels call --------------------------------------------------------------------
 
-    def emit(self, kernel: Kernel) -> int:
+    def emit(self, kernel: Part) -> int:
         """Append the terms of a kernel; nodes are in the order of theta."""
         node = Term(kernel)
         self.nodes.append(node)
-        node.number = kernel._emit(self)
+        node.number = kernel.emit(self)
         return node.number
 
     def _append(self, **term: Any) -> int:
@@ -85,16 +101,15 @@ class Program:
         """Return a point among those of the rows."""
         return tuple(self.X.mean(axis=0).tolist()) if len(self.X) else (0.0,) * self.X.shape[1]
 
-    def add_leaf(self, family: str, length_scale: float, features: int, **settings: Any) -> int:
+    def add_leaf(self, profile: Profile, features: int) -> int:
         """Append a function of distances or products of features."""
-        profile = Profile(family, length_scale, **settings)
         return self._append(operation="leaf", profile=profile, source=features)
 
     def add_constant(self) -> int:
         """Append the number one."""
         return self._append(operation="constant")
 
-    def add_given(self, kernel: FunctionKernel) -> int:
+    def add_given(self, kernel: GivenPart) -> int:
         """Append a matrix that a user's function gives."""
         self._given.append(kernel)
         return self._append(operation="given", source=len(self._given) - 1)
@@ -120,7 +135,7 @@ class Program:
 
     def given(self) -> list[FloatArray]:
         """Return the matrices that users' functions give."""
-        return [kernel._given(self.X, self.Z) for kernel in self._given]
+        return [kernel.given_matrix(self.X, self.Z) for kernel in self._given]
 
     def features(self, points: FloatArray) -> list[FloatArray]:
         """Return the features of points."""
@@ -131,7 +146,7 @@ class Program:
         """Whether users' functions have a part in the kernel."""
         return bool(self._given)
 
-    def given_kernel(self, number: int) -> FunctionKernel:
+    def given_kernel(self, number: int) -> GivenPart:
         """Return the kernel behind a given matrix."""
         return self._given[number]
 
@@ -146,11 +161,11 @@ class Contraction:
     Parameters
     ----------
     program : Program
-        The kernel on X.
+        The kernel on X and X.
     G : ndarray, shape (n, n)
         dLoss / dK, symmetric.
     points : bool
-        Whether the gradient for the points is wanted.
+        Whether the gradient with respect to the points is needed, too.
     n_threads : int
         Threads.
 
@@ -190,7 +205,7 @@ class Contraction:
         """Return the derivatives with respect to theta, (p,)."""
         parts = [np.empty(0)]
         for node in self.program.nodes:
-            parts += [np.atleast_1d(g) for g in node.kernel._own_gradient(self, node)]
+            parts += [np.atleast_1d(g) for g in node.kernel.own_gradient(self, node)]
         return np.concatenate(parts)
 
     def points_gradient(self) -> FloatArray:
@@ -201,11 +216,11 @@ class Contraction:
             assert gradient is not None
             total += features.points_gradient(X, gradient)
         for number, gradient in enumerate(self._given):
-            total += self.program.given_kernel(number)._points_contraction(X, gradient)
+            total += self.program.given_kernel(number).points_contraction(X, gradient)
         return total
 
 
-def evaluate(kernel: Kernel, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+def evaluate(kernel: Part, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
     """Write K(X, Z) to `out`, (n, m); all arrays are C-contiguous and of one dtype."""
     program = Program(kernel, X, Z)
     features = program.features(X)
@@ -214,45 +229,34 @@ def evaluate(kernel: Kernel, X: FloatArray, Z: FloatArray, out: FloatArray, n_th
 
 
 def apply(
-    kernel: Kernel,
-    X: npt.ArrayLike,
-    Z: npt.ArrayLike,
-    C: npt.ArrayLike,
-    n_threads: int | None,
-) -> FloatArray:
-    """Return K(X, Z) C; see `Kernel.apply`."""
-    threads = resolve_n_threads(n_threads)
-    dtype = common_dtype(X, Z, C)
-    x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
-    z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], n_threads=threads)
-    c = as_matrix(C, "C", dtype=dtype, n_rows=len(z), n_threads=threads)
-    out = np.empty((len(x), c.shape[1]), dtype)
-    program = Program(check_kernel(kernel), x, z)
-    n_rows = max(1, _GIVEN_ENTRIES // max(1, len(z)))
-    if program.has_given and len(x) > n_rows:
+    kernel: Part, X: FloatArray, Z: FloatArray, C: FloatArray, out: FloatArray, n_threads: int
+) -> None:
+    """Write K(X, Z) C to `out`, (n, q); all arrays are C-contiguous and of one dtype."""
+    program = Program(kernel, X, Z)
+    n_rows = max(1, _GIVEN_ENTRIES // max(1, len(Z)))
+    if program.has_given and len(X) > n_rows:
         # What users' functions give must not be as large as the matrix that is never formed.
-        for first in range(0, len(x), n_rows):
+        for first in range(0, len(X), n_rows):
             rows = slice(first, first + n_rows)
-            out[rows] = apply(kernel, x[rows], z, c, threads)
-        return out
+            apply(kernel, X[rows], Z, C, out[rows], n_threads)
+        return
     HOST.apply_terms(
         program.terms(),
-        program.features(x),
-        program.features(z),
+        program.features(X),
+        program.features(Z),
         program.given(),
-        c,
+        C,
         out,
-        threads,
+        n_threads,
     )
-    return out
 
 
 def contract(
-    kernel: Kernel, X: npt.ArrayLike, G: npt.ArrayLike, points: bool, n_threads: int | None
+    kernel: Part, X: FloatArray, G: FloatArray, points: bool, n_threads: int
 ) -> tuple[npt.NDArray[np.float64], FloatArray | None]:
-    """Return dLoss / dtheta and dLoss / dX; see `Kernel.contract`."""
-    threads = resolve_n_threads(n_threads)
-    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
-    g = as_matrix(G, "G", dtype=np.float64, n_rows=len(x), n_columns=len(x))
-    contraction = Contraction(Program(check_kernel(kernel), x, x), g, points, threads)
+    """Return dLoss / dtheta, and dLoss / dX if `points`, for a symmetric G = dLoss / dK(X, X).
+
+    X and G are C-contiguous and of float64.
+    """
+    contraction = Contraction(Program(kernel, X, X), G, points, n_threads)
     return contraction.theta_gradient(), contraction.points_gradient() if points else None

@@ -5,24 +5,28 @@ scale per dimension, r^2 / l^2 stands for sum_k (x_k - z_k)^2 / l_k^2 (automatic
 determination). Formulas: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
 chapter 4; Fasshauer, Meshfree Approximation Methods (2007) for the inverse multiquadric; Wendland,
 Adv. Comput. Math. 4 (1995) for the kernels of compact support.
+
+A new kernel is a class here with its `family`, the name of the engines' profile, and its formula and
+slope in NumPy; it is also added to `__all__` and to `RADIAL`. Everything else follows from that table.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow.engine import HOST
 from kflow.engine.interface import Profile
-from kflow.kernels.base import DEFAULT_BOUNDS, Bounds, Kernel, as_tuple, check_kernel
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.length_scale import LengthScaleKernel
-
-if TYPE_CHECKING:
-    from kflow.kernels.program import Contraction, Term
+from kflow.kernels.parameters import DEFAULT_BOUNDS, Bounds, as_tuple
+from kflow.kernels.program import Contraction, Term
 
 __all__ = [
     "RADIAL",
@@ -52,8 +56,39 @@ class Radial(LengthScaleKernel):
         Bounds of each length scale.
     """
 
-    # -d^2 k / dr^2 at r = 0 for l = 1.
-    _unit_curvature: ClassVar[float]
+    # ---- the formula --------------------------------------------------------------------------
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances, in their dtype, for a given length scale."""
+        raise NotImplementedError
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2), which is minus infinity where k has a kink."""
+        raise NotImplementedError
+
+    def value_at(self, r: npt.ArrayLike) -> FloatArray:
+        """Return k as a function of the distance, by its formula in NumPy.
+
+        It shows and checks what the engines compute, and is slower than they are.
+
+        Parameters
+        ----------
+        r : array_like
+            Distances, of any shape. For a kernel with one length scale per dimension they are those
+            of points that have been divided by the length scales.
+
+        Returns
+        -------
+        ndarray, the shape of `r`, float64
+
+        Examples
+        --------
+        >>> from kflow.kernels import Laplacian
+        >>> Laplacian(2.0).value_at([0.0, 2.0]).round(4)
+        array([1.    , 0.3679])
+        """
+        length = 1.0 if isinstance(self.length_scale, tuple) else self.length_scale
+        return self.formula(np.square(np.asarray(r, np.float64)), length)
 
     @property
     def curvature(self) -> float:
@@ -63,17 +98,33 @@ class Radial(LengthScaleKernel):
         |k(x, .) - k(z, .)|^2 = 2 (k(0) - k(r)) <= curvature r^2, because a positive definite k is an
         average of cosines (Bochner) and 1 - cos t <= t^2 / 2.
         """
-        lengths = as_tuple(self.length_scale)
-        return self._curvature_of_unit_length() / min(lengths) ** 2
+        slope = float(self.slope_formula(np.zeros(1), 1.0)[0])
+        return -2.0 * slope / min(as_tuple(self.length_scale)) ** 2
 
-    def _curvature_of_unit_length(self) -> float:
-        return self._unit_curvature
+    # ---- evaluation ---------------------------------------------------------------------------
 
     @property
     def profile(self) -> Profile:
-        """The kernel as engines take it, if it has one length scale."""
+        """The kernel as engines take it; it must have one length scale."""
         assert isinstance(self.length_scale, float)
-        return Profile(self._family, self.length_scale, **self._core_settings())
+        return self.profile_at(self.length_scale)
+
+    def _evaluate(self, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+        if not is_isotropic(self):
+            super()._evaluate(X, Z, out, n_threads)
+            return
+        self.check_dimension(X.shape[1])
+        HOST.gram(X, Z, self.profile, out, n_threads)
+
+    def interpolate(
+        self, X: FloatArray, Z: FloatArray, C: FloatArray, *, n_threads: int | None = None
+    ) -> FloatArray:
+        """Return K(X, Z) C, as `Kernel.interpolate` does."""
+        if not is_isotropic(self):
+            return super().interpolate(X, Z, C, n_threads=n_threads)
+        out = np.empty((len(X), C.shape[1]), X.dtype)
+        HOST.apply(X, Z, C, self.profile, 1.0, None, out, resolve_n_threads(n_threads))
+        return out
 
     def _diagonal(self, X: FloatArray) -> FloatArray:
         return np.ones(len(X), X.dtype)
@@ -82,8 +133,15 @@ class Radial(LengthScaleKernel):
 class Gaussian(Radial):
     """exp(-r^2 / 2 l^2)."""
 
-    _family = "gaussian"
-    _unit_curvature = 1.0
+    family = "gaussian"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(np.exp(-r2 / (2 * length**2)))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-self.formula(r2, length) / (2 * length**2))
 
 
 class Laplacian(Radial):
@@ -93,22 +151,48 @@ class Laplacian(Radial):
     than about 1e-8 length scales, where they jump.
     """
 
-    _family = "laplacian"
-    _unit_curvature = math.inf
+    family = "laplacian"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(np.exp(-np.sqrt(r2) / length))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(-self.formula(r2, length) / (2 * length * np.sqrt(r2)))
 
 
 class Matern32(Radial):
     """(1 + h) exp(-h), h = sqrt(3) r / l."""
 
-    _family = "matern32"
-    _unit_curvature = 3.0
+    family = "matern32"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h = np.sqrt(r2.dtype.type(3)) * np.sqrt(r2) / length
+        return np.asarray((1 + h) * np.exp(-h))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h = np.sqrt(r2.dtype.type(3)) * np.sqrt(r2) / length
+        return np.asarray(-3 * np.exp(-h) / (2 * length**2))
 
 
 class Matern52(Radial):
     """(1 + h + h^2 / 3) exp(-h), h = sqrt(5) r / l."""
 
-    _family = "matern52"
-    _unit_curvature = 5.0 / 3.0
+    family = "matern52"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h = np.sqrt(r2.dtype.type(5)) * np.sqrt(r2) / length
+        return np.asarray((1 + h + h**2 / 3) * np.exp(-h))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h = np.sqrt(r2.dtype.type(5)) * np.sqrt(r2) / length
+        return np.asarray(-5 * (1 + h) * np.exp(-h) / (6 * length**2))
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,15 +212,27 @@ class RationalQuadratic(Radial):
     alpha: float = 1.0
     alpha_bounds: Bounds = field(default=DEFAULT_BOUNDS, kw_only=True)
 
-    _family: ClassVar[str] = "rational_quadratic"
-    _unit_curvature: ClassVar[float] = 1.0
+    family: ClassVar[str] = "rational_quadratic"
     _parameters: ClassVar[tuple[str, ...]] = ("length_scale", "alpha")
 
-    def _core_settings(self) -> dict[str, Any]:
-        return {"alpha": self.alpha}
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        alpha = r2.dtype.type(self.alpha)
+        # (1 + x)^-alpha, where 1 + x would round to 1 for a large alpha.
+        return np.asarray(np.exp(-alpha * np.log1p(r2 / (2 * alpha * length**2))))
 
-    def _own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
-        parts = super()._own_gradient(contraction, term)
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        base = 1 + r2 / (2 * r2.dtype.type(self.alpha) * length**2)
+        return np.asarray(-self.formula(r2, length) / base / (2 * length**2))
+
+    def profile_at(self, length_scale: float) -> Profile:
+        """Return the profile that engines evaluate, with this length scale."""
+        return Profile(self.family, length_scale, alpha=self.alpha)
+
+    def own_gradient(self, contraction: Contraction, term: Term) -> list[FloatArray]:
+        """Return the derivatives with respect to the logarithms of the length scales and alpha."""
+        parts = super().own_gradient(contraction, term)
         if self.alpha_bounds != "fixed":
             parts.append(self.alpha * contraction.shape[term.number])
         return parts
@@ -145,15 +241,29 @@ class RationalQuadratic(Radial):
 class InverseMultiquadric(Radial):
     """(1 + r^2 / l^2)^-1/2."""
 
-    _family = "inverse_multiquadric"
-    _unit_curvature = 1.0
+    family = "inverse_multiquadric"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(1 / np.sqrt(1 + r2 / length**2))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-(self.formula(r2, length) ** 3) / (2 * length**2))
 
 
 class Cauchy(Radial):
     """1 / (1 + r^2 / l^2)."""
 
-    _family = "cauchy"
-    _unit_curvature = 2.0
+    family = "cauchy"
+
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        return np.asarray(1 / (1 + r2 / length**2))
+
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        return np.asarray(-(self.formula(r2, length) ** 2) / length**2)
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,32 +285,40 @@ class Wendland(Radial):
 
     dimension: int = 3
 
-    _family: ClassVar[str] = "wendland"
+    family: ClassVar[str] = "wendland"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
         object.__setattr__(self, "dimension", as_count(self.dimension, "dimension", 1))
 
-    def _check_dimension(self, d: int) -> None:
-        super()._check_dimension(d)
+    def check_dimension(self, d: int) -> None:
+        """Raise ValueError if the kernel cannot take points in d dimensions."""
+        super().check_dimension(d)
         if d > self.dimension:
             raise ValueError(
                 f"{self!r} is positive definite in at most {self.dimension} dimensions, but X has "
                 f"{d} columns: pass dimension={d}"
             )
 
-    def _curvature_of_unit_length(self) -> float:
-        q = self.dimension // 2 + 2
-        return float((q + 1) * (q + 2))
+    def formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return k from squared distances."""
+        h, q = np.sqrt(r2) / length, self.dimension // 2 + 2
+        return np.where(h < 1, (1 - h) ** (q + 1) * ((q + 1) * h + 1), 0)
 
-    def _core_settings(self) -> dict[str, Any]:
-        return {"degree": self.dimension // 2 + 3}
+    def slope_formula(self, r2: FloatArray, length: Any) -> FloatArray:
+        """Return dk / d(r^2)."""
+        h, q = np.sqrt(r2) / length, self.dimension // 2 + 2
+        return np.where(h < 1, -((1 - h) ** q) * (q + 1) * (q + 2) / (2 * length**2), 0)
+
+    def profile_at(self, length_scale: float) -> Profile:
+        """Return the profile that engines evaluate, with this length scale."""
+        return Profile(self.family, length_scale, degree=self.dimension // 2 + 3)
 
 
 # By the name in files and on the command line.
 RADIAL: dict[str, type[Radial]] = {
-    kernel._family: kernel
+    kernel.family: kernel
     for kernel in (
         Gaussian,
         Laplacian,

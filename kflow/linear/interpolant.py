@@ -12,8 +12,8 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
-from kflow.kernels import Kernel, check_isotropic, check_kernel, is_isotropic
-from kflow.linear.solvers import Factor
+from kflow.kernels import Kernel, check_isotropic, check_kernel
+from kflow.linear.factor import Factor
 
 __all__ = ["Interpolant", "balanced_subset"]
 
@@ -145,12 +145,7 @@ class Interpolant:
         """Return u(X), shape (n, q), in the dtype of Z."""
         dtype = self.centres.dtype
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
-        if not is_isotropic(self.kernel):
-            return self.kernel.apply(x, self.centres, self.coefficients, n_threads=self.n_threads)
-        out = np.empty((len(x), self.coefficients.shape[1]), dtype)
-        threads = resolve_n_threads(self.n_threads)
-        HOST.apply(x, self.centres, self.coefficients, self.kernel.profile, 1.0, None, out, threads)
-        return out
+        return self.kernel.interpolate(x, self.centres, self.coefficients, n_threads=self.n_threads)
 
     def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
         """Return the gradients of a_i . u(x_i) with respect to x_i.

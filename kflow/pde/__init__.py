@@ -8,23 +8,18 @@ with
 
 and the conductivities are b = exp(sum_i W^c_i cos 2 pi i x + W^s_i sin 2 pi i x), i = 1, ..., n_modes.
 
-`greens_kernel` is also meant to be read: it shows how a kernel of one's own, with derivatives, is
-made of a few functions of arrays. What it takes is a function ``k(X, Z, **parameters)``, and what
-makes it fast is the chain rule in reverse: G = dLoss/dK is carried to S, and from S to the weights.
+The source of `greens_kernel` is also an example: it shows how a kernel of one's own, with derivatives,
+is made of a few functions of arrays. It needs a function ``k(X, Z, **parameters)``, and it is fast
+because of the chain rule in reverse: G = dLoss/dK is carried to S, and from S to the weights.
 """
 
 from __future__ import annotations
 
-from kflow.pde.solve import (
-    LearnedConductivity,
-    conductivity_errors,
-    example_problem,
-    greens_kernel,
-    half_errors,
-    learn_conductivity,
-    log_conductivity,
-    true_greens_kernel,
-)
+from kflow.pde.conductivity import log_conductivity
+from kflow.pde.errors import conductivity_errors, half_errors
+from kflow.pde.example import example_problem
+from kflow.pde.greens_function import greens_kernel, true_greens_kernel
+from kflow.pde.learn import LearnedConductivity, learn_conductivity
 
 __all__ = [
     "LearnedConductivity",

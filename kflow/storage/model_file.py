@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,12 @@ import numpy.typing as npt
 from kflow._base.files import replacing
 from kflow.errors import ModelFileError
 
-__all__ = ["ModelReader", "damaged", "write_model"]
+__all__ = ["ModelReader", "write_model"]
 
 _FORMAT = "kflow-model"
 # 1: one shape for all layers; 2: steps multiplied into the coefficients; 3: an array for each layer. No
 # release wrote them.
 _VERSION = 4
-
-
-@contextmanager
-def damaged(part: str) -> Iterator[None]:
-    """Raise ModelFileError, naming a part of the model, for whatever damaged data raises inside."""
-    try:
-        yield
-    except (MemoryError, ModelFileError):
-        raise
-    except Exception as error:  # RNG states alone raise five kinds
-        raise ModelFileError(f"the model's {part} cannot be used: {error}") from None
 
 
 def write_model(

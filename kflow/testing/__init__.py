@@ -1,68 +1,24 @@
-"""The engine once more, slow and obvious, in NumPy: what the tests and benchmarks compare with.
+"""What the tests compare with: the engine once more, slow and obvious, and suites of tests.
 
-Everything follows the definitions, with explicit solves, and shares nothing with the compiled core
-but the descriptions of the kernels. Computed in float64, or in longdouble where an argument is.
-Formulas: H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
-J. Comp. Phys. 389 (2019), 22-47; the kernels as in `kflow.kernels`.
+The functions follow the definitions, with explicit solves, and share nothing with the compiled core.
+They compute in float64, or in longdouble where an argument is. Formulas: H. Owhadi and G. R. Yoo,
+Kernel Flows: from learning kernels from data into the abyss, J. Comp. Phys. 389 (2019), 22-47; the
+kernels as in `kflow.kernels`.
+
+`KernelTests` and `LossTests` hold what every kernel and every loss must pass, one's own included: a
+class that inherits from one of them is collected by pytest.
 """
 
 from __future__ import annotations
 
+from kflow.testing import slow
+from kflow.testing.kernel_tests import KernelTests
+from kflow.testing.loss_tests import LossTests
 from kflow.testing.places import MemoryPlace, PlaceTests
-from kflow.testing.slow import (
-    FlowResult,
-    LayerResult,
-    class_distance_ratio,
-    directions_needed,
-    draw,
-    flow,
-    gram,
-    kernel_slope,
-    kernel_value,
-    layer,
-    leave_one_out,
-    loss_e2,
-    loss_kfold,
-    loss_lyapunov,
-    loss_mmd,
-    loss_nlml,
-    loss_rho,
-    move,
-    rho,
-    rho_gradient,
-    solve,
-    step_length,
-    subspace,
-    symmetric_gradient,
-)
+
+# All slow references, so that they are named in one file only.
+from kflow.testing.slow import *  # noqa: F403
 from kflow.testing.stores import StoreTests
 
-__all__ = [
-    "FlowResult",
-    "LayerResult",
-    "MemoryPlace",
-    "PlaceTests",
-    "StoreTests",
-    "class_distance_ratio",
-    "directions_needed",
-    "draw",
-    "flow",
-    "gram",
-    "kernel_slope",
-    "kernel_value",
-    "layer",
-    "leave_one_out",
-    "loss_e2",
-    "loss_kfold",
-    "loss_lyapunov",
-    "loss_mmd",
-    "loss_nlml",
-    "loss_rho",
-    "move",
-    "rho",
-    "rho_gradient",
-    "solve",
-    "step_length",
-    "subspace",
-    "symmetric_gradient",
-]
+__all__ = ["KernelTests", "LossTests", "MemoryPlace", "PlaceTests", "StoreTests"]
+__all__ += slow.__all__

@@ -1,7 +1,8 @@
-"""Dynamical systems learnt from time series by learnt kernels: forecasts, and how good they are."""
+"""Dynamical systems learned from time series by learned kernels: forecasts, and how good they are."""
 
 from __future__ import annotations
 
+from kflow.timeseries.dictionary import dictionary
 from kflow.timeseries.embedding import delay_embedding
 from kflow.timeseries.forecaster import Forecaster
 from kflow.timeseries.measures import (
@@ -9,7 +10,7 @@ from kflow.timeseries.measures import (
     lyapunov_exponent,
     valid_prediction_time,
 )
-from kflow.timeseries.sparse import SparseKernel, dictionary, learn_sparse_kernel
+from kflow.timeseries.sparse import SparseKernel, learn_sparse_kernel
 from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
 
 __all__ = [

@@ -75,7 +75,7 @@ def as_series(
         if table.shape[1] != tables[0].shape[1]:
             raise ValueError(
                 f"{name}[{i}] has {table.shape[1]} columns where {name}[0] has "
-                f"{tables[0].shape[1]}: series that are learnt together are of one system"
+                f"{tables[0].shape[1]}: series that are learned together are of one system"
             )
     if times is None:
         return tables, None
@@ -125,7 +125,7 @@ def delay_embedding(
     times: npt.ArrayLike | list[npt.ArrayLike] | None = None,
     horizon: int = 1,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the pairs from which a dynamical system is learnt.
+    """Return the pairs from which a dynamical system is learned.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def delay_embedding(
     Notes
     -----
     Takens, Detecting strange attractors in turbulence (1981), for the embedding; Hamzi and Owhadi,
-    Physica D 421 (2021) 132817, for its use with learnt kernels; Lee, De Brouwer, Hamzi and Owhadi,
+    Physica D 421 (2021) 132817, for its use with learned kernels; Lee, De Brouwer, Hamzi and Owhadi,
     arXiv:2111.13037, for the gaps as inputs.
 
     Examples

@@ -1,4 +1,4 @@
-"""Forecasts of a dynamical system by a learnt kernel, fed back step by step."""
+"""Forecasts of a dynamical system by a learned kernel, fed back step by step."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_nugget
 from kflow._base.array_types import FloatArray
 from kflow.data.scaling import standardisation
@@ -19,18 +20,17 @@ from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.kernels import Gaussian, Kernel, check_kernel
 from kflow.linear.interpolant import Interpolant
 from kflow.linear.jitter import with_jitter
-from kflow.losses import functions as losses
 from kflow.timeseries.embedding import as_series, as_times, embed, is_several
 
 if TYPE_CHECKING:
-    from kflow.learning.learn import LearnedKernel
+    from kflow.learning import LearnedKernel
 
 __all__ = ["Forecaster"]
 
 # Rows by which the median distance is estimated.
 _MEDIAN_ROWS = 1000
 
-# Rows of the batch on which a kernel is learnt, at most.
+# Rows of the batch on which a kernel is learned, at most.
 _BATCH_SIZE = 1000
 
 # A forecast that leaves the data by so many times their largest extent is going to infinity.
@@ -63,7 +63,7 @@ class _Affine:
 
 
 class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
-    """Forecasts x_{k+1} = f(x_k, ..., x_{k-delay+1}), f an interpolant with a learnt kernel.
+    """Forecasts x_{k+1} = f(x_k, ..., x_{k-delay+1}), f an interpolant with a learned kernel.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         ``bench/chaos.py`` compares them.
     learn_options : mapping or None
         Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``, in place of L-BFGS
-        for 60 steps on one batch of 1000 rows, or all, with eight halves. The nugget is not learnt
+        for 60 steps on one batch of 1000 rows, or all, with eight halves. The nugget is not learned
         unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
     increments : bool
         Learn x_{k+1} - x_k instead of x_{k+1}; from irregular times, divided by the gap. Good where
         steps are small.
     scaling : {"standard"} or None
-        ``"standard"``: each column of the series and of what is learnt to mean 0 and variance 1, gaps
+        ``"standard"``: each column of the series and of what is learned to mean 0 and variance 1, gaps
         in mean gaps. None: the data as they are.
     n_interpolation : int or None
         Rows of the interpolant, drawn at random. None: all of them; their number m costs 16 m^2
@@ -100,11 +100,11 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     kernel_ : kflow.kernels.Kernel
-        The kernel of the interpolant: the learnt one.
+        The kernel of the interpolant: the learned one.
     nugget_ : float
         Its nugget, and what the matrix needed besides to be positive definite.
     learned_ : kflow.LearnedKernel or None
-        How it was learnt.
+        How it was learned.
     interpolant_ : kflow.Interpolant
         The map from scaled rows to scaled targets.
     n_features_in_ : int
@@ -251,7 +251,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     def _learn(
         self, kernel: Kernel, X: FloatArray, Y: FloatArray, nugget: float, rng: np.random.Generator
     ) -> LearnedKernel:
-        from kflow.learning.learn import learn_kernel
+        from kflow.learning import learn_kernel
 
         if isinstance(self.learn, str) and self.learn not in losses.LOSSES:
             raise ValueError(f"learn must be one of {tuple(losses.LOSSES)}, got {self.learn!r}")
@@ -320,7 +320,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         return windows, np.stack([np.diff(clock[-delay - n_steps :]) for clock in clocks])
 
     def _later_times(self, times: FloatArray) -> FloatArray:
-        """Return the times of the last window that was learnt from, and then these."""
+        """Return the times of the last window that was learned from, and then these."""
         assert self._end_times is not None
         if len(times) and times[0] <= self._end_times[-1]:
             raise ValueError(
@@ -339,7 +339,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         history : array_like, shape (L,) or (L, q), or list of them, optional
             Observations after which to go on, L >= delay; several are a list of (L_i, q) arrays, and
             forecast together, which takes less time than one by one. If not given: the (last) series
-            that was learnt from.
+            that was learned from.
         times : array_like, shape (L + n_steps,) or (n_steps,), or list of them, optional
             If there were times in `fit`: those of the history, if one is given, then those of the
             forecast.
@@ -441,10 +441,32 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         forecasts = self._scale.inverse(following)
         return forecasts, self._scale.inverse(observed) - forecasts
 
-    def _window_map(
-        self, start: Any, time_step: float
+    def window_map(
+        self, start: Any, time_step: float = 1.0
     ) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
-        """Return the map of scaled windows (s, delay q) to the next ones, and a first window."""
+        """Return the learned system as a map of windows of `delay` observations.
+
+        Parameters
+        ----------
+        start : array_like, shape (delay,) or (delay, q)
+            A window.
+        time_step : float
+            Time of a step, if there were times in `fit`.
+
+        Returns
+        -------
+        step : callable
+            It takes scaled windows (s, delay q) to those one step later.
+        window : ndarray, shape (delay q,)
+            The first window, scaled.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If `start` is not a window.
+        """
         check_is_fitted(self)
         tables, _ = as_series(start, None, "start")
         if len(tables) > 1 or tables[0].shape != (self._delay, self.n_features_in_):

@@ -1,4 +1,4 @@
-"""How good a learnt dynamical system is: its forecasts, its attractor, its sensitivity."""
+"""How good a learned dynamical system is: its forecasts, its attractor, its sensitivity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kflow.errors import DivergenceError
 
 __all__ = ["attractor_distance", "lyapunov_exponent", "valid_prediction_time"]
 
-# Distances that exist at a time: 32 MB.
+# Number of distances that exist at a time: 32 MB.
 _BLOCK = 4_000_000
 
 # The tangent's length over the state's: the error of a central difference is least near the cubic
@@ -106,10 +106,19 @@ def valid_prediction_time(
     return n_good * step * unit
 
 
-def _mean_distance(a: FloatArray, b: FloatArray) -> float:
+def mean_distance(a: FloatArray, b: FloatArray, n_entries: int = _BLOCK) -> float:
+    """Return the mean distance between the rows of a and those of b.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n, q) and (m, q)
+        Points.
+    n_entries : int
+        Largest number of distances that exist at a time, but at least a row of them.
+    """
     from scipy.spatial.distance import cdist
 
-    rows = max(1, _BLOCK // len(b))
+    rows = max(1, n_entries // len(b))
     total = sum(float(cdist(a[i : i + rows], b).sum()) for i in range(0, len(a), rows))
     return total / (len(a) * len(b))
 
@@ -117,7 +126,7 @@ def _mean_distance(a: FloatArray, b: FloatArray) -> float:
 def attractor_distance(
     a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Literal["hausdorff", "energy"] = "energy"
 ) -> float:
-    """Return how far apart two clouds of points are, such as a true and a learnt attractor.
+    """Return how far apart two clouds of points are, such as a true and a learned attractor.
 
     Parameters
     ----------
@@ -164,8 +173,8 @@ def attractor_distance(
         return float(max(there, back))
     if measure != "energy":
         raise ValueError(f"measure must be 'energy' or 'hausdorff', got {measure!r}")
-    between = 2.0 * _mean_distance(first, second)
-    within = _mean_distance(first, first) + _mean_distance(second, second)
+    between = 2.0 * mean_distance(first, second)
+    within = mean_distance(first, first) + mean_distance(second, second)
     return math.sqrt(max(0.0, between - within))
 
 
@@ -173,8 +182,8 @@ def _as_map(
     system: Any, start: Any, time_step: float
 ) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
     """Return a map of rows of states, (s, d) to (s, d), and the first state, (d,)."""
-    if hasattr(system, "_window_map"):
-        step, window = system._window_map(start, time_step)
+    if hasattr(system, "window_map"):
+        step, window = system.window_map(start, time_step)
         return step, window
     if not callable(system):
         raise TypeError(f"system must be a Forecaster or a function, got {type(system).__name__}")
@@ -199,7 +208,7 @@ def lyapunov_exponent(
     n_transient: int = 100,
     time_step: float = 1.0,
 ) -> float:
-    """Return the largest Lyapunov exponent of a map, such as a learnt one.
+    """Return the largest Lyapunov exponent of a map, such as a learned one.
 
     Parameters
     ----------
@@ -213,7 +222,7 @@ def lyapunov_exponent(
     n_transient : int
         Steps before these: the state reaches the attractor, the tangent the direction that grows.
     time_step : float
-        Time of a step. A Forecaster that has learnt from irregular times takes steps of this length.
+        Time of a step. A Forecaster that has learned from irregular times takes steps of this length.
 
     Returns
     -------

@@ -2,96 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_generator, as_nugget, as_number, as_positive
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.engine.threads import resolve_n_threads
-from kflow.errors import SingularKernelError
-from kflow.kernels import (
-    Cauchy,
-    Gaussian,
-    InverseMultiquadric,
-    Kernel,
-    Laplacian,
-    Linear,
-    Matern32,
-    Matern52,
-    Periodic,
-    Polynomial,
-    RationalQuadratic,
-    Scaled,
-    Sum,
-    check_kernel,
-)
-from kflow.kernels.base import DEFAULT_BOUNDS
-from kflow.learning.batches import Batch, BatchSource, uniform_rows
-from kflow.learning.learn import learn_kernel
-from kflow.learning.objective import LossFunction
-from kflow.linear.simplex import onto_simplex
-from kflow.losses import functions as losses
+from kflow.kernels import Kernel, Scaled, Sum, check_kernel
+from kflow.kernels.parameters import DEFAULT_BOUNDS
+from kflow.learning import learn_kernel
+from kflow.learning.batches import BatchSource, uniform_rows
+from kflow.timeseries.sparse_weights import MeanLoss, WeightedLoss, minimise
 
-__all__ = ["SparseKernel", "dictionary", "learn_sparse_kernel"]
-
-# What losses that grow with the batch, and with the scale of its targets, are divided by.
-_UNITS: dict[str, Callable[[FloatArray], float]] = {
-    "e2": lambda y: float(np.square(y).sum()) or 1.0,
-    "loo": lambda y: float(np.square(y).sum()) or 1.0,
-    "kfold": lambda y: float(np.square(y).sum()) or 1.0,
-    "nlml": lambda y: float(y.size),
-}
-
-# A step so short changes no digit of the weights.
-_SHORTEST = 1e-14
-
-
-def dictionary(length_scale: float = 1.0, *, period: float | None = None) -> list[Kernel]:
-    """Return kernels of many kinds, from which `learn_sparse_kernel` takes a few.
-
-    Parameters
-    ----------
-    length_scale : float
-        Of all of them, in the units of the points: the median distance of the rows, say.
-    period : float, optional
-        Of those that are periodic; 4 `length_scale` if not given.
-
-    Returns
-    -------
-    list of Kernel
-        Gaussian, Laplacian, Matern, rational quadratic, inverse multiquadric and Cauchy kernels, a
-        linear, a quadratic and a cubic one, a periodic and a locally periodic one. All are positive
-        definite, or semi-definite, in every dimension.
-
-    Examples
-    --------
-    >>> from kflow.timeseries import dictionary
-    >>> dictionary(2.0)[:2]
-    [Gaussian(length_scale=2), Laplacian(length_scale=2)]
-    """
-    length = as_positive(length_scale, "length_scale")
-    repeat = 4.0 * length if period is None else as_positive(period, "period")
-    return [
-        Gaussian(length),
-        Laplacian(length),
-        Matern32(length),
-        Matern52(length),
-        RationalQuadratic(length),
-        InverseMultiquadric(length),
-        Cauchy(length),
-        Linear(length),
-        Polynomial(length, degree=2),
-        Polynomial(length, degree=3),
-        Periodic(1.0, repeat),
-        Periodic(1.0, repeat) * Gaussian(2.0 * length),
-    ]
+__all__ = ["SparseKernel", "learn_sparse_kernel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +96,9 @@ def learn_sparse_kernel(
     nugget : float
         Added to the diagonal of K, whose mean is 1.
     learn : bool
-        Whether the kernels' own parameters are learnt too, by `kflow.learn_kernel`.
+        Whether the kernels' own parameters are learned too, by `kflow.learn_kernel`.
     learn_options : mapping or None
-        Its further arguments, such as ``{"n_steps": 500}``. The nugget is not learnt, and batches
+        Its further arguments, such as ``{"n_steps": 500}``. The nugget is not learned, and batches
         are of `batch_size`, unless they say otherwise.
     n_rounds : int
         Rounds, of which each learns the parameters of the kernels that have a weight, and then the
@@ -260,15 +190,14 @@ def learn_sparse_kernel(
         n_folds=n_folds,
     )
     function = partial(known.function, n_threads=threads)
-    unit = _UNITS.get(loss, lambda _: 1.0)
     parts = _as_kernels(kernels, x.shape[1])
     scales = _mean_diagonals(parts, x)
-    states: list[_State] = []
+    states: list[WeightedLoss] = []
     rounds: list[int] = []
 
     def find_weights(weights: FloatArray, penalty: float, number: int) -> FloatArray:
-        average = _MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, unit)
-        steps = _minimize(average, weights, penalty, accuracy, most)
+        average = MeanLoss(parts, scales, nugget, x, y, draw_batches(rng), function, known.unit)
+        steps = minimise(average, weights, penalty, accuracy, most)
         states.extend(steps)
         rounds.extend([number] * len(steps))
         return steps[-1].weights
@@ -290,107 +219,6 @@ def learn_sparse_kernel(
     }
     kernel = _combined([parts[i] for i in survivors], (weights / scales)[list(survivors)])
     return SparseKernel(kernel, weights, survivors, nugget, states[-1].loss, history)
-
-
-# ---- weights ----------------------------------------------------------------------------------
-
-
-class _State(NamedTuple):
-    weights: FloatArray
-    loss: float
-    gradient: FloatArray
-
-
-class _MeanLoss:
-    """Mean of a loss over some batches as a function of the weights."""
-
-    def __init__(
-        self,
-        kernels: list[Kernel],
-        scales: FloatArray,
-        nugget: float,
-        X: FloatArray,
-        Y: FloatArray,
-        batches: list[Batch],
-        function: LossFunction,
-        unit: Callable[[FloatArray], float],
-    ) -> None:
-        self._nugget, self._function, self._batches = nugget, function, batches
-        # The kernels' parameters stay as they are.
-        self._matrices = [
-            np.stack([k(X[batch.rows]) / s for k, s in zip(kernels, scales, strict=True)])
-            for batch in batches
-        ]
-        self._targets = [Y[batch.rows] for batch in batches]
-        self._units = [unit(y) for y in self._targets]
-
-    def __call__(self, weights: FloatArray) -> _State:
-        """Return the loss and dLoss / dw_i = sum_jk G_jk (K_i)_jk."""
-        total, gradient = 0.0, np.zeros(len(weights))
-        for batch, matrices, y, unit in zip(
-            self._batches, self._matrices, self._targets, self._units, strict=True
-        ):
-            # Not by BLAS, whose results depend on its threads.
-            K = np.einsum("q,qjk->jk", weights, matrices)
-            K.flat[:: len(K) + 1] += self._nugget
-            value, G = self._function(K, y, *batch.subsets)
-            assert G is not None
-            total += value / unit
-            gradient += np.einsum("qjk,jk->q", matrices, G) / unit
-        n = len(self._batches)
-        return _State(weights, total / n, gradient / n)
-
-
-def _slope(state: _State, penalty: float) -> FloatArray:
-    """Return the gradient of loss + penalty (1 - max w), the latter being concave by a tangent."""
-    largest = np.flatnonzero(state.weights == state.weights.max())
-    slope = state.gradient.copy()
-    slope[largest[np.argmin(slope[largest])]] -= penalty
-    return slope
-
-
-def _minimize(
-    average: _MeanLoss, weights: FloatArray, penalty: float, tolerance: float, max_steps: int
-) -> list[_State]:
-    """Return the states that a projected gradient method goes through."""
-    states = [average(weights)]
-    length = 1.0
-    for _ in range(max_steps):
-        state = states[-1]
-        slope = _slope(state, penalty)
-        nearby = _projected(state.weights - slope)
-        if np.abs(nearby - state.weights).max() <= tolerance:
-            if ((nearby == 0.0) & (state.weights > 0.0)).any():  # next to nothing becomes nothing
-                with suppress(SingularKernelError):
-                    states.append(average(nearby))
-            break
-        while length > _SHORTEST:
-            new = _projected(state.weights - length * slope)
-            step = new - state.weights
-            bound = state.loss + state.gradient @ step + step @ step / (2.0 * length)
-            try:
-                following = average(new)
-            except SingularKernelError:  # one kernel alone may be of low rank
-                length *= 0.5
-                continue
-            if following.loss <= bound:
-                break
-            length *= 0.5
-        else:
-            break
-        states.append(following)
-        # The inverse of the curvature along the step, where there is one.
-        bend = float(step @ (following.gradient - state.gradient))
-        length = float(step @ step) / bend if bend > 0.0 else 4.0 * length
-        length = min(max(length, _SHORTEST), 1e6)
-    return states
-
-
-def _projected(weights: FloatArray) -> FloatArray:
-    return np.asarray(onto_simplex(weights[None, :])[0])
-
-
-# ---- kernels ----------------------------------------------------------------------------------
 
 
 def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
@@ -423,7 +251,7 @@ def _learn_parts(
     options: dict[str, Any],
     rng: np.random.Generator,
 ) -> tuple[list[Kernel], float]:
-    """Return the kernels with parameters learnt where they have an amplitude, and the nugget."""
+    """Return the kernels with parameters learned where they have an amplitude, and the nugget."""
     present = [i for i, amplitude in enumerate(amplitudes) if amplitude > 0.0]
     together = _combined([kernels[i] for i in present], amplitudes[present], fixed=True)
     if len(together.theta) == 0 and not options["learn_nugget"]:
@@ -446,7 +274,7 @@ def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
     if len(parts) < 2:
         raise ValueError(f"kernels must be at least two, got {len(parts)}")
     for kernel in parts:
-        kernel._check_dimension(d)
+        kernel.check_dimension(d)
     return parts
 
 

@@ -20,9 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kflow
-from kflow import GPRegressor, ModelFileError, SingularKernelError, kernels
+from kflow import GPRegressor, ModelFileError, SingularKernelError, kernels, losses
 from kflow.errors import BoundsWarning, JitterWarning
-from kflow.losses import functions as losses
 
 KERNEL = kernels.Matern52((1.0, 2.0, 1.5, 3.0))
 # Nothing is learned, so that the rest can be compared.

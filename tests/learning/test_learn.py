@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow import kernels, learn_kernel
+from kflow import kernels, learn_kernel, losses
 from kflow.errors import (
     BoundsWarning,
     DivergenceError,
@@ -16,9 +16,8 @@ from kflow.errors import (
     LearningWarning,
     SingularKernelError,
 )
+from kflow.learning import LearnedKernel, LearningState
 from kflow.learning.batches import draw_halves
-from kflow.learning.learn import LearnedKernel, LearningState
-from kflow.losses import functions as losses
 
 OPTIMIZERS = ["adam", "sgd", "nesterov", "lbfgs"]
 LOSSES = list(losses.LOSSES)

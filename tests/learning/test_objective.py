@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from kflow import kernels
+from kflow import kernels, losses
 from kflow.errors import SingularKernelError
 from kflow.learning.batches import Batch, BatchSource, uniform_rows
 from kflow.learning.objective import Objective, Parameters
-from kflow.losses import functions as losses
 
 KERNELS = [
     kernels.Gaussian(1.2),

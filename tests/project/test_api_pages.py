@@ -10,6 +10,7 @@ import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "api"
 MODULE = re.compile(r"^\.\. (?:current)?module:: (\S+)$", re.MULTILINE)
+TABLE = re.compile(r"^\.\. autosummary-table:: (\S+)$", re.MULTILINE)
 ENTRIES = re.compile(r"^\.\. autosummary::\n(?:   :.*\n)*\n((?:   \S+\n)+)", re.MULTILINE)
 
 # Constants, what has a place on another page, and what the parts of the package tell each other.
@@ -24,10 +25,11 @@ ELSEWHERE = {
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},
     "kflow.evaluation": {"N_INTERPOLATION", "sizes_that_fit"},
-    "kflow.kernels": {"check_isotropic", "check_kernel", "is_isotropic"},
+    "kflow.kernels": {"RADIAL", "check_isotropic", "check_kernel", "is_isotropic"},
     "kflow.losses": {"LOSSES"},
     "kflow.optimizers": {"RULES"},
     "kflow.schedules": {"SCHEDULES"},
+    "kflow.testing": {"SLOW_LOSSES"},
     "kflow.timeseries": {"LYAPUNOV"},
 }
 # Of these modules the pages show what users may need.
@@ -41,6 +43,11 @@ def documented():
         for block in re.findall(r"```\{eval-rst\}\n(.*?)```", text, re.DOTALL):
             for module, entries in zip(MODULE.findall(block), ENTRIES.findall(block), strict=False):
                 names.setdefault(module, set()).update(entries.split())
+            for table in TABLE.findall(block):
+                module, _, name = table.rpartition(".")
+                rows = getattr(importlib.import_module(module), name)
+                entries = {getattr(row, "__name__", key) for key, row in rows.items()}
+                names.setdefault(module, set()).update(entries)
     return names
 
 

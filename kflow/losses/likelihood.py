@@ -1,0 +1,49 @@
+"""The likelihood of a Gaussian process."""
+
+from __future__ import annotations
+
+import numpy.typing as npt
+
+from kflow.losses.arguments import as_kernel_matrix, as_targets
+from kflow.losses.evaluate import Result, evaluate
+
+__all__ = ["nlml"]
+
+
+def nlml(
+    K: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    *,
+    gradient: bool = True,
+    n_threads: int | None = None,
+) -> Result:
+    """Return the negative log marginal likelihood of Gaussian processes with covariance K.
+
+        nlml = (tr(Y' K^-1 Y) + m log det K + n m log 2 pi) / 2,
+
+    that of m independent ones, one for each column of Y.
+
+    Parameters
+    ----------
+    K, Y, gradient, n_threads
+        As for `rho`.
+
+    Returns
+    -------
+    value : float
+        Of any sign.
+    gradient : ndarray, shape (n, n), float64, or None
+        As for `rho`.
+
+    Raises
+    ------
+    SingularKernelError, TypeError, ValueError
+        As for `rho`.
+
+    Notes
+    -----
+    n^3 / 3 flops, with the gradient (m K^-1 - a a') / 2, a = K^-1 Y, three times as many.
+    """
+    k = as_kernel_matrix(K)
+    y = as_targets(Y, len(k))
+    return evaluate("nlml", k, y, gradient=gradient, n_threads=n_threads)

@@ -1,0 +1,53 @@
+"""The error of predictions from half of the points."""
+
+from __future__ import annotations
+
+import numpy.typing as npt
+
+from kflow.losses.arguments import as_halves, as_kernel_matrix, as_targets
+from kflow.losses.evaluate import Result, evaluate
+
+__all__ = ["e2"]
+
+
+def e2(
+    K: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    halves: npt.ArrayLike,
+    *,
+    gradient: bool = True,
+    n_threads: int | None = None,
+) -> Result:
+    """Return the squared error of what the coarse points predict for the others.
+
+        e2 = |Y_p - K_pc K_cc^-1 Y_c|^2,
+
+    the sum of squares over the rows p outside the half c, averaged over the halves.
+
+    Parameters
+    ----------
+    K, Y, halves, gradient, n_threads
+        As for `rho`.
+
+    Returns
+    -------
+    value : float
+        At least 0.
+    gradient : ndarray, shape (n, n), float64, or None
+        As for `rho`.
+
+    Raises
+    ------
+    SingularKernelError
+        If some K_cc is numerically singular.
+    TypeError, ValueError
+        As for `rho`.
+
+    Notes
+    -----
+    n_coarse^3 / 3 flops for each half; K itself is not factored. With a = K_cc^-1 Y_c, R = K_pc a -
+    Y_p and B = K_cc^-1 K_cp R, d e2 = 2 <R a', dK_pc> - 2 <B a', dK_cc>.
+    """
+    k = as_kernel_matrix(K)
+    y, rows = as_targets(Y, len(k)), as_halves(halves, len(k))
+    return evaluate("e2", k, y, rows, gradient=gradient, n_threads=n_threads)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kflow import SingularKernelError, kernels, losses
+from kflow.errors import JitterWarning
+from kflow.linear.factor import Factor, factorise
+
+ARD = 1.3 * kernels.Matern52((0.8, 1.5, 2.0)) + 0.1 * kernels.Linear()
+
+
+def matrix(kernel, X, nugget):
+    return kernel(X) + nugget * np.eye(len(X))
+
+
+@pytest.mark.parametrize("n", [1, 2, 120])
+def test_factor(X, Y, n):
+    X, Y = X[:n], Y[:n]
+    factor = Factor(ARD, X, 0.01)
+    inverse = np.linalg.inv(matrix(ARD, X, 0.01))
+    np.testing.assert_allclose(factor.solve(Y), inverse @ Y, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(inverse), rtol=1e-9)
+
+
+def test_the_factor_gives_leave_one_out_residuals(X, Y):
+    factor = Factor(ARD, X, 0.01)
+    diagonal = factor.inverse_diagonal()
+    residuals, variances = losses.leave_one_out(matrix(ARD, X, 0.01), Y)
+    np.testing.assert_allclose(factor.solve(Y) / diagonal[:, None], residuals, rtol=1e-8)
+    np.testing.assert_allclose(1.0 / diagonal, variances, rtol=1e-8)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2500])
+def test_variances(rng, X, n):
+    points = rng.random((n, 3))  # more than are worked on at a time
+    found = Factor(ARD, X, 0.01).variances(points)
+    cross = ARD(points, X)
+    expected = ARD.diag(points) - np.einsum(
+        "ij,ij->i", cross, np.linalg.solve(matrix(ARD, X, 0.01), cross.T).T
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_variances_are_not_negative(X):
+    kernel = kernels.Gaussian(0.2)
+    variances = Factor(kernel, X[:40], 1e-10).variances(X[:40])
+    assert (variances >= 0).all()
+    assert variances.max() < 1e-8
+
+
+def test_a_singular_matrix(X):
+    twice = np.concatenate([X, X[:1]])
+    with pytest.raises(SingularKernelError, match="121 points with nugget=0 is numerically"):
+        Factor(ARD, twice, 0.0)
+    with pytest.warns(JitterWarning, match="until .* is added to the nugget") as caught:
+        factor = factorise(ARD, twice, 0.0)
+    assert len(caught) == 1
+    assert 0.0 < factor.nugget < 1e-6
+    assert np.isfinite(factor.inverse_diagonal()).all()
+
+
+def test_no_jitter_where_none_is_needed(X):
+    assert factorise(ARD, X, 0.01).nugget == 0.01
+
+
+def test_a_kernel_that_is_not_positive_definite(X):
+    kernel = kernels.FunctionKernel(lambda X, Z: 1.0 - X @ Z.T)
+    with pytest.raises(SingularKernelError, match="positive definite"):
+        factorise(kernel, X, 0.01)
+
+
+def test_blas_is_left_as_it_was(X, Y, blas_threads):
+    before = blas_threads()
+    factor = factorise(ARD, X, 0.01)
+    factor.solve(Y)
+    factor.inverse_diagonal()
+    factor.variances(X)
+    assert blas_threads() == before
