@@ -188,7 +188,7 @@ def test_images_of_norm_one(rng):
     classifier.fit(X, y)
     found = adversarial_distance(classifier, X, max_points=15)
     np.testing.assert_allclose(found.norms, 1.0, rtol=1e-6)
-    scaled = classifier._preprocessing(X)[found.rows] + found.perturbations
+    scaled = classifier.scaling_(X)[found.rows] + found.perturbations
     points = classifier.flow_.transform(scaled, reduced=True)
     fooled = classifier.classes_[classifier.interpolant_(points).argmax(axis=1)]
     assert (fooled == found.perturbed_labels).all()

@@ -24,7 +24,7 @@ from kflow import (
     SingularKernelError,
     kernels,
 )
-from kflow.estimators import flow_estimators as estimators
+from kflow.estimators.base import MAX_INTERPOLATION
 
 SETTINGS = {"n_layers": 5, "batch_size": 20, "random_state": 0}
 
@@ -253,7 +253,7 @@ def test_interpolation_points_of_a_regression(X):
 
 @pytest.mark.parametrize("n_rare", [30, 900])
 def test_more_rows_than_interpolation_points(rng, n_rare):
-    n = estimators._MAX_INTERPOLATION + 500
+    n = MAX_INTERPOLATION + 500
     y = np.zeros(n, dtype=int)
     y[:n_rare] = 1
     X = rng.normal(size=(n, 2)) + 4 * y[:, None]
@@ -262,11 +262,11 @@ def test_more_rows_than_interpolation_points(rng, n_rare):
     model = KernelFlowClassifier(**{**SETTINGS, "n_layers": 1}).fit(X, y)
     # As balanced as can be: all of a rare class.
     rows = rows_of(centres(model), model)
-    assert len(set(rows)) == len(rows) == estimators._MAX_INTERPOLATION
+    assert len(set(rows)) == len(rows) == MAX_INTERPOLATION
     assert y[rows].sum() == n_rare
     assert model.score(X, y) > 0.95
     model = KernelFlowRegressor(**{**SETTINGS, "n_layers": 1}).fit(X, y)
-    assert len(centres(model)) == estimators._MAX_INTERPOLATION
+    assert len(centres(model)) == MAX_INTERPOLATION
 
 
 def test_string_labels(X, labels):

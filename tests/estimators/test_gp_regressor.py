@@ -301,7 +301,7 @@ def test_conjugate_gradients_with_a_variance_from_a_subset(X, Y, points, subset_
     unit, full = std / model.scale_, whole.predict(points, return_std=True)[1] / whole.scale_
     assert (unit >= full * (1 - 1e-9)).all()
     assert (unit <= np.sqrt(1.05)).all()
-    assert len(model._variance_rows) == min(subset_size, len(X) - 4)
+    assert len(model.variance_rows_) == min(subset_size, len(X) - 4)
 
 
 def test_amplitudes_from_held_out_rows():
@@ -716,7 +716,7 @@ def test_amplitude_is_the_subsets_own_where_conjugate_gradients_end_early(rng):
     )
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
-    subset = model._variance_rows
+    subset = model.variance_rows_
     points, targets = model.X_train_[subset], (y - y.mean()) / y.std()
     A = model.kernel_(points) + 1e-3 * np.eye(60)
     residuals, variances = losses.leave_one_out(A, targets[subset])
