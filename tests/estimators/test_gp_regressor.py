@@ -21,8 +21,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kflow
 from kflow import GPRegressor, ModelFileError, SingularKernelError, kernels
+from kflow.engine import HOST
 from kflow.errors import BoundsWarning, JitterWarning
 from kflow.losses import functions as losses
+from kflow.storage.model_file import ModelReader
 
 KERNEL = kernels.Matern52((1.0, 2.0, 1.5, 3.0))
 # Nothing is learned, so that the rest can be compared.
@@ -723,3 +725,9 @@ def test_amplitude_is_the_subsets_own_where_conjugate_gradients_end_early(rng):
     np.testing.assert_allclose(
         model.scale_, np.sqrt(np.mean(residuals**2 / variances)) * y.std(), rtol=1e-7
     )
+
+
+def test_a_file_names_the_engine_that_computed(X, y, tmp_path):
+    GPRegressor(**FIXED).fit(X, y).save(tmp_path / "model")
+    with ModelReader(tmp_path / "model") as reader:
+        assert reader.settings["engine"] == [HOST.name, HOST.build]
