@@ -169,6 +169,26 @@ class CollapseStopping:
         n_layers = flow.n_layers_
         if self.stopped_at is not None or (n_layers != 1 and n_layers % self._every != 0):
             return False
+        largest, smallest = self.evaluate(flow)
+        self.layers.append(n_layers)
+        self.errors[self._largest].append(largest)
+        self.errors[self._smallest].append(smallest)
+        self._n_agreed = self._n_agreed + 1 if self._have_met(largest, smallest) else 0
+        if self._n_agreed < self._confirmations:
+            return False
+        self.stopped_at = n_layers
+        return True
+
+    def evaluate(self, flow: KernelFlow) -> tuple[float, float]:
+        """Return the mean errors from the most points and from one point per class.
+
+        An error is NaN where the kernel matrix is singular.
+
+        Raises
+        ------
+        ValueError
+            If the flow has other numbers of points than there are labels.
+        """
         points, followed = self._positions(flow)
         largest, smallest = (
             average_error(
@@ -184,14 +204,7 @@ class CollapseStopping:
             )
             for size, n_draws in ((self._largest, 1), (self._smallest, self._n_draws))
         )
-        self.layers.append(n_layers)
-        self.errors[self._largest].append(largest)
-        self.errors[self._smallest].append(smallest)
-        self._n_agreed = self._n_agreed + 1 if self._have_met(largest, smallest) else 0
-        if self._n_agreed < self._confirmations:
-            return False
-        self.stopped_at = n_layers
-        return True
+        return largest, smallest
 
     def to_state(self) -> dict[str, Any]:
         """Return what the callback has seen, and what it needs to go on, as JSON data."""
