@@ -19,7 +19,7 @@ from kflow.persistence import load
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
     from kflow.compression import Compression, compress
-    from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+    from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
 
 __all__ = [

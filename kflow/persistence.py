@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kflow.errors import ModelFileError
@@ -10,6 +11,40 @@ from kflow.flow.kernel_flow import KernelFlow
 from kflow.storage.model_file import ModelReader
 
 __all__ = ["load"]
+
+
+def _flow(reader: ModelReader) -> Any:
+    return KernelFlow.from_parts(reader, reader.settings)
+
+
+# Estimators are imported when a file holds one: scikit-learn takes longer to import than kflow.
+
+
+def _classifier(reader: ModelReader) -> Any:
+    from kflow.estimators.classifier import KernelFlowClassifier
+
+    return KernelFlowClassifier.from_model_file(reader)
+
+
+def _regressor(reader: ModelReader) -> Any:
+    from kflow.estimators.regressor import KernelFlowRegressor
+
+    return KernelFlowRegressor.from_model_file(reader)
+
+
+def _gp_regressor(reader: ModelReader) -> Any:
+    from kflow.estimators.gp_regressor import GPRegressor
+
+    return GPRegressor.from_model_file(reader)
+
+
+# How each kind of model is read.
+_READERS: Mapping[str, Callable[[ModelReader], Any]] = {
+    "KernelFlow": _flow,
+    "KernelFlowClassifier": _classifier,
+    "KernelFlowRegressor": _regressor,
+    "GPRegressor": _gp_regressor,
+}
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -25,7 +60,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     KernelFlow, KernelFlowClassifier, KernelFlowRegressor or GPRegressor
-        As it was saved.
+        The model as it was saved.
 
     Raises
     ------
@@ -35,14 +70,6 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it cannot be read.
     """
     with ModelReader(path) as reader:
-        if reader.kind == "KernelFlow":
-            return KernelFlow.from_parts(reader, reader.settings)
-        if reader.kind in ("KernelFlowClassifier", "KernelFlowRegressor"):
-            from kflow.estimators import flow_estimators as estimators
-
-            return getattr(estimators, reader.kind)._import(reader)
-        if reader.kind == "GPRegressor":
-            from kflow.estimators.gp_regressor import GPRegressor
-
-            return GPRegressor._import(reader)
-        raise ModelFileError(f"{path} holds a {reader.kind!r}, which this kflow does not know")
+        if reader.kind not in _READERS:
+            raise ModelFileError(f"{path} holds a {reader.kind!r}, which this kflow does not know")
+        return _READERS[reader.kind](reader)

@@ -1,10 +1,10 @@
-"""When a flow of classes is done: rows held out of it, and the callback that ends it by them."""
+"""When a flow of classes is done: rows that are held out, and the callback that ends it by them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +12,14 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count, as_nugget, as_number
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
-from kflow.evaluation import (
-    N_INTERPOLATION,
-    average_error,
-    check_every,
-    curve_state,
-    errors_from_state,
-)
-
-if TYPE_CHECKING:
-    from kflow.flow.kernel_flow import KernelFlow
+from kflow.evaluation.curves import check_every, errors_from_state, errors_to_state
+from kflow.evaluation.errors import N_INTERPOLATION, average_error
+from kflow.flow.kernel_flow import KernelFlow
 
 __all__ = ["CollapseStopping", "hold_out"]
 
-# The most that one point per class may cost, whatever the hold-out: a small one, whose standard
-# error is large, must not take its own coarseness for a collapse.
+# The most that one point per class may cost. The standard error of few rows held out is large, and
+# must not pass for a collapse.
 _MAX_TOLERANCE = 0.01
 
 
@@ -40,22 +33,22 @@ def hold_out(
     labels : ndarray, shape (N,)
         Class labels.
     validation_fraction : float
-        Part of each class that is held out, in (0, 1); at least one row of each.
+        Part of each class that is held out, in (0, 1), one row at least.
     rng : numpy.random.Generator
         Source of randomness.
 
     Returns
     -------
     kept, held : ndarray of int
-        Ascending rows.
+        The rows for the flow and those held out, each in ascending order.
 
     Raises
     ------
     TypeError
         If `validation_fraction` is not a number.
     ValueError
-        If it is outside (0, 1), or a class would keep fewer than two rows: with one, the most
-        interpolation points are also the fewest.
+        If `validation_fraction` is outside (0, 1), or a class would keep fewer than two rows. With
+        one row of each class, the most interpolation points are also the fewest.
     """
     fraction = as_number(validation_fraction, "validation_fraction")
     if not 0.0 < fraction < 1.0:
@@ -80,14 +73,14 @@ def hold_out(
 class CollapseStopping:
     """Callback that ends a flow when one interpolation point per class does as well as thousands.
 
-    The classes have then collapsed, and further layers move points that lie together. It is for
-    one flow, which it ends once: `kflow.KernelFlow.run` may add layers later.
+    The classes have then collapsed, and further layers move points that lie together. A callback
+    belongs to one flow and ends it once: `kflow.KernelFlow.run` may add layers later.
 
     Parameters
     ----------
     labels, validation_labels : ndarray
-        Classes of the training points, at least two points of each, and of those that the flow
-        follows as `follow`.
+        Classes of the training points, at least two points of each, and classes of the points that
+        the flow follows under the name `follow`.
     nugget : float
         Nugget of the interpolants.
     every : int
@@ -96,30 +89,30 @@ class CollapseStopping:
         Draws the interpolation points.
     tolerance : float, optional
         How much larger the mean error from one point per class may be, as a part of the points
-        followed. None: one binomial standard error of the error e from the most points, below
-        which n followed points tell no two errors apart, but at most 0.01:
-        sqrt(p (1 - p) / n), p = (n e + 1) / (n + 2), so that no wrong point is not taken for
-        certainty (Laplace's rule of succession).
+        followed. None: one binomial standard error of the error e from the most points, since n
+        followed points tell no errors apart that are closer, but at most 0.01. It is
+        sqrt(p (1 - p) / n) with p = (n e + 1) / (n + 2), Laplace's rule of succession, by which no
+        error among n points does not count as certainty.
     n_interpolation : int
-        The most interpolation points; the largest number that the classes have, if they have
-        fewer. m points cost m^3 / 3 flops in an evaluation.
+        The most interpolation points. If the classes have fewer, it is the largest number that they
+        have. m points cost m^3 / 3 flops in an evaluation.
     n_draws : int
-        Interpolants from one point per class. From the most points there is one: its error depends
-        little on the draw.
+        Interpolants from one point per class. There is one interpolant from the most points, as its
+        error depends little on the draw.
     confirmations : int
-        Evaluations in succession that must agree.
+        Evaluations in succession that must find the classes collapsed.
     follow : str
         Name of the followed points.
 
     Attributes
     ----------
     layers : list of int
-        Where the errors were evaluated.
+        The numbers of layers after which the errors were evaluated.
     errors : dict of list of float
         The largest and the smallest number of points to the mean error at each of `layers`; NaN
         where the kernel matrix was singular.
     stopped_at : int or None
-        Number of layers at which it ended the flow.
+        Number of layers after which the callback ended the flow.
 
     Raises
     ------
@@ -128,9 +121,9 @@ class CollapseStopping:
 
     Notes
     -----
-    Two errors that are equally bad tell nothing of the classes. So the error from the most points
-    must also be lower than that of a guess, 1 - 1 / n_classes, by two standard errors: one row for
-    each of two classes, for instance, never ends a flow, nor does a singular kernel matrix.
+    Two errors that are equally bad tell nothing of the classes. The error from the most points must
+    therefore be lower than that of a guess, 1 - 1 / n_classes, by two standard errors: one row held
+    out of each of two classes, for instance, never ends a flow, nor does a singular kernel matrix.
 
     The error itself may still fall a little after the classes have collapsed.
     """
@@ -172,10 +165,30 @@ class CollapseStopping:
         self.stopped_at: int | None = None
 
     def __call__(self, flow: KernelFlow) -> bool:
-        """Evaluate, if it is time to, and return whether the flow should end."""
+        """Evaluate the errors if it is time to, and return whether the flow should end."""
         n_layers = flow.n_layers_
         if self.stopped_at is not None or (n_layers != 1 and n_layers % self._every != 0):
             return False
+        largest, smallest = self.evaluate(flow)
+        self.layers.append(n_layers)
+        self.errors[self._largest].append(largest)
+        self.errors[self._smallest].append(smallest)
+        self._n_agreed = self._n_agreed + 1 if self._have_met(largest, smallest) else 0
+        if self._n_agreed < self._confirmations:
+            return False
+        self.stopped_at = n_layers
+        return True
+
+    def evaluate(self, flow: KernelFlow) -> tuple[float, float]:
+        """Return the mean errors from the most points and from one point per class.
+
+        An error is NaN where the kernel matrix is singular.
+
+        Raises
+        ------
+        ValueError
+            If the flow has other numbers of points than there are labels.
+        """
         points, followed = self._positions(flow)
         largest, smallest = (
             average_error(
@@ -191,33 +204,26 @@ class CollapseStopping:
             )
             for size, n_draws in ((self._largest, 1), (self._smallest, self._n_draws))
         )
-        self.layers.append(n_layers)
-        self.errors[self._largest].append(largest)
-        self.errors[self._smallest].append(smallest)
-        self._n_agreed = self._n_agreed + 1 if self._have_met(largest, smallest) else 0
-        if self._n_agreed < self._confirmations:
-            return False
-        self.stopped_at = n_layers
-        return True
+        return largest, smallest
 
     def to_state(self) -> dict[str, Any]:
-        """Return what it has seen and how it goes on, as JSON data."""
+        """Return what the callback has seen, and what it needs to go on, as JSON data."""
         return {
             "every": self._every,
             "layers": self.layers,
-            "errors": curve_state(self.errors),
+            "errors": errors_to_state(self.errors),
             "n_agreed": self._n_agreed,
             "stopped_at": self.stopped_at,
             "generator": generator_state(self._rng),
         }
 
     def from_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `to_state` was called.
+        """Take over what `to_state` returned, and go on from there.
 
         Raises
         ------
         ValueError
-            If `every`, or what follows from the classes, was another.
+            If `every` or the numbers of interpolation points were others.
         """
         check_every(self._every, state["every"])
         self.errors = errors_from_state(state["errors"], self.errors)
@@ -239,7 +245,7 @@ class CollapseStopping:
         return points, followed
 
     def _have_met(self, largest: float, smallest: float) -> bool:
-        """Return whether two errors are one, and better than a guess; not if one is NaN."""
+        """Return whether the errors agree and are better than a guess; False if one is NaN."""
         n = len(self._validation_labels)
         p = (n * largest + 1.0) / (n + 2.0)
         standard_error = math.sqrt(p * (1.0 - p) / n)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow import stopping
 from kflow.evaluation import interpolation_errors
 from kflow.stopping import CollapseStopping, hold_out
 
@@ -55,22 +54,31 @@ def clouds(n, rng, dtype=np.float64, spread=0.6):
     return points.astype(dtype), np.array(["a", "b", "c"])[labels]
 
 
-def decide(monkeypatch, most, fewest, *, n=300, every=1, **options):
+class GivenErrors(CollapseStopping):
+    """A callback that is told the errors, from the most and the fewest points."""
+
+    def __init__(self, most, fewest, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.pairs = zip(most, fewest, strict=True)
+
+    def evaluate(self, flow):
+        return next(self.pairs)
+
+
+def decide(most, fewest, *, n=300, every=1, **options):
     """Return a callback that saw these errors, from the most and the fewest points."""
-    labels = np.arange(60) % 3
-    validation = np.arange(n) % 3
-    errors = iter([error for pair in zip(most, fewest, strict=True) for error in pair])
-    monkeypatch.setattr(stopping, "average_error", lambda *_, **__: next(errors))
-    callback = CollapseStopping(
-        labels, validation, nugget=0.1, every=every, rng=np.random.default_rng(0), **options
+    callback = GivenErrors(
+        most,
+        fewest,
+        np.arange(60) % 3,
+        np.arange(n) % 3,
+        nugget=0.1,
+        every=every,
+        rng=np.random.default_rng(0),
+        **options,
     )
-    follow = {"validation": np.zeros((n, 2))}
     ends = [
-        callback(
-            SimpleNamespace(
-                n_layers_=layer, reduced_points_=np.zeros((60, 2)), reduced_follow_=follow
-            )
-        )
+        callback(SimpleNamespace(n_layers_=layer))
         for layer in range(1, max(len(most), (len(most) - 1) * every) + 1)
         if callback.stopped_at is None
     ]
@@ -79,16 +87,16 @@ def decide(monkeypatch, most, fewest, *, n=300, every=1, **options):
     return callback
 
 
-def test_it_stops_when_the_errors_have_met_twice(monkeypatch):
+def test_it_stops_when_the_errors_have_met_twice():
     most = [0.1] * 6
-    assert decide(monkeypatch, most, [0.6, 0.3, 0.1, 0.1, 0.1, 0.1]).stopped_at == 4
-    assert decide(monkeypatch, most, [0.6, 0.1, 0.3, 0.1, 0.09, 0.1]).stopped_at == 5
-    assert decide(monkeypatch, most, [0.6, 0.1, 0.3, 0.1, 0.2, 0.1]).stopped_at is None
+    assert decide(most, [0.6, 0.3, 0.1, 0.1, 0.1, 0.1]).stopped_at == 4
+    assert decide(most, [0.6, 0.1, 0.3, 0.1, 0.09, 0.1]).stopped_at == 5
+    assert decide(most, [0.6, 0.1, 0.3, 0.1, 0.2, 0.1]).stopped_at is None
     fewest = [0.6, 0.1, 0.3, 0.1, 0.1, 0.1]
-    assert decide(monkeypatch, most, fewest, confirmations=1).stopped_at == 2
-    assert decide(monkeypatch, most, fewest, confirmations=3).stopped_at == 6
+    assert decide(most, fewest, confirmations=1).stopped_at == 2
+    assert decide(most, fewest, confirmations=3).stopped_at == 6
     # Data that is separable from the start needs no flow.
-    assert decide(monkeypatch, [0.0] * 6, [0.0] * 6).stopped_at == 2
+    assert decide([0.0] * 6, [0.0] * 6).stopped_at == 2
 
 
 @pytest.mark.parametrize(
@@ -99,33 +107,33 @@ def test_it_stops_when_the_errors_have_met_twice(monkeypatch):
         (0.0, 3000, math.sqrt(1 * 3001) / 3002 / math.sqrt(3000)),
     ],
 )
-def test_the_default_tolerance_is_a_standard_error(error, n, tolerance, monkeypatch):
+def test_the_default_tolerance_is_a_standard_error(error, n, tolerance):
     for fewest, met in ((error + 0.99 * tolerance, True), (error + 1.01 * tolerance, False)):
-        callback = decide(monkeypatch, [error] * 3, [fewest] * 3, n=n)
+        callback = decide([error] * 3, [fewest] * 3, n=n)
         assert (callback.stopped_at is not None) == met
 
 
-def test_tolerance(monkeypatch):
-    assert decide(monkeypatch, [0.1] * 3, [0.14] * 3, tolerance=0.05).stopped_at == 2
-    assert decide(monkeypatch, [0.1] * 3, [0.11] * 3, tolerance=0).stopped_at is None
-    assert decide(monkeypatch, [0.1] * 3, [0.1] * 3, tolerance=0).stopped_at == 2
+def test_tolerance():
+    assert decide([0.1] * 3, [0.14] * 3, tolerance=0.05).stopped_at == 2
+    assert decide([0.1] * 3, [0.11] * 3, tolerance=0).stopped_at is None
+    assert decide([0.1] * 3, [0.1] * 3, tolerance=0).stopped_at == 2
 
 
 @pytest.mark.parametrize(("error", "n"), [(2 / 3, 300), (0.63, 300), (0.3, 6)])
-def test_errors_that_a_guess_may_have_stop_nothing(error, n, monkeypatch):
-    assert decide(monkeypatch, [error] * 5, [error] * 5, n=n).stopped_at is None
+def test_errors_that_a_guess_may_have_stop_nothing(error, n):
+    assert decide([error] * 5, [error] * 5, n=n).stopped_at is None
 
 
 @pytest.mark.parametrize("pair", [(math.nan, 0.1), (0.1, math.nan), (math.nan, math.nan)])
-def test_a_singular_matrix_stops_nothing(pair, monkeypatch):
+def test_a_singular_matrix_stops_nothing(pair):
     most, fewest = pair
-    assert decide(monkeypatch, [most] * 5, [fewest] * 5).stopped_at is None
-    interrupted = decide(monkeypatch, [0.1, most, 0.1, 0.1], [0.1, fewest, 0.1, 0.1])
+    assert decide([most] * 5, [fewest] * 5).stopped_at is None
+    interrupted = decide([0.1, most, 0.1, 0.1], [0.1, fewest, 0.1, 0.1])
     assert interrupted.stopped_at == 4
 
 
-def test_it_evaluates_the_first_layer_and_every_few(monkeypatch):
-    callback = decide(monkeypatch, [0.1] * 4, [0.5] * 4, every=5)
+def test_it_evaluates_the_first_layer_and_every_few():
+    callback = decide([0.1] * 4, [0.5] * 4, every=5)
     assert callback.layers == [1, 5, 10, 15]
     assert callback.errors == {60: [0.1] * 4, 3: [0.5] * 4}
 

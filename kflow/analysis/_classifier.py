@@ -30,7 +30,7 @@ def as_classifier(classifier: Any) -> Any:
     """
     from sklearn.utils.validation import check_is_fitted
 
-    from kflow.estimators.flow_estimators import KernelFlowClassifier
+    from kflow.estimators.classifier import KernelFlowClassifier
 
     if not isinstance(classifier, KernelFlowClassifier):
         raise TypeError(

@@ -96,7 +96,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         n_threads=classifier.n_threads,
     )
     before.stopping_ = None
-    for name in ("classes_", "n_features_in_", "feature_names_in_", "_preprocessing"):
+    for name in ("classes_", "n_features_in_", "feature_names_in_", "scaling_"):
         if hasattr(classifier, name):
             setattr(before, name, getattr(classifier, name))
     return before

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kflow.cli.room import Estimator
 from kflow.datasets import Dataset
-from kflow.estimators.flow_estimators import KernelFlowClassifier
+from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.evaluation import (
     ErrorCurve,
     class_distance_ratio,

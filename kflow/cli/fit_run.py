@@ -24,7 +24,8 @@ from kflow.cli.pictures import draw_pictures
 from kflow.cli.process import Stop, return_freed_memory
 from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output
 from kflow.datasets import Dataset, load_dataset, load_file
-from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.regressor import KernelFlowRegressor
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow

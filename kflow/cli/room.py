@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kflow.datasets import Dataset
-from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.regressor import KernelFlowRegressor
 from kflow.layers.stores import layer_bytes
 
 __all__ = ["Estimator", "bytes_of_layers", "bytes_of_output"]
@@ -59,7 +62,8 @@ def _max_rank(estimator: Estimator, n: int, d: int) -> int:
     """Return the largest number of coordinates that the points can have in the flow."""
     if estimator.rank is None:
         return d
-    return min(n, d, estimator.rank) if isinstance(estimator.rank, int) else min(n, d)
+    rank: Any = estimator.rank
+    return min(n, d, rank) if isinstance(rank, int) else min(n, d)
 
 
 def _max_rotations(estimator: Estimator, rank: int) -> int:

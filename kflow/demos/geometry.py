@@ -20,7 +20,7 @@ from kflow.analysis import (
 from kflow.demos import Options
 from kflow.demos.image_flow import FlowOfImages
 from kflow.demos.report import Report, Section
-from kflow.estimators.flow_estimators import KernelFlowClassifier
+from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.plotting import (
     AdversarialDisplay,
     DimensionDisplay,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kflow._base.array_types import FloatArray
 from kflow.datasets import Dataset, load_dataset
 from kflow.demos import Options
-from kflow.estimators.flow_estimators import KernelFlowClassifier
+from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.flow.callbacks import Callback
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.flow.kernel_flow import KernelFlow

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve
 
+from kflow import losses
 from kflow.kernels import Radial
-from kflow.losses import functions as losses
 
 __all__ = ["MeanFlow"]
 

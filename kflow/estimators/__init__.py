@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from kflow.estimators.flow_estimators import KernelFlowClassifier, KernelFlowRegressor
+from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.regressor import KernelFlowRegressor
 
 __all__ = ["KernelFlowClassifier", "KernelFlowRegressor"]

@@ -6,108 +6,45 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix
-from kflow.data.scaling import Preprocessing, standardisation
+from kflow.data.scaling import Preprocessing
+from kflow.engine import HOST
 from kflow.errors import BoundsWarning, damaged
+from kflow.estimators.earlier_fit import restored_on_failure
+from kflow.estimators.gp_posterior import (
+    IterativeOptions,
+    Posterior,
+    by_cholesky,
+    by_conjugate_gradients,
+    chosen_solver,
+    drawn_rows,
+    posterior_arrays,
+    read_posterior,
+)
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
+from kflow.estimators.parameters import (
+    keep_parameters,
+    parameters_from_json,
+    parameters_to_json,
+)
+from kflow.estimators.target_scaling import TargetScaling, read_outputs
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
-from kflow.linear.conjugate_gradients import Solution, conjugate_gradients
-from kflow.linear.factor import Factor, factorise
-from kflow.linear.low_rank import Preconditioner, low_rank
+from kflow.linear.factor import Factor
 from kflow.losses import LOSSES
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["GPRegressor"]
-
-_SOLVERS = ("auto", "cholesky", "cg", "subset")
-
-# Rank of the preconditioner, if the memory suffices: about where making it costs as much as the
-# iterations it saves.
-_RANK = 1000
-
-# What the preconditioner may lack, as a part of the nugget.
-_LACK = 0.01
-
-# Rows held out to calibrate the variance where no inverse is within reach: a part, and at most so
-# many.
-_HELD, _MAX_HELD = 0.05, 1000
-
-# What belongs to the run or the machine, not to the model, is not stored.
-_NOT_STORED = ("n_threads", "callbacks", "progress")
-
-
-@dataclass(frozen=True)
-class _Posterior:
-    """The posterior process of scaled targets, but for its amplitude.
-
-    Attributes
-    ----------
-    points : ndarray, shape (n, d)
-        The points that predictions are made of.
-    coefficients : ndarray, shape (n, m)
-        The mean at x is k(x, points) times these.
-    nugget : float
-        What was added to the diagonal.
-    factor : Factor or None
-        Of the points that the variance depends on; None if it is still to be made.
-    variance_rows : ndarray of int, shape (n_v,), or None
-        Which those are; None: all.
-    n_iterations : int
-        Of conjugate gradients.
-    """
-
-    points: FloatArray
-    coefficients: FloatArray
-    nugget: float
-    factor: Factor | None
-    variance_rows: npt.NDArray[np.intp] | None = None
-    n_iterations: int = 0
-
-
-def _draw(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.intp]:
-    """Draw rows in order, without replacement; all of them if there are no more."""
-    return np.sort(rng.choice(n, min(size, n), replace=False)).astype(np.intp)
-
-
-def _leave_one_out_scale(factor: Factor, coefficients: FloatArray) -> FloatArray:
-    """Return the amplitude with which leave-one-out residuals have the deviations predicted, (m,)."""
-    squares = np.square(coefficients) / factor.inverse_diagonal()[:, None]
-    return np.asarray(np.sqrt(squares.mean(axis=0)))
-
-
-def _by_cholesky(
-    kernel: Kernel, nugget: float, X: FloatArray, Y: FloatArray, n_threads: int | None
-) -> tuple[_Posterior, FloatArray]:
-    """Return the posterior and its amplitudes."""
-    factor = factorise(kernel, X, nugget, n_threads=n_threads)
-    coefficients = factor.solve(Y)
-    scale = _leave_one_out_scale(factor, coefficients)
-    return _Posterior(X, coefficients, factor.nugget, factor), scale
-
-
-def _json_parameter(value: Any) -> Any:
-    if isinstance(value, Kernel):
-        return value.to_dict()
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_json_parameter(number) for number in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else None
 
 
 class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -187,6 +124,10 @@ learning_rate, n_steps, n_restarts
         The scaled rows that predictions are made of: all, or those of the subset.
     coefficients_ : ndarray, shape (n, m)
         A^-1 y, for scaled targets.
+    variance_rows_ : ndarray of int, or None
+        The rows of `X_train_` that the variance is made of; None for all of them.
+    scaling_ : kflow.data.scaling.Preprocessing
+        The map from rows of X to scaled points.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -257,30 +198,7 @@ learning_rate, n_steps, n_restarts
         callbacks: Iterable[Callable[[LearningState], bool | None]] = (),
         progress: bool = False,
     ) -> None:
-        self.kernel = kernel
-        self.nugget = nugget
-        self.learn = learn
-        self.learn_nugget = learn_nugget
-        self.nugget_bounds = nugget_bounds
-        self.batch_size = batch_size
-        self.batches = batches
-        self.n_batches = n_batches
-        self.n_halves = n_halves
-        self.n_folds = n_folds
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.n_steps = n_steps
-        self.n_restarts = n_restarts
-        self.scaling = scaling
-        self.solver = solver
-        self.max_memory = max_memory
-        self.subset_size = subset_size
-        self.tolerance = tolerance
-        self.max_iterations = max_iterations
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.callbacks = callbacks
-        self.progress = progress
+        keep_parameters(self, locals())
 
     # ---- fit ----------------------------------------------------------------------------------
 
@@ -321,54 +239,52 @@ learning_rate, n_steps, n_restarts
         -----
         A fit that fails leaves an earlier fit as it was.
         """
-        with self._replacing():
+        with restored_on_failure(self):
             points, values = validate_data(
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
             )
             values = np.asarray(values, np.float64)
-            self._one_dimensional = values.ndim == 1
-            targets = values.reshape(len(values), -1)
-            self._target_mean, self._target_scale = standardisation(targets, "y")
-            targets = (targets - self._target_mean) / self._target_scale
-            self._preprocessing = Preprocessing.fit(points, self.scaling)
-            points = np.ascontiguousarray(self._preprocessing(points))
-            self._fit(points, targets)
+            self._target_scaling = TargetScaling.fit(values)
+            self.scaling_ = Preprocessing.fit(points, self.scaling)
+            points = np.ascontiguousarray(self.scaling_(points))
+            self._fit(points, self._target_scaling(values))
         return self
 
     def _fit(self, X: FloatArray, Y: FloatArray) -> None:
         """Fit scaled points and targets."""
-        kernel = self._start(X.shape[1])
+        kernel = self._first_kernel(X.shape[1])
         kernel.check_dimension(X.shape[1])
         nugget = as_nugget(self.nugget)
-        subset_size = as_count(self.subset_size, "subset_size", 1)
-        as_positive(self.tolerance, "tolerance")
-        as_count(self.max_iterations, "max_iterations", 1)
-        solver = self._chosen_solver(len(X))
+        options = self._iterative_options()  # wrong ones are found before the kernel is learned
+        solver = chosen_solver(self.solver, len(X), options.max_memory)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         learn_rng, solver_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
         self.learned_ = None
         if self.learn is not None and Y.any():
-            self.learned_ = self._learn(kernel, nugget, X, Y, learn_rng)
+            self.learned_ = self._learned(kernel, nugget, X, Y, learn_rng)
             kernel, nugget = self.learned_.kernel, self.learned_.nugget
         if solver == "cg":
-            posterior, scale = self._by_conjugate_gradients(kernel, nugget, X, Y, solver_rng)
+            posterior, scale = by_conjugate_gradients(
+                kernel, nugget, X, Y, solver_rng, options, self.n_threads
+            )
         else:
             if solver == "subset":
-                rows = _draw(solver_rng, len(X), subset_size)
+                rows = drawn_rows(solver_rng, len(X), options.subset_size)
                 X, Y = X[rows], Y[rows]
-            posterior, scale = _by_cholesky(kernel, nugget, X, Y, self.n_threads)
+            posterior, scale = by_cholesky(kernel, nugget, X, Y, self.n_threads)
         self.solver_ = solver
-        self.scale_ = scale * self._target_scale
-        self._set_posterior(kernel, posterior)
+        self.scale_ = scale * self._target_scaling.scale
+        self._keep(kernel, posterior)
 
-    def _set_posterior(self, kernel: Kernel, posterior: _Posterior) -> None:
+    def _keep(self, kernel: Kernel, posterior: Posterior) -> None:
+        """Make a posterior the estimator's."""
         self.kernel_, self.nugget_ = kernel, posterior.nugget
         self.X_train_, self.coefficients_ = posterior.points, posterior.coefficients
         self.n_iterations_ = posterior.n_iterations
-        self._variance_rows = posterior.variance_rows
+        self.variance_rows_ = posterior.variance_rows
         self._factor = posterior.factor
 
-    def _start(self, d: int) -> Kernel:
+    def _first_kernel(self, d: int) -> Kernel:
         """Return the kernel that learning starts from."""
         if self.kernel is not None:
             return check_kernel(self.kernel)
@@ -376,15 +292,16 @@ learning_rate, n_steps, n_restarts
         kernel = Matern52((math.sqrt(d),) * d)
         return 1.0 * kernel if self.learn == "nlml" else kernel
 
-    def _chosen_solver(self, n: int) -> str:
-        if self.solver not in _SOLVERS:
-            raise ValueError(f"solver must be one of {_SOLVERS}, got {self.solver!r}")
-        max_memory = as_positive(self.max_memory, "max_memory")
-        if self.solver == "auto":
-            return "cholesky" if 8.0 * n * n <= max_memory else "cg"
-        return str(self.solver)
+    def _iterative_options(self) -> IterativeOptions:
+        """Return the checked options of the solvers."""
+        return IterativeOptions(
+            subset_size=as_count(self.subset_size, "subset_size", 1),
+            max_memory=as_positive(self.max_memory, "max_memory"),
+            tolerance=as_positive(self.tolerance, "tolerance"),
+            max_iterations=as_count(self.max_iterations, "max_iterations", 1),
+        )
 
-    def _learn(
+    def _learned(
         self,
         kernel: Kernel,
         nugget: float,
@@ -392,6 +309,7 @@ learning_rate, n_steps, n_restarts
         Y: FloatArray,
         rng: np.random.Generator,
     ) -> LearnedKernel:
+        """Return the kernel and the nugget that are learned from scaled points and targets."""
         n = len(X)
         if isinstance(self.learn, str) and self.learn not in LOSSES:
             raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
@@ -422,75 +340,6 @@ learning_rate, n_steps, n_restarts
                 progress=as_flag(self.progress, "progress"),
                 n_threads=self.n_threads,
             )
-
-    def _by_conjugate_gradients(
-        self, kernel: Kernel, nugget: float, X: FloatArray, Y: FloatArray, rng: np.random.Generator
-    ) -> tuple[_Posterior, FloatArray]:
-        """Return the posterior and its amplitudes."""
-        n = len(X)
-        subset_size = as_count(self.subset_size, "subset_size", 1)
-        n_held = 0 if n <= subset_size else min(max(1, round(_HELD * n)), _MAX_HELD)
-        held = _draw(rng, n, n_held)
-        kept = np.setdiff1d(np.arange(n), held)
-        variance_rows = kept[_draw(rng, len(kept), subset_size)]
-        factor = factorise(kernel, X[variance_rows], nugget, n_threads=self.n_threads)
-        nugget = factor.nugget
-        rank = max(1, min(_RANK, int(self.max_memory / (8.0 * n))))
-        approximation = low_rank(
-            kernel, X, rank, rng, tolerance=_LACK * nugget, n_threads=self.n_threads
-        )
-
-        def solve(rows: npt.NDArray[np.intp], start: FloatArray | None) -> Solution:
-            points = X[rows]
-            return conjugate_gradients(
-                lambda V: kernel.apply(points, points, V, n_threads=self.n_threads) + nugget * V,
-                Y[rows],
-                preconditioner=Preconditioner(approximation[rows], nugget),
-                start=start,
-                tolerance=self.tolerance,
-                max_iterations=self.max_iterations,
-            )
-
-        if n_held == 0:
-            solution = solve(kept, None)
-            n_iterations = solution.n_iterations
-            scale = _leave_one_out_scale(factor, solution.coefficients)
-        else:
-            first = solve(kept, None)
-            if first.residuals.max() > self.tolerance:
-                # Predictions of what is not solved say nothing; the subset's own do.
-                scale = _leave_one_out_scale(factor, factor.solve(Y[variance_rows]))
-            else:
-                mean = kernel.apply(X[held], X[kept], first.coefficients, n_threads=self.n_threads)
-                variances = factor.variances(X[held]) + nugget
-                scale = np.sqrt(np.mean(np.square(Y[held] - mean) / variances[:, None], axis=0))
-            start = np.zeros_like(Y)
-            start[kept] = first.coefficients
-            solution = solve(np.arange(n), start)
-            n_iterations = first.n_iterations + solution.n_iterations
-        worst = float(solution.residuals.max())
-        if worst > self.tolerance:
-            warnings.warn(
-                f"conjugate gradients ended after {solution.n_iterations} iterations with a residual "
-                f"of {worst:.1e} of y, above tolerance={self.tolerance:g}: pass a larger nugget, "
-                "max_iterations or tolerance, or more max_memory for the preconditioner",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        posterior = _Posterior(
-            X, solution.coefficients, nugget, factor, variance_rows, n_iterations
-        )
-        return posterior, scale
-
-    @contextmanager
-    def _replacing(self) -> Iterator[None]:
-        """Bring back the earlier fit, whole, if what is inside fails."""
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
 
     # ---- predictions --------------------------------------------------------------------------
 
@@ -530,26 +379,25 @@ learning_rate, n_steps, n_restarts
         """
         check_is_fitted(self)
         points = validate_data(self, X, dtype=np.float64, reset=False)
-        points = np.ascontiguousarray(self._preprocessing(points))
+        points = np.ascontiguousarray(self.scaling_(points))
         values = self.kernel_.apply(
             points, self.X_train_, self.coefficients_, n_threads=self.n_threads
         )
-        mean = self._in_shape_of_y(values * self._target_scale + self._target_mean)
+        mean = self._target_scaling.undone(values)
         if not as_flag(return_std, "return_std"):
             return mean
         variances = self._variance_factor().variances(points)
         if as_flag(include_noise, "include_noise"):
             variances += self.nugget_
-        return mean, self._in_shape_of_y(np.sqrt(variances)[:, None] * self.scale_)
-
-    def _in_shape_of_y(self, values: FloatArray) -> FloatArray:
-        return values[:, 0] if self._one_dimensional else values
+        deviations = np.sqrt(variances)[:, None] * self.scale_
+        return mean, self._target_scaling.in_shape_of_y(deviations)
 
     def _variance_factor(self) -> Factor:
-        if self._factor is None:  # after a file was read
+        """Return the factor that the variance is made of; it is made anew after a file was read."""
+        if self._factor is None:
             points = self.X_train_
-            if self._variance_rows is not None:
-                points = points[self._variance_rows]
+            if self.variance_rows_ is not None:
+                points = points[self.variance_rows_]
             self._factor = Factor(self.kernel_, points, self.nugget_, n_threads=self.n_threads)
         return self._factor
 
@@ -589,80 +437,59 @@ learning_rate, n_steps, n_restarts
         """
         check_is_fitted(self)
         settings = {
-            "parameters": {
-                name: _json_parameter(value)
-                for name, value in self.get_params(deep=False).items()
-                if name not in _NOT_STORED and not (name == "learn" and callable(value))
-            },
+            # A loss that is a function is left out: None would say that nothing is learned.
+            "parameters": parameters_to_json(
+                self, without={"learn"} if callable(self.learn) else ()
+            ),
             "kernel": self.kernel_.to_dict(),
             "nugget": self.nugget_,
             "solver": self.solver_,
             "n_iterations": self.n_iterations_,
             "n_features_in": int(self.n_features_in_),
-            "one_dimensional": self._one_dimensional,
+            "one_dimensional": self._target_scaling.one_dimensional,
+            "engine": [HOST.name, HOST.build],
         }
         write_model(path, type(self).__name__, settings, self._arrays())
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        yield "points", self.X_train_
-        yield "coefficients", self.coefficients_
+        """Yield the arrays of a model file, by name."""
+        yield from posterior_arrays(self.X_train_, self.coefficients_, self.variance_rows_)
         yield "scale", self.scale_
-        yield "target_mean", self._target_mean
-        yield "target_scale", self._target_scale
-        if self._variance_rows is not None:
-            yield "variance_rows", self._variance_rows
+        yield "target_mean", self._target_scaling.mean
+        yield "target_scale", self._target_scaling.scale
         yield from input_arrays(self)
 
     @classmethod
-    def _import(cls, reader: ModelReader) -> GPRegressor:
+    def from_model_file(cls, reader: ModelReader) -> GPRegressor:
+        """Return the estimator that a model file holds: `kflow.load` calls this.
+
+        Parameters
+        ----------
+        reader : kflow.storage.model_file.ModelReader
+            The file, open.
+
+        Raises
+        ------
+        ModelFileError
+            If what the file holds is no estimator of this class.
+        """
+        settings = reader.settings
         with damaged("settings"):
-            parameters = dict(reader.settings["parameters"])
-            if parameters.get("kernel") is not None:
-                parameters["kernel"] = from_dict(parameters["kernel"])
-            if parameters.get("nugget_bounds") is not None:
-                parameters["nugget_bounds"] = tuple(parameters["nugget_bounds"])
-            estimator = cls(**parameters)
-            n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
-            kernel = from_dict(reader.settings["kernel"])
+            estimator = cls(**parameters_from_json(settings["parameters"]))
+            n_features = as_count(settings["n_features_in"], "n_features_in", 1)
+            kernel = from_dict(settings["kernel"])
             kernel.check_dimension(n_features)
-            nugget = as_nugget(reader.settings["nugget"])
-            n_iterations = as_count(reader.settings["n_iterations"], "n_iterations", 0)
-            estimator.solver_ = str(reader.settings["solver"])
-            one_dimensional = as_flag(reader.settings["one_dimensional"], "one_dimensional")
+            nugget = as_nugget(settings["nugget"])
+            n_iterations = as_count(settings["n_iterations"], "n_iterations", 0)
+            estimator.solver_ = str(settings["solver"])
+            one_dimensional = as_flag(settings["one_dimensional"], "one_dimensional")
         read_inputs(reader, estimator, n_features)
         estimator.learned_ = None  # it belongs to the run, not to the model
-
-        def columns(name: str) -> npt.NDArray[np.float64]:
-            array = reader.array(name, ndim=1)
-            column = as_matrix(array, name, dtype=np.float64, n_rows=m, column_if_1d=True)
-            return column[:, 0].astype(np.float64)
-
-        with damaged("posterior"):
-            points = as_matrix(
-                reader.array("points"),
-                "points",
-                dtype=np.float64,
-                n_columns=n_features,
-                allow_no_rows=False,
-            )
-            coefficients = as_matrix(
-                reader.array("coefficients"), "coefficients", dtype=np.float64, n_rows=len(points)
-            )
-            m = coefficients.shape[1]
-            if one_dimensional and m != 1:
-                raise ValueError("coefficients are those of several outputs")
-            estimator._one_dimensional = one_dimensional
-            estimator.scale_ = columns("scale")
-            estimator._target_mean = columns("target_mean")
-            estimator._target_scale = columns("target_scale")
-            rows = reader.array("variance_rows", ndim=1) if "variance_rows" in reader else None
-            if rows is not None and not (
-                rows.dtype.kind in "iu"
-                and len(rows)
-                and np.isin(rows, np.arange(len(points))).all()
-            ):
-                raise ValueError("variance_rows are no rows of points")
-        estimator._set_posterior(
-            kernel, _Posterior(points, coefficients, nugget, None, rows, n_iterations)
-        )
+        posterior = read_posterior(reader, n_features, nugget, n_iterations)
+        m = posterior.coefficients.shape[1]
+        estimator.scale_ = read_outputs(reader, "scale", m)
+        mean, scale = (read_outputs(reader, name, m) for name in ("target_mean", "target_scale"))
+        with damaged("targets"):
+            estimator._target_scaling = TargetScaling(mean, scale, one_dimensional)
+        estimator._keep(kernel, posterior)
         return estimator

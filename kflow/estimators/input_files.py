@@ -17,7 +17,7 @@ __all__ = ["input_arrays", "read_inputs"]
 
 def input_arrays(estimator: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield the arrays by name; `read_inputs` is the inverse."""
-    for name, array in estimator._preprocessing.to_arrays().items():
+    for name, array in estimator.scaling_.to_arrays().items():
         yield f"preprocessing_{name}", array
     if hasattr(estimator, "feature_names_in_"):
         yield "feature_names", np.asarray(estimator.feature_names_in_, dtype=np.str_)
@@ -32,7 +32,7 @@ def read_inputs(reader: ModelReader, estimator: Any, n_features: int) -> None:
         If they do not fit each other.
     """
     estimator.n_features_in_ = n_features
-    estimator._preprocessing = Preprocessing.from_arrays(
+    estimator.scaling_ = Preprocessing.from_arrays(
         {
             name: reader.array(f"preprocessing_{name}")
             for name in Preprocessing.ARRAYS

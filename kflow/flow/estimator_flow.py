@@ -41,8 +41,10 @@ class EstimatorFlow:
     def checked(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
         """Return points as an array (n, d) of floats, or raise an error that names them."""
         if self.estimator is not self.flow and hasattr(X, "columns"):
+            from sklearn.utils.validation import validate_data
+
             # A table: its columns must have the names that they had in fit.
-            X = self.estimator._validated_like_fit(X)
+            X = validate_data(self.estimator, X, dtype=[np.float64, np.float32], reset=False)
         return as_matrix(
             X,
             name,
@@ -90,7 +92,7 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
         return EstimatorFlow(estimator, Preprocessing(), estimator)
     flow = getattr(estimator, "flow_", None)
     if isinstance(flow, KernelFlow):
-        return EstimatorFlow(flow, estimator._preprocessing, estimator)
+        return EstimatorFlow(flow, estimator.scaling_, estimator)
     if hasattr(estimator, "interpolation_nugget"):
         from sklearn.exceptions import NotFittedError
 

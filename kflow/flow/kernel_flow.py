@@ -1,4 +1,8 @@
-"""The non-parametric kernel flow: points that move, layer after layer, to make a kernel good."""
+"""The non-parametric kernel flow: points that move, layer after layer, to make a kernel good.
+
+This file is long because it documents every parameter and result of one class, its users' face; what
+the class does is done in the other files of this folder.
+"""
 
 from __future__ import annotations
 

@@ -65,13 +65,18 @@ def nearest_change(classifier, x, radii, n_angles=300):
     return radii[changed.any(axis=1).argmax()] if changed.any() else np.inf
 
 
+def scores(classifier, x):
+    """Return the interpolant's values at points that are not scaled."""
+    return classifier.interpolant_(classifier.flow_.transform(x, reduced=True)).astype(float)
+
+
 def naive_first_order(classifier, x, h):
     """Return the smallest margin over the length of its gradient, by differences."""
-    values = classifier._scores(x[None])[0]
+    values = scores(classifier, x[None])[0]
     own = values.argmax()
     gradients = np.stack(
         [
-            (classifier._scores((x + e)[None])[0] - classifier._scores((x - e)[None])[0]) / (2 * h)
+            (scores(classifier, (x + e)[None])[0] - scores(classifier, (x - e)[None])[0]) / (2 * h)
             for e in h * np.eye(len(x))
         ],
         axis=1,
@@ -188,7 +193,7 @@ def test_images_of_norm_one(rng):
     classifier.fit(X, y)
     found = adversarial_distance(classifier, X, max_points=15)
     np.testing.assert_allclose(found.norms, 1.0, rtol=1e-6)
-    scaled = classifier._preprocessing(X)[found.rows] + found.perturbations
+    scaled = classifier.scaling_(X)[found.rows] + found.perturbations
     points = classifier.flow_.transform(scaled, reduced=True)
     fooled = classifier.classes_[classifier.interpolant_(points).argmax(axis=1)]
     assert (fooled == found.perturbed_labels).all()

@@ -225,7 +225,7 @@ def test_scaled_points_of_an_estimator():
     classifier = kflow.KernelFlowClassifier(n_layers=5, random_state=0).fit(100 * X, y)
     result = lipschitz(classifier, 100 * X, y, layers=[0, 5])
     assert (result.local[1] < 10).all()
-    scaled = lipschitz(classifier.flow_, classifier._preprocessing(100 * X), y, layers=[0, 5])
+    scaled = lipschitz(classifier.flow_, classifier.scaling_(100 * X), y, layers=[0, 5])
     np.testing.assert_allclose(result.local, scaled.local, rtol=1e-6)
 
 

@@ -28,6 +28,15 @@ def fitted():
     return classifier.fit(X, y), X, y
 
 
+def moved_by(classifier, X):
+    """Return where the flow takes points, as the interpolant sees them."""
+    return classifier.flow_.replay().final(X, classifier.scaling_, reduced=True)
+
+
+def scores_of(classifier, X):
+    return classifier.interpolant_(moved_by(classifier, X)).astype(float)
+
+
 def naive_hypothesis_margins(points, labels):
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     n = len(points)
@@ -83,14 +92,14 @@ def test_margins_of_the_interpolant(fitted):
     assert result.layers.tolist() == [0, 60]
     assert (result.labels == test_labels).all()
     for i, one in enumerate((unflowed(classifier, X, y), classifier)):
-        scores = one._scores(test_points)
+        scores = scores_of(one, test_points)
         for j, label in enumerate(test_labels):
             own = scores[j, one.classes_ == label][0]
             other = scores[j, one.classes_ != label].max()
             assert result.interpolant[i, j] == pytest.approx(own - other, abs=1e-4)
         wrong = one.predict(test_points) != test_labels
         assert (result.interpolant[i] < 0).tolist() == wrong.tolist()
-        expected = hypothesis_margins(one._transform(test_points, reduced=True), test_labels)
+        expected = hypothesis_margins(moved_by(one, test_points), test_labels)
         np.testing.assert_allclose(result.hypothesis[i], expected, rtol=1e-3, atol=1e-4)
     summary = result.summary()
     assert summary["interpolant_negative"][1] == wrong.mean()
@@ -175,7 +184,9 @@ def test_unflowed_is_a_fit_without_layers(settings, n_interpolation, tmp_path):
         assert before.flow_.n_layers_ == 0
         assert before.flow_.kernel_ == classifier.flow_.kernel_
         np.testing.assert_array_equal(before.interpolation_rows_, refitted.interpolation_rows_)
-        np.testing.assert_allclose(before._scores(X), refitted._scores(X), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            scores_of(before, X), scores_of(refitted, X), rtol=1e-4, atol=1e-5
+        )
         np.testing.assert_allclose(before.transform(X), refitted.transform(X), atol=1e-6)
         assert (before.predict(X) == refitted.predict(X)).all()
 
@@ -187,10 +198,8 @@ def test_unflowed_without_a_random_state():
     ).fit(X, y)
     rows = classifier.interpolation_rows_
     before = unflowed(classifier, X, y)
-    np.testing.assert_allclose(
-        before.interpolant_.centres, classifier._preprocessing(X)[rows], rtol=1e-6
-    )
-    moved = classifier._transform(X[rows], reduced=True)
+    np.testing.assert_allclose(before.interpolant_.centres, classifier.scaling_(X)[rows], rtol=1e-6)
+    moved = moved_by(classifier, X[rows])
     np.testing.assert_allclose(moved, classifier.interpolant_.centres, rtol=1e-3, atol=1e-5)
 
 
@@ -203,7 +212,7 @@ def test_unflowed_is_a_classifier_like_others(fitted, tmp_path):
     assert before.score(X, y) > 0.8
     assert clone(before).get_params()["n_layers"] == 0
     again = unflowed(before, X, y)
-    np.testing.assert_array_equal(again._scores(X), before._scores(X))
+    np.testing.assert_array_equal(scores_of(again, X), scores_of(before, X))
     assert classifier.flow_.n_layers_ == 60  # as it was
 
 

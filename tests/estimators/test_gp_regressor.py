@@ -21,7 +21,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kflow
 from kflow import GPRegressor, ModelFileError, SingularKernelError, kernels, losses
+from kflow.engine import HOST
 from kflow.errors import BoundsWarning, JitterWarning
+from kflow.storage.model_file import ModelReader
 
 KERNEL = kernels.Matern52((1.0, 2.0, 1.5, 3.0))
 # Nothing is learned, so that the rest can be compared.
@@ -300,7 +302,7 @@ def test_conjugate_gradients_with_a_variance_from_a_subset(X, Y, points, subset_
     unit, full = std / model.scale_, whole.predict(points, return_std=True)[1] / whole.scale_
     assert (unit >= full * (1 - 1e-9)).all()
     assert (unit <= np.sqrt(1.05)).all()
-    assert len(model._variance_rows) == min(subset_size, len(X) - 4)
+    assert len(model.variance_rows_) == min(subset_size, len(X) - 4)
 
 
 def test_amplitudes_from_held_out_rows():
@@ -715,10 +717,16 @@ def test_amplitude_is_the_subsets_own_where_conjugate_gradients_end_early(rng):
     )
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
-    subset = model._variance_rows
+    subset = model.variance_rows_
     points, targets = model.X_train_[subset], (y - y.mean()) / y.std()
     A = model.kernel_(points) + 1e-3 * np.eye(60)
     residuals, variances = losses.leave_one_out(A, targets[subset])
     np.testing.assert_allclose(
         model.scale_, np.sqrt(np.mean(residuals**2 / variances)) * y.std(), rtol=1e-7
     )
+
+
+def test_a_file_names_the_engine_that_computed(X, y, tmp_path):
+    GPRegressor(**FIXED).fit(X, y).save(tmp_path / "model")
+    with ModelReader(tmp_path / "model") as reader:
+        assert reader.settings["engine"] == [HOST.name, HOST.build]

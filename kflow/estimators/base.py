@@ -1,0 +1,341 @@
+"""What the classifier and the regressor share: the steps of a fit, the map, and files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from kflow._base.arguments import as_count, as_nugget
+from kflow._base.array_types import FloatArray
+from kflow.data.scaling import Preprocessing
+from kflow.errors import ModelFileError, damaged
+from kflow.estimators.flow_parameters import flow_of_parameters
+from kflow.estimators.input_files import input_arrays, read_inputs
+from kflow.estimators.kernel_parameters import KernelParameters
+from kflow.estimators.parameters import (
+    keep_parameters,
+    parameters_from_json,
+    parameters_to_json,
+)
+from kflow.flow.callbacks import Callback
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.kernels import Radial, from_dict
+from kflow.linear.interpolant import Interpolant
+from kflow.stopping import CollapseStopping
+from kflow.storage.model_file import ModelReader, write_model
+
+__all__ = ["MAX_INTERPOLATION", "VALIDATION", "FitRows", "KernelFlowEstimator", "Seeds"]
+
+# Interpolation points when n_interpolation is None: more cost time and gain next to nothing.
+MAX_INTERPOLATION = 2000
+
+# The name under which the flow follows the rows that are held out.
+VALIDATION = "validation"
+
+
+class Seeds(NamedTuple):
+    """The sources of randomness of one fit, so that none depends on what another one draws."""
+
+    batches: np.random.SeedSequence
+    interpolation: np.random.SeedSequence
+    hold_out: np.random.SeedSequence
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The rows of the data to which a flow and its interpolant are fitted.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n, d)
+        Points, not yet scaled.
+    targets : ndarray, shape (n, m)
+        Targets of the flow and of the interpolant.
+    rows : ndarray of int, shape (n,), or None
+        Which rows of the data they are; None for all of them.
+    stopping : CollapseStopping or None
+        The callback that may end the flow.
+    held_out : ndarray, shape (n_held, d), or None
+        The points by which it does.
+    """
+
+    points: FloatArray
+    targets: FloatArray
+    rows: npt.NDArray[np.intp] | None = None
+    stopping: CollapseStopping | None = None
+    held_out: FloatArray | None = None
+
+
+class KernelFlowEstimator(
+    KernelParameters,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    """What the classifier and the regressor share.
+
+    A subclass validates its targets in `fit`, and says in `_interpolation_rows`, `_own_arrays` and
+    `_set_own_arrays` what it does in its own way.
+    """
+
+    def __init__(
+        self,
+        kernel: Radial | None = None,
+        *,
+        n_layers: int = 100,
+        batch_size: int = 100,
+        coarse_fraction: float = 0.5,
+        nugget: Any = 3.0,
+        step: Any = "rms",
+        step_size: Any = 0.01,
+        step_over: str = "all",
+        gradient_cap: Any = math.inf,
+        n_halves: int = 2,
+        n_interpolation: int | None = None,
+        interpolation_nugget: float = 1.0,
+        scaling: str | None = "standard",
+        rank: str | int | float | None = None,
+        shrink_every: int = 0,
+        shrink_tolerance: float = 1e-4,
+        dtype: str = "float32",
+        random_state: Any = None,
+        n_threads: int | None = None,
+        layers: str = "memory",
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 20,
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # ---- fit ----------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        data: FitRows,
+        follow: Mapping[str, npt.ArrayLike] | None,
+        seeds: Seeds,
+        *,
+        resume: bool,
+    ) -> None:
+        """Scale the points, run the flow, and interpolate at some of the points that it moved."""
+        # What concerns the interpolant only must not fail after the flow.
+        as_nugget(self.interpolation_nugget, "interpolation_nugget")
+        followed = self._followed(follow, data.held_out)
+        scaling = Preprocessing.fit(data.points, self.scaling)
+        flow = flow_of_parameters(self, len(data.points), seeds.batches)
+        if data.stopping is not None:
+            flow.callbacks += (data.stopping,)
+        try:
+            flow.start(data.points, data.targets, followed, scaling=scaling, resume=resume)
+            flow.finish()
+        except BaseException:
+            # A flow that stopped early is at its last good layer: what it learned is kept. If no
+            # interpolant can be made of it, the flow's own error says more about the reason.
+            if flow.is_fitted:
+                with suppress(Exception):
+                    self._keep(flow, scaling, data, seeds)
+            raise
+        self._keep(flow, scaling, data, seeds)
+
+    def _followed(
+        self, follow: Mapping[str, npt.ArrayLike] | None, held_out: FloatArray | None
+    ) -> dict[str, FloatArray]:
+        """Return the arrays that the flow follows: the user's, validated, and the rows held out."""
+        if follow is not None and not isinstance(follow, Mapping):
+            raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
+        followed = {name: self._validated(points) for name, points in (follow or {}).items()}
+        if held_out is not None:
+            if VALIDATION in followed:
+                raise ValueError(
+                    f"follow: {VALIDATION!r} is the name of the rows held out by early_stopping, "
+                    "pass another"
+                )
+            followed[VALIDATION] = held_out
+        return followed
+
+    def _keep(self, flow: KernelFlow, scaling: Preprocessing, data: FitRows, seeds: Seeds) -> None:
+        """Make a flow, and an interpolant of the points that it moved, the estimator's."""
+        self.__dict__.pop("interpolant_", None)  # that of an earlier flow
+        self.scaling_, self.flow_ = scaling, flow
+        flow.rest()
+        rows = self._interpolation_rows(data.targets, np.random.default_rng(seeds.interpolation))
+        self.interpolation_rows_ = rows if data.rows is None else data.rows[rows]
+        self.interpolant_ = Interpolant(
+            flow.positions().training[rows],
+            data.targets[rows],
+            kernel=flow.kernel_,
+            nugget=as_nugget(self.interpolation_nugget, "interpolation_nugget"),
+            n_threads=self.n_threads,
+        )
+
+    def _interpolation_rows(
+        self, targets: FloatArray, rng: np.random.Generator
+    ) -> npt.NDArray[np.intp]:
+        """Draw the rows at which the interpolant interpolates."""
+        raise NotImplementedError
+
+    def _seeds(self) -> Seeds:
+        """Return the sources of randomness that `random_state` stands for."""
+        if self.checkpoint is not None and not isinstance(self.random_state, (int, np.integer)):
+            raise ValueError(
+                f"random_state must be an int where there is a checkpoint, got {self.random_state!r}: "
+                "a resumed fit must draw the same rows again"
+            )
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return Seeds(*np.random.SeedSequence(seed).spawn(3))
+
+    # ---- the map ------------------------------------------------------------------------------
+
+    def _validated(self, X: Any) -> FloatArray:
+        """Return points as an array, if they have the features of the training data."""
+        array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return array
+
+    @property
+    def energy_dropped_(self) -> float:
+        """Part of the sum of squares of the scaled data outside the subspace."""
+        check_is_fitted(self)
+        return self.flow_.energy_dropped_
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.flow_.n_features_in_)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: `transform` has the flow's dtype, whatever X has."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is an interpolant."""
+        return hasattr(self, "interpolant_")
+
+    def transform(self, X: npt.ArrayLike) -> FloatArray:
+        """Return F_n(X), (n, d), in the scaled features.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            For a wrong shape or values, or if the layers were not kept.
+        """
+        check_is_fitted(self)
+        return self._transform(X, reduced=False)
+
+    def _transform(self, X: npt.ArrayLike, *, reduced: bool) -> FloatArray:
+        return self.flow_.replay().final(self._validated(X), self.scaling_, reduced)
+
+    def _scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        return self.interpolant_(self._transform(X, reduced=True)).astype(np.float64)
+
+    # ---- files --------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
+        """Write the fitted estimator to one file; `kflow.load` reads it.
+
+        Functions given as schedules, a `random_state` that is not an int, `callbacks`, `progress`,
+        `n_threads`, `checkpoint` and what else says where layers are kept are not stored: but for the
+        first two they are those of a new estimator after `kflow.load`.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file, as in `kflow.KernelFlow.save`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an earlier file of that name is then untouched.
+        ValueError
+            For another dtype.
+        """
+        check_is_fitted(self)
+        flow_settings, flow_parts = self.flow_.to_parts(layers_dtype)
+        settings = {
+            "parameters": parameters_to_json(self),
+            "flow": flow_settings,
+            "n_features_in": int(self.n_features_in_),
+            "interpolant": {
+                "kernel": self.interpolant_.kernel.to_dict(),
+                "nugget": self.interpolant_.nugget,
+            },
+        }
+        write_model(path, type(self).__name__, settings, chain(flow_parts, self._arrays()))
+
+    def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield what a model file holds besides the flow, by name."""
+        yield "interpolant_centres", self.interpolant_.centres
+        yield "interpolant_coefficients", self.interpolant_.coefficients
+        yield "interpolation_rows", self.interpolation_rows_
+        yield from input_arrays(self)
+        for name, array in self._own_arrays().items():
+            yield f"own_{name}", array
+
+    def _own_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what only this class stores."""
+        raise NotImplementedError
+
+    def _set_own_arrays(self, reader: ModelReader, n_outputs: int) -> None:
+        """Read back what `_own_arrays` stored."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_model_file(cls, reader: ModelReader) -> KernelFlowEstimator:
+        """Return the estimator that a model file holds: `kflow.load` calls this.
+
+        Parameters
+        ----------
+        reader : kflow.storage.model_file.ModelReader
+            The file, open.
+
+        Raises
+        ------
+        ModelFileError
+            If what the file holds is no estimator of this class.
+        """
+        with damaged("settings"):
+            estimator = cls(**parameters_from_json(reader.settings["parameters"]))
+            n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
+            flow_settings = reader.settings["flow"]
+        read_inputs(reader, estimator, n_features)
+        estimator.flow_ = KernelFlow.from_parts(reader, flow_settings)
+        if estimator.flow_.n_features_in_ != n_features:
+            raise ModelFileError("the model's flow does not fit its features")
+        estimator._read_interpolant(reader)
+        estimator._set_own_arrays(reader, estimator.interpolant_.coefficients.shape[1])
+        return estimator
+
+    def _read_interpolant(self, reader: ModelReader) -> None:
+        """Read the interpolant of a model file, and which rows it interpolates at."""
+        with damaged("settings"):
+            settings = reader.settings["interpolant"]
+            kernel, nugget = from_dict(settings["kernel"]), settings["nugget"]
+        centres = reader.array("interpolant_centres", ndim=2)
+        coefficients = reader.array("interpolant_coefficients", ndim=2)
+        if centres.shape[1] != self.flow_.positions().n_coordinates:
+            raise ModelFileError("the model's interpolant does not fit its flow")
+        with damaged("interpolant"):
+            self.interpolant_ = Interpolant.from_coefficients(
+                centres, coefficients, kernel=kernel, nugget=nugget
+            )
+        if "interpolation_rows" in reader:  # files of early versions lack them
+            rows = reader.array("interpolation_rows", ndim=1)
+            if rows.shape != (len(centres),) or rows.dtype.kind != "i" or rows.min() < 0:
+                raise ModelFileError("the model's interpolation rows do not fit its interpolant")
+            self.interpolation_rows_ = rows.astype(np.intp)

@@ -1,0 +1,134 @@
+"""The parameters that the estimators with a flow share: what they mean, and the flow they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kflow._base.arguments import as_count
+from kflow.flow.kernel_flow import KernelFlow
+from kflow.flow.settings import setting_names
+
+__all__ = ["flow_of_parameters", "with_flow_parameters"]
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    kernel : kflow.kernels.Radial or None
+        Kernel of the flow and of the interpolant. None: a Gaussian exp(-1.5 r^2 / msd), msd the
+        mean squared distance of the scaled data.
+    n_layers : int
+        Layers of the flow.
+    batch_size : int
+        Points drawn in each layer; all of them if the data has fewer.
+    coarse_fraction : float
+        Part of the batch that must predict the rest, in (0, 1).
+    nugget : float, mapping or callable
+        Nugget of the flow; may be a schedule, as in `kflow.KernelFlow`.
+    step, step_size : str and float, mapping or callable
+        Step rule and its size, as in `kflow.KernelFlow`.
+    step_over : {{"all", "batch"}}
+        Over which points the rule is measured, as in `kflow.KernelFlow`.
+    gradient_cap : float, mapping or callable
+        Longest row of the gradient, in medians of their lengths, as in `kflow.KernelFlow`.
+    n_halves : int
+        Coarse subsets of one batch over which rho is averaged.
+    n_interpolation : int or None
+        Training points of the final interpolant{balanced}. None: all, or 2000 of them if there are
+        more.
+    interpolation_nugget : float
+        Nugget of the final interpolant.
+    scaling : {{"standard", "unit"}} or None
+        ``"standard"``: each feature to mean 0 and variance 1. ``"unit"``: each row to norm 1, for
+        images. None: the data as it is.
+    rank : None, "auto", int or float
+        Run the flow in the leading right singular vectors of the scaled data, as in
+        `kflow.KernelFlow`: ``"auto"`` for the numerical rank, so many, or as few as drop at most
+        that part of the sum of squares. No scaled copy of the data is made then. None: all
+        coordinates.
+    shrink_every, shrink_tolerance : int and float
+        Drop directions that the flow no longer needs, as in `kflow.KernelFlow`.
+    dtype : {{"float32", "float64"}}
+        Precision of the points.
+    random_state : None, int or numpy.random.RandomState
+        Source of the batches and of the interpolation points.
+    n_threads : int, optional
+        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+    layers : "memory" or "none"
+        Whether the flow keeps its layers. With "none" the estimator can neither transform nor
+        predict: only ``flow_.points_`` and ``flow_.follow_`` are of use.
+    checkpoint : path, optional
+        A folder that keeps the flow, so that ``fit(..., resume=True)`` goes on after whatever ended
+        the process, as in `kflow.KernelFlow`; `random_state` must be an int. A folder that holds a
+        flow already is refused without `resume`, so that cross-validation, which fits several times,
+        cannot use one.
+    every : int
+        Layers between two files of a `checkpoint`.
+    callbacks : iterable of callable
+        Called with the flow after every layer; a true result ends the flow.
+    progress : bool
+        Show a progress bar.{own}
+
+    Attributes
+    ----------
+    flow_ : kflow.KernelFlow
+        The flow of the scaled data. Its own `transform` takes scaled points.
+    scaling_ : kflow.data.scaling.Preprocessing
+        The map from rows of X to scaled points.
+    interpolant_ : kflow.Interpolant
+        The final interpolant, of ``flow_.reduced_points_``.
+    interpolation_rows_ : ndarray of int
+        The rows of X that are its points.
+    energy_dropped_ : float
+        Part of the sum of squares of the scaled data outside the subspace; 0 without a `rank`.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, when X has them.
+"""
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def with_flow_parameters(balanced: str, own: str = "") -> Callable[[_Class], _Class]:
+    """Return a decorator that puts the shared parameters into the docstring of a class.
+
+    Parameters
+    ----------
+    balanced : str
+        How the interpolation points are drawn.
+    own : str
+        The entries of the parameters that only this class has.
+    """
+
+    def decorate(cls: _Class) -> _Class:
+        if cls.__doc__ is not None:  # None under python -OO
+            parameters = _PARAMETERS.format(balanced=balanced, own=own.rstrip()).strip()
+            cls.__doc__ = cls.__doc__.replace("{parameters}", parameters)
+        return cls
+
+    return decorate
+
+
+def flow_of_parameters(estimator: Any, n_rows: int, random_state: Any) -> KernelFlow:
+    """Return the flow that an estimator's parameters describe, not yet fitted.
+
+    Parameters
+    ----------
+    estimator : KernelFlowClassifier or KernelFlowRegressor
+        The estimator. Settings of a flow that are none of its parameters have their defaults.
+    n_rows : int
+        Number of training rows: a larger `batch_size` counts as this number.
+    random_state : numpy.random.SeedSequence
+        Source of the batches.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters of the wrong kind or values, naming them.
+    """
+    parameters = estimator.get_params(deep=False)
+    settings = {name: parameters[name] for name in setting_names() if name in parameters}
+    settings["batch_size"] = min(as_count(settings["batch_size"], "batch_size", 4), n_rows)
+    settings["random_state"] = random_state
+    return KernelFlow(**settings)
