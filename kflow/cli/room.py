@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kflow.datasets import Dataset
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
@@ -62,8 +60,7 @@ def _max_rank(estimator: Estimator, n: int, d: int) -> int:
     """Return the largest number of coordinates that the points can have in the flow."""
     if estimator.rank is None:
         return d
-    rank: Any = estimator.rank
-    return min(n, d, rank) if isinstance(rank, int) else min(n, d)
+    return int(min(n, d, estimator.rank)) if isinstance(estimator.rank, int) else min(n, d)
 
 
 def _max_rotations(estimator: Estimator, rank: int) -> int:
