@@ -67,4 +67,4 @@ def _max_rotations(estimator: Estimator, rank: int) -> int:
     """Return how many times the flow can drop directions at most."""
     if not estimator.shrink_every:
         return 0
-    return min(rank, estimator.n_layers // max(estimator.shrink_every, 1))
+    return min(rank, int(estimator.n_layers) // max(int(estimator.shrink_every), 1))
