@@ -157,12 +157,7 @@ def learn_sparse_kernel(
     (0,)
     """
     threads = resolve_n_threads(n_threads)
-    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=threads)
-    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=threads)
-    if len(x) < 2:
-        raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
-    if not y.any():
-        raise ValueError("Y is zero everywhere, from which nothing can be learned")
+    x, y = _as_data(X, Y, threads)
     known = losses.get_loss(loss)
     price = as_number(penalty, "penalty")
     if price < 0.0:
@@ -211,17 +206,30 @@ def learn_sparse_kernel(
             weights /= weights.sum()
         weights = find_weights(weights, price, number)
 
+    return _result(parts, weights, scales, nugget, states, rounds)
+
+
+def _result(
+    kernels: list[Kernel],
+    weights: FloatArray,
+    scales: FloatArray,
+    nugget: float,
+    states: list[WeightedLoss],
+    rounds: list[int],
+) -> SparseKernel:
+    """Return the sum of the kernels that have a weight, and the history of the weights."""
     survivors = tuple(int(i) for i in np.argsort(-weights, kind="stable") if weights[i] > 0.0)
     history = {
         "loss": np.array([state.loss for state in states]),
         "weights": np.array([state.weights for state in states]),
         "round": np.array(rounds),
     }
-    kernel = _combined([parts[i] for i in survivors], (weights / scales)[list(survivors)])
+    kernel = _combined([kernels[i] for i in survivors], (weights / scales)[list(survivors)])
     return SparseKernel(kernel, weights, survivors, nugget, states[-1].loss, history)
 
 
 def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
+    """Return the mean of k(x, x) over X for each kernel."""
     means = np.array([float(kernel.diag(X).mean()) for kernel in kernels])
     for i, mean in enumerate(means):
         if not (np.isfinite(mean) and mean > 0.0):
@@ -267,7 +275,19 @@ def _learn_parts(
     return result, learned.nugget
 
 
+def _as_data(X: npt.ArrayLike, Y: npt.ArrayLike, n_threads: int) -> tuple[FloatArray, FloatArray]:
+    """Return points and targets, at least two rows of them."""
+    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=n_threads)
+    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=n_threads)
+    if len(x) < 2:
+        raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
+    if not y.any():
+        raise ValueError("Y is zero everywhere, from which nothing can be learned")
+    return x, y
+
+
 def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
+    """Return a list of at least two kernels, which can take points in d dimensions."""
     if isinstance(kernels, Kernel):
         raise TypeError("kernels must be a list of kernels, got one: pass its parts")
     parts = [check_kernel(kernel) for kernel in kernels]
@@ -279,6 +299,7 @@ def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
 
 
 def _as_options(options: Any) -> dict[str, Any]:
+    """Return the further arguments of `learn_kernel`."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
