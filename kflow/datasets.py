@@ -37,17 +37,17 @@ class Dataset:
     Attributes
     ----------
     name : str
-        "digits", "mnist", ... or the file's name.
+        The name of the data set, such as "digits", or that of the file.
     X_train, X_test : ndarray, shape (N, d) and (n, d)
-        Points as they were stored: no scaling.
+        Points as they are stored, without scaling.
     y_train, y_test : ndarray, shape (N,) and (n,)
         Class labels, or numbers for regression.
     task : "classification" or "regression"
-        What `y_train` asks for.
+        The task for which `y_train` are targets.
     image_shape : tuple of int, optional
         Rows and columns, if the points are images.
     feature_names : tuple of str, optional
-        Names of the columns of the points, if they have names and no two the same.
+        Names of the columns of the points, if they have names that are all different.
     """
 
     name: str
@@ -111,7 +111,7 @@ def load_file(
     ----------
     path : path
         .npz: arrays ``X`` (N, d) and ``y`` (N,), and optionally ``X_test`` and ``y_test``.
-        .csv: a header, numbers in all columns but the target's.
+        .csv: a header, and numbers in all columns except the target's.
     target : str, optional
         .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: the target's
         column; the last one if not given.
@@ -122,8 +122,8 @@ def load_file(
     Returns
     -------
     Dataset
-        Without a test part in the file, a quarter of the rows (of each class) is held out, always
-        the same one.
+        If the file has no test part, a quarter of the rows (of each class) is held out, always the
+        same quarter.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def _parse_idx(file: BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]
     size = math.prod(shape)
     if size == 0:
         raise ValueError(f"it holds no data: shape {shape}")
-    # One byte more, to see that the file ends there; for gzip this also compares the checksum.
+    # One byte more, to check that the file ends there; gzip compares the checksum only then.
     data = file.read(size + 1)
     if len(data) != size:
         found = f"only {len(data)}" if len(data) < size else "more"

@@ -1,4 +1,4 @@
-"""Hyperplanes that tell two classes apart, and lines that come as close to it as lines can."""
+"""Hyperplanes that separate two classes, and lines with the fewest points on the wrong side."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Hyperplane", "best_line", "separating_hyperplane"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-# Of equally good directions so many are compared for the width of their gaps.
+# Largest number of equally good directions whose gaps are compared.
 _MOST_DIRECTIONS = 500
-# Between angles closer than this a line cannot be turned: points may lie on one line.
+# Angles that differ by less are the same: their points lie on one line.
 _NARROWEST = 1e-12
 
 
@@ -27,11 +27,11 @@ class Hyperplane:
     Attributes
     ----------
     normal : ndarray, shape (d,)
-        Points to the side of the class that comes second in sorted order; of norm 1.
+        Unit vector that points to the side of the class that is second in sorted order.
     offset : float
-        Where it is.
+        Distance of the hyperplane from the origin, along the normal.
     error : float
-        Part of the points that lie on the wrong side, or on the hyperplane itself.
+        Fraction of the points that lie on the wrong side, or on the hyperplane itself.
     """
 
     normal: Array
@@ -47,14 +47,14 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
     points : array_like, shape (n, d)
         Points.
     labels : array_like, shape (n,)
-        Their classes, of which there must be two.
+        Their classes; there must be two.
 
     Returns
     -------
     Hyperplane or None
-        Of those that separate the classes one with the widest margin, measured by the sum of the
-        absolute coordinates. None also where the margin is below about 1e-7 of the extent of the
-        points, the accuracy of the solver; what is returned separates the points in floating point.
+        A hyperplane with the widest margin, measured by the sum of the absolute coordinates. None
+        also where the margin is below about 1e-7 of the extent of the points, which is the accuracy of
+        the solver. A hyperplane that is returned separates the points in floating point.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
         bounds=bounds,
         method="highs",
     )
-    if not solved.success:  # it always has the solution 0
+    if not solved.success:  # 0 is always a solution
         raise RuntimeError(f"HiGHS found no solution: {solved.message}")
     w, b = solved.x[:d], float(solved.x[d])
     if not (signs * (centred @ w - b)).min() > 0.0:
@@ -103,12 +103,12 @@ def best_line(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyperplane:
     points : array_like, shape (n, 2)
         Points.
     labels : array_like, shape (n,)
-        Their classes, of which there must be two.
+        Their classes; there must be two.
 
     Returns
     -------
     Hyperplane
-        One of the best, and of those one with a wide gap between the points on either side.
+        One of the best lines, with a wide gap between the points on either side.
 
     Raises
     ------
@@ -117,9 +117,9 @@ def best_line(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyperplane:
 
     Notes
     -----
-    Exact, up to rounding: a line can be shifted until it meets a point, which may then lie on either
-    side of it. For each point the line turns around it, past one other point after the other:
-    O(n^2 log n) operations, O(n^2) memory.
+    The result is exact, up to rounding: any line can be shifted until it meets a point, which may then
+    be counted on either side. For each point, the line turns around it and passes the other points one
+    after another: O(n^2 log n) operations, O(n^2) memory.
     """
     x, signs = _two_classes(points, labels)
     if x.shape[1] != 2:
@@ -150,9 +150,9 @@ def _best_directions(x: Array, signs: Array) -> Array:
     ends = np.hstack(
         [np.zeros((len(x), 1)), np.minimum(angles, np.pi), np.full((len(x), 1), np.pi)]
     )
-    # Points on the line itself, the one around which it turns among them, count for either side.
+    # Points on the line, such as the one around which it turns, may count on either side.
     own = np.where(same, signs, 0.0).sum(axis=1, keepdims=True)
-    # With the second class on the left, n_2 - sum are wrong; the other way round, n_1 + sum.
+    # With the second class on the left, n_2 - sum points are wrong; on the right, n_1 + sum.
     n_first, n_second = (signs < 0.0).sum(), (signs > 0.0).sum()
     fewest = np.minimum(
         n_second - left - np.maximum(own, 0.0), n_first + left + np.minimum(own, 0.0)
@@ -173,7 +173,7 @@ def _best_threshold(x: Array, signs: Array, angles: Array) -> tuple[float, float
     ends[:, -1] += 1.0
     gaps = np.diff(ends, axis=1)
     below = np.pad(np.cumsum(signs[order], axis=1), ((0, 0), (1, 0)))
-    # With the second class above, wrong are those of it below and the first class's above.
+    # With the second class above, its points below and those of the first class above are wrong.
     wrong = below + (signs < 0.0).sum()
     best = (np.inf, 0.0, 0.0, 0.0, 1.0)
     for side, count in ((1.0, wrong), (-1.0, len(x) - wrong)):
@@ -199,4 +199,5 @@ def _two_classes(points: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, A
 
 
 def _error(x: Array, signs: Array, normal: Array, offset: float) -> float:
+    """Return the fraction of points that are not on their side of a hyperplane."""
     return float((signs * (x @ normal - offset) <= 0.0).mean())

@@ -1,4 +1,4 @@
-"""The engine's operations on NumPy arrays: kernel matrix, loss, gradient and move."""
+"""Operations on NumPy arrays: kernel matrices, the loss rho with its gradient, and moves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_er
 def singular_kernel_error(
     error: Exception, nugget: float, rows: npt.NDArray[np.intp]
 ) -> SingularKernelError:
-    """Explain a failed factorisation; `rows` maps the core's positions to rows of the data."""
+    """Return the error for a failed factorisation; `rows` maps the engine's positions to rows of X."""
     first, second = error.args
     if first >= 0:
         pair = sorted((int(rows[first]), int(rows[second])))
@@ -44,12 +44,13 @@ def one_hot(labels: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> FloatAr
     labels : array_like, shape (N,)
         Labels of any sortable kind.
     dtype : dtype
-        Of the result.
+        The dtype of the result.
 
     Returns
     -------
     ndarray, shape (N, n_classes)
-        1 in the column of the row's class, in sorted order of the labels; 0 elsewhere.
+        Each row is 1 in the column of its class and 0 elsewhere. Columns are in sorted order of the
+        classes.
     """
     array = np.asarray(labels)
     if array.ndim != 1:
@@ -167,7 +168,7 @@ def rho(
     nugget: float,
     n_threads: int | None = None,
 ) -> float:
-    """Loss of a kernel: what is lost when only the coarse points are interpolated.
+    """Loss of a kernel: the loss of interpolating only the coarse points instead of all.
 
     With A = K(X, X) + nugget I and c the coarse rows,
 
@@ -275,7 +276,7 @@ def move(
     kernel : kflow.kernels.Kernel
         The kernel.
     step : float
-        Step.
+        Factor of the displacements.
     out : ndarray, shape (n, d), optional
         C-contiguous array of the result's dtype that receives the result. `out=X` moves in place.
     n_threads : int, optional

@@ -1,4 +1,4 @@
-"""What a step of learning draws: the rows of a batch, and the halves, folds and pairs of losses."""
+"""The draws of a step of learning: rows of a batch, and halves, folds and pairs of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DrawRows: TypeAlias = Callable[[np.random.Generator], Rows]
 
 
 class Batch(NamedTuple):
-    """Rows of the data, and what the loss takes besides their kernel matrix and targets.
+    """Rows of the data, and the subsets of them that the loss takes.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class BatchSource:
     draw_rows : callable
         Draws the rows: `uniform_rows` or `neighbour_rows`.
     subsets : sequence of str
-        What is drawn of them, as `kflow.losses.Loss` names it, halves before pairs.
+        The subsets to draw, by the names in `kflow.losses.Loss`; halves come before pairs.
     n_batches, n_halves, n_folds : int
-        How many batches, and halves or folds of each.
+        Number of batches, and of halves or folds of each.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ def uniform_rows(X: FloatArray, size: int) -> DrawRows:
     X : ndarray, shape (n, d)
         Data.
     size : int
-        Rows of a batch, at most n. If that is all of them, they come in order.
+        Number of rows of a batch, at most n. All rows of the data are returned in order.
     """
     n = len(X)
     everything = np.arange(n, dtype=np.intp)
@@ -116,15 +116,15 @@ def uniform_rows(X: FloatArray, size: int) -> DrawRows:
 def neighbour_rows(X: FloatArray, size: int) -> DrawRows:
     """Return a function that draws batches of which half are neighbours of each other.
 
-    A uniform batch of many points in few dimensions hardly has two points closer than a length
-    scale, and says little of how smooth a kernel should be. These have sqrt(size / 2) centres,
-    drawn uniformly, each with as many of its nearest neighbours, itself among them; uniform draws
-    take the other half, and the places of rows that are neighbours of two centres.
+    A uniform batch of many points in few dimensions hardly has two points closer than a length scale,
+    so that the loss says little about how smooth a kernel should be. Here a batch has sqrt(size / 2)
+    centres, drawn uniformly, and for each of them as many of its nearest neighbours, itself included.
+    Uniform draws make up the other half, and replace rows that are neighbours of two centres.
 
     Parameters
     ----------
     X : ndarray, shape (n, d)
-        Data. Distances are between columns scaled to unit variance.
+        Data. Distances are those of columns scaled to unit variance.
     size : int
         Distinct rows of a batch, at most n.
 
@@ -144,7 +144,7 @@ def neighbour_rows(X: FloatArray, size: int) -> DrawRows:
     def draw(rng: np.random.Generator) -> Rows:
         centres = rng.choice(n, n_centres, replace=False)
         local = tree.query(tree.data[centres], n_neighbours)[1].ravel()
-        # As many uniform draws as could be needed: `size` of all are distinct.
+        # At least `size` of these rows are distinct.
         rows = np.concatenate([local, rng.choice(n, size, replace=False)])
         first = np.unique(rows, return_index=True)[1]
         return rows[np.sort(first)[:size]].astype(np.intp)
@@ -158,8 +158,8 @@ def neighbour_rows(X: FloatArray, size: int) -> DrawRows:
 def draw_halves(rng: np.random.Generator, size: int, n_halves: int) -> Rows:
     """Draw coarse halves of a batch.
 
-    They come in pairs from the two ends of one order of the batch: complementary, and so
-    antithetic, for an even `size`; else a row is left out of both.
+    The halves come in pairs, from the two ends of a random order of the batch. For an even `size` they
+    are complementary, and so antithetic; else one row is in neither of them.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def draw_halves(rng: np.random.Generator, size: int, n_halves: int) -> Rows:
     size : int
         Rows of the batch, at least 2.
     n_halves : int
-        How many.
+        Number of halves.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def draw_halves(rng: np.random.Generator, size: int, n_halves: int) -> Rows:
 
 
 def draw_folds(rng: np.random.Generator, size: int, n_folds: int) -> Rows:
-    """Draw the fold, from 0 on, of each row of a batch; sizes of folds differ by one at most.
+    """Draw the number of the fold of each row of a batch; sizes of folds differ by one at most.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def draw_folds(rng: np.random.Generator, size: int, n_folds: int) -> Rows:
     size : int
         Rows of the batch.
     n_folds : int
-        Folds, at most `size`.
+        Number of folds, at most `size`.
 
     Returns
     -------
@@ -218,13 +218,13 @@ def nearest_pairs(X: FloatArray, Y: FloatArray, halves: Rows) -> Rows:
     Returns
     -------
     ndarray of int, shape (n_halves, n_pairs, 2)
-        Rows of the batch. Rows that have no partner are left out, and as many pairs of the other
-        halves as it takes to have the same number for each.
+        Rows of the batch. Rows that have no partner are left out. So are the last pairs of some
+        halves, in order that all halves have equally many.
 
     Raises
     ------
     ValueError
-        If there are no pairs outside one of the halves.
+        If there is no pair outside one of the halves.
 
     Notes
     -----

@@ -162,7 +162,7 @@ def learn_kernel(
     Scaling kernel and nugget alike changes neither rho nor the predictions, so that rho, e2, loo,
     kfold and lyapunov cannot tell an amplitude of the whole kernel from the nugget: leave one out.
 
-    rho compares half of a batch with all of it, and is no error. Its mean is 1/2 at the covariance
+    rho compares half of a batch with all of it; it is not an error of predictions. Its mean is 1/2 at the covariance
     and noise of any Gaussian process, and smaller where the targets are smoother than the kernel
     expects: it finds kernels that need few points, not a process's own, and of noisy data makes
     the nugget large. Noisy data suit it in small batches, of 50 to 200 rows; data without noise may

@@ -38,12 +38,12 @@ class Parameters:
     learn_nugget : bool
         Whether it is learned.
     nugget_bounds : tuple of float
-        Its bounds, if it is.
+        Bounds of a learned nugget.
 
     Attributes
     ----------
     start, lower, upper : ndarray, shape (p,) or (p + 1,)
-        Where z starts, and its bounds.
+        The first z, and its bounds.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class Parameters:
         return kernel, math.exp(z[-1]) if self.learn_nugget else self._nugget
 
     def near_start(self, rng: np.random.Generator) -> Vector:
-        """Draw a vector: parameters within a decade around the start, log-uniformly, and bounds."""
+        """Draw a vector within the bounds: parameters log-uniform within a factor 10 of the start."""
         decade = math.log(10.0)
         return self.projected(self.start + rng.uniform(-decade, decade, len(self.start)))
 
@@ -107,7 +107,7 @@ def _as_nugget_bounds(value: Any, nugget: float) -> tuple[float, float]:
 
 
 class Evaluation(NamedTuple):
-    """A loss at one z.
+    """The value of a loss at one vector z.
 
     Attributes
     ----------
@@ -116,11 +116,11 @@ class Evaluation(NamedTuple):
     gradient : ndarray, shape of z
         Its derivatives with respect to z.
     kernel : Kernel
-        What z stands for.
+        The kernel for which z stands.
     nugget : float
-        What z stands for.
+        The nugget for which z stands.
     jitter : float
-        What was added to diagonals besides the nugget, at most.
+        The most that was added to a diagonal besides the nugget.
     """
 
     value: float
@@ -136,7 +136,7 @@ class Objective:
     Parameters
     ----------
     parameters : Parameters
-        What z stands for.
+        The kernel and nugget for which z stands.
     X : ndarray, shape (N, d), float64
         Data.
     Y : ndarray, shape (N, m), float64
@@ -160,7 +160,7 @@ class Objective:
         self._X, self._Y = X, Y
         self._loss = loss
         self._n_threads = n_threads
-        # Scratch for the matrix of a batch: fresh memory for each would cost a page fault per page.
+        # The matrices of all batches use the same memory: new memory costs a page fault for each page.
         self._matrix = np.empty((0, 0))
 
     def __call__(self, z: Vector, batches: Sequence[Batch]) -> Evaluation:
@@ -192,7 +192,7 @@ class Objective:
         return Evaluation(value, gradient, kernel, nugget, most)
 
     def _on(self, kernel: Kernel, nugget: float, batch: Batch) -> tuple[float, Vector, float]:
-        """Return the loss on one batch, its gradient, and the jitter it took."""
+        """Return the loss on one batch, its gradient, and the jitter that was needed."""
         parameters, n = self.parameters, len(batch.rows)
         x = self._X.take(batch.rows, axis=0)
         y = self._Y.take(batch.rows, axis=0)
@@ -218,7 +218,7 @@ class Objective:
     def _evaluate(
         self, matrix: FloatArray, nugget: float, y: FloatArray, subsets: Sequence[Any]
     ) -> tuple[float, FloatArray, float]:
-        """Return the loss at a kernel matrix plus nugget, dLoss / dK, and the jitter it took."""
+        """Return the loss at a kernel matrix plus nugget, dLoss / dK, and the jitter needed."""
         diagonal = matrix.reshape(-1)[:: len(matrix) + 1]
         with_nugget = diagonal + nugget
         scale = float(np.abs(with_nugget).mean())

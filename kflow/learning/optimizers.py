@@ -1,7 +1,7 @@
 """Update rules on a vector of parameters: from a noisy gradient to a direction of descent.
 
-SciPy has no stochastic ones, and the libraries that do are deep-learning frameworks on arrays of
-their own; each rule is a line or two of its source.
+SciPy has no stochastic rules. Libraries that have them are deep-learning frameworks with arrays of
+their own, and each rule is a line or two.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 class Rule:
     """Base of the update rules: parameters -= rate * rule(gradient).
 
-    A rule remembers the gradients it has seen; a new run takes a new rule.
+    A rule has a state that depends on earlier gradients: each run needs a new rule.
     """
 
-    # Of the parameters' logarithms, at the first step.
+    # The rate of the first step, in logarithms of the parameters.
     default_rate: ClassVar[float]
 
     def __call__(self, gradient: Vector) -> Vector:
@@ -94,10 +94,10 @@ class Nesterov(Rule):
 
 
 class Adam(Rule):
-    """Running means of the gradient and of its square, the one over the root of the other.
+    """The running mean of the gradient over the root of the running mean of its square.
 
-    The direction's entries are about 1 or less whatever the loss's scale, so that the rate is how
-    far the logarithm of a parameter moves in a step.
+    The entries of the direction are about 1 or less, whatever the scale of the loss, so that the rate
+    is the length by which the logarithm of a parameter moves in a step.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Adam(Rule):
         self._steps = 0
 
     def __call__(self, gradient: Vector) -> Vector:
-        """Return the ratio of the two means, both corrected for their start at zero."""
+        """Return the ratio of the means, which are corrected for their start at zero."""
         beta1, beta2 = self._beta1, self._beta2
         self._steps += 1
         self._mean = beta1 * self._mean + (1.0 - beta1) * gradient
@@ -126,8 +126,9 @@ class Adam(Rule):
         mean = self._mean / (1.0 - beta1**self._steps)
         square = self._square / (1.0 - beta2**self._steps)
         root = np.sqrt(square)
-        # The paper's constant in the denominator would be a scale, and losses have none in common.
-        # Relative to the largest root, it keeps rounding errors from moving what has no effect.
+        # The paper's constant in the denominator supposes a scale that losses do not have in common.
+        # Relative to the largest root, it keeps rounding errors from moving parameters that have no
+        # effect.
         epsilon = 1e-8 * float(root.max(initial=0.0))
         return np.asarray(mean / (root + epsilon)) if epsilon > 0.0 else np.zeros_like(mean)
 
@@ -141,9 +142,9 @@ def cosine_decay(step: int, n_steps: int) -> float:
     Parameters
     ----------
     step : int
-        From 0 on.
+        Number of the step, from 0 on.
     n_steps : int
-        Steps of the run.
+        Number of steps of the run.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Optimal-recovery interpolants: the prediction that a learned kernel makes from a few points."""
+"""Optimal-recovery interpolants: predictions of a kernel from a few points."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Interpolant", "balanced_subset"]
 def balanced_subset(
     labels: npt.NDArray[Any], n_points: int, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Draw rows at random, as many of each class as of the others.
+    """Draw rows at random, equally many of each class.
 
     Parameters
     ----------
     labels : ndarray, shape (N,)
         Class labels.
     n_points : int
-        Rows to draw; when the number of classes does not divide it, some classes, at random, give
-        one row more.
+        Number of rows to draw. If the number of classes does not divide it, some classes, chosen at
+        random, have one row more.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -110,7 +110,7 @@ class Interpolant:
         self.nugget = as_nugget(nugget)
         self.n_threads = n_threads
         dtype = common_dtype(Z)
-        # A copy: what the caller does to Z later must not change the interpolant.
+        # A copy, so that a later change of Z does not change the interpolant.
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         points = self.centres.astype(np.float64)
@@ -129,7 +129,7 @@ class Interpolant:
         nugget: float,
         n_threads: int | None = None,
     ) -> Interpolant:
-        """Return the interpolant K(x, centres) coefficients, solved before."""
+        """Return the interpolant K(x, centres) coefficients, from known coefficients."""
         self = cls.__new__(cls)
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
@@ -155,7 +155,7 @@ class Interpolant:
         X : array_like, shape (n, d)
             Points.
         A : array_like, shape (n, q)
-            A combination of the values for each point, such as a class minus another.
+            Factors of the values at each point, such as 1 for one class and -1 for another.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What is added to the diagonal of a kernel matrix that is not positive definite."""
+"""Jitter: a number added to the diagonal of a kernel matrix that is not positive definite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 def jitters(scale: float) -> Iterator[float]:
     """Yield 0, then 1e-12 to 1e-4 times the mean diagonal `scale` in steps of ten.
 
-    Whoever needs more than the last one has no positive definite kernel.
+    A kernel that needs more than the last one is not positive definite.
     """
     yield 0.0
     for exponent in range(-12, -3):
@@ -26,7 +26,7 @@ def jitters(scale: float) -> Iterator[float]:
 def with_jitter(
     make: Callable[[float], T], nugget: float, scale: float, n_points: int, *, stacklevel: int
 ) -> T:
-    """Return what `make` makes of the nugget, or of a larger one where the matrix is singular.
+    """Call `make` with the nugget, or with a larger one where the matrix is singular.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def with_jitter(
     n_points : int
         Rows of the matrix, for messages.
     stacklevel : int
-        Of the warning, as seen from here.
+        The stack level of the warning, as seen from here.
 
     Raises
     ------

@@ -11,7 +11,7 @@ __all__ = ["onto_simplex"]
 
 
 def onto_simplex(points: FloatArray) -> npt.NDArray[np.float64]:
-    """Return the probability vector nearest to each row, which keeps the order of its entries.
+    """Return the probability vector nearest to each row. It keeps the order of the entries.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Losses of a kernel: how well its values on a batch explain the targets there.
+"""Losses of a kernel: how well its matrix on a batch explains the targets there.
 
 Every loss is a function of K = K(X, X) + nugget I and Y, and comes with its gradient G with respect
 to K: whatever the kernel's parameters are, dL = sum_ij G_ij dK_ij. K must be symmetric; which of two

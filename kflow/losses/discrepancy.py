@@ -36,7 +36,7 @@ def mmd(
     Returns
     -------
     value : float
-        Of any sign, as an unbiased estimate of something that can be 0 is.
+        Of any sign, because it is an unbiased estimate of a number that can be 0.
     gradient : ndarray, shape (n, n), float64, or None
         As for `rho`. It does not depend on the values of K.
 

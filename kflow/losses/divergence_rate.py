@@ -40,8 +40,8 @@ def lyapunov(
     Returns
     -------
     value : float
-        At least 0, whatever the scale of the targets. Predictions that coincide count as being the
-        smallest normal number apart.
+        At least 0, independent of the scale of the targets. The distance of predictions that coincide
+        is taken as the smallest normal number.
     gradient : ndarray, shape (n, n), float64, or None
         As for `rho`.
 

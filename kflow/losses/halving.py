@@ -1,4 +1,4 @@
-"""What is lost of an interpolant when half of the points are left out."""
+"""The loss of an interpolant when half of the points are left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rho(
     gradient: bool = True,
     n_threads: int | None = None,
 ) -> Result:
-    """Return what is lost when only the coarse points are interpolated.
+    """Return the relative loss of interpolating only the coarse points instead of all.
 
         rho = 1 - tr(Y_c' K_cc^-1 Y_c) / tr(Y' K^-1 Y),
 

@@ -63,7 +63,7 @@ class Loss:
     unit: Callable[[FloatArray], float] = _no_unit
 
     def smallest_batch(self, n_folds: int) -> int:
-        """Return the smallest number of rows of a batch of which half, or a fold, is left out.
+        """Return the smallest number of rows that a batch can have.
 
         Parameters
         ----------

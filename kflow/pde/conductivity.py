@@ -26,7 +26,7 @@ def log_conductivity(
     Parameters
     ----------
     x : array_like
-        Where.
+        Points.
     cosine_weights, sine_weights : array_like, shape (n_modes,)
         W^c and W^s: the parameters of `greens_kernel`.
 
@@ -48,7 +48,7 @@ def log_conductivities(x: Doubles, weights: Doubles) -> Doubles:
 
 
 class Integral:
-    """S(x) = int_0^x dt / b(t) at points, and how derivatives with respect to it reach the weights.
+    """S(x) = int_0^x dt / b(t) at points, and the chain rule from S to the weights.
 
     With the Fourier coefficients c_k of 1/b and e_k(x) = exp(2 pi i k x),
 
@@ -70,7 +70,7 @@ class Integral:
         self._x = _as_points(X)
         self._k = np.arange(1, len(coefficients) - 1)
         self._waves = _waves(self._x, len(self._k))
-        # Those of negative k are the conjugates of the others: the sum over k > 0 is doubled.
+        # Terms of negative k are conjugates of those of positive k: the sum over k > 0 is doubled.
         terms = coefficients[1:-1] / (1j * np.pi * self._k)
         oscillation = np.einsum("nk,k->n", self._waves, terms) - terms.sum()
         self.total = float(coefficients[0].real)
@@ -79,9 +79,9 @@ class Integral:
     def pull_back(self, d_s: Doubles, d_total: float) -> tuple[Doubles, Doubles]:
         """Return dLoss / dW^c and dLoss / dW^s, given dLoss / dS(x_i) and dLoss / dS(1).
 
-        dS(x)/dW = -int_0^x phi / b for a mode phi, so that what is wanted is -int q phi / b for all
-        of them at once, where q(t) is the sum of dLoss / dS(x_i) over x_i > t, and dLoss / dS(1).
-        Of q only the Fourier coefficients matter that 1/b times a mode has, too.
+        dS(x)/dW = -int_0^x phi / b for a mode phi. The result is -int q phi / b for all modes at once,
+        where q(t) is dLoss / dS(1) plus the sum of dLoss / dS(x_i) over x_i > t. Only those Fourier
+        coefficients of q matter that 1/b times a mode has, too.
         """
         size = len(self._reciprocal)
         q = np.zeros(size // 2 + 1, np.complex128)

@@ -90,7 +90,7 @@ def half_errors(
     Parameters
     ----------
     kernel : kflow.kernels.Kernel
-        A Green's function, say.
+        The kernel, such as a Green's function.
     x, u : array_like, shape (n,) and (n,) or (n, m)
         The observations.
     nugget : float

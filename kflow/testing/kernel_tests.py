@@ -168,7 +168,7 @@ class KernelTests:
         assert_allclose(alone, theta_gradient, rtol=1e-11, atol=1e-13 * scale)
 
     def test_derivatives_at_duplicates_are_finite(self) -> None:
-        """Points that coincide do no harm."""
+        """Derivatives at points that coincide are finite."""
         X = np.repeat(self.points(5), 2, axis=0)
         theta_gradient, X_gradient = self.kernel.contract(X, np.ones((10, 10)), points=True)
         assert X_gradient is not None

@@ -1,4 +1,4 @@
-"""Dynamical systems learned from time series by learned kernels: forecasts, and how good they are."""
+"""Dynamical systems learned from time series: forecasts by learned kernels, and their errors."""
 
 from __future__ import annotations
 

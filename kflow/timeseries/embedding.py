@@ -1,4 +1,4 @@
-"""Delay embedding: a dynamical system as pairs of what was observed and what followed."""
+"""Delay embedding: a dynamical system as pairs of past and following observations."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def delay_embedding(
     times: npt.ArrayLike | list[npt.ArrayLike] | None = None,
     horizon: int = 1,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the pairs from which a dynamical system is learned.
+    """Return the pairs of inputs and targets from which a dynamical system is learned.
 
     Parameters
     ----------
@@ -133,11 +133,11 @@ def delay_embedding(
         Observations x_0, x_1, ... in the order of time. Several series of one system are a list of
         (T_i, q) arrays; no pair straddles two of them.
     delay : int
-        Observations in a row, tau, at least 1.
+        Number of observations in a row of X, tau, at least 1.
     times : array_like, shape (T,), or list of them, optional
         When the observations were made, strictly increasing; for several series a list. If given,
-        each row also has the gaps between its observations and the one to its target, so that
-        irregular sampling does no harm.
+        each row also contains the gaps between its observations and the gap to its target, as inputs
+        for irregular sampling.
     horizon : int
         How many observations ahead the target is, at least 1.
 

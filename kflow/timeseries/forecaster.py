@@ -1,4 +1,4 @@
-"""Forecasts of a dynamical system by a learned kernel, fed back step by step."""
+"""Forecasts of a dynamical system by a learned kernel, step by step."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecaster"]
 
-# Rows by which the median distance is estimated.
+# Number of rows from which the median distance is estimated.
 _MEDIAN_ROWS = 1000
 
-# Rows of the batch on which a kernel is learned, at most.
+# Largest number of rows of the batch on which a kernel is learned.
 _BATCH_SIZE = 1000
 
-# A forecast that leaves the data by so many times their largest extent is going to infinity.
+# A forecast farther from the data than so many times their largest extent goes to infinity.
 _FAR = 10.0
 
 
 def median_distance(X: FloatArray, rng: np.random.Generator) -> float:
-    """Return the median distance of the rows, or of some of them; 1 if they are the same."""
+    """Return the median distance of the rows, estimated from some of them; 1 if it is 0."""
     from scipy.spatial.distance import pdist
 
     if len(X) > _MEDIAN_ROWS:
@@ -71,29 +71,28 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         Kernel of the scaled rows of `delay_embedding`, and where learning starts. None: a Gaussian
         whose length scale is the median distance of the rows.
     delay : int
-        Observations from which the next is forecast, at least 1.
+        Number of observations from which the next one is forecast, at least 1.
     nugget : float
-        Nugget of the interpolant and of learning. Data without noise want it as small as rounding
-        errors allow, data with noise near the noise's part of the variance.
+        Nugget of the interpolant and of learning. For data without noise choose it as small as rounding
+        errors allow, for data with noise near the noise's fraction of the variance.
     learn : str or None
-        Loss by which `kflow.learn_kernel` learns the kernel before it is used: ``"e2"``, ``"loo"``,
-        ``"rho"``, ``"nlml"``, ``"mmd"`` or ``"lyapunov"``, say. None: the kernel as it is.
-        ``bench/chaos.py`` compares them.
+        The loss by which `kflow.learn_kernel` learns the kernel before it is used, by its name in
+        `kflow.losses`. None: the kernel is not learned. ``bench/chaos.py`` compares the losses.
     learn_options : mapping or None
-        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``, in place of L-BFGS
-        for 60 steps on one batch of 1000 rows, or all, with eight halves. The nugget is not learned
-        unless they say ``{"learn_nugget": True}``: rho likes a large one too well.
+        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. By default learning
+        takes 60 steps of L-BFGS on one batch of at most 1000 rows, with eight halves. The nugget is
+        learned only with ``{"learn_nugget": True}``, because rho prefers nuggets that are too large.
     increments : bool
-        Learn x_{k+1} - x_k instead of x_{k+1}; from irregular times, divided by the gap. Good where
-        steps are small.
+        Learn x_{k+1} - x_k instead of x_{k+1}, divided by the gap if times are irregular. It is better
+        where steps are small.
     scaling : {"standard"} or None
-        ``"standard"``: each column of the series and of what is learned to mean 0 and variance 1, gaps
-        in mean gaps. None: the data as they are.
+        ``"standard"``: each column of the series and of the targets is scaled to mean 0 and variance 1,
+        and gaps are in units of the mean gap. None: the data are not scaled.
     n_interpolation : int or None
-        Rows of the interpolant, drawn at random. None: all of them; their number m costs 16 m^2
-        bytes and m^3 / 3 flops.
+        Number of rows of the interpolant, drawn at random. None: all rows. m rows cost 16 m^2 bytes
+        and m^3 / 3 flops.
     random_state : None, int or numpy.random.RandomState
-        Source of what learning draws and of the interpolant's rows.
+        Source of the batches of learning and of the interpolant's rows.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
 
@@ -102,9 +101,9 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     kernel_ : kflow.kernels.Kernel
         The kernel of the interpolant: the learned one.
     nugget_ : float
-        Its nugget, and what the matrix needed besides to be positive definite.
+        Its nugget, which is larger than the given one where the matrix was not positive definite.
     learned_ : kflow.LearnedKernel or None
-        How it was learned.
+        The result of learning.
     interpolant_ : kflow.Interpolant
         The map from scaled rows to scaled targets.
     n_features_in_ : int
@@ -154,7 +153,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     # ---- learning -----------------------------------------------------------------------------
 
     def fit(self, series: Any, times: Any = None) -> Forecaster:
-        """Learn the kernel, and interpolate.
+        """Learn the kernel, and make the interpolant.
 
         Parameters
         ----------
@@ -196,7 +195,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
             following = following - windows[:, -1]
             if clocks is not None:
                 following = following / gaps[:, -1:]
-        # Not to variance 1, which would blow up the rounding errors of gaps that are equal.
+        # A variance of 1 would enlarge the rounding errors of gaps that are equal.
         gap_unit = float(gaps[:, -1].mean()) if clocks is not None and self.scaling else 1.0
         target_scale = _Affine(following, self.scaling, "series")
         X = np.concatenate([windows.reshape(len(windows), -1), gaps / gap_unit], axis=1)
@@ -320,7 +319,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         return windows, np.stack([np.diff(clock[-delay - n_steps :]) for clock in clocks])
 
     def _later_times(self, times: FloatArray) -> FloatArray:
-        """Return the times of the last window that was learned from, and then these."""
+        """Return the times of the last window of the training series, followed by these."""
         assert self._end_times is not None
         if len(times) and times[0] <= self._end_times[-1]:
             raise ValueError(
@@ -330,26 +329,26 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([self._end_times, times])
 
     def predict(self, n_steps: int, history: Any = None, times: Any = None) -> FloatArray:
-        """Forecast by iteration: each forecast is taken for an observation by the next.
+        """Forecast by iteration: each forecast is an observation for the next one.
 
         Parameters
         ----------
         n_steps : int
-            Steps, 0 or more.
+            Number of steps, 0 or more.
         history : array_like, shape (L,) or (L, q), or list of them, optional
-            Observations after which to go on, L >= delay; several are a list of (L_i, q) arrays, and
-            forecast together, which takes less time than one by one. If not given: the (last) series
-            that was learned from.
+            Observations before the forecast, L >= delay. Several histories are a list of (L_i, q) arrays;
+            to forecast them together takes less time than one by one. If not given: the (last) series
+            of `fit`.
         times : array_like, shape (L + n_steps,) or (n_steps,), or list of them, optional
-            If there were times in `fit`: those of the history, if one is given, then those of the
-            forecast.
+            If there were times in `fit`: the times of the history, if one is given, followed by those of
+            the forecast.
 
         Returns
         -------
         ndarray, shape (n_steps,), (n_steps, q) or (s, n_steps, q)
-            As the series in `fit`; three dimensions for a list of s histories. NaN from where on a
-            forecast is outside the region of the data by ten times its largest extent (in the
-            scaled columns), from where none comes back that is of use; a RuntimeWarning says so.
+            With the dimensions of the series in `fit`; with three for a list of s histories. A forecast
+            that leaves the region of the data by more than ten times its largest extent (in the scaled
+            columns) does not come back usefully: it is NaN from there on, with a RuntimeWarning.
 
         Raises
         ------
@@ -415,7 +414,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         forecasts : ndarray, shape (n, q)
             One for each row of `delay_embedding`, n = T - delay for one series.
         errors : ndarray, shape (n, q)
-            What was observed minus what was forecast.
+            Observations minus forecasts.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""How good a learned dynamical system is: its forecasts, its attractor, its sensitivity."""
+"""Measures of a learned dynamical system: its forecasts, its attractor, its sensitivity."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def valid_prediction_time(
 ) -> float:
     """Return how long a forecast follows the truth.
 
-    It does while |x - x^| / sqrt(mean |x - mean x|^2) is at most `threshold`.
+    A forecast x^ follows x as long as |x - x^| / sqrt(mean |x - mean x|^2) is at most `threshold`.
 
     Parameters
     ----------
     true : array_like, shape (T,) or (T, q)
-        What happened, from the first step of the forecast on.
+        The true states, from the first step of the forecast on.
     predicted : array_like, shape (T,) or (T, q)
-        The forecast. Where it is NaN, it follows nothing.
+        The forecast. It does not follow the truth where it is NaN.
     threshold : float
-        Positive.
+        Largest error, positive.
     time_step : float
         Time between two rows.
     lyapunov : float, optional
         The system's largest Lyapunov exponent, per unit of time; if given, the result is in
         Lyapunov times 1 / lyapunov.
     scale : float, optional
-        Instead of sqrt(mean |x - mean x|^2) over the rows of `true`, which is of no use where these
-        are few: that of a longer series, in the units of the data.
+        A number, in the units of the data, that replaces sqrt(mean |x - mean x|^2) over the rows of
+        `true`: for few rows pass that of a longer series.
 
     Returns
     -------
@@ -134,9 +134,9 @@ def attractor_distance(
         Points, such as the states of two long trajectories; their order does not matter.
     measure : {"energy", "hausdorff"}
         ``"energy"``: sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), the energy distance of the two
-        distributions. It sees how often each place is visited, and hardly a single outlier.
+        distributions. It depends on how often each place is visited, and hardly on a single outlier.
         ``"hausdorff"``: the largest distance from a point of one cloud to the nearest of the other.
-        It sees the shape only, holes and outliers included.
+        It depends on the shape only, holes and outliers included.
 
     Returns
     -------
@@ -147,15 +147,15 @@ def attractor_distance(
     Raises
     ------
     TypeError, ValueError
-        For an unknown measure, and for wrong shapes or values: forecasts that have ended in NaN are
-        to be cut there.
+        For an unknown measure, and for wrong shapes or values. Forecasts that end in NaN must be cut
+        before.
 
     Notes
     -----
     G. J. Szekely and M. L. Rizzo, Energy statistics, J. Stat. Plan. Inference 143 (2013): for
     numbers it is `scipy.stats.energy_distance`. The energy distance costs (n + m)^2 distances, in
-    blocks of at most 32 MB; the Hausdorff distance one search for neighbours per point. Coordinates
-    of different units are to be scaled before.
+    blocks of at most 32 MB; the Hausdorff distance one search for neighbours per point. Scale
+    coordinates of different units before.
 
     Examples
     --------
@@ -252,7 +252,7 @@ def lyapunov_exponent(
     n_steps, n_transient = as_count(n_steps, "n_steps", 1), as_count(n_transient, "n_transient", 0)
     duration = as_positive(time_step, "time_step")
     step, state = _as_map(system, start, duration)
-    # Any direction will do, but for those that a symmetry keeps apart from the one that grows.
+    # A random direction: a symmetry may keep a special one apart from the direction that grows.
     tangent = np.random.default_rng(0).standard_normal(state.shape)
     tangent /= np.linalg.norm(tangent)
     size = float(np.abs(state).max())

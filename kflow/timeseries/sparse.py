@@ -35,15 +35,15 @@ class SparseKernel:
     weights : ndarray, shape (q,)
         Weights of all kernels: not negative, of sum 1, most of them zero.
     survivors : tuple of int
-        Numbers of those whose weight is not zero, in falling order of their weights.
+        Numbers of the kernels whose weight is not zero, in falling order of their weights.
     nugget : float
         The nugget that belongs to `kernel`.
     loss : float
         Mean loss on the batches of the last round, without the penalty.
     history : dict of ndarray
-        Of each step of the weights: ``loss`` (n_steps,), ``weights`` (n_steps, q), and ``round``
-        (n_steps,), in which round it was: 0 without penalty, then one after the other. Each round
-        has its own batches.
+        For each step of the weights: ``loss`` (n_steps,), ``weights`` (n_steps, q), and ``round``
+        (n_steps,), the number of its round: 0 without penalty, then 1, 2, ... Each round has its own
+        batches.
     """
 
     kernel: Kernel
@@ -84,35 +84,35 @@ def learn_sparse_kernel(
     kernels : iterable of Kernel
         The k_i, such as `dictionary` gives.
     X : array_like, shape (n, d)
-        Points, such as rows of `delay_embedding`; scaled as the kernels expect them.
+        Points, such as rows of `delay_embedding`, scaled to suit the kernels.
     Y : array_like, shape (n,) or (n, m)
         Targets.
     loss : str
-        Name of a loss of `kflow.losses`. Here e2, loo and kfold are parts of the sum of squares of
-        the batch's targets, and nlml is of one target.
+        Name of a loss of `kflow.losses`. It is divided by its unit, see `kflow.losses.Loss`: e2, loo and
+        kfold by the sum of squares of the batch's targets, nlml by their number.
     penalty : float
-        What a kernel must lower the loss by to deserve a weight, per unit of weight; 0 or more. All
-        kernels pay it but that of the largest weight.
+        The amount, per unit of weight, by which a kernel must lower the loss to get a weight; 0 or
+        more. The kernel with the largest weight is exempt.
     nugget : float
         Added to the diagonal of K, whose mean is 1.
     learn : bool
         Whether the kernels' own parameters are learned too, by `kflow.learn_kernel`.
     learn_options : mapping or None
-        Its further arguments, such as ``{"n_steps": 500}``. The nugget is not learned, and batches
-        are of `batch_size`, unless they say otherwise.
+        Further arguments of `kflow.learn_kernel`, such as ``{"n_steps": 500}``. Unless they say
+        otherwise, the nugget is not learned, and batches have `batch_size` rows.
     n_rounds : int
-        Rounds, of which each learns the parameters of the kernels that have a weight, and then the
-        weights of all. Without `learn` there is one.
+        Number of rounds. Each learns the parameters of the kernels that have a weight, and then the
+        weights of all kernels. Without `learn` there is one.
     batch_size : int
-        Rows of a batch; all if there are fewer.
+        Number of rows of a batch; all rows if there are fewer.
     n_batches : int
-        Batches of a round, over which the loss is averaged.
+        Number of batches of a round, over which the loss is averaged.
     n_halves, n_folds : int
-        Coarse halves of each, or folds, as the loss takes them.
+        Number of coarse halves, or of folds, of each batch, as the loss takes them.
     tolerance : float
         The weights of a round are done when a gradient step of length 1 changes none by more.
     max_steps : int
-        Steps of a round at most.
+        Largest number of steps of a round.
     random_state : None, int or numpy.random.Generator
         Source of the batches.
     n_threads : int, optional
@@ -136,10 +136,10 @@ def learn_sparse_kernel(
     fixed, and what is penalised is the L1 norm of all but the largest. That is concave, so each step
     takes its tangent; a spectral projected gradient step (Birgin, Martinez and Raydan, SIAM J.
     Optim. 10 (2000)) on the exact projection makes weights exactly zero. Before the first round the
-    weights go to their minimum without penalty, lest the start decide which kernel is the largest.
+    loss is minimised without penalty, so that the start does not decide which weight is the largest.
 
-    Where a kernel is singular by itself, as those of low rank are, others keep a weight beside it
-    that is next to nothing, and so costs next to nothing, whatever the penalty.
+    Where a kernel is singular by itself, as kernels of low rank are, other kernels keep tiny weights
+    beside it, which cost next to nothing, whatever the penalty.
 
     A step of the weights costs n_batches factorisations and q batch_size^2 multiplications for
     each; 8 q n_batches batch_size^2 bytes hold the kernels' matrices.
@@ -157,12 +157,7 @@ def learn_sparse_kernel(
     (0,)
     """
     threads = resolve_n_threads(n_threads)
-    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=threads)
-    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=threads)
-    if len(x) < 2:
-        raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
-    if not y.any():
-        raise ValueError("Y is zero everywhere, from which nothing can be learned")
+    x, y = _as_data(X, Y, threads)
     known = losses.get_loss(loss)
     price = as_number(penalty, "penalty")
     if price < 0.0:
@@ -211,17 +206,30 @@ def learn_sparse_kernel(
             weights /= weights.sum()
         weights = find_weights(weights, price, number)
 
+    return _result(parts, weights, scales, nugget, states, rounds)
+
+
+def _result(
+    kernels: list[Kernel],
+    weights: FloatArray,
+    scales: FloatArray,
+    nugget: float,
+    states: list[WeightedLoss],
+    rounds: list[int],
+) -> SparseKernel:
+    """Return the sum of the kernels that have a weight, and the history of the weights."""
     survivors = tuple(int(i) for i in np.argsort(-weights, kind="stable") if weights[i] > 0.0)
     history = {
         "loss": np.array([state.loss for state in states]),
         "weights": np.array([state.weights for state in states]),
         "round": np.array(rounds),
     }
-    kernel = _combined([parts[i] for i in survivors], (weights / scales)[list(survivors)])
+    kernel = _combined([kernels[i] for i in survivors], (weights / scales)[list(survivors)])
     return SparseKernel(kernel, weights, survivors, nugget, states[-1].loss, history)
 
 
 def _mean_diagonals(kernels: list[Kernel], X: FloatArray) -> FloatArray:
+    """Return the mean of k(x, x) over X for each kernel."""
     means = np.array([float(kernel.diag(X).mean()) for kernel in kernels])
     for i, mean in enumerate(means):
         if not (np.isfinite(mean) and mean > 0.0):
@@ -267,7 +275,19 @@ def _learn_parts(
     return result, learned.nugget
 
 
+def _as_data(X: npt.ArrayLike, Y: npt.ArrayLike, n_threads: int) -> tuple[FloatArray, FloatArray]:
+    """Return points and targets, at least two rows of them."""
+    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=n_threads)
+    y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=n_threads)
+    if len(x) < 2:
+        raise ValueError("X has 1 row, fewer than the 2 that a half and its batch need: pass more")
+    if not y.any():
+        raise ValueError("Y is zero everywhere, from which nothing can be learned")
+    return x, y
+
+
 def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
+    """Return a list of at least two kernels, which can take points in d dimensions."""
     if isinstance(kernels, Kernel):
         raise TypeError("kernels must be a list of kernels, got one: pass its parts")
     parts = [check_kernel(kernel) for kernel in kernels]
@@ -279,6 +299,7 @@ def _as_kernels(kernels: Any, d: int) -> list[Kernel]:
 
 
 def _as_options(options: Any) -> dict[str, Any]:
+    """Return the further arguments of `learn_kernel`."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):

@@ -1,4 +1,4 @@
-"""Chaotic systems whose largest Lyapunov exponents are known: what forecasts are tried on.
+"""Chaotic systems whose largest Lyapunov exponents are known, to try forecasts on.
 
 The exponents are those of J. C. Sprott, Chaos and Time-Series Analysis (2003), natural logarithms
 per step of a map and per unit of time of a flow; that of the logistic map with r = 4 is log 2.
@@ -20,7 +20,7 @@ from kflow.timeseries.embedding import as_times
 
 __all__ = ["LYAPUNOV", "henon_map", "logistic_map", "lorenz63"]
 
-# With the parameters that are the functions' defaults.
+# For the default parameters of the functions.
 LYAPUNOV = {"logistic_map": math.log(2.0), "henon_map": 0.41922, "lorenz63": 0.9056}
 
 # Steps, or units of time, after which a random start lies on the attractor.
@@ -62,7 +62,7 @@ def logistic_map(
     Parameters
     ----------
     n : int
-        States, the first among them.
+        Number of states, the first included.
     r : float
         In (0, 4].
     start : float, optional
@@ -103,7 +103,7 @@ def henon_map(
     Parameters
     ----------
     n : int
-        States, the first among them.
+        Number of states, the first included.
     a, b : float
         The map's parameters.
     start : array_like, shape (2,), optional
@@ -160,11 +160,11 @@ def lorenz63(
     Parameters
     ----------
     n : int
-        States, the first among them, `time_step` apart; not with `times`.
+        Number of states, the first included, `time_step` apart; not with `times`.
     time_step : float
         Time between two states.
     times : array_like, shape (n,), optional
-        Instead: when the states are wanted, strictly increasing.
+        The times of the states, strictly increasing, in place of `n` and `time_step`.
     sigma, rho, beta : float
         The system's parameters.
     start : array_like, shape (3,), optional
