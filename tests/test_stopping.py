@@ -195,7 +195,7 @@ def test_a_flow_that_does_not_move_runs_through(rng):
     assert callback.layers == [1, 10, 20, 30, 40, 50, 60]
 
 
-def test_classes_that_cannot_be_learnt_run_through(rng):
+def test_classes_that_cannot_be_learned_run_through(rng):
     data = clouds(150, rng)
     # Each point of the hold-out has every label once: the error is that of a guess.
     points = np.repeat(clouds(60, rng)[0], 3, axis=0)

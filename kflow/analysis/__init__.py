@@ -1,7 +1,7 @@
-"""Measurements on fitted flows: what they do to the data, and how robust what they learnt is.
+"""Measurements on fitted flows: what they do to the data, and how robust what they learned is.
 
-Each function takes points and returns a frozen dataclass of arrays. "After n layers", n = 0, are the
-points as they were.
+Most functions take points and return a frozen dataclass of arrays, one entry for each number of
+layers. After 0 layers the points are as they were before the flow.
 """
 
 from __future__ import annotations

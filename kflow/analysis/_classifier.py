@@ -14,12 +14,12 @@ from kflow.operations import one_hot
 
 __all__ = ["as_classifier", "interpolation_points", "training_data"]
 
-# So many interpolation points are compared with those of the classifier.
+# Number of interpolation points that are compared with those of the classifier.
 _N_COMPARED = 16
 
 
 def as_classifier(classifier: Any) -> Any:
-    """Return a fitted classifier.
+    """Return a classifier, which must be fitted.
 
     Raises
     ------
@@ -48,13 +48,14 @@ def interpolation_points(
     Parameters
     ----------
     classifier : KernelFlowClassifier
-        Fitted.
+        The fitted classifier.
     X, y : array_like, shape (N, d) and (N,)
         The data on which it was fitted.
 
     Returns
     -------
     points, values : ndarray, shape (m, d) and (m, n_classes)
+        The scaled points, and one-hot rows.
 
     Raises
     ------
@@ -69,7 +70,13 @@ def interpolation_points(
 def training_data(
     classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Return the scaled points and the classes' positions, if the classifier was fitted on them."""
+    """Return the scaled points, and the position of each label among a classifier's classes.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError, TypeError, ValueError
+        As for `unflowed`: among others if the classifier was fitted on other data.
+    """
     source = estimator_flow(as_classifier(classifier))
     points = source.scaled(X).astype(source.flow.dtype, copy=False)
     classes, codes = as_labels(y, len(points))
@@ -84,7 +91,8 @@ def training_data(
     rows = classifier.interpolation_rows_
     if len(points) < len(source.flow.targets_) or rows.max() >= len(points):
         raise ValueError(f"X: {other}")
-    # One replay of a few points tells: most of them, as a flow may carry rounding errors far.
+    # A replay of a few points shows whether they are the same. Not all of them need to agree, as a
+    # flow may magnify the rounding errors of some.
     moved = source.flow.transform(points[rows[:_N_COMPARED]], reduced=True)
     centres = classifier.interpolant_.centres[:_N_COMPARED]
     size = max(float(np.abs(centres).max()), 1.0)

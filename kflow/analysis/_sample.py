@@ -1,4 +1,4 @@
-"""The points that an analysis looks at: their labels, and a few of them where all are too many."""
+"""The points that an analysis looks at: their labels, their neighbours, and a sample of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 def as_labels(
     y: npt.ArrayLike, n_rows: int, name: str = "y"
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """Return the classes, and the position among them of each row's.
+    """Return the classes, and the position of each row's class among them.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def known_codes(y: npt.ArrayLike, n_rows: int, classes: npt.NDArray[Any]) -> npt
 def drawn_rows(
     n_rows: int, max_points: int | None, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Return `max_points` of the rows in ascending order, drawn at random; all if they are fewer."""
+    """Draw `max_points` of the rows, in ascending order; all of them if there are no more."""
     if max_points is None or max_points >= n_rows:
         return np.arange(n_rows, dtype=np.intp)
     return np.sort(rng.choice(n_rows, max_points, replace=False)).astype(np.intp)
@@ -72,7 +72,21 @@ def near_hits_and_misses(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return for each point the nearest other one of its class, and the nearest of another class.
 
-    -1 where there is none. All distances are computed, 2 n^2 d flops each.
+    Parameters
+    ----------
+    points : ndarray, shape (n, d)
+        Points.
+    codes : ndarray of int, shape (n,)
+        The positions of their classes.
+
+    Returns
+    -------
+    hits, misses : ndarray of int, shape (n,)
+        The rows of the nearest points; -1 where there is none.
+
+    Notes
+    -----
+    All distances are computed, 2 n^2 d flops for either.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -82,7 +96,7 @@ def near_hits_and_misses(
         inside, outside = np.flatnonzero(codes == code), np.flatnonzero(codes != code)
         if len(inside) > 1:
             search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[inside])
-            # Without an argument, no point is its own neighbour.
+            # The search leaves out each point itself where it is given no points.
             hits[inside] = inside[search.kneighbors(return_distance=False)[:, 0]]
         if len(inside) and len(outside):
             search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points[outside])
@@ -91,11 +105,11 @@ def near_hits_and_misses(
 
 
 def json_numbers(values: npt.ArrayLike) -> list[float | None]:
-    """Return numbers for JSON, which has neither NaN nor infinity: None stands for them."""
+    """Return numbers as JSON data: None stands for NaN and infinity, which JSON does not have."""
     return [float(value) if np.isfinite(value) else None for value in np.ravel(values)]
 
 
 def quantiles(values: npt.NDArray[np.float64], q: float) -> list[float | None]:
-    """Return, for JSON, a quantile of the numbers in each row; None where all are NaN."""
+    """Return a quantile of the numbers in each row as JSON data; None where all are NaN."""
     rows = [row[~np.isnan(row)] for row in values]
     return json_numbers([np.quantile(row, q) if len(row) else np.nan for row in rows])

@@ -1,4 +1,4 @@
-"""How little it takes to fool a classifier: the smallest perturbations that change its decisions."""
+"""How robust a classifier is: the smallest perturbations that change its decisions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["AdversarialDistances", "adversarial_distance"]
 Doubles = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-# A perturbation is halved so many times to find where the class changes: 2^-10 of it is left open.
+# How often a perturbation is halved to find where the class changes, which leaves 2^-10 of it open.
 _HALVINGS = 10
 
-# Points of X, at most, among which those of other classes are looked for.
+# The most points of X among which points of other classes are looked for.
 _MAX_POOL = 2000
 
-# A refinement that gains less, relatively, is the last one.
+# A refinement that shortens a perturbation by less than this part is the last one.
 _GAIN = 1e-3
 
 
@@ -38,23 +38,25 @@ class AdversarialDistances:
     Attributes
     ----------
     rows : ndarray of int, shape (n,)
-        Which rows of X the points are.
+        The rows of X that are perturbed.
     labels : ndarray, shape (n,)
-        The class that is to be given up: that of `y`, or the predicted one.
+        The class that is to be given up: the one in `y`, or the predicted one.
     perturbed_labels : ndarray, shape (n,)
         The class predicted for the perturbed point.
     distances : ndarray, shape (n,)
-        Lengths of the perturbations; 0 for points that are misclassified as they are, NaN where none
-        was found, as may be if no point of X is predicted to be of another class.
+        Lengths of the perturbations. They are 0 for points that are misclassified as they are, and NaN
+        where no perturbation was found, as may be if no point of X is predicted to be of another
+        class.
     first_order : ndarray, shape (n,)
-        Margin over the length of its gradient, the smallest over the candidates: what the distance
-        would be, were the interpolant linear. 0 for misclassified points, infinite without gradient.
+        The margin over the length of its gradient, the smallest over the candidates, which would be
+        the distance if the interpolant were linear. It is 0 for misclassified points, and infinite
+        where there is no gradient.
     perturbations : ndarray, shape (n, d)
-        What to add to the scaled points; NaN where none was found.
+        The perturbations, which are added to the scaled points; NaN where none was found.
     norms : ndarray, shape (n,)
         Norms of the scaled points.
     n_iterations : ndarray of int, shape (n,)
-        Steps of DeepFool.
+        Number of steps of DeepFool.
     """
 
     rows: Codes
@@ -67,7 +69,7 @@ class AdversarialDistances:
     n_iterations: Codes
 
     def summary(self) -> dict[str, Any]:
-        """Return, for JSON, quantiles of the distances, and how many points have none."""
+        """Return quantiles of the distances, and how many points have none, as JSON data."""
         found = self.distances[np.isfinite(self.distances)]
         quantiles = np.quantile(found, [0.05, 0.5, 0.95]) if len(found) else [np.nan] * 3
         low, median, high = json_numbers(quantiles)
@@ -99,65 +101,68 @@ def adversarial_distance(
 ) -> AdversarialDistances:
     """Return small perturbations of points that change the class which a classifier predicts.
 
-    Each distance belongs to a point that really is classified differently, and just so: it is an
-    upper bound of the distance to the boundary of the class, and mostly close to it.
+    Each perturbed point is in fact classified differently, and lies near the boundary of its class:
+    the length of the perturbation is an upper bound of the distance to the boundary, and mostly close
+    to it.
 
     Parameters
     ----------
     classifier : KernelFlowClassifier
-        Fitted.
+        The fitted classifier.
     X : array_like, shape (N, d)
         Points, unscaled, of several classes.
     y : array_like, shape (N,), optional
-        Their classes, among the classifier's. None: the predicted ones.
+        Classes of the points, among the classifier's. None: the predicted ones.
     overshoot : float
-        Part of a step of DeepFool that is added to it.
+        The part of a step of DeepFool that is added to it.
     max_step : float, optional
-        Longest step of DeepFool, in the units of the scaled points. None: a quarter of the kernel's
-        length scale. Infinity: no limit, as in the original.
+        The longest step of DeepFool, in the units of the scaled points. None: a quarter of the
+        kernel's length scale. Infinity: no limit, as in the original.
     max_iterations : int
-        Steps of DeepFool.
+        The most steps of DeepFool.
     n_candidates : int
-        Other classes that DeepFool considers: those with the largest values at each step.
+        Number of other classes that DeepFool considers: those with the largest values at each step.
     n_refinements : int
-        Steps along the boundary towards its nearest point, at most.
+        The most steps along the boundary towards its nearest point.
     max_points : int or None
-        Rows of X, drawn at random, that are perturbed. None: all.
+        Number of rows of X, drawn at random, that are perturbed. None: all.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
-        Draws them.
+        Source of these rows.
 
     Returns
     -------
     AdversarialDistances
+        The perturbations and their lengths.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the classifier has not been fitted.
     TypeError, ValueError
         For arguments of the wrong kind, shape or values, naming them, or if the layers were not kept.
 
     Notes
     -----
-    Perturbations are of the scaled points: with ``scaling="unit"`` they are parts of the image's
-    norm, and the perturbed image is not scaled again; with ``"standard"`` they are in standard
-    deviations of the features.
+    The scaled points are perturbed. With ``scaling="unit"`` lengths are parts of the image's norm, and
+    the perturbed image is not scaled again; with ``"standard"`` they are in standard deviations of the
+    features.
 
-    For each point there are two ways to a boundary. DeepFool: with u the interpolant after the flow
-    and j the class for which l_j = (u_y - u_j) / |grad (u_y - u_j)| is smallest, the step is l_j
-    against the gradient, again and again until the class changes. And the line to the nearest point
-    of X that is classified differently. The first change of class along each way is halved down to,
-    and then moves along the boundary: for a boundary point x + r with the normal w, the point of the
-    tangent plane nearest to x is x + (r.w / |w|^2) w; a step goes there, or a part of the way, if
-    the class changes earlier in that direction. The shorter perturbation of the two is returned.
+    From each point two ways lead to a boundary. One is DeepFool: let u be the interpolant after the
+    flow, and j the class for which l_j = (u_y - u_j) / |grad (u_y - u_j)| is smallest; a step has the
+    length l_j and goes against the gradient, and steps follow until the class changes. The other way
+    is the line to the nearest point of X that is classified differently. On each way bisection finds
+    where the class changes. That point then moves along the boundary: for a boundary point x + r with
+    the normal w, the point of the tangent plane nearest to x is x + (r.w / |w|^2) w, and a step goes
+    there, or a part of the way, if the class changes earlier in that direction. The shorter of the two
+    perturbations is returned.
 
-    DeepFool alone is not enough where a flow has collapsed the classes: away from boundaries the
-    interpolant is nearly constant, its gradient says little of the way to the boundary, and long
-    steps go astray. `first_order` is then far too large, too: flat is not robust.
+    DeepFool alone is not enough where a flow has collapsed the classes. Away from boundaries the
+    interpolant is nearly constant, its gradient says little of the way to the boundary, and long steps
+    lead astray. `first_order` is then far too large, too: a flat interpolant is not a robust one.
 
-    Each step of DeepFool costs two replays and at most n_candidates derivatives, each refinement 12
-    replays and a derivative, for those points that are not done; a derivative costs about two
-    replays and keeps all layers' positions, max_points r numbers for each layer.
+    Each step of DeepFool costs two replays and at most n_candidates derivatives, and each refinement
+    12 replays and a derivative, of the points that are not done. A derivative costs about two replays
+    and keeps the positions of all layers, max_points r numbers for each layer.
 
     References
     ----------
@@ -181,13 +186,15 @@ def adversarial_distance(
     """
     source = estimator_flow(as_classifier(classifier))
     flow = source.flow
-    factor = 1.0 + as_nugget(overshoot, "overshoot")
     length = flow.kernel_.length_scale
     assert isinstance(length, float)
-    step = 0.25 * length if max_step is None else as_cap(max_step, "max_step")
-    limit = as_count(max_iterations, "max_iterations", 1)
-    n_candidates = as_count(n_candidates, "n_candidates", 1)
-    n_refinements = as_count(n_refinements, "n_refinements", 0)
+    options = _Options(
+        factor=1.0 + as_nugget(overshoot, "overshoot"),
+        max_step=0.25 * length if max_step is None else as_cap(max_step, "max_step"),
+        max_iterations=as_count(max_iterations, "max_iterations", 1),
+        n_candidates=as_count(n_candidates, "n_candidates", 1),
+        n_refinements=as_count(n_refinements, "n_refinements", 0),
+    )
     most = None if max_points is None else as_count(max_points, "max_points", 1)
     scaled = source.scaled(X).astype(flow.dtype, copy=False)
     codes = None if y is None else known_codes(y, len(scaled), classifier.classes_)
@@ -204,18 +211,9 @@ def adversarial_distance(
     n_iterations = np.zeros(len(x), np.intp)
     right = np.flatnonzero(predicted == own)
     if len(right):
-        ways, first_order[right], n_iterations[right] = _deepfool(
-            decision, x[right], own[right], factor, step, limit, n_candidates
+        best[right], first_order[right], n_iterations[right] = _smallest(
+            decision, x[right], own[right], pool.astype(np.float64), options
         )
-        straight = _nearest_others(decision, x[right], own[right], pool.astype(np.float64))
-        for way in (ways, straight):
-            found = np.flatnonzero(np.isfinite(way).all(axis=1))
-            points, labels = x[right[found]], own[right[found]]
-            r = _shortened(decision, points, way[found], labels)
-            r = _refined(decision, points, r, labels, n_refinements)
-            earlier = best[right[found]]
-            shorter = ~(np.linalg.norm(earlier, axis=1) <= np.linalg.norm(r, axis=1))
-            best[right[found]] = np.where(shorter[:, None], r, earlier)
     fooled = predicted.copy()
     found = np.flatnonzero(np.isfinite(best).all(axis=1))
     fooled[found] = decision.classes(x[found] + best[found])
@@ -232,8 +230,19 @@ def adversarial_distance(
 
 
 @dataclass(frozen=True)
+class _Options:
+    """The options of `adversarial_distance`, checked; `factor` is 1 plus the overshoot."""
+
+    factor: float
+    max_step: float
+    max_iterations: int
+    n_candidates: int
+    n_refinements: int
+
+
+@dataclass(frozen=True)
 class _Decision:
-    """What a flow and an interpolant decide: the class with the largest value."""
+    """The decision of a flow and an interpolant: the class with the largest value."""
 
     flow: KernelFlow
     interpolant: Interpolant
@@ -260,39 +269,55 @@ class _Decision:
         return back.astype(np.float64)
 
 
+def _smallest(
+    decision: _Decision, x: Doubles, own: Codes, pool: Doubles, options: _Options
+) -> tuple[Doubles, Doubles, Codes]:
+    """Return perturbations of points in their own class, and what `_deepfool` says of its steps."""
+    by_steps, first_order, n_iterations = _deepfool(decision, x, own, options)
+    straight = _nearest_others(decision, x, own, pool)
+    best = np.full_like(x, np.nan)
+    for way in (by_steps, straight):
+        found = np.flatnonzero(np.isfinite(way).all(axis=1))
+        r = _shortened(decision, x[found], way[found], own[found])
+        r = _refined(decision, x[found], r, own[found], options.n_refinements)
+        shorter = ~(np.linalg.norm(best[found], axis=1) <= np.linalg.norm(r, axis=1))
+        best[found] = np.where(shorter[:, None], r, best[found])
+    return best, first_order, n_iterations
+
+
 def _others(values: Doubles, own: Codes, number: int) -> Codes:
-    """Return the `number` classes with the largest values but a point's own, (n, number)."""
+    """Return the classes with the largest values, except each point's own, (n, number)."""
     others = values.copy()
     others[np.arange(len(own)), own] = -np.inf
     return np.argsort(-others, axis=1, kind="stable")[:, : min(number, values.shape[1] - 1)]
 
 
 def _deepfool(
-    decision: _Decision,
-    x: Doubles,
-    own: Codes,
-    factor: float,
-    max_step: float,
-    max_iterations: int,
-    n_candidates: int,
+    decision: _Decision, x: Doubles, own: Codes, options: _Options
 ) -> tuple[Doubles, Doubles, Codes]:
-    """Return perturbations (n, d), NaN where no class changed; first lengths, and numbers of steps."""
+    """Return perturbations by DeepFool, the lengths of the first steps, and the numbers of steps.
+
+    A perturbation is NaN where the class did not change.
+    """
+    factor = options.factor
     r = np.zeros_like(x)
     first_order = np.empty(len(x))
     n_steps = np.zeros(len(x), np.intp)
     left = np.arange(len(x))
-    for iteration in range(max_iterations):
+    for iteration in range(options.max_iterations):
         if not len(left):
             break
-        step, length = _linear_step(decision, x[left] + factor * r[left], own[left], n_candidates)
+        step, length = _linear_step(
+            decision, x[left] + factor * r[left], own[left], options.n_candidates
+        )
         if iteration == 0:
             first_order = length
         n_steps[left] += 1
-        # Without any gradient there is no way.
+        # Where there is no gradient, DeepFool cannot go on.
         r[left[~np.isfinite(length)]] = np.nan
         go = np.isfinite(length)
         left, step, length = left[go], step[go], length[go]
-        longest = np.minimum(1.0, max_step / np.maximum(length, np.finfo(float).tiny))
+        longest = np.minimum(1.0, options.max_step / np.maximum(length, np.finfo(float).tiny))
         r[left] += longest[:, None] * step
         left = left[decision.classes(x[left] + factor * r[left]) == own[left]]
     r[left] = np.nan
@@ -302,9 +327,9 @@ def _deepfool(
 def _linear_step(
     decision: _Decision, x: Doubles, own: Codes, n_candidates: int
 ) -> tuple[Doubles, Doubles]:
-    """Return the step to the nearest boundary, were the values linear, and its length.
+    """Return the steps to the nearest boundary that linear values would have, and their lengths.
 
-    Infinite where there is no gradient.
+    A length is infinite where there is no gradient.
     """
     near, values = decision.near(x)
     rows = np.arange(len(x))
@@ -323,7 +348,7 @@ def _linear_step(
 
 
 def _nearest_others(decision: _Decision, x: Doubles, own: Codes, pool: Doubles) -> Doubles:
-    """Return the way from each point to the nearest of the pool in another class; NaN for none."""
+    """Return the ways from points to the nearest ones of the pool in another class; NaN for none."""
     from sklearn.neighbors import NearestNeighbors
 
     classes = decision.classes(pool)
@@ -337,7 +362,7 @@ def _nearest_others(decision: _Decision, x: Doubles, own: Codes, pool: Doubles) 
 
 
 def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Codes) -> Doubles:
-    """Return the perturbations, which change the class, cut to where it changes; it still does."""
+    """Return perturbations cut to where they change the class, which they still do."""
     low, high = np.zeros(len(x)), np.ones(len(x))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
@@ -349,7 +374,7 @@ def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Codes) -> Doubl
 def _refined(
     decision: _Decision, x: Doubles, r: Doubles, own: Codes, n_refinements: int
 ) -> Doubles:
-    """Return perturbations that are shorter, by steps along the boundary of the class."""
+    """Return perturbations shortened by steps along the boundary of the class."""
     r = r.copy()
     part = np.ones(len(x))
     left = np.arange(len(x))
@@ -365,7 +390,8 @@ def _refined(
         direction = now + part[left, None] * (foot - now)
         length, was = np.linalg.norm(direction, axis=1), np.linalg.norm(now, axis=1)
         sensible = (along > 0.0) & (length > 0.0)
-        # As long as it is now: if the class changes within, there is a shorter way.
+        # A trial is as long as the perturbation is now. If the class changes before its end, there
+        # is a shorter one.
         trial = (was / np.where(sensible, length, 1.0))[:, None] * direction
         better = sensible & (decision.classes(x[left] + trial) != own[left])
         rows = left[better]

@@ -1,4 +1,4 @@
-"""The effective dimension of points, of each class and of all, as a flow moves them."""
+"""The effective dimension of all points and of each class, as a flow moves them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 Doubles = npt.NDArray[np.float64]
 
-# Differences between points below so many units of rounding of their largest norm are not the data's.
+# Differences between points below so many rounding units of the largest norm are rounding errors.
 _ROUNDING = 10.0
 
 
 def participation_ratio(points: npt.ArrayLike) -> float:
-    """Return (sum l)^2 / sum l^2 of the eigenvalues l of the points' covariance.
+    """Return (sum l)^2 / sum l^2, where l are the eigenvalues of the points' covariance.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def participation_ratio(points: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        Between 1, for points on a line, and d, for a variance that is the same in all directions;
-        NaN where there is no variance but rounding errors.
+        A number between 1, for points on a line, and d, for a variance that is the same in all
+        directions; NaN where there is no variance but rounding errors.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def participation_ratio(points: npt.ArrayLike) -> float:
 
     Notes
     -----
-    n d min(n, d) flops, in float64. It does not change with the scale of the points.
+    It takes n d min(n, d) flops, in float64. It does not change with the scale of the points.
 
     References
     ----------
@@ -71,19 +71,19 @@ def participation_ratio(points: npt.ArrayLike) -> float:
 
 
 def explained_dimension(points: npt.ArrayLike, share: float = 0.99) -> int:
-    """Return how many principal directions explain that share of the variance.
+    """Return how many principal directions explain a share of the variance.
 
     Parameters
     ----------
     points : array_like, shape (n, d)
         Points.
     share : float
-        In (0, 1).
+        The share, in (0, 1).
 
     Returns
     -------
     int
-        The fewest; 0 where there is no variance but rounding errors.
+        The fewest directions that do; 0 where there is no variance but rounding errors.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def explained_dimension(points: npt.ArrayLike, share: float = 0.99) -> int:
 
     Notes
     -----
-    As for `participation_ratio`.
+    The cost is that of `participation_ratio`.
     """
     return _explained(_variances(_as_points(points)), _as_share(share))
 
@@ -104,29 +104,30 @@ def neighbour_dimension(
     max_points: int | None = None,
     random_state: Any = None,
 ) -> float:
-    """Return the dimension that the distances to nearest neighbours tell, by maximum likelihood.
+    """Return the dimension that fits the distances to nearest neighbours, by maximum likelihood.
 
-    With T_j the distance from a point to its j-th neighbour, density that is constant up to the k-th
-    makes the inverse of the dimension 1/(k - 1) sum_{j < k} log(T_k / T_j). The inverses are averaged
-    over points, as MacKay and Ghahramani correct it, and their reciprocals over k.
+    Let T_j be the distance from a point to its j-th neighbour. Where the density is constant up to the
+    k-th neighbour, the inverse of the dimension is 1/(k - 1) sum_{j < k} log(T_k / T_j). The inverses
+    are averaged over points, a correction by MacKay and Ghahramani, and their reciprocals over k.
 
     Parameters
     ----------
     points : array_like, shape (n, d)
         Points. Those that coincide count as one.
     n_neighbours : (int, int)
-        First and last k, 2 <= k1 <= k2.
+        The first and the last k, 2 <= k1 <= k2.
     max_points : int, optional
-        Average over so many of the points, drawn at random. All are neighbours.
+        Number of points, drawn at random, over which the inverses are averaged. All points are
+        neighbours. None: all.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
-        Draws them.
+        Source of these points.
 
     Returns
     -------
     float
-        NaN where it is undefined: for k2 different points or fewer, and where half of the points, or
-        more, have their nearest neighbour within rounding errors, as in classes that have collapsed.
-        Other points with such a neighbour are left out of the average.
+        The dimension. It is NaN for k2 different points or fewer, and where half of the points or more
+        have their nearest neighbour within rounding errors, as in classes that have collapsed. If
+        fewer have, they are left out of the average.
 
     Raises
     ------
@@ -135,9 +136,9 @@ def neighbour_dimension(
 
     Notes
     -----
-    All distances are computed, n^2 d flops, or n max_points d. The estimate is biased downwards in
-    high dimensions, where it takes a number of points exponential in the dimension. It does not
-    change with the scale of the points.
+    All distances are computed, which takes n^2 d flops, or n max_points d. The estimate is biased
+    downwards in high dimensions: it needs a number of points that is exponential in the dimension. It
+    does not change with the scale of the points.
 
     References
     ----------
@@ -161,16 +162,17 @@ class Dimensions:
     Attributes
     ----------
     layers : ndarray of int, shape (n_layers,)
-        After how many layers.
+        The numbers of layers after which dimensions are measured.
     classes : ndarray, shape (n_classes,)
-        Labels; empty without labels.
+        The classes; empty without labels.
     participation, explained, neighbours : ndarray, shape (n_layers, 1 + n_classes)
-        `participation_ratio`, `explained_dimension` and `neighbour_dimension` of all points, in
-        column 0, and of those of each class; NaN where they are undefined (`explained`: 0).
+        The `participation_ratio`, the `explained_dimension` and the `neighbour_dimension` of all
+        points, in column 0, and of the points of each class. Where they are undefined, `explained` is
+        0 and the others are NaN.
     share : float
-        Part of the variance that `explained` explains.
+        The part of the variance that `explained` explains.
     n_neighbours : (int, int)
-        First and last number of neighbours of `neighbours`.
+        The first and the last number of neighbours of `neighbours`.
     """
 
     layers: npt.NDArray[np.intp]
@@ -182,9 +184,9 @@ class Dimensions:
     n_neighbours: tuple[int, int]
 
     def within_classes(self, measure: str) -> Doubles:
-        """Return the mean over classes of a measure, such as "participation", (n_layers,).
+        """Return the mean of a measure, such as "participation", over classes, (n_layers,).
 
-        Over those classes for which it is defined; NaN where it is for none.
+        Classes for which the measure is undefined do not count; the mean is NaN if none is left.
         """
         values: Doubles = getattr(self, measure)[:, 1:]
         known = np.isfinite(values)
@@ -193,7 +195,7 @@ class Dimensions:
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
     def summary(self) -> dict[str, Any]:
-        """Return, for JSON, all points' dimensions and the mean over classes, layer by layer."""
+        """Return the dimensions of all points and their mean over classes, by layers, as JSON data."""
         result: dict[str, Any] = {"layers": self.layers.tolist()}
         for name in ("participation", "explained", "neighbours"):
             result[name] = json_numbers(getattr(self, name)[:, 0])
@@ -213,43 +215,46 @@ def effective_dimension(
     max_points: int | None = 2000,
     random_state: Any = 0,
 ) -> Dimensions:
-    """Return the effective dimension of F_n(X) against n, of all points and of each class.
+    """Return the effective dimension of F_n(X) for several n, of all points and of each class.
 
     Parameters
     ----------
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Fitted.
+        The fitted estimator.
     X : array_like, shape (N, d)
         Points, unscaled for a classifier or regressor.
     y : array_like, shape (N,), optional
-        Their classes.
+        Classes of the points.
     layers : iterable of int, optional
-        After how many layers, in increasing order. None: eleven, evenly spaced from 0 to all.
+        The numbers of layers after which dimensions are measured, in increasing order. None: eleven
+        numbers, evenly spaced from 0 to all.
     share : float
-        Part of the variance, in (0, 1), that principal directions are to explain.
+        The part of the variance, in (0, 1), that principal directions are to explain.
     n_neighbours : (int, int)
-        First and last number of neighbours, as in `neighbour_dimension`.
+        The first and the last number of neighbours, as in `neighbour_dimension`.
     max_points : int or None
-        Points, of each class and of all, over which `neighbour_dimension` averages. None: all.
+        Number of points, of all and of each class, over which `neighbour_dimension` averages. None:
+        all.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
-        Draws them.
+        Source of these points.
 
     Returns
     -------
     Dimensions
+        The dimensions after each number of layers.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`; a ValueError for a KernelFlow.
+        If an estimator has not been fitted; a ValueError for a KernelFlow.
     TypeError, ValueError
         For arguments of the wrong kind, shape or values, naming them, or if the layers were not kept.
 
     Notes
     -----
-    One replay of the layers. For each entry of `layers`, r coordinates and N points, 2 N r^2 flops
-    for the covariances and 4 N max_points r for the neighbours. In a flow with a `rank` the points'
-    distance from the subspace counts as one coordinate.
+    The layers are replayed once. For N points with r coordinates, each entry of `layers` takes 2 N r^2
+    flops for the covariances and 4 N max_points r for the neighbours. In a flow with a `rank` the
+    points' distance from the subspace counts as one coordinate.
 
     Examples
     --------
@@ -269,7 +274,7 @@ def effective_dimension(
     share, both = _as_share(share), _as_neighbours(n_neighbours)
     limit = None if max_points is None else as_count(max_points, "max_points", 1)
     classes, codes = (np.array([]), None) if y is None else as_labels(y, len(points))
-    # The same points after all layers.
+    # The points drawn are the same after each number of layers.
     seeds = as_generator(random_state).integers(2**63, size=1 + len(classes))
     members: list[Any] = [slice(None)]
     members += [np.flatnonzero(codes == code) for code in range(len(classes))]
@@ -315,15 +320,15 @@ def _as_neighbours(n_neighbours: Any) -> tuple[int, int]:
 
 
 def _resolution(points: FloatArray) -> float:
-    """Return the distance below which points differ by rounding errors only."""
+    """Return the distance below which points differ by no more than rounding errors."""
     largest = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64).max())
     return float(_ROUNDING * np.finfo(points.dtype).eps * largest)
 
 
 def _variances(points: FloatArray) -> Doubles:
-    """Return the covariance's eigenvalues, largest first: none where all points coincide."""
+    """Return the eigenvalues of the covariance, largest first; none where all points coincide."""
     n, d = points.shape
-    # From the first point, nothing is lost by points far from the origin.
+    # Differences from the first point lose no digits where the points are far from the origin.
     centre = points[0].astype(np.float64)
     sums = sum((points[rows] - centre).sum(axis=0) for rows in row_chunks(n))
     centre = centre + sums / n
@@ -352,7 +357,7 @@ def _participation(variances: Doubles) -> float:
 def _explained(variances: Doubles, share: float) -> int:
     if not len(variances):
         return 0
-    left = np.append(np.cumsum(variances[::-1])[::-1], 0.0)  # left[r]: by r directions
+    left = np.append(np.cumsum(variances[::-1])[::-1], 0.0)  # left[r]: what r directions leave
     return int(np.argmax(left <= (1.0 - share) * left[0]))
 
 
@@ -371,12 +376,12 @@ def _neighbours(
     rows = drawn_rows(len(points), max_points, rng)
     search = NearestNeighbors(n_neighbors=last + 1, algorithm="brute").fit(points)
     found = search.kneighbors(points[rows], return_distance=False)
-    # Without the point itself, which need not come first: see below.
+    # The point itself is left out, which need not come first: see below.
     order = np.argsort(found == rows[:, None], axis=1, kind="stable")[:, :last]
     near = np.take_along_axis(found, order, axis=1)
     distances = np.empty((len(rows), last))
     for some in row_chunks(len(rows)):
-        # The search takes distances from products, which cancel between near points.
+        # The distances of the search come from products, which cancel between near points.
         differences = points[near[some]].astype(np.float64) - points[rows[some], None]
         distances[some] = np.sqrt((differences**2).sum(axis=2))
     distances.sort(axis=1)

@@ -38,18 +38,18 @@ class Lipschitz:
     Attributes
     ----------
     layers : ndarray of int, shape (n_layers,)
-        After how many layers.
+        The numbers of layers after which constants are measured.
     rows : ndarray of int, shape (n_points,)
-        At which rows of X the local constants are.
+        The rows of X at which local constants are measured.
     local : ndarray, shape (n_layers, n_points)
-        Largest singular value of the derivative of F_n there: the local Lipschitz constant.
+        The local Lipschitz constants: the largest singular value of the derivative of F_n there.
     within : ndarray, shape (n_layers, N)
         |F_n(x) - F_n(z)| / |x - z| for each x of X and the nearest z of its class; NaN where there
         is none, or no distance between them.
     between : ndarray, shape (n_layers, N)
         The same with the nearest z of another class.
     log10_bound : ndarray, shape (n_layers,)
-        Logarithm of `bound`.
+        The logarithm of `bound` to base 10.
     """
 
     layers: npt.NDArray[np.intp]
@@ -61,12 +61,12 @@ class Lipschitz:
 
     @property
     def bound(self) -> Doubles:
-        """A number that no |F_n(x) - F_n(z)| / |x - z| exceeds, (n_layers,); inf if it overflows."""
+        """Numbers that no |F_n(x) - F_n(z)| / |x - z| exceeds, (n_layers,); inf for an overflow."""
         with np.errstate(over="ignore"):
             return np.asarray(10.0**self.log10_bound)
 
     def summary(self) -> dict[str, Any]:
-        """Return, for JSON, the median and the largest of each measure, layer by layer."""
+        """Return the median and the largest value of each measure, by layers, as JSON data."""
         result: dict[str, Any] = {
             "layers": self.layers.tolist(),
             "log10_bound": json_numbers(self.log10_bound),
@@ -89,51 +89,54 @@ def lipschitz(
 ) -> Lipschitz:
     """Return local Lipschitz constants of F_n along a flow, and a bound on the global one.
 
-    Three measures, from below to above. Pairs of near points: |F_n(x) - F_n(z)| / |x - z|. Local
-    constants: the largest singular value of the derivative of F_n at x, from the differences
-    (F_n(x + h v) - F_n(x)) / h in all directions v of an orthonormal basis. The bound of
-    `lipschitz_bound`, which holds for all points.
+    There are three measures, in ascending order. The first is |F_n(x) - F_n(z)| / |x - z| of pairs of
+    near points. The second is the local constant, the largest singular value of the derivative of F_n
+    at x, from the differences (F_n(x + h v) - F_n(x)) / h in all directions v of an orthonormal basis.
+    The third is the bound of `lipschitz_bound`, which holds for all points.
 
     Parameters
     ----------
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Fitted.
+        The fitted estimator.
     X : array_like, shape (N, d)
         Points, unscaled for a classifier or regressor. Constants are those of F_n as a function of
         scaled points.
     y : array_like, shape (N,), optional
-        Their classes. None: all of one class.
+        Classes of the points. None: all are of one class.
     layers : iterable of int, optional
-        After how many layers, in increasing order. None: eleven, evenly spaced from 0 to all.
+        The numbers of layers after which constants are measured, in increasing order. None: eleven
+        numbers, evenly spaced from 0 to all.
     max_points : int or None
-        Rows of X, drawn at random, at which local constants are computed. None: all.
+        Number of rows of X, drawn at random, at which local constants are computed. None: all.
     n_directions : int, optional
-        So many orthonormal directions v, drawn at random, instead of all: `local` is then the
-        largest stretch in their span, which may be far below the local constant.
+        Number of orthonormal directions v that are drawn at random. `local` is then the largest
+        stretch in their span, which may be far below the local constant. None: all directions.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
-        Draws the rows and the directions.
+        Source of the rows and of the directions.
 
     Returns
     -------
     Lipschitz
+        The three measures after each number of layers.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`; a ValueError for a KernelFlow.
+        If an estimator has not been fitted; a ValueError for a KernelFlow.
     TypeError, ValueError
         For arguments of the wrong kind, shape or values, naming them, or if the layers were not kept.
 
     Notes
     -----
-    Distances after the flow are those that kernels see. With a `rank`, directions are those of the
-    subspace and that from the subspace to the point; F_n moves nothing in the others, for which the
-    derivative is the identity.
+    Distances after the flow are those that kernels see. With a `rank`, the directions are those of
+    the subspace and the one from the subspace to the point. F_n moves nothing in the other directions,
+    for which the derivative is the identity.
 
-    For local constants layers are replayed in float64, whatever the flow's dtype, with
-    h = sqrt(eps max(|x|, l) l), l the kernel's length scale, which balances rounding and truncation
-    errors: about seven digits are right. One replay of max_points (r + 1) points with r coordinates,
-    one of N, 2 N^2 r flops for the pairs, and for the bound 2 batch_size^2 r flops in each layer.
+    For local constants layers are replayed in float64, whatever the flow's dtype. The step
+    h = sqrt(eps max(|x|, l) l), where l is the kernel's length scale, balances rounding and truncation
+    errors: about seven digits are right. The cost is a replay of max_points (r + 1) points with r
+    coordinates and one of N points, 2 N^2 r flops for the pairs, and for the bound 2 batch_size^2 r
+    flops in each layer.
 
     Examples
     --------
@@ -164,37 +167,38 @@ def lipschitz(
 def lipschitz_bound(estimator: Any, *, layers: Iterable[int] | None = None) -> Doubles:
     """Return log10 of a bound on the Lipschitz constant of F_n, from its layers alone.
 
-    A layer adds G(x) = K(x, Z) C with the step in C. Along a unit vector a, a'G is a function of the
-    kernel's space with norm (a'C'K(Z, Z)C a)^1/2, so that |G(x) - G(z)| <=
+    A layer adds G(x) = K(x, Z) C, where C contains the step. Along a unit vector a, a'G is a function
+    of the kernel's space with norm (a'C'K(Z, Z)C a)^1/2, so that |G(x) - G(z)| <=
     lambda^1/2 |k(x, .) - k(z, .)| <= (lambda curvature)^1/2 |x - z| = L |x - z|, where lambda is the
     largest eigenvalue of C'K(Z, Z)C, and the curvature is -k''(0): `kflow.kernels.Radial.curvature`.
-    F_n is a composition of the layers and of projections, and has at most the constant
+    F_n is a composition of the layers and of projections, so that its constant is at most
     prod (1 + L_m).
 
     Parameters
     ----------
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Fitted.
+        The fitted estimator.
     layers : iterable of int, optional
-        After how many layers, in increasing order. None: eleven, evenly spaced from 0 to all.
+        The numbers of layers after which the bound is wanted, in increasing order. None: eleven
+        numbers, evenly spaced from 0 to all.
 
     Returns
     -------
     ndarray, shape (n_layers,)
-        0 for no layers; infinity for kernels that are not twice differentiable at 0, such as the
-        Laplacian.
+        The logarithms: 0 for no layers, and infinity for kernels that are not twice differentiable at
+        0, such as the Laplacian.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`; a ValueError for a KernelFlow.
+        If an estimator has not been fitted; a ValueError for a KernelFlow.
     TypeError, ValueError
-        For layers that are none of the flow's, or were not kept.
+        For layers that the flow does not have or has not kept.
 
     Notes
     -----
-    2 batch_size^2 r flops in each layer, and one batch_size^2 matrix, in float64. It holds for any
-    two points, near the data or not, and for the exact sums: each replay rounds them.
+    Each layer takes 2 batch_size^2 r flops and a batch_size^2 matrix, in float64. The bound holds for
+    any two points, near the data or not, and for exact sums, which each replay rounds.
 
     References
     ----------
@@ -207,7 +211,7 @@ def lipschitz_bound(estimator: Any, *, layers: Iterable[int] | None = None) -> D
 
 
 class _Doubles:
-    """The layers of a store in float64."""
+    """A store of layers that gives them in float64."""
 
     def __init__(self, store: LayerStore) -> None:
         self._store = store
@@ -235,7 +239,7 @@ def _in_double(flow: KernelFlow) -> Replay:
 
 
 def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Doubles:
-    """Return the logarithm of the bound after each of those numbers of layers."""
+    """Return the natural logarithm of the bound after each number of layers."""
     curvature = flow.kernel_.curvature
     logs = [0.0]
     for number in range(counts[-1]):
@@ -251,13 +255,13 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
 def _directions(
     replay: Replay, points: Doubles, n_directions: int | None, rng: np.random.Generator
 ) -> Doubles:
-    """Return orthonormal directions (m, n, d) for points (n, d): all in which F_n does something."""
+    """Return orthonormal directions (m, n, d) for points (n, d): those in which F_n moves points."""
     n, d = points.shape
     subspace = replay.subspace
     basis = np.eye(d) if subspace is None else subspace.basis.T
     directions = np.repeat(basis[:, None], n, axis=1)
     if subspace is not None:
-        # Points in the subspace have no normal, and a direction of zeros does no harm.
+        # A point in the subspace has no normal: its direction is zero, which stretches nothing.
         directions = np.concatenate([directions, subspace.normals(points)[None]])
     if n_directions is not None:
         number = as_count(n_directions, "n_directions", 1)

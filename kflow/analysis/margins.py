@@ -36,14 +36,14 @@ class Margins:
     Attributes
     ----------
     layers : ndarray of int, shape (n_layers,)
-        After how many layers.
+        The numbers of layers after which the margins are measured.
     labels : ndarray, shape (n,)
         Classes of the points.
     interpolant : ndarray, shape (n_layers, n)
-        u_y(x) - max_{j != y} u_j(x): positive where the class y is predicted. NaN before the last
-        layer if the training data was not given.
+        The margin u_y(x) - max_{j != y} u_j(x), which is positive where the class y is predicted. NaN
+        before the last layer if the training data was not given.
     hypothesis : ndarray, shape (n_layers, n)
-        `hypothesis_margins` of F_n(x) among the points themselves.
+        The `hypothesis_margins` of the points F_n(x) among themselves.
     """
 
     layers: npt.NDArray[np.intp]
@@ -52,7 +52,7 @@ class Margins:
     hypothesis: Doubles
 
     def summary(self) -> dict[str, Any]:
-        """Return, for JSON, quantiles of both margins and the part that is negative, by layers."""
+        """Return quantiles of both margins and the negative part, by layers, as JSON data."""
         result: dict[str, Any] = {"layers": self.layers.tolist()}
         for name in ("interpolant", "hypothesis"):
             values: Doubles = getattr(self, name)
@@ -79,25 +79,27 @@ def class_margins(
     Parameters
     ----------
     classifier : KernelFlowClassifier
-        Fitted.
+        The fitted classifier.
     X : array_like, shape (n, d)
         Points, unscaled.
     y : array_like, shape (n,)
-        Their classes, among the classifier's.
+        Classes of the points, among the classifier's.
     layers : iterable of int, optional
-        After how many layers, in increasing order. None: none and all.
+        The numbers of layers after which margins are measured, in increasing order. None: no layers,
+        and all.
     training : (array_like, array_like), optional
-        The X and y on which the classifier was fitted. Its interpolant is one of points after the
-        flow: only with these can there be one of the same points after fewer layers.
+        The X and y on which the classifier was fitted. The classifier holds its interpolation points
+        as they are after the flow; only with these data can they be taken after fewer layers.
 
     Returns
     -------
     Margins
+        The margins after each number of layers.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the classifier has not been fitted.
     SingularKernelError
         If the kernel matrix of the interpolation points is numerically singular after some layers.
     TypeError, ValueError
@@ -105,8 +107,8 @@ def class_margins(
 
     Notes
     -----
-    One replay of the points. For each entry of `layers`, 4 n^2 r flops for the near hits and misses
-    and, with `training`, m^3 / 3 for m interpolation points.
+    The points are replayed once. Each entry of `layers` takes 4 n^2 r flops for the near hits and
+    misses and, with `training`, m^3 / 3 for m interpolation points.
 
     Examples
     --------
@@ -153,22 +155,23 @@ def class_margins(
 
 
 def hypothesis_margins(points: npt.ArrayLike, labels: npt.ArrayLike) -> Doubles:
-    """Return how far each point may move before its nearest neighbour is of another class, at least.
+    """Return how far each point may move, at least, before its nearest neighbour is of another class.
 
-    (|x - near miss| - |x - near hit|) / 2, in units of the points' root mean squared distance: near
-    hit is the nearest other point of the same class, near miss the nearest of another one.
+    The margin is (|x - near miss| - |x - near hit|) / 2, in units of the root mean squared distance of
+    the points. The near hit is the nearest other point of the same class, the near miss the nearest
+    point of another class.
 
     Parameters
     ----------
     points : array_like, shape (n, d)
         Points.
     labels : array_like, shape (n,)
-        Their classes.
+        Classes of the points.
 
     Returns
     -------
     ndarray, shape (n,)
-        Negative where the nearest neighbour is of another class. NaN for a point that is alone in
+        The margins, negative where the nearest neighbour is of another class. NaN for a point that is alone in
         its class, where there is one class only, and where all points coincide.
 
     Raises
@@ -178,7 +181,7 @@ def hypothesis_margins(points: npt.ArrayLike, labels: npt.ArrayLike) -> Doubles:
 
     Notes
     -----
-    It does not change with the scale of the points.
+    The margins do not change with the scale of the points.
 
     References
     ----------
@@ -190,6 +193,7 @@ def hypothesis_margins(points: npt.ArrayLike, labels: npt.ArrayLike) -> Doubles:
 
 
 def _hypothesis(points: FloatArray, codes: npt.NDArray[np.intp]) -> Doubles:
+    """Return the hypothesis margins of points with known positions of their classes."""
     scale = np.sqrt(mean_squared_distance(points))
     margins = np.full(len(points), np.nan)
     hits, misses = near_hits_and_misses(points, codes)

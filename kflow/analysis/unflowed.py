@@ -1,4 +1,4 @@
-"""A classifier without its flow: what the kernel did before it was learnt."""
+"""A classifier without the layers of its flow: what the kernel does before it is learned."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ __all__ = ["unflowed"]
 
 
 def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
-    """Return the same classifier with no layers, to compare it with.
+    """Return the same classifier without layers, to compare a classifier with.
 
     Everything else is the same: the scaling, the coordinates, the kernel, the nugget, and the
-    interpolation points, before the flow moved them.
+    interpolation points, which are where they were before the flow moved them.
 
     Parameters
     ----------
     classifier : KernelFlowClassifier
-        Fitted.
+        The fitted classifier.
     X : array_like, shape (N, d)
         The points on which it was fitted, all of them and in the same order.
     y : array_like, shape (N,)
-        Their labels.
+        The labels of X.
 
     Returns
     -------
     KernelFlowClassifier
-        A new one, fitted, whose flow has no layers.
+        A new classifier, fitted, whose flow has no layers.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the classifier has not been fitted.
     SingularKernelError
         If the kernel matrix of the interpolation points is numerically singular before the flow.
     TypeError, ValueError
@@ -46,8 +46,8 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
 
     Notes
     -----
-    m^3 / 3 flops for m interpolation points. It is what ``fit`` with ``n_layers=0``, the classifier's
-    ``flow_.kernel_`` and the same int as ``random_state`` gives.
+    It takes m^3 / 3 flops for m interpolation points. A new fit with ``n_layers=0``, the classifier's
+    ``flow_.kernel_`` and the same int as ``random_state`` gives the same classifier.
 
     Examples
     --------

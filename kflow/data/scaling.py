@@ -1,4 +1,4 @@
-"""What happens to the data before a flow: scaling."""
+"""The scaling of points before a flow or another estimator sees them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,19 @@ def _unit_rows(X: FloatArray) -> FloatArray:
 def standardisation(
     X: FloatArray, name: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return mean and standard deviation of each column.
+    """Return the mean and the standard deviation of each column.
 
-    The deviation of a column that is constant, but for rounding errors, is given as 1.
+    Parameters
+    ----------
+    X : ndarray, shape (n, d)
+        Rows of numbers.
+    name : str
+        The argument that X is, for errors.
+
+    Returns
+    -------
+    mean, scale : ndarray of float64, shape (d,)
+        The deviation of a column that is constant, but for rounding errors, is given as 1.
 
     Raises
     ------
@@ -35,7 +45,7 @@ def standardisation(
         If the squares overflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        # From the first row, the differences of a constant column are exactly zero.
+        # Differences from the first row are exactly zero in a constant column.
         origin = X[0].astype(np.float64)
         sums = sum((X[rows] - origin).sum(axis=0) for rows in row_chunks(len(X)))
         mean = origin + sums / len(X)
@@ -54,9 +64,9 @@ class Preprocessing:
     Attributes
     ----------
     unit : bool
-        Scale each row to norm 1 (rows of zeros stay).
-    mean, scale : ndarray (d,) or None
-        Subtracted from and divided into each feature.
+        Whether each row is scaled to norm 1; rows of zeros stay.
+    mean, scale : ndarray, shape (d,), or None
+        What is subtracted from each feature, and what it is then divided by.
     """
 
     unit: bool = False
@@ -89,7 +99,7 @@ class Preprocessing:
         return cls(unit=scaling == "unit")
 
     def __call__(self, X: FloatArray) -> FloatArray:
-        """Map points (n, d), in the dtype of X: X itself if there is nothing to do."""
+        """Return points (n, d) scaled, in the dtype of X; X itself if there is nothing to do."""
         if self.mean is None and not self.unit:
             return X
         out = np.empty_like(X, order="C")
@@ -101,20 +111,21 @@ class Preprocessing:
         return out
 
     def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
-        """Map scaled points back, each as its own row of X would be.
+        """Return scaled points in the units of X.
 
         Parameters
         ----------
         points : ndarray, shape (n, d)
             Scaled points, which may have moved since.
         X : ndarray, shape (n, d)
-            What they were before they were scaled: the norms of its rows are those that the scaling
-            ``"unit"`` took away. Otherwise only its dtype counts.
+            The points before they were scaled. The scaling ``"unit"`` took away the norms of these
+            rows, which each point is given back. Otherwise only the dtype counts.
 
         Returns
         -------
         ndarray, shape (n, d)
-            ``undone(self(X), X)`` is X to rounding errors. In the wider of the two dtypes.
+            The points in the wider of the two dtypes. ``undone(self(X), X)`` is X up to rounding
+            errors.
         """
         back = points.astype(np.result_type(points, X))
         if self.mean is not None and self.scale is not None:
@@ -132,12 +143,12 @@ class Preprocessing:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]], n_features: int) -> Preprocessing:
-        """Return the map that `to_arrays` described, of so many features.
+        """Return the map of `n_features` features that `to_arrays` described.
 
         Raises
         ------
         ModelFileError
-            If there is no such map.
+            If the arrays describe no such map.
         """
         with damaged("preprocessing"):
             shapes = {"unit": (), "mean": (n_features,), "scale": (n_features,)}

@@ -224,7 +224,7 @@ class KernelFlowEstimator(
         return hasattr(self, "interpolant_")
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
-        """Return F_n(X), (n, d), in the scaled features.
+        """Return F_n of scaled points, (n, d).
 
         Raises
         ------
@@ -247,9 +247,9 @@ class KernelFlowEstimator(
     def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
-        Functions given as schedules, a `random_state` that is not an int, `callbacks`, `progress`,
-        `n_threads`, `checkpoint` and what else says where layers are kept are not stored: but for the
-        first two they are those of a new estimator after `kflow.load`.
+        A file does not hold functions that are schedules, nor a `random_state` that is not an int:
+        these parameters are None after `kflow.load`. Nor does it hold `n_threads`, `layers`,
+        `checkpoint`, `every`, `callbacks` and `progress`, which then have their defaults.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class KernelFlowEstimator(
         OSError
             If the file cannot be written; an earlier file of that name is then untouched.
         ValueError
-            For another dtype.
+            If `layers_dtype` is another dtype.
         """
         check_is_fitted(self)
         flow_settings, flow_parts = self.flow_.to_parts(layers_dtype)

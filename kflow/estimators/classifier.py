@@ -41,12 +41,12 @@ _MAX_EVERY = 50
 _EARLY_STOPPING = """
     early_stopping : bool
         Whether to hold out a part of the training rows, and to end the flow before `n_layers` when
-        they are classified as well from one point per class as from 2000, twice in succession:
-        `kflow.stopping.CollapseStopping`, every ``n_layers // 20`` layers, 50 at most. The rows held
-        out, ``flow_.follow_["validation"]``, neither scale the data nor take part in the flow and
-        the interpolant.
+        they are classified as well from one point per class as from 2000, twice in succession. See
+        `kflow.stopping.CollapseStopping`, which looks every ``n_layers // 20`` layers, 50 at most.
+        The rows held out, ``flow_.follow_["validation"]``, have no influence on the scaling, the flow
+        and the interpolant.
     validation_fraction : float
-        Part of each class that `early_stopping` holds out, in (0, 1), one row at least; two rows of
+        Part of each class that `early_stopping` holds out, in (0, 1), one row at least. Two rows of
         each class must be left.
 """
 
@@ -56,18 +56,18 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
     """Classifier by a kernel flow and an interpolant of one-hot labels.
 
     The defaults were chosen by five-fold cross-validation on small data sets of several kinds (iris,
-    wine, breast cancer, moons, circles, a noisy exclusive-or), the regressor's with the same values:
-    small batches and a large nugget lower the error where a plain kernel does badly and keep it
-    where a plain kernel does well (``bench/defaults.py`` prints the comparison). Many points per
-    class and structure at small scales, as in images, want larger batches, more layers and a
+    wine, breast cancer, moons, circles, a noisy exclusive-or), and the regressor has the same. Small
+    batches and a large nugget lower the error where a plain kernel does badly, and keep it where a
+    plain kernel does well (``bench/defaults.py`` prints the comparison). Data with many points per
+    class and structure at small scales, such as images, needs larger batches, more layers and a
     smaller nugget first: see ``kflow.presets``.
 
     {parameters}
     classes_ : ndarray, shape (n_classes,)
-        Labels.
+        The labels, in ascending order.
     stopping_ : kflow.stopping.CollapseStopping or None
-        The errors on the rows held out, and where they ended the flow; None without
-        `early_stopping`, and after `kflow.load`.
+        The callback that holds the errors on the rows held out, and where they ended the flow. None
+        without `early_stopping`, and after `kflow.load`.
 
     Examples
     --------
@@ -130,8 +130,9 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
             Further points that the flow carries along without being influenced by them; they end in
             ``flow_.follow_``.
         resume : bool
-            Go on with the flow that the `checkpoint` holds, until it has `n_layers` layers; start one
-            where there is none yet. The data and all other settings must be the same.
+            Whether to go on with the flow that the `checkpoint` holds, until it has `n_layers` layers.
+            A flow is started where there is none yet. The data and all other settings must be the
+            same.
 
         Returns
         -------
@@ -149,18 +150,19 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         ModelFileError
             If files of the `checkpoint` are damaged or missing, naming them.
         SingularKernelError
-            If a batch's kernel matrix is numerically singular: as for DivergenceError. If that of
-            the interpolant is: ``flow_`` is the new flow, but there is no interpolant.
+            If the kernel matrix of a batch is numerically singular. The estimator is then fitted with
+            the last good layer. If the matrix of the interpolant is singular, ``flow_`` is the new
+            flow, but there is no interpolant.
         StorageError
-            If the layers will not fit where they are to be kept: found before the first layer; or a
-            disk is full after all, where the estimator is then fitted with the last layer.
+            If the layers will not fit where they are to be kept, which is found before the first
+            layer. If a disk is full after all, the estimator is fitted with the last layer.
         TypeError, ValueError
             For arguments of the wrong kind, shape or values, naming them.
 
         Notes
         -----
-        A fit that fails before the flow has points, as for wrong arguments, leaves an earlier fit as
-        it was.
+        A fit that fails before the flow has points, as it does for wrong arguments, leaves an earlier
+        fit as it was.
         """
         with restored_on_failure(self, unless_new="flow_"):
             points, labels = validate_data(
@@ -226,13 +228,27 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         return order[np.argsort(place[order], kind="stable")[:MAX_INTERPOLATION]].astype(np.intp)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return the label with the largest value of the interpolant, (n,)."""
+        """Return the labels for which the interpolant's values are largest, (n,).
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            For a wrong shape or values, or if the layers were not kept.
+        """
         check_is_fitted(self)
         labels: npt.NDArray[Any] = self.classes_[self._scores(X).argmax(axis=1)]
         return labels
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the probability vectors nearest to the interpolant's values, (n, n_classes)."""
+        """Return the probability vectors nearest to the interpolant's values, (n, n_classes).
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, ValueError
+            As for `predict`.
+        """
         check_is_fitted(self)
         return onto_simplex(self._scores(X))
 

@@ -15,59 +15,61 @@ _PARAMETERS = """
     Parameters
     ----------
     kernel : kflow.kernels.Radial or None
-        Kernel of the flow and of the interpolant. None: a Gaussian exp(-1.5 r^2 / msd), msd the
-        mean squared distance of the scaled data.
+        Kernel of the flow and of the interpolant. None: a Gaussian exp(-1.5 r^2 / msd), where msd is
+        the mean squared distance of the scaled data.
     n_layers : int
         Layers of the flow.
     batch_size : int
-        Points drawn in each layer; all of them if the data has fewer.
+        Points that each layer draws; all of them if the data has fewer.
     coarse_fraction : float
-        Part of the batch that must predict the rest, in (0, 1).
+        Part of the batch that predicts the rest, in (0, 1).
     nugget : float, mapping or callable
-        Nugget of the flow; may be a schedule, as in `kflow.KernelFlow`.
+        Nugget of the flow. It may be a schedule, as in `kflow.KernelFlow`.
     step, step_size : str and float, mapping or callable
         Step rule and its size, as in `kflow.KernelFlow`.
     step_over : {{"all", "batch"}}
-        Over which points the rule is measured, as in `kflow.KernelFlow`.
+        The points over which the step rule is measured, as in `kflow.KernelFlow`.
     gradient_cap : float, mapping or callable
-        Longest row of the gradient, in medians of their lengths, as in `kflow.KernelFlow`.
+        The longest that a row of the gradient may be, in units of the median length of the rows, as
+        in `kflow.KernelFlow`.
     n_halves : int
-        Coarse subsets of one batch over which rho is averaged.
+        Number of coarse subsets of one batch over which rho is averaged.
     n_interpolation : int or None
-        Training points of the final interpolant{balanced}. None: all, or 2000 of them if there are
-        more.
+        Number of training points of the final interpolant{balanced}. None: all of them, or 2000 if
+        there are more.
     interpolation_nugget : float
         Nugget of the final interpolant.
     scaling : {{"standard", "unit"}} or None
-        ``"standard"``: each feature to mean 0 and variance 1. ``"unit"``: each row to norm 1, for
-        images. None: the data as it is.
+        ``"standard"`` scales each feature to mean 0 and variance 1. ``"unit"`` scales each row to
+        norm 1, which suits images. None leaves the data as it is.
     rank : None, "auto", int or float
-        Run the flow in the leading right singular vectors of the scaled data, as in
-        `kflow.KernelFlow`: ``"auto"`` for the numerical rank, so many, or as few as drop at most
-        that part of the sum of squares. No scaled copy of the data is made then. None: all
-        coordinates.
+        The flow runs in the span of the leading right singular vectors of the scaled data, as in
+        `kflow.KernelFlow`. ``"auto"`` takes as many as the numerical rank, an int that number, and a
+        float the fewest that drop at most that part of the sum of squares. No scaled copy of the data
+        is made then. None: the flow runs in all coordinates.
     shrink_every, shrink_tolerance : int and float
-        Drop directions that the flow no longer needs, as in `kflow.KernelFlow`.
+        How often the flow drops directions that it no longer needs, and how much that may change, as
+        in `kflow.KernelFlow`.
     dtype : {{"float32", "float64"}}
         Precision of the points.
     random_state : None, int or numpy.random.RandomState
         Source of the batches and of the interpolation points.
     n_threads : int, optional
-        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+        Number of threads; see `kflow.get_num_threads`. The result does not depend on it.
     layers : "memory" or "none"
         Whether the flow keeps its layers. With "none" the estimator can neither transform nor
         predict: only ``flow_.points_`` and ``flow_.follow_`` are of use.
     checkpoint : path, optional
         A folder that keeps the flow, so that ``fit(..., resume=True)`` goes on after whatever ended
-        the process, as in `kflow.KernelFlow`; `random_state` must be an int. A folder that holds a
-        flow already is refused without `resume`, so that cross-validation, which fits several times,
-        cannot use one.
+        the process, as in `kflow.KernelFlow`. `random_state` must then be an int. Without `resume`, a
+        folder that holds a flow already is refused: cross-validation, which fits several times,
+        cannot use a checkpoint.
     every : int
         Layers between two files of a `checkpoint`.
     callbacks : iterable of callable
-        Called with the flow after every layer; a true result ends the flow.
+        Functions that are called with the flow after every layer; a true result ends the flow.
     progress : bool
-        Show a progress bar.{own}
+        Whether to show a progress bar.{own}
 
     Attributes
     ----------
@@ -76,9 +78,9 @@ _PARAMETERS = """
     scaling_ : kflow.data.scaling.Preprocessing
         The map from rows of X to scaled points.
     interpolant_ : kflow.Interpolant
-        The final interpolant, of ``flow_.reduced_points_``.
+        The final interpolant, a function of ``flow_.reduced_points_``.
     interpolation_rows_ : ndarray of int
-        The rows of X that are its points.
+        The rows of X at which it interpolates.
     energy_dropped_ : float
         Part of the sum of squares of the scaled data outside the subspace; 0 without a `rank`.
     n_features_in_ : int

@@ -69,59 +69,60 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
     Parameters
     ----------
     kernel : kflow.kernels.Kernel or None
-        Kernel to start from, of scaled points. None: a Matern 5/2 with a length scale for each
-        column, which start at the root of their number; with an amplitude if `learn` is "nlml".
+        The kernel of scaled points that learning starts from. None: a Matern 5/2 with a length scale
+        for each column, all of which start at the root of their number; it has an amplitude if
+        `learn` is "nlml".
     nugget : float
-        Variance of the noise over s^2 to start from.
+        The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
-        The loss that is learned by: "e2", "loo", "kfold", "nlml", "rho" or another loss of
-        `kflow.learn_kernel`. None: kernel and nugget are taken as they are.
+        The loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
+        `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
     learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, \
 learning_rate, n_steps, n_restarts
-        As for `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts as
-        that number.
+        Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
+        as that number.
     scaling : {"standard", "unit"} or None
-        ``"standard"``: each column of X to mean 0 and variance 1. ``"unit"``: each row to norm 1.
-        None: X as it is.
+        ``"standard"`` scales each column of X to mean 0 and variance 1. ``"unit"`` scales each row to
+        norm 1. None leaves X as it is.
     solver : {"auto", "cholesky", "cg", "subset"}
-        ``"cholesky"``: N x N matrices, N^3 flops. ``"cg"``: conjugate gradients, which never form
-        such a matrix, preconditioned by a random Nystrom approximation. ``"subset"``: only
-        `subset_size` rows drawn at random take part, but in learning all do. ``"auto"``: Cholesky
-        while an N x N matrix fits into `max_memory`, else conjugate gradients.
+        ``"cholesky"`` takes N x N matrices and N^3 flops. ``"cg"``, conjugate gradients, never forms
+        such a matrix and is preconditioned by a random Nystrom approximation. With ``"subset"`` only
+        `subset_size` rows drawn at random take part, though all do in learning. ``"auto"`` is
+        Cholesky while an N x N matrix fits into `max_memory`, else conjugate gradients.
     max_memory : float
-        Bytes of an N x N matrix up to which "auto" is "cholesky", and of the preconditioner of "cg".
-        The former needs twice as much at its peak.
+        Bytes of an N x N matrix up to which "auto" is "cholesky", and bytes of the preconditioner of
+        "cg". Cholesky needs twice as much at its peak.
     subset_size : int
-        Rows that "subset" takes; rows that the variance is made of with "cg".
+        Rows that take part with "subset", and rows that the variance is made of with "cg".
     tolerance, max_iterations : float, int
-        Conjugate gradients end when the residual is at most this part of the targets, for every
-        output, or after so many iterations, with a ConvergenceWarning.
+        Conjugate gradients end when the residual of every output is at most the part `tolerance` of
+        its targets, or after `max_iterations` with a ConvergenceWarning.
     random_state : None, int or numpy.random.RandomState
         Source of batches, subsets and pivots.
     n_threads : int, optional
-        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+        Number of threads; see `kflow.get_num_threads`. The result does not depend on it.
     callbacks : iterable of callable
-        Called with a `kflow.learning.LearningState` after each step of learning; a true result ends
-        it.
+        Functions that are called with a `kflow.learning.LearningState` after each step of learning;
+        a true result ends it.
     progress : bool
-        Show a progress bar of learning.
+        Whether to show a progress bar of learning.
 
     Attributes
     ----------
     kernel_ : kflow.kernels.Kernel
         The learned kernel k, of scaled points.
     nugget_ : float
-        The learned nugget, and what the matrix needed besides to be positive definite.
+        The learned nugget, plus what the matrix needed to be positive definite.
     learned_ : kflow.LearnedKernel or None
-        How it was learned; None if nothing was, and after `kflow.load`.
+        How the kernel was learned; None if nothing was learned, and after `kflow.load`.
     scale_ : ndarray, shape (m,)
         The amplitude s of each output, in units of y.
     solver_ : {"cholesky", "cg", "subset"}
         The solver that was used.
     n_iterations_ : int
-        Of conjugate gradients; 0 with the other solvers.
+        Iterations of conjugate gradients; 0 with the other solvers.
     X_train_ : ndarray, shape (n, d)
-        The scaled rows that predictions are made of: all, or those of the subset.
+        The scaled rows that predictions are made of: all rows, or those of the subset.
     coefficients_ : ndarray, shape (n, m)
         A^-1 y, for scaled targets.
     variance_rows_ : ndarray of int, or None
@@ -135,12 +136,12 @@ learning_rate, n_steps, n_restarts
 
     Notes
     -----
-    With conjugate gradients the inverse is out of reach. The variance is then that given
-    `subset_size` rows drawn at random, which is never smaller than that given all rows. The
+    With conjugate gradients the inverse is out of reach. The variance is then the one given
+    `subset_size` rows drawn at random, which is never smaller than the one given all rows. The
     amplitude makes up for it in the mean: a twentieth of the rows, at most 1000, is held out, the
-    others are solved for, and s^2 = mean e^2 / v over the rows held out (if they could not be solved
-    for to the tolerance: over the subset's leave-one-out residuals). Then all rows are solved
-    for, from there. With N up to `subset_size` the variance is exact.
+    system of the other rows is solved, and s^2 = mean e^2 / v over the rows held out (or over the
+    leave-one-out residuals of the subset, if the system could not be solved to the tolerance). From
+    that solution the system of all rows is solved. With N up to `subset_size` the variance is exact.
 
     Targets that are constant are predicted as that constant, with deviation 0.
 
@@ -353,17 +354,17 @@ learning_rate, n_steps, n_restarts
         X : array_like, shape (n, d)
             Points.
         return_std : bool
-            Whether to return the standard deviation, too.
+            Whether to return the standard deviation as well.
         include_noise : bool
-            Whether it is that of an observation, noise included, or that of the function below the
-            noise. An interval of 95 % for observations is mean +- 1.96 std with the noise.
+            Whether the deviation is that of an observation, noise included, or that of the function
+            below the noise. With the noise, mean +- 1.96 std is an interval of 95 % for observations.
 
         Returns
         -------
         mean : ndarray, shape (n,) or (n, m)
-            In the units and the shape of y.
+            The mean, in the units and the shape of y.
         std : ndarray, shape of `mean`
-            If `return_std`.
+            The standard deviation, if `return_std` is true.
 
         Raises
         ------
@@ -374,7 +375,7 @@ learning_rate, n_steps, n_restarts
 
         Notes
         -----
-        N evaluations of the kernel for each row; for the deviation N^2 flops more, or
+        Each row takes N evaluations of the kernel. A deviation takes N^2 flops more, or
         ``subset_size^2`` after conjugate gradients.
         """
         check_is_fitted(self)
@@ -423,10 +424,10 @@ learning_rate, n_steps, n_restarts
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
-        A loss that is a function, a `random_state` that is not an int, `callbacks`, `progress` and
-        `n_threads` are not stored: they are those of a new estimator after `kflow.load`. The file
-        holds the training points, but no N x N matrix: after `kflow.load`, the first deviations
-        factor it again.
+        A file does not hold a loss that is a function, a `random_state` that is not an int,
+        `callbacks`, `progress` and `n_threads`: these parameters have their defaults after
+        `kflow.load`. The file holds the training points, but no N x N matrix, which the first
+        deviations after `kflow.load` factorise again.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What an estimator did to its inputs, in model files: scaling, and the names of the features."""
+"""The inputs of an estimator in model files: their scaling, and the names of the features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["input_arrays", "read_inputs"]
 
 
 def input_arrays(estimator: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Yield the arrays by name; `read_inputs` is the inverse."""
+    """Yield the arrays of a fitted estimator's inputs, by name; `read_inputs` is the inverse."""
     for name, array in estimator.scaling_.to_arrays().items():
         yield f"preprocessing_{name}", array
     if hasattr(estimator, "feature_names_in_"):
@@ -29,7 +29,7 @@ def read_inputs(reader: ModelReader, estimator: Any, n_features: int) -> None:
     Raises
     ------
     ModelFileError
-        If they do not fit each other.
+        If the arrays are damaged or do not fit each other.
     """
     estimator.n_features_in_ = n_features
     estimator.scaling_ = Preprocessing.from_arrays(

@@ -1,4 +1,4 @@
-"""What estimators do about parameters of parameters: kernels are values that nobody can change."""
+"""Parameters of an estimator's kernel, which are set by replacing the kernel: it cannot change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["KernelParameters"]
 
 
 class KernelParameters:
-    """Lets an estimator's `set_params` reach ``kernel__...`` by replacing the kernel."""
+    """A base class whose `set_params` sets parameters of the kernel, such as ``kernel__length_scale``."""
 
     kernel: Any
 
@@ -20,7 +20,7 @@ class KernelParameters:
         Raises
         ------
         TypeError, ValueError
-            For a kernel's parameter if there is no kernel, or it has no such parameter.
+            For a parameter of the kernel, if there is no kernel or it has no such parameter.
         """
         prefix = "kernel__"
         nested = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}

@@ -26,10 +26,10 @@ __all__ = ["KernelFlowRegressor"]
 class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[misc]
     """Regressor by a kernel flow and an interpolant of standardised targets.
 
-    The defaults are those of `KernelFlowClassifier`, confirmed by five-fold cross-validation on
-    diabetes and Friedman 1 to 3 (``bench/defaults.py`` prints the comparison): they help where the
-    targets have structure that a plain kernel misses, and cost a little on noise, where
-    ``n_layers=0``, the plain interpolant, is best.
+    The defaults are those of `KernelFlowClassifier`. Five-fold cross-validation on diabetes and
+    Friedman 1 to 3 confirmed them (``bench/defaults.py`` prints the comparison): they help where the
+    targets have structure that a plain kernel misses, and cost a little on noise, where the plain
+    interpolant, ``n_layers=0``, is best.
 
     {parameters}
 
@@ -61,8 +61,9 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
         follow : mapping of str to array_like (n_i, d), optional
             Further points that the flow carries along; they end in ``flow_.follow_``.
         resume : bool
-            Go on with the flow that the `checkpoint` holds, until it has `n_layers` layers; start one
-            where there is none yet. The data and all other settings must be the same.
+            Whether to go on with the flow that the `checkpoint` holds, until it has `n_layers` layers.
+            A flow is started where there is none yet. The data and all other settings must be the
+            same.
 
         Returns
         -------
@@ -111,7 +112,15 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
         return np.sort(rng.choice(n, self._n_interpolation(n), replace=False)).astype(np.intp)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the interpolant's values, (n,) or (n, q)."""
+        """Return the interpolant's values in the units of y, (n,) or (n, q).
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            For a wrong shape or values, or if the layers were not kept.
+        """
         check_is_fitted(self)
         return self._target_scaling.undone(self._scores(X))
 

@@ -1,4 +1,4 @@
-"""The flow of a fitted estimator: what looks into a flow takes a `KernelFlow` or an estimator."""
+"""The flow of whatever has been fitted, a `KernelFlow` or an estimator, with the scaling before it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class EstimatorFlow:
     flow : KernelFlow
         The flow, of scaled points.
     scaling : Preprocessing
-        What happens to points before the flow: nothing where the estimator is a flow itself.
+        The scaling of points before the flow; none if the estimator is a flow itself.
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Where they come from.
+        The estimator that has both.
     """
 
     flow: KernelFlow
@@ -39,11 +39,18 @@ class EstimatorFlow:
     estimator: Any
 
     def checked(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
-        """Return points as an array (n, d) of floats, or raise an error that names them."""
+        """Return points as an array (n, d) of floats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong shape or values, naming the argument, and for a table whose columns have other
+            names than in `fit`.
+        """
         if self.estimator is not self.flow and hasattr(X, "columns"):
             from sklearn.utils.validation import validate_data
 
-            # A table: its columns must have the names that they had in fit.
+            # The columns of a table must have the names that they had in fit.
             X = validate_data(self.estimator, X, dtype=[np.float64, np.float32], reset=False)
         return as_matrix(
             X,
@@ -54,12 +61,18 @@ class EstimatorFlow:
         )
 
     def scaled(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
-        """Return points (n, d) as the flow takes them."""
+        """Return points (n, d) scaled, as the flow takes them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `checked`.
+        """
         return self.scaling(self.checked(X, name))
 
     @property
     def nugget(self) -> float:
-        """The estimator's nugget for interpolants; that of the last layer for a flow itself."""
+        """The nugget of the estimator's interpolant, or of the last layer if it is a flow itself."""
         if self.estimator is not self.flow:
             return as_nugget(self.estimator.interpolation_nugget, "interpolation_nugget")
         nuggets = self.flow.history_["nugget"]
@@ -74,21 +87,22 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
     Parameters
     ----------
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Fitted.
+        The fitted estimator.
 
     Returns
     -------
     EstimatorFlow
+        Its flow and its scaling.
 
     Raises
     ------
     ValueError
-        If it has not been fitted (scikit-learn's NotFittedError for its estimators).
+        If the estimator has not been fitted; scikit-learn's NotFittedError is one.
     TypeError
-        If it is something else.
+        If it is something else, such as a pipeline.
     """
     if isinstance(estimator, KernelFlow):
-        _ = estimator.state_  # or the error of a flow that has not been fitted
+        _ = estimator.state_  # raises the error of a flow that has not been fitted
         return EstimatorFlow(estimator, Preprocessing(), estimator)
     flow = getattr(estimator, "flow_", None)
     if isinstance(flow, KernelFlow):
@@ -109,7 +123,22 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
 
 
 def as_layers(layers: Iterable[int] | None, flow: KernelFlow, n_default: int) -> tuple[int, ...]:
-    """Return numbers of layers in increasing order: None stands for `n_default` evenly spaced ones."""
+    """Return numbers of layers in increasing order.
+
+    Parameters
+    ----------
+    layers : iterable of int or None
+        The numbers. None stands for `n_default` of them, evenly spaced from 0 to all layers.
+    flow : KernelFlow
+        The flow that has the layers.
+    n_default : int
+        How many numbers None stands for, or fewer if the flow has fewer layers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no increasing numbers of layers that the flow has.
+    """
     if layers is None:
         even = np.linspace(0, flow.n_layers_, n_default)
         return tuple(int(number) for number in np.unique(even.round()))

@@ -132,7 +132,7 @@ def test_regressor():
 
 def test_held_out_points_are_not_predicted_from_their_own_label():
     X = np.random.default_rng(0).normal(size=(300, 3))
-    y = np.random.default_rng(1).integers(2, size=300)  # nothing but learnt by heart
+    y = np.random.default_rng(1).integers(2, size=300)  # nothing but learned by heart
     original = kflow.KernelFlowClassifier(
         n_layers=60, random_state=0, interpolation_nugget=1e-3
     ).fit(X, y)
