@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, TypeAlias
 
 from kflow.engine.interface import Diverged, NotPositiveDefinite
@@ -52,14 +51,15 @@ def run_in_memory(
     """
     options_of = settings.layer_options()
     n_threads = resolve_n_threads(settings.n_threads)
-    # A layer that fails did not happen: only those that are kept advance the flow's own generator.
-    drawing = deepcopy(state.rng)
     for _ in range(n_layers):
         start = time.perf_counter()
         number = state.n_layers
         options = options_of(number)
         _reduce(state, settings, number, n_threads, write)
-        batch = draw_batch(drawing, state.n_points, settings)
+        before = state.rng.bit_generator.state
+        batch = draw_batch(state.rng, state.n_points, settings)
+        # A layer that fails did not happen: only one that is kept advances the generator.
+        after, state.rng.bit_generator.state = state.rng.bit_generator.state, before
         try:
             layer, report = state.points.layer(
                 number, batch, state.targets, state.labels, options, n_threads
@@ -75,7 +75,7 @@ def run_in_memory(
             rank=state.points.rank,
         )
         block = Block(number, (layer,), state.reductions.get(number), (record,))
-        if keep(block, drawing.bit_generator.state):
+        if keep(block, after):
             return
 
 
