@@ -5,13 +5,15 @@ They compute in float64, or in longdouble where an argument is. Formulas: H. Owh
 Kernel Flows: from learning kernels from data into the abyss, J. Comp. Phys. 389 (2019), 22-47; the
 kernels as in `kflow.kernels`.
 
-`KernelTests` and `LossTests` hold what every kernel and every loss must pass, one's own included: a
-class that inherits from one of them is collected by pytest.
+`EngineTests`, `PlaceTests`, `StoreTests`, `KernelTests` and `LossTests` hold what every engine, place for
+points, store of layers, kernel and loss must pass, one's own included: pytest collects a class that
+inherits from one of them and whose name begins with Test.
 """
 
 from __future__ import annotations
 
 from kflow.testing import slow
+from kflow.testing.engines import EngineTests
 from kflow.testing.kernel_tests import KernelTests
 from kflow.testing.loss_tests import LossTests
 from kflow.testing.places import MemoryPlace, PlaceTests
@@ -20,5 +22,5 @@ from kflow.testing.places import MemoryPlace, PlaceTests
 from kflow.testing.slow import *  # noqa: F403
 from kflow.testing.stores import StoreTests
 
-__all__ = ["KernelTests", "LossTests", "MemoryPlace", "PlaceTests", "StoreTests"]
+__all__ = ["EngineTests", "KernelTests", "LossTests", "MemoryPlace", "PlaceTests", "StoreTests"]
 __all__ += slow.__all__
