@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from kflow.engine.interface import Diverged, NotPositiveDefinite
+from kflow.engine.interface import Diverged, Layer, LayerOptions, NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import DivergenceError
-from kflow.flow.batch import draw_batch, reduction_before, sample_rows
+from kflow.flow.batch import draw_batch, falls_before, reduction_before, sample_rows
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
-from kflow.layers.block import Block, LayerRecord
+from kflow.layers.block import LayerRecord
 from kflow.operations import singular_kernel_error
 
-__all__ = ["KeepBlock", "layer_failure", "run_in_memory"]
+__all__ = ["KeepLayers", "layer_failure", "run_in_memory"]
 
-# Makes the layers of a block count, with the generator's state after them; returns whether to stop.
-KeepBlock: TypeAlias = Callable[[Block, Any], bool]
+# Makes layers count, given their records, with the generator's state after them, None if it has that state
+# already; returns whether to stop.
+KeepLayers: TypeAlias = Callable[[Sequence[Layer], Sequence[LayerRecord], Any], bool]
 
 
 def run_in_memory(
     state: FlowState,
     settings: FlowSettings,
     n_layers: int,
-    keep: KeepBlock,
+    keep: KeepLayers,
     write: Callable[[], object],
 ) -> None:
     """Run layers one by one.
@@ -39,7 +40,7 @@ def run_in_memory(
     n_layers : int
         How many layers, unless `keep` stops them.
     keep : callable
-        Takes each layer, as a block of one.
+        Takes each layer.
     write : callable
         Writes the layers that are in no file yet: called before the rank falls, as a block has one
         rank.
@@ -52,31 +53,45 @@ def run_in_memory(
     options_of = settings.layer_options()
     n_threads = resolve_n_threads(settings.n_threads)
     for _ in range(n_layers):
-        start = time.perf_counter()
-        number = state.n_layers
-        options = options_of(number)
-        _reduce(state, settings, number, n_threads, write)
-        before = state.rng.bit_generator.state
-        batch = draw_batch(state.rng, state.n_points, settings)
-        # A layer that fails did not happen: only one that is kept advances the generator.
-        after, state.rng.bit_generator.state = state.rng.bit_generator.state, before
+        number, before = state.n_layers, state.rng.bit_generator.state
         try:
-            layer, report = state.points.layer(
-                number, batch, state.targets, state.labels, options, n_threads
-            )
-        except (NotPositiveDefinite, Diverged) as error:
-            raise layer_failure(error, number, options.nugget, batch.rows) from None
-        record = LayerRecord(
-            rho=report.rho,
-            step=report.step,
-            seconds=time.perf_counter() - start,
-            class_distance_ratio=report.class_distance_ratio,
-            nugget=options.nugget,
-            rank=state.points.rank,
+            layer, record = _one_layer(state, settings, options_of(number), n_threads, write)
+            if keep([layer], [record], None):
+                return
+        except BaseException:
+            if state.n_layers == number:  # a layer that does not count did not happen
+                state.rng.bit_generator.state = before
+            raise
+
+
+def _one_layer(
+    state: FlowState,
+    settings: FlowSettings,
+    options: LayerOptions,
+    n_threads: int,
+    write: Callable[[], object],
+) -> tuple[Layer, LayerRecord]:
+    """Run the next layer, which does not count yet."""
+    start = time.perf_counter()
+    number = state.n_layers
+    if falls_before(number, settings):
+        _reduce(state, settings, number, n_threads, write)
+    batch = draw_batch(state.rng, state.n_points, settings)
+    try:
+        layer, report = state.points.layer(
+            number, batch, state.targets, state.labels, options, n_threads
         )
-        block = Block(number, (layer,), state.reductions.get(number), (record,))
-        if keep(block, after):
-            return
+    except (NotPositiveDefinite, Diverged) as error:
+        raise layer_failure(error, number, options.nugget, batch.rows) from None
+    record = LayerRecord(
+        rho=report.rho,
+        step=report.step,
+        seconds=time.perf_counter() - start,
+        class_distance_ratio=report.class_distance_ratio,
+        nugget=options.nugget,
+        rank=state.points.rank,
+    )
+    return layer, record
 
 
 def _reduce(
@@ -86,8 +101,8 @@ def _reduce(
     n_threads: int,
     write: Callable[[], object],
 ) -> None:
-    """Drop the directions that the flow no longer needs before a layer, if it is time to."""
-    if layer in state.reductions:  # the layer is tried again
+    """Drop the directions that the flow no longer needs before a layer."""
+    if state.points.reduction_before(layer) is not None:  # the layer is tried again
         return
 
     def points() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from kflow._base.generators import generator_state
 from kflow._base.interrupt import DeferredInterrupt
 from kflow.engine import get_engine
+from kflow.engine.interface import Layer
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import StorageError
 from kflow.flow.callbacks import callback_states, ends_flow
@@ -19,7 +20,7 @@ from kflow.flow.layer_by_layer import run_in_memory
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
 from kflow.flow.streaming import run_elsewhere
-from kflow.layers.block import Block
+from kflow.layers.block import LayerRecord
 
 __all__ = ["run"]
 
@@ -44,8 +45,8 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
 
     Notes
     -----
-    Whoever runs layers, in memory or ahead of points that are elsewhere, hands each block of them,
-    of one layer in memory, to the same function, in which they count, are shown to the progress bar
+    Whoever runs layers, one by one in memory or a block of them ahead of points that are elsewhere,
+    hands them to the same function, in which they count, are shown to the progress bar
     and the callbacks, and are written to the checkpoint.
     """
     with ExitStack() as stack:
@@ -60,17 +61,17 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
         stack.enter_context(get_engine(flow.engine).lease())
         end = state.n_layers + n
 
-        def keep(block: Block, generator: Any) -> bool:
+        def keep(layers: Sequence[Layer], records: Sequence[LayerRecord], generator: Any) -> bool:
             """Make layers count, and return whether to stop."""
-            state.count(block, generator)
+            state.count(layers, records, generator)
             if report is not None:
-                for record in block.records:
+                for record in records:
                     report(record.rho)
             # A list: every callback sees every layer, whatever the others say.
             stops = [callback for callback in flow.callbacks if callback(flow)]
             state.has_ended = any(map(ends_flow, stops))
             state.n_seen = state.n_layers
-            # In memory a block to be kept is one layer, while a file is to hold `every` of them.
+            # In memory layers come one by one, while a file is to hold `every` of them.
             written = write_block(flow, state, flow.every if state.elsewhere is None else 1)
             if written or state.elsewhere is not None:
                 _log_time_left(state, end)

@@ -57,6 +57,11 @@ class Schedule(Generic[T]):
                 raise type(error)(f"{self._name} at layer {layer}: {error}") from None
         return next(value for first, value in reversed(self._pieces) if first <= layer)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all layers have the same value."""
+        return self._function is None and len(self._pieces) == 1
+
     @staticmethod
     def to_json(value: Any) -> Any:
         """Return the user's setting as JSON data; None for a function, which no file can hold."""

@@ -287,6 +287,9 @@ class FlowSettings:
             values = {name: schedule(layer) for name, schedule in schedules.items()}
             return LayerOptions(**values, over_batch=over_batch)
 
+        if all(schedule.is_constant for schedule in schedules.values()):
+            same = options(0)
+            return lambda _: same
         return options
 
     def motion(self, kernel: Radial) -> Motion:

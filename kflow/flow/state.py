@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.data.training_data import TrainingData
+from kflow.engine.interface import Layer
 from kflow.kernels import Radial
 from kflow.layers.block import HISTORY, Block, LayerRecord
 from kflow.layers.motion import Motion
@@ -143,20 +144,19 @@ class FlowState:
         """Iterate over stored layers as blocks."""
         return blocks_between(self.store, self.reductions, first, end)
 
-    def count(self, block: Block, generator: Any) -> None:
-        """Make the layers of a block count, with the generator's state after them.
+    def count(
+        self, layers: Sequence[Layer], records: Sequence[LayerRecord], generator: Any
+    ) -> None:
+        """Make the next layers count, with the generator's state after them.
 
-        An exception leaves the flow as it was before the block.
+        None stands for the state that the generator has. If a layer cannot be stored, none of them
+        counts.
         """
-        before = self.rng.bit_generator.state
-        try:
-            for number, layer in enumerate(block.layers, block.first):
-                self.store.put(number, layer)
+        for number, layer in enumerate(layers, self.n_layers):
+            self.store.put(number, layer)
+        if generator is not None:
             self.rng.bit_generator.state = generator
-            self.records += block.records
-        except BaseException:
-            self.rng.bit_generator.state = before
-            raise
+        self.records += records
 
     def replay(self, motion: Motion) -> Replay:
         """Return the map F_n with what was stored.

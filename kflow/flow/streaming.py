@@ -10,12 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kflow.flow.layer_by_layer import KeepBlock, layer_failure
+from kflow.flow.layer_by_layer import KeepLayers, layer_failure
 from kflow.flow.leader import Leader, Plan
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import Elsewhere, FlowState
@@ -30,7 +29,7 @@ def run_elsewhere(
     elsewhere: Elsewhere,
     settings: FlowSettings,
     n_layers: int,
-    keep: KeepBlock,
+    keep: KeepLayers,
 ) -> None:
     """Run layers ahead of training points that are not in memory.
 
@@ -70,7 +69,7 @@ def run_elsewhere(
         start = now
         records = tuple(record._replace(seconds=seconds) for record in block.records)
         state.points.through(block, motion.n_threads)
-        return keep(replace(block, records=records), generator)
+        return keep(block.layers, records, generator)
 
     failed = stream(leader, elsewhere.points, state.rng, state.n_layers, n_layers, keep_timed)
     if failed is not None:

@@ -106,6 +106,11 @@ class MemoryPoints:
         """The falls of the rank, by the layer before which they come."""
         return {reduction.layer: reduction for reduction in self._now.resting.reductions}
 
+    def reduction_before(self, layer: int) -> RankReduction | None:
+        """Return how the rank fell before a layer; None if it did not."""
+        reductions = self._now.resting.reductions
+        return reductions[-1] if reductions and reductions[-1].layer == layer else None
+
     def layer(
         self,
         number: int,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
+from types import TracebackType
 
 from kflow.engine.cpu import _core
 from kflow.engine.interface import (
     Diverged,
-    FlowBatch,
     LayerOptions,
     NotPositiveDefinite,
     Profile,
@@ -25,16 +24,19 @@ def core_profile(profile: Profile) -> _core.Profile:
     return _core.Profile(*profile)
 
 
-def core_options(profile: Profile, batch: FlowBatch, options: LayerOptions) -> _core.LayerOptions:
-    """Return the options of one layer."""
+@lru_cache(maxsize=64)
+def core_options(
+    profile: Profile, options: LayerOptions, n_coarse: int, n_halves: int
+) -> _core.LayerOptions:
+    """Return the options of one layer: most layers have those of the layer before."""
     return _core.LayerOptions(
         profile=core_profile(profile),
         nugget=options.nugget,
         step=options.step,
         step_size=options.step_size,
         gradient_cap=options.gradient_cap,
-        n_coarse=batch.n_coarse,
-        n_halves=len(batch.halves) + 1,
+        n_coarse=n_coarse,
+        n_halves=n_halves,
         over_batch=options.over_batch,
     )
 
@@ -49,12 +51,23 @@ def core_expression(terms: Sequence[Term]) -> _core.Expression:
     return expression
 
 
-@contextmanager
-def core_errors() -> Iterator[None]:
-    """Raise the interface's errors for those of the core."""
-    try:
-        yield
-    except _core.NotPositiveDefinite as error:
-        raise NotPositiveDefinite(*error.args) from None
-    except _core.Diverged as error:
-        raise Diverged(*error.args) from None
+class _CoreErrors:
+    """A context that raises the interface's errors for those of the core; entering it costs nothing."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raise the interface's error for an error of the core."""
+        if isinstance(error, _core.NotPositiveDefinite):
+            raise NotPositiveDefinite(*error.args) from None
+        if isinstance(error, _core.Diverged):
+            raise Diverged(*error.args) from None
+
+
+core_errors = _CoreErrors()

@@ -174,7 +174,7 @@ class CpuEngine(Engine):
     ) -> float:
         """Return rho of points, and its gradient by them."""
         of_core = core_profile(profile)
-        with core_errors():
+        with core_errors:
             return _core.rho(X, Y, order, n_coarse, of_core, nugget, gradient, n_threads)
 
     def loss(
@@ -186,7 +186,7 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> float:
         """Return a loss of a kernel matrix, and its gradient by that."""
-        with core_errors():
+        with core_errors:
             return _LOSSES[name](K, *arguments, gradient, n_threads)
 
     def leave_one_out(
@@ -198,5 +198,5 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> None:
         """Write residuals and variances of leaving each point out."""
-        with core_errors():
+        with core_errors:
             _core.leave_one_out(K, Y, residuals, variances, n_threads)

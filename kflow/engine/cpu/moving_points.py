@@ -62,7 +62,7 @@ class CpuMovingPoints(MovingPoints):
         rank = points.shape[1] - self._n_fixed
         z = np.empty((len(batch.rows), points.shape[1]), points.dtype)
         c = np.empty((len(batch.rows), rank), points.dtype)
-        with core_errors():
+        with core_errors:
             report = LayerReport(
                 *_core.flow_layer(
                     sets=self._moving(),
@@ -73,7 +73,9 @@ class CpuMovingPoints(MovingPoints):
                     labels=labels,
                     batch=batch.rows,
                     further_halves=batch.halves,
-                    options=core_options(self._profile, batch, options),
+                    options=core_options(
+                        self._profile, options, batch.n_coarse, len(batch.halves) + 1
+                    ),
                     z=z,
                     c=c,
                     workspace=self._workspace,
@@ -143,14 +145,16 @@ class CpuBatchRunner(BatchRunner):
     ) -> tuple[Layer, LayerReport]:
         """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
         c = np.empty((len(positions), positions.shape[1] - self._n_fixed), positions.dtype)
-        with core_errors():
+        with core_errors:
             report = LayerReport(
                 *_core.batch_layer(
                     z=positions,
                     Y=targets,
                     labels=labels,
                     further_halves=batch.halves,
-                    options=core_options(self._profile, batch, options),
+                    options=core_options(
+                        self._profile, options, batch.n_coarse, len(batch.halves) + 1
+                    ),
                     c=c,
                     workspace=self._workspace,
                     n_threads=n_threads,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from kflow import testing
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import Profile, Term
 from kflow.kernels import Gaussian, Kernel, Polynomial, RationalQuadratic
+from kflow.testing import slow
 from kflow.testing.engines.base import DTYPES, EngineTestsBase
 
 __all__ = ["CompositeKernelTests"]
@@ -36,7 +36,7 @@ def _leaf(profile: Profile, u: FloatArray, v: FloatArray) -> FloatArray:
         "rational_quadratic": RationalQuadratic(length_scale, alpha),
         "polynomial": Polynomial(length_scale, alpha, degree),
     }
-    return testing.gram(u, v, kernel=kernels[profile.family])
+    return slow.gram(u, v, kernel=kernels[profile.family])
 
 
 def _matrix(

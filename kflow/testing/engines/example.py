@@ -9,10 +9,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kflow import testing
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import FlowBatch, Layer, LayerOptions, LayerReport
 from kflow.kernels import Matern52
+from kflow.testing import slow
 from kflow.testing.engines.base import DTYPES
 
 __all__ = ["KERNEL", "OPTIONS", "FlowExample", "Run", "examples", "numbers"]
@@ -78,7 +78,7 @@ class FlowExample:
     ) -> tuple[list[FloatArray], Layer, LayerReport]:
         """Return points after a layer, the layer, and its report."""
         batch = self.batches[number]
-        slow = testing.layer(
+        expected = slow.layer(
             sets[0],
             self.targets,
             batch.rows,
@@ -90,15 +90,15 @@ class FlowExample:
             n_moving=self.n_moving,
             gradient_cap=options.gradient_cap,
         )
-        step = slow.step
+        step = expected.step
         if options.over_batch:
-            moved = testing.gram(slow.Z, kernel=KERNEL) @ slow.C
-            step = testing.step_length(options.step, options.step_size, slow.Z, moved)
-        ratio = testing.class_distance_ratio(slow.Z, self.labels[batch.rows])
+            moved = slow.gram(expected.Z, kernel=KERNEL) @ expected.C
+            step = slow.step_length(options.step, options.step_size, expected.Z, moved)
+        ratio = slow.class_distance_ratio(expected.Z, self.labels[batch.rows])
         return (
-            [testing.move(x, slow.Z, slow.C, kernel=KERNEL, step=step) for x in sets],
-            Layer(slow.Z, slow.C, step),
-            LayerReport(float(slow.rho), step, ratio),
+            [slow.move(x, expected.Z, expected.C, kernel=KERNEL, step=step) for x in sets],
+            Layer(expected.Z, expected.C, step),
+            LayerReport(float(expected.rho), step, ratio),
         )
 
 

@@ -6,8 +6,9 @@ from itertools import product
 
 import numpy as np
 
-from kflow import kernels, testing
+from kflow import kernels
 from kflow._base.array_types import FloatArray
+from kflow.testing import slow
 from kflow.testing.engines.base import DTYPES, RADIAL, EngineTestsBase, same_bits
 
 __all__ = ["KernelMatrixTests", "gradients", "jacobians"]
@@ -17,7 +18,7 @@ def jacobians(X: FloatArray, Z: FloatArray, C: FloatArray, kernel: kernels.Radia
     """Return the derivatives of x -> K(x, Z) C at each row of X, shape (n, q, d)."""
     x, z, c = (np.asarray(array, np.float64) for array in (X, Z, C))
     apart = x[:, None] - z[None]
-    slopes = 2 * testing.kernel_slope(kernel, (apart**2).sum(axis=2))
+    slopes = 2 * slow.kernel_slope(kernel, (apart**2).sum(axis=2))
     return np.asarray(np.einsum("nm,mq,nmd->nqd", slopes, c, apart))
 
 
@@ -56,7 +57,7 @@ class KernelMatrixTests(EngineTestsBase):
             X, Z = (rng.normal(size=(n, d)).astype(dtype) for n in (41, 18))
             one, two = (self._gram(X, Z, kernel, n_threads) for n_threads in (1, 2))
             same_bits([one], [two])
-            self.close(one, testing.gram(X, Z, kernel=kernel), kernel)
+            self.close(one, slow.gram(X, Z, kernel=kernel), kernel)
 
     def test_gram_of_one_array(self) -> None:
         """K(X, X) has a diagonal of exactly 1, and K(X, Z) of no rows has none."""
@@ -85,7 +86,7 @@ class KernelMatrixTests(EngineTestsBase):
         for dtype, (d, q), kernel in product(DTYPES, ((2, 2), (9, 9), (3, 1)), RADIAL):
             X, base = (rng.normal(size=(41, k)).astype(dtype) for k in (d, q))
             Z, C = (rng.normal(size=(18, k)).astype(dtype) for k in (d, q))
-            moved = 0.5 * testing.gram(X, Z, kernel=kernel) @ C
+            moved = 0.5 * slow.gram(X, Z, kernel=kernel) @ C
             for start, expected in ((None, moved), (base, base + moved)):
                 one, two = (self._apply(X, Z, C, kernel, start, n) for n in (1, 2))
                 same_bits([one], [two])

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kflow import testing
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import NotPositiveDefinite
 from kflow.kernels import Matern52
+from kflow.testing import slow
 from kflow.testing.engines.base import EngineTestsBase, raises, same_bits
 
 __all__ = ["LossTests"]
@@ -31,7 +31,7 @@ def _small() -> tuple[FloatArray, FloatArray]:
     """Return a kernel matrix of 14 points, and targets."""
     rng = np.random.default_rng(8)
     X, Y = rng.normal(size=(14, 3)), rng.normal(size=(14, 2))
-    return testing.gram(X, kernel=KERNEL) + 0.1 * np.eye(14), Y
+    return slow.gram(X, kernel=KERNEL) + 0.1 * np.eye(14), Y
 
 
 def _cases(Y: FloatArray) -> Iterator[_Case]:
@@ -40,13 +40,13 @@ def _cases(Y: FloatArray) -> Iterator[_Case]:
     pairs = np.stack([np.setdiff1d(range(14), half)[:6].reshape(3, 2) for half in halves])
     folds = np.arange(14) % 4
     flat = np.concatenate(pairs)
-    yield _Case("rho", (Y, halves), lambda k: testing.loss_rho(k, Y, halves))
-    yield _Case("e2", (Y, halves), lambda k: testing.loss_e2(k, Y, halves))
-    yield _Case("lyapunov", (Y, halves, flat), lambda k: testing.loss_lyapunov(k, Y, halves, pairs))
-    yield _Case("kfold", (Y, folds), lambda k: testing.loss_kfold(k, Y, folds))
-    yield _Case("kfold", (Y, None), lambda k: testing.loss_kfold(k, Y, np.arange(14)))
-    yield _Case("nlml", (Y,), lambda k: testing.loss_nlml(k, Y))
-    yield _Case("mmd", (halves,), lambda k: testing.loss_mmd(k, halves))
+    yield _Case("rho", (Y, halves), lambda k: slow.loss_rho(k, Y, halves))
+    yield _Case("e2", (Y, halves), lambda k: slow.loss_e2(k, Y, halves))
+    yield _Case("lyapunov", (Y, halves, flat), lambda k: slow.loss_lyapunov(k, Y, halves, pairs))
+    yield _Case("kfold", (Y, folds), lambda k: slow.loss_kfold(k, Y, folds))
+    yield _Case("kfold", (Y, None), lambda k: slow.loss_kfold(k, Y, np.arange(14)))
+    yield _Case("nlml", (Y,), lambda k: slow.loss_nlml(k, Y))
+    yield _Case("mmd", (halves,), lambda k: slow.loss_mmd(k, halves))
 
 
 class LossTests(EngineTestsBase):
@@ -66,7 +66,7 @@ class LossTests(EngineTestsBase):
             return [value, gradient]
 
         value, gradient = self.on_one_and_two_threads(compute)
-        expected = testing.rho_gradient(X, Y, order[:13], kernel=KERNEL, nugget=0.1)
+        expected = slow.rho_gradient(X, Y, order[:13], kernel=KERNEL, nugget=0.1)
         self.close(value, expected[0])
         self.close(gradient, expected[1])
 
@@ -98,7 +98,7 @@ class LossTests(EngineTestsBase):
         value, gradient = self.on_one_and_two_threads(compute)
         self.close(value, float(case.reference(K)))
         same_bits([gradient], [gradient.T])
-        expected = np.asarray(testing.symmetric_gradient(case.reference, K), np.float64)
+        expected = np.asarray(slow.symmetric_gradient(case.reference, K), np.float64)
         np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9, err_msg=case.name)
 
     def test_losses_of_a_singular_matrix(self) -> None:
@@ -119,6 +119,6 @@ class LossTests(EngineTestsBase):
             return [residuals, variances]
 
         residuals, variances = self.on_one_and_two_threads(compute)
-        expected = testing.leave_one_out(K, Y)
+        expected = slow.leave_one_out(K, Y)
         self.close(residuals, expected[0])
         self.close(variances[:, 0], expected[1])
