@@ -26,6 +26,7 @@ def fewest_errors(points, labels):
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(30))
 def test_the_best_line_is_the_best(seed):
     rng = np.random.default_rng(seed)

@@ -119,6 +119,7 @@ def test_reference_agrees_with_the_oracle(case):
 
 @pytest.mark.usefixtures("engine")
 class TestReference:
+    @pytest.mark.slow
     @pytest.mark.parametrize("d", DIMENSIONS)
     def test_gram(self, d, kernel, dtype, rng):
         kernel = scaled(kernel, d)
@@ -128,6 +129,7 @@ class TestReference:
         expected = reference.gram(*exact(X, Z), kernel=kernel)
         np.testing.assert_allclose(value, expected, rtol=0, atol=TOLERANCE[dtype.name])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("d", DIMENSIONS)
     def test_move(self, d, kernel, dtype, rng):
         kernel = scaled(kernel, d)
@@ -164,6 +166,7 @@ class TestReference:
         # Nobody complains about empty arrays.
         assert capfd.readouterr() == ("", "")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("d", [2, 9])
     def test_several_tiles(self, d, dtype, rng):
         X, Z, C = (rng.normal(size=(n, d)).astype(dtype) for n in (1500, 300, 300))
@@ -214,6 +217,7 @@ class TestReference:
         assert (np.diag(gram(X, kernel=kernel)) == 1.0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 40),
@@ -239,6 +243,7 @@ def test_any_shape(n, m, d, name, seed):
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(2, 30),

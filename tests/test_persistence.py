@@ -33,6 +33,7 @@ def test_other_kinds_are_refused(tmp_path):
         kflow.load(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_flow_is_read_without_scikit_learn(run_python, tmp_path):
     run_python(
         f"""

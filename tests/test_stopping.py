@@ -167,6 +167,7 @@ def make(data, validation, **options):
     )
 
 
+@pytest.mark.slow
 def test_a_flow_that_collapses_stops_with_the_layers_it_has(rng, dtype):
     data, validation = clouds(150, rng, dtype), clouds(60, rng, dtype)
     callback = make(data, validation)
@@ -195,6 +196,7 @@ def test_a_flow_that_does_not_move_runs_through(rng):
     assert callback.layers == [1, 10, 20, 30, 40, 50, 60]
 
 
+@pytest.mark.slow
 def test_classes_that_cannot_be_learned_run_through(rng):
     data = clouds(150, rng)
     # Each point of the hold-out has every label once: the error is that of a guess.

@@ -91,6 +91,7 @@ def naive_first_order(classifier, x, h):
 # ---- where the answer is known ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel", [kernels.Gaussian(1.0), kernels.Matern52(2.0), kernels.Cauchy(1.5)]
 )
@@ -119,6 +120,7 @@ def test_distances_scale_with_the_data(rng):
     np.testing.assert_allclose(distances[1], 2.0**20 * distances[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [three_classes, spirals])
 def test_next_to_a_search_in_the_plane(data):
     X, y = data()
@@ -137,6 +139,7 @@ def test_next_to_a_search_in_the_plane(data):
         assert ratios.max() < 2.0
 
 
+@pytest.mark.slow
 def test_first_order_by_differences(fitted):
     classifier, X, _ = fitted
     found = adversarial_distance(classifier, X, max_points=10)
@@ -148,6 +151,7 @@ def test_first_order_by_differences(fitted):
 # ---- what is returned ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_perturbations_change_the_class_and_just_so(fitted):
     classifier, X, _ = fitted
     found = adversarial_distance(classifier, X, max_points=None)
@@ -162,6 +166,7 @@ def test_perturbations_change_the_class_and_just_so(fitted):
     assert (found.n_iterations >= 1).all()
 
 
+@pytest.mark.slow
 def test_misclassified_points_are_fooled_already(fitted):
     classifier, X, y = fitted
     wrong = classifier.predict(X) != y
@@ -177,6 +182,7 @@ def test_misclassified_points_are_fooled_already(fitted):
     np.testing.assert_array_equal(found.distances[~wrong], predicted.distances[~wrong])
 
 
+@pytest.mark.slow
 def test_rows_are_drawn(fitted):
     classifier, X, _ = fitted
     found = adversarial_distance(classifier, X, max_points=12, random_state=4)
@@ -200,6 +206,7 @@ def test_images_of_norm_one(rng):
     assert (found.distances < 1.0).all()
 
 
+@pytest.mark.slow
 def test_refinement_and_other_points_only_shorten(fitted):
     classifier, X, _ = fitted
     plain = adversarial_distance(classifier, X, n_refinements=0, max_points=40)
@@ -208,6 +215,7 @@ def test_refinement_and_other_points_only_shorten(fitted):
     assert refined.distances.mean() < 0.99 * plain.distances.mean()
 
 
+@pytest.mark.slow
 def test_flat_is_not_robust():
     # Collapsed classes: the gradient is nearly zero within them, but the boundary is where it was.
     X, y = three_classes(spread=0.15)
@@ -255,6 +263,7 @@ def test_too_few_iterations():
     assert 7 <= enough.n_iterations[0] <= 8
 
 
+@pytest.mark.slow
 def test_the_original_step(fitted):
     classifier, X, _ = fitted
     found = adversarial_distance(classifier, X, max_step=np.inf, overshoot=0.0, max_points=20)

@@ -166,6 +166,7 @@ def test_other_estimators(fitted):
 # ---- a classifier without its flow --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"early_stopping": True}, {"rank": 2}, {"scaling": "unit"}]
 )

@@ -148,6 +148,7 @@ def test_a_failure_is_one_line(run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2", "markdown_it"])
 def test_what_is_missing_is_told_with_the_remedy(missing, run_python):
     done = run_python(
@@ -165,6 +166,7 @@ def test_what_is_missing_is_told_with_the_remedy(missing, run_python):
     assert "pip install 'kflow[demo]'" in line
 
 
+@pytest.mark.slow
 def test_the_list_imports_nothing_heavy(run_python):
     done = run_python(
         """
@@ -178,6 +180,7 @@ def test_the_list_imports_nothing_heavy(run_python):
     assert "swiss-roll" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("place", ["html", "markdown", "json"])
 def test_ctrl_c_leaves_no_half_written_files(place, run, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import kflow
 from kflow.presets import PRESETS
 
 
+@pytest.mark.slow
 def test_fit_writes_a_model_results_and_pictures(run, small, tmp_path):
     out = tmp_path / "new" / "out"
     result = run("fit", "--dataset", "digits", *small, "--output", out)
@@ -31,6 +32,7 @@ def test_fit_writes_a_model_results_and_pictures(run, small, tmp_path):
     assert list(estimator.classes_) == list(range(10))
 
 
+@pytest.mark.slow
 def test_the_error_of_the_model_itself_is_told(run, small, clouds, tmp_path):
     out = tmp_path / "out"
     table = run("fit", "--data", clouds, *small, "--output", out).stdout
@@ -51,6 +53,7 @@ def test_json_is_all_that_stdout_gets(run, small, clouds):
     assert 0 < results["class_distance_ratio"] < 2
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_table_only(run, small, clouds, tmp_path):
     result = run("fit", "--data", clouds, *small, "--quiet", "--output", tmp_path / "out")
     assert result.stderr == ""
@@ -63,6 +66,7 @@ def test_no_save_writes_nothing(run, small, clouds, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == [clouds.name]
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(run, small, clouds):
     def errors(seed):
         arguments = ("--data", clouds, *small, "--no-save", "--json", "--seed", seed)
@@ -98,6 +102,7 @@ def test_options_reach_the_flow(run, small, clouds):
     assert (settings["scaling"], settings["rank"]) == ("unit", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "rank"), [("auto", "auto"), ("2", 2), ("0.25", 0.25)])
 def test_ranks_and_shrinking(text, rank, run, small, clouds, tmp_path):
     out = tmp_path / "out"
@@ -116,6 +121,7 @@ def test_ranks_and_shrinking(text, rank, run, small, clouds, tmp_path):
     assert results["model_error"] == pytest.approx(wrong.mean(), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_none_and_zero_turn_scaling_and_projection_off(run, small, monkeypatch):
     monkeypatch.setitem(PRESETS, "digits", {"scaling": "unit", "rank": 3})
     result = run("fit", *small, "--scaling", "none", "--rank", 0, "--no-save", "--json")
@@ -130,6 +136,7 @@ def test_no_layers_evaluate_the_kernel_itself(run, clouds, tmp_path):
     assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json"}
 
 
+@pytest.mark.slow
 def test_regression(run, small, wave, tmp_path):
     out = tmp_path / "out"
     arguments = ("--data", wave, "--target", "height", *small, "--output", out)
@@ -162,6 +169,7 @@ def apart(tmp_path, rng):
 EARLY = ("--n-layers", 100, "--batch-size", 30, "--early-stopping")
 
 
+@pytest.mark.slow
 def test_early_stopping_completes_the_flow(run, apart, tmp_path):
     out = tmp_path / "out"
     result = run("fit", "--data", apart, *EARLY, "--validation-fraction", 0.2, "--output", out)
@@ -184,6 +192,7 @@ def test_early_stopping_completes_the_flow(run, apart, tmp_path):
     assert kflow.load(out / "model.kflow").validation_fraction == 0.2
 
 
+@pytest.mark.slow
 def test_the_test_points_do_not_stop_the_flow(run, apart, tmp_path):
     with np.load(apart) as data:
         X, y = data["X"], data["y"]
@@ -217,6 +226,7 @@ def test_early_stopping_is_of_classes(run, wave):
     assert "--early-stopping belongs to classification" in result.stderr
 
 
+@pytest.mark.slow
 def test_layers_in_half_precision(run, longer, clouds, tmp_path):
     for name, options in (("whole", ()), ("half", ("--layers-dtype", "float16"))):
         run("fit", "--data", clouds, *longer, *options, "--output", tmp_path / name)

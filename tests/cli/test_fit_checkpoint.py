@@ -42,6 +42,7 @@ def outcome(out):
     )
 
 
+@pytest.mark.slow
 def test_the_layers_are_on_disk_until_the_model_holds_them(run, small, clouds, failing, tmp_path):
     out = tmp_path / "out"
     seen = []
@@ -61,6 +62,7 @@ def test_the_layers_are_on_disk_until_the_model_holds_them(run, small, clouds, f
     assert not any(place.is_dir() for place in out.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "options"),
     [
@@ -114,6 +116,7 @@ def test_resumed_is_uninterrupted(
     assert json.loads(result.stdout)["errors"] == expected["errors"]
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_not_overwritten(run, longer, clouds, unfinished, tmp_path):
     out = unfinished
     (line,) = run("fit", "--data", clouds, *longer, "--output", out, code=1).stderr.splitlines()
@@ -148,6 +151,7 @@ def test_the_data_must_be_what_they_were(run, clouds, unfinished):
     assert (out / "checkpoint" / "flow.json").exists()
 
 
+@pytest.mark.slow
 def test_resume_starts_what_has_not_begun(run, small, clouds, tmp_path):
     out = tmp_path / "out"
     run("fit", "--resume", "--data", clouds, *small, "--output", out)
@@ -170,6 +174,7 @@ def test_damaged_arguments(run, unfinished):
         arguments.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on(run, longer, clouds, unfinished, tmp_path):
     run("fit", "--data", clouds, *longer, "--output", tmp_path / "whole")
     file = unfinished / "checkpoint" / "arguments.json"

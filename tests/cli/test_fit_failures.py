@@ -13,6 +13,7 @@ import kflow
 from kflow.cli.fit_run import FitSteps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -79,6 +80,7 @@ def test_too_little_space_is_found_before_the_run(run, small, clouds, tmp_path, 
     assert "training" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), ValueError("bad"), TypeError("worse")],
@@ -100,6 +102,7 @@ def test_what_cannot_be_written_leaves_the_table_and_the_rest(
     assert (out / "rho.png").exists() == (step != "draw")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("kind", ["full", "closed"])
@@ -129,6 +132,7 @@ def test_whoever_reads_the_output_the_files_are_written(
     assert (out / "errors.png").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_evaluation_leaves_the_model(run, small, clouds, failing, tmp_path):
     out = tmp_path / "out"
     steps = FitSteps(evaluate=failing(MemoryError()))
@@ -139,6 +143,7 @@ def test_a_failed_evaluation_leaves_the_model(run, small, clouds, failing, tmp_p
     assert json.loads((out / "results.json").read_text())["curve"]["layers"] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
@@ -174,6 +179,7 @@ def test_every_failure_is_told(run, small, clouds, failing, tmp_path):
     assert last.count("No space left on device") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["clouds", "wave"])
 def test_a_diverging_flow_keeps_the_last_good_layer(data, run, small, tmp_path, request):
     path = request.getfixturevalue(data)
@@ -196,6 +202,7 @@ def test_a_flow_that_diverges_at_once_leaves_nothing(run, small, clouds, tmp_pat
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_start_leaves_no_checkpoint(run, small, clouds, tmp_path):
     out = tmp_path / "out"
     run("fit", "--data", clouds, *small, "--nugget", -1, "--output", out, code=1)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import kflow
 
 
@@ -13,6 +15,7 @@ def test_version_and_help(run):
         assert "Usage" in run(command, "--help").stdout
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module(clean_environment):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "kflow", "--version"],
@@ -25,6 +28,7 @@ def test_the_package_runs_as_a_module(clean_environment):
     assert done.stdout == f"kflow, version {kflow.__version__}\n"
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy(run_python):
     done = run_python(
         """

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import kflow
 
 
+@pytest.mark.slow
 def test_info_of_an_estimator(run, fitted):
     model = fitted / "model.kflow"
     facts = json.loads(run("info", model, "--json").stdout)

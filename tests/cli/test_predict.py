@@ -22,6 +22,7 @@ def table_model(run, small, tmp_path, rng):
     return tmp_path / "out" / "model.kflow", X, model.predict(X).tolist()
 
 
+@pytest.mark.slow
 def test_predictions_go_to_stdout_or_a_file(run, fitted, clouds, tmp_path):
     model = fitted / "model.kflow"
     with np.load(clouds) as data:
@@ -36,12 +37,14 @@ def test_predictions_go_to_stdout_or_a_file(run, fitted, clouds, tmp_path):
         np.testing.assert_array_equal(predicted["y"], expected)
 
 
+@pytest.mark.slow
 def test_predict_takes_tables_without_a_target(run, fitted, tmp_path):
     table = tmp_path / "points.csv"
     table.write_text("a,b,c,d\n2,0,0,0\n0,0,2,0\n")
     assert run("predict", fitted / "model.kflow", table).stdout.split() == ["ant", "cow"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", ["kind,a,b,c", "c,a,b", "a,b,c", "b,id,c,a,kind"])
 def test_predict_finds_columns_by_name(header, run, table_model, tmp_path):
     model, X, expected = table_model
@@ -57,6 +60,7 @@ def test_predict_finds_columns_by_name(header, run, table_model, tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_predict_names_a_missing_column(run, table_model, tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("a,b,d\n1,2,3\n")
@@ -64,6 +68,7 @@ def test_predict_names_a_missing_column(run, table_model, tmp_path):
     assert "has no column 'c'; its columns are a, b, d" in result.stderr
 
 
+@pytest.mark.slow
 def test_predict_takes_arrays_in_the_order_of_the_names(run, table_model, tmp_path):
     model, X, expected = table_model
     np.savez(tmp_path / "points.npz", X=X)
@@ -72,6 +77,7 @@ def test_predict_takes_arrays_in_the_order_of_the_names(run, table_model, tmp_pa
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_predict_explains_what_it_cannot_do(run, fitted, clouds, tmp_path):
     model = fitted / "model.kflow"
     assert "is not a kflow model" in run("predict", clouds, clouds, code=1).stderr

@@ -11,6 +11,7 @@ import pytest
 import kflow
 
 
+@pytest.mark.slow
 def test_verbose(run, longer, clouds, tmp_path):
     result = run("fit", "--data", clouds, *longer, "--verbose", "--output", tmp_path / "out")
     assert "wrote layers 0 to 3:" in result.stderr
@@ -59,6 +60,7 @@ def wait_for(process, word):
     raise AssertionError(f"{word!r} was not printed; exit status {process.wait()}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_flow_and_keeps_it(start, tmp_path):
     process = start("--json")
     process.send_signal(signal.SIGINT)
@@ -72,6 +74,7 @@ def test_ctrl_c_ends_the_flow_and_keeps_it(start, tmp_path):
     assert kflow.load(tmp_path / "kflow-output" / "model.kflow").flow_.n_layers_ == n_layers
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_aborts(start, tmp_path):
     process = start("--n-draws", 10**9)
     process.send_signal(signal.SIGINT)

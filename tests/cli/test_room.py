@@ -9,6 +9,7 @@ from kflow.cli.room import bytes_of_output
 from kflow.datasets import Dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [None, "auto", 3, 0.5])
 @pytest.mark.parametrize("shrink", [{}, {"shrink_every": 1, "shrink_tolerance": 0.5}])
 @pytest.mark.parametrize("task", ["classification", "regression"])

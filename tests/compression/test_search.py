@@ -34,6 +34,7 @@ def classifier():
 # ---- the fit ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"rank": 2}, {"rank": "auto", "shrink_every": 5, "shrink_tolerance": 0.05}]
 )
@@ -65,6 +66,7 @@ def test_more_centres_come_closer():
     assert not few.reached or few.position_error <= 0.1
 
 
+@pytest.mark.slow
 def test_centres_grow_until_the_tolerance_is_met():
     X, y = make_data(2000)
     flow = make_flow(X, y, n_layers=100, batch_size=200, nugget=0.01)

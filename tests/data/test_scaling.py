@@ -84,6 +84,7 @@ def test_new_points_are_mapped_as_the_training_points(X):
         np.testing.assert_allclose(preprocessing(X)[7:9], preprocessing(X[7:9]), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
 def test_no_float64_copy_of_the_data(rng, scaling):
     X = rng.normal(size=(100_000, 20)).astype(np.float32)

@@ -36,6 +36,7 @@ def as_zarr(folder):
     return array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [as_map, as_npy, as_hdf5, as_zarr])
 def test_a_copy_of_the_source_opens_the_same_rows(made, tmp_path, dtype):
     array = made(tmp_path)

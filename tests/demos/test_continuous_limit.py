@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_continuous_limit(run, tmp_path, check_written):
     result = run("continuous-limit", "--quick", "--quiet", "--json", "--output", tmp_path)
     assert result.stderr == ""

@@ -26,6 +26,7 @@ def digits(tmp_path_factory):
     return folder, *report_of("digits", folder)
 
 
+@pytest.mark.slow
 def test_one_digit_of_each_class_classifies_the_others(digits):
     numbers = digits[1]["numbers"]
     for row in numbers["errors"]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 import kflow
 from kflow.demos.mean_flow import MeanFlow
@@ -22,6 +23,7 @@ def test_the_mean_velocity_is_the_mean_over_all_halves():
     np.testing.assert_allclose(flow.velocity(X), expected, rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_one_layer_takes_one_step_along_the_mean_on_average():
     X, y = spirals(6)
     flow = MeanFlow(X, y, kflow.kernels.Gaussian(0.7), 0.05)
@@ -46,6 +48,7 @@ def test_one_layer_takes_one_step_along_the_mean_on_average():
     assert (difference < 4.5 * spread).all()
 
 
+@pytest.mark.slow
 def test_the_solution_is_what_euler_tends_to():
     X, y = spirals(6)
     flow = MeanFlow(X, y, kflow.kernels.Gaussian(0.7), 0.05)

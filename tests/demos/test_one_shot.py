@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 
+@pytest.mark.slow
 def test_one_shot(run, check_written, tmp_path):
     run("one-shot", "--quick", "--quiet", "--output", tmp_path)
     numbers = check_written(tmp_path, n_figures=4)

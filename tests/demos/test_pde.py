@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from kflow.demos.pde import ONE, descent
 
 
+@pytest.mark.slow
 def test_pde(run, tmp_path, check_written):
     run("pde", "--quick", "--quiet", "--output", tmp_path)
     errors = check_written(tmp_path, n_figures=3)["errors"]

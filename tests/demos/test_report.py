@@ -115,6 +115,7 @@ def test_cells_of_numpy():
     assert values[-2:] == ["b: yes, no", "0.3333, d"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "A", "a/b", "../a", "a b", "a.png", "-a"])
 def test_names_of_figures(name, figure):
     with pytest.raises(ValueError, match="name must be of lower-case"):

@@ -9,6 +9,7 @@ from kflow.demos.swiss_roll import summary
 from kflow.linear_separation import separating_hyperplane
 
 
+@pytest.mark.slow
 def test_swiss_roll(run, tmp_path, check_written):
     result = run("swiss-roll", "--quick", "--output", tmp_path, "--n-threads", 1)
     assert result.stdout == f"{tmp_path / 'report.html'}\n"
@@ -29,6 +30,7 @@ def test_swiss_roll(run, tmp_path, check_written):
         assert image.n_frames > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_swiss_roll_ends_separable_whatever_the_halves(seed):
     X, y = spirals(100)

@@ -21,6 +21,7 @@ def tested(request):
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 class TestEngine(EngineTests):
     @pytest.fixture(autouse=True)
     def _choose(self, tested):
@@ -35,6 +36,7 @@ def test_unknown_engines():
         get_engine("abacus")
 
 
+@pytest.mark.slow
 def test_the_suite_needs_no_pytest():
     code = "import sys; sys.modules['pytest'] = None; import kflow.testing.engines"
     subprocess.run([sys.executable, "-c", code], check=True)

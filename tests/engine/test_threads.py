@@ -64,6 +64,7 @@ def assert_same(first, second):
 # ---- the result does not depend on the threads ------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 9])
 def test_number_of_threads_does_not_change_a_bit(d, dtype):
     expected = results(1, d, dtype)
@@ -76,6 +77,7 @@ def test_number_of_threads_does_not_change_a_bit_at_any_level():
     assert_same(results(3), results(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_concurrent_callers(n_threads):
     expected = results(1)
@@ -160,6 +162,7 @@ class TestNumber:
             assert kflow.get_num_threads() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -282,6 +285,7 @@ def test_blas_threads_are_set_by_any_thread(two_blas_threads, blas_threads):
     assert blas_threads() == two_blas_threads
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blas_threads")
 def test_a_library_that_is_loaded_later_runs_on_one_thread_too(run_python):
     run_python(
@@ -327,6 +331,7 @@ def child(n_threads, queue):
 """
 
 
+@pytest.mark.slow
 def test_forked_child_after_a_parallel_region(run_python):
     run_python(
         FORK
@@ -346,6 +351,7 @@ assert work(4) == expected
     )
 
 
+@pytest.mark.slow
 def test_forked_child_of_a_parent_that_ran_nothing(run_python):
     run_python(
         FORK
@@ -362,6 +368,7 @@ assert got == work(1)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blas_threads")
 def test_fork_while_another_thread_is_inside(run_python):
     run_python(
@@ -396,6 +403,7 @@ assert got == work(1)
     )
 
 
+@pytest.mark.slow
 def test_spawned_children(run_python, tmp_path):
     script = tmp_path / "spawned.py"
     script.write_text(

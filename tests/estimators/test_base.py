@@ -32,6 +32,7 @@ def assert_same(first, second, X):
     np.testing.assert_array_equal(first.interpolant_.coefficients, second.interpolant_.coefficients)
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         KernelFlowClassifier(n_layers=30, random_state=0),
@@ -75,6 +76,7 @@ def test_rank(make, X, y):
     assert projected.energy_dropped_ == pytest.approx(energies[3] / energies.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
 @pytest.mark.parametrize("rank", [4, "auto", 1e-12])
 def test_rank_loses_nothing_of_data_in_a_subspace(rng, make, X, y, scaling, rank):
@@ -117,6 +119,7 @@ def test_shrinking(make, X, y, tmp_path):
     assert_same(loaded.fit(wide, y), model, wide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
 @pytest.mark.parametrize("rank", ["auto", 5])
 def test_a_rank_makes_no_copy_of_the_data(rng, scaling, rank):
@@ -278,6 +281,7 @@ def test_resume_needs_a_checkpoint(make, X, y):
         make().fit(X, y, resume=True)
 
 
+@pytest.mark.slow
 def test_grid_search_in_a_pipeline():
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(
@@ -323,6 +327,7 @@ def test_names_and_frames(make, X, y):
     np.testing.assert_array_equal(model.transform(frame), out.to_numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -50,6 +50,7 @@ def test_interpolation_points_that_the_classes_do_not_have(X, labels):
         KernelFlowClassifier(**SETTINGS, n_interpolation=2).fit(X, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_rare", [30, 900])
 def test_more_rows_than_interpolation_points(rng, n_rare):
     n = MAX_INTERPOLATION + 500
@@ -108,6 +109,7 @@ def kept_rows(model, X):
     ]
 
 
+@pytest.mark.slow
 def test_early_stopping_is_the_shorter_flow_of_the_rows_kept(apart, labels):
     model = KernelFlowClassifier(**EARLY).fit(apart, labels)
     n = model.flow_.n_layers_
@@ -127,6 +129,7 @@ def test_early_stopping_is_the_shorter_flow_of_the_rows_kept(apart, labels):
     assert whole.stopping_ is None
 
 
+@pytest.mark.slow
 def test_early_stopping_follows_from_the_seed(apart, labels):
     def fit(seed):
         options = {**EARLY, "random_state": seed, "n_layers": 40}
@@ -140,6 +143,7 @@ def test_early_stopping_follows_from_the_seed(apart, labels):
     assert_same(state, fit(np.random.RandomState(5)), apart)
 
 
+@pytest.mark.slow
 def test_classes_that_do_not_collapse_run_through(X, labels):
     model = KernelFlowClassifier(**{**EARLY, "step": "fixed", "step_size": 1e-9, "n_layers": 60})
     model.fit(X, labels)
@@ -192,6 +196,7 @@ def test_early_stopping_needs_rows_of_every_class(X, labels):
     assert not hasattr(model, "stopping_")
 
 
+@pytest.mark.slow
 def test_early_stopping_is_saved_as_a_parameter(apart, labels, tmp_path):
     model = KernelFlowClassifier(**EARLY).fit(apart, labels)
     assert_same(pickle.loads(pickle.dumps(model)), model, apart)

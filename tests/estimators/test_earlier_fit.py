@@ -84,6 +84,7 @@ def other_data(X, y):
     return X[:, :3], X[:, :2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "error"),
     [

@@ -31,6 +31,7 @@ FIXED = {"kernel": KERNEL, "learn": None, "nugget": 0.05, "random_state": 0}
 FEW_STEPS = {"n_steps": 10, "random_state": 0}
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         GPRegressor(**FEW_STEPS),
@@ -164,6 +165,7 @@ def test_scaling(X, y, points, scaling):
 # ---- what it learns ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", ["e2", "loo", "kfold", "nlml", "rho"])
 def test_learning_helps(learn):
     X, y = make_friedman1(150, noise=0.5, random_state=0)
@@ -180,6 +182,7 @@ def test_learning_helps(learn):
     assert min(scales[5:]) > max(scales[:3])
 
 
+@pytest.mark.slow
 def test_deviations_are_calibrated():
     X, y = make_friedman1(300, noise=1.0, random_state=0)
     T, t = make_friedman1(1000, noise=1.0, random_state=1)
@@ -248,6 +251,7 @@ def test_callbacks_and_progress(X, y, capfd):
     assert "step" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["cholesky", "cg", "subset"])
 def test_random_state(X, y, points, solver):
     options = {"n_steps": 5, "batch_size": 30, "solver": solver, "subset_size": 40}
@@ -257,6 +261,7 @@ def test_random_state(X, y, points, solver):
     assert not np.array_equal(first.predict(points), other.predict(points))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
 def test_threads_do_not_matter(X, y, points, solver):
     models = [
@@ -266,6 +271,7 @@ def test_threads_do_not_matter(X, y, points, solver):
     assert_same(*models, points)
 
 
+@pytest.mark.slow
 def test_a_users_function_as_kernel(X, y, points):
     def function(X, Z, rate):
         return np.exp(-rate * np.abs(X[:, None] - Z[None]).sum(axis=-1))
@@ -305,6 +311,7 @@ def test_conjugate_gradients_with_a_variance_from_a_subset(X, Y, points, subset_
     assert len(model.variance_rows_) == min(subset_size, len(X) - 4)
 
 
+@pytest.mark.slow
 def test_amplitudes_from_held_out_rows():
     X, y = make_friedman1(900, noise=1.0, random_state=0)
     T, t = make_friedman1(1000, noise=1.0, random_state=1)
@@ -319,6 +326,7 @@ def test_amplitudes_from_held_out_rows():
     np.testing.assert_allclose(mean, whole.predict(T), atol=1e-3 * y.std())
 
 
+@pytest.mark.slow
 def test_conjugate_gradients_form_no_large_matrix(rng):
     X = rng.random((3000, 2))
     y = np.sin(5 * X[:, 0]) + X[:, 1]
@@ -372,6 +380,7 @@ def test_constant_targets(X, points, constant, solver):
     assert model.learned_ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
 def test_a_constant_target_beside_others(X, y, points, solver):
     options = {"solver": solver, "subset_size": 30, "tolerance": 1e-9, **FEW_STEPS}
@@ -391,6 +400,7 @@ def test_one_row(solver):
     assert np.isfinite(std).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", ["e2", "loo", "kfold", "nlml", "rho"])
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_few_rows(rng, learn, n):
@@ -447,6 +457,7 @@ def test_a_kernel_that_is_not_positive_definite(X, y):
 # ---- arguments --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "error", "message"),
     [
@@ -508,6 +519,7 @@ def test_bad_flags_of_predictions(X, y):
 # ---- scikit-learn -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_grid_search_in_a_pipeline(X, y):
     pipeline = make_pipeline(StandardScaler(), GPRegressor(**FEW_STEPS))
     grid = {
@@ -528,6 +540,7 @@ def test_pickle_and_clone_of_a_fitted_estimator(X, y, points):
     assert_same(model, again.fit(X, y), points)
 
 
+@pytest.mark.slow
 def test_it_is_imported_when_it_is_used(run_python):
     run_python(
         """
@@ -542,6 +555,7 @@ def test_it_is_imported_when_it_is_used(run_python):
 # ---- files ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -631,6 +645,7 @@ def change(X, Y, tmp_path):
     return apply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -652,6 +667,7 @@ def test_damaged_settings(change, settings):
         kflow.load(change(settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

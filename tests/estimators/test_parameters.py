@@ -32,6 +32,7 @@ def test_parameters(make):
         model.set_params(layer=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -51,6 +52,7 @@ def test_numpy_numbers_as_parameters(make, X, y, tmp_path, options):
     assert_same(loaded.fit(X, y), model, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.dtype("float64")], ids=str)
 def test_dtypes_are_saved_by_name(make, X, y, tmp_path, dtype):
     model = make(dtype=dtype).fit(X, y)

@@ -54,6 +54,7 @@ def assert_consistent(flow, X):
 # ---- against the reference --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cap", [0.5, 1.0, 2.0])
 def test_gradient_cap(cap, dtype, rng):
     X, Y, _ = make_data(rng)
@@ -91,6 +92,7 @@ def test_bad_gradient_cap(cap):
         make_flow(gradient_cap=cap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 8])
 @pytest.mark.parametrize("n_halves", [1, 2, 3])
 @pytest.mark.parametrize("step", STEPS)
@@ -143,6 +145,7 @@ def test_every_kernel(kernel, rng):
     np.testing.assert_allclose(flow.points_, expected.points, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("d", [2, 8])
 def test_every_build(d, dtype, rng):
@@ -262,6 +265,7 @@ def test_classes_gather(rng):
 # ---- edges ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "batch_size", "d"), [(4, 4, 1), (4, 4, 3), (60, 60, 2), (60, 4, 1)])
 @pytest.mark.parametrize("n_halves", [1, 3])
 def test_small_flows(n, batch_size, d, n_halves, dtype, rng):
@@ -498,6 +502,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("step", ["relative", "rms"])
 def test_the_flow_in_the_span_of_the_data_is_the_same_flow(shape, step, dtype, rng):
@@ -565,6 +570,7 @@ def assert_matches(flow, expected, test, tolerance=1e-8):
     np.testing.assert_allclose(distances, wanted, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 3, 6])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_truncated_flow_against_the_reference(step, rank, dtype, rng):
@@ -714,6 +720,7 @@ def test_a_large_tolerance_keeps_one_direction(rng):
     np.testing.assert_allclose(flow.transform(X), flow.points_, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["memory", "none", "folder"])
 def test_shrinking_runs_add_up(where, dtype, rng, tmp_path):
     X, Y = make_clouds(rng, dtype)
@@ -734,6 +741,7 @@ def test_shrinking_runs_add_up(where, dtype, rng, tmp_path):
         np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["pickle", "deepcopy"])
 @pytest.mark.parametrize("n_layers", [4, 13, 30])
 def test_copies_of_a_shrinking_flow(how, n_layers, rng):
@@ -756,6 +764,7 @@ def test_threads_do_not_matter_in_a_subspace(rng):
     np.testing.assert_array_equal(one.transform(X), many.transform(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["settling", "reducing", "drawing", "storing"])
 def test_an_interrupted_layer_where_the_rank_falls(moment, rng, monkeypatch):
     X, Y = make_clouds(rng)
@@ -918,6 +927,7 @@ np.testing.assert_array_equal(flow.transform(X[:5]), twin.transform(X[:5]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent there")
 def test_interrupt_from_outside(clean_environment):
     process = subprocess.Popen(
@@ -1116,6 +1126,7 @@ def test_bad_calls_after_fit(rng):
     assert flow.n_layers_ == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"rank": "auto", "shrink_every": 3, "shrink_tolerance": 1e-3}], ids=str
 )

@@ -75,6 +75,7 @@ def prepared(suite, name, n_columns):
     return suite
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine", "always_a_team")
 class TestKernels(KernelTests):
     @pytest.fixture(autouse=True, params=kernels_in(3))
@@ -82,6 +83,7 @@ class TestKernels(KernelTests):
         prepared(self, request.param, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("n_columns", [1, 2, 8, 9])
 @pytest.mark.parametrize("name", kernels_in(3))

@@ -181,6 +181,7 @@ def test_new_points_are_mapped_as_the_training_points(X):
 # ---- memory and threads -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
 def test_no_copy_of_the_data(rng, scaling):
     X = rng.normal(size=(100_000, 20)).astype(np.float32)

@@ -161,6 +161,7 @@ def test_the_package_offers_it():
     assert kflow.losses is losses
 
 
+@pytest.mark.slow
 def test_stochastic_learning_needs_no_scipy(run_python):
     run_python(
         """

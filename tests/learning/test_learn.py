@@ -44,6 +44,7 @@ def assert_equal_results(first, second):
         np.testing.assert_array_equal(values, second.history[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "tolerance"), [("e2", 1.6), ("loo", 1.6), ("kfold", 1.6), ("nlml", 1.25)]
 )
@@ -63,6 +64,7 @@ def test_the_length_scale_of_a_process_is_found(loss, tolerance, rng):
             assert learned.nugget == pytest.approx(1e-2, rel=0.3)
 
 
+@pytest.mark.slow
 def test_rho_is_brought_to_its_minimum(rng):
     # Which is not at the process's own kernel: there its mean is 1/2, whatever the process.
     X, Y = process(kernels.Matern52(0.2), 0.0, 300, rng)
@@ -87,6 +89,7 @@ def test_rho_is_brought_to_its_minimum(rng):
         assert learned.loss == pytest.approx(lowest, rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["rho", "e2", "loo", "nlml"])
 def test_the_scales_tell_which_inputs_matter(loss, rng):
     X, Y = friedman(300, rng)
@@ -96,6 +99,7 @@ def test_the_scales_tell_which_inputs_matter(loss, rng):
     assert scales[:5].max() < scales[5:].min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_optimizer_lowers_every_loss(optimizer, loss, rng):
@@ -119,6 +123,7 @@ def test_every_optimizer_lowers_every_loss(optimizer, loss, rng):
         assert (np.diff(learned.history["loss"]) <= 0).all()
 
 
+@pytest.mark.slow
 def test_a_mixture_keeps_what_the_data_need(rng):
     X = rng.uniform(0.0, 6.0, size=(300, 1))
     Y = np.sin(2 * np.pi * X[:, 0]) + 0.05 * rng.normal(size=300)
@@ -233,6 +238,7 @@ def test_lbfgs_ends_at_its_last_iterate(rng):
     assert few.n_steps <= 3
 
 
+@pytest.mark.slow
 def test_the_better_run_wins(rng):
     X, Y = waves(200, rng)
     kernel = kernels.Gaussian(1e-3)  # so short that K is the identity: no gradient to follow
@@ -246,6 +252,7 @@ def test_the_better_run_wins(rng):
     assert (np.abs(starts) <= math.log(10.0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::kflow.errors.BoundsWarning")  # of the few long first steps
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("loss", LOSSES)

@@ -141,6 +141,7 @@ def test_parameters_at_a_bound_are_named(rng):
         assert learned.history["theta"].max() <= math.log(0.6)
 
 
+@pytest.mark.slow
 def test_a_nugget_at_its_bound_or_a_parameter_between_equal_ones_is_no_news(rng):
     X = rng.uniform(size=(60, 1))
     kernel = kernels.RationalQuadratic(0.4, alpha=2.0, alpha_bounds=(2.0, 2.0))

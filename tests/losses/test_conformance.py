@@ -8,6 +8,7 @@ from kflow.losses import LOSSES
 from kflow.testing import SLOW_LOSSES, LossTests
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine", "always_a_team")
 class TestLosses(LossTests):
     @pytest.fixture(autouse=True, params=LOSSES)

@@ -9,6 +9,7 @@ from kflow.testing import slow as reference
 from kflow.testing.loss_tests import LossProblem
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
     "folds", [[0, 0, 0, 0, 0, 0, 1], [0, 1, 2, 2, 1, 0, 3], [6, 5, 4, 3, 2, 1, 0]]

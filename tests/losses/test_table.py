@@ -26,6 +26,7 @@ def slow_loss_of(name, p, K=None):
     return SLOW_LOSSES[name](matrix, p.Y, *p.subsets_for(losses.LOSSES[name]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(3, 30),

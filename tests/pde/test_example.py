@@ -11,6 +11,7 @@ from kflow import pde
 BENCH = Path(__file__).parents[2] / "bench"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solution", [0, 1, 2])
 def test_example_solves_the_equation(solution):
     x, u, a = pde.example_problem(30, n_solutions=3, random_state=5)

@@ -94,6 +94,7 @@ def test_kernel_in_float32(rng):
     np.testing.assert_allclose(K, kernel(x.astype(float)), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_modes", "size"), [(1, 1.0), (7, 2.0), (64, 1.0)])
 def test_derivatives_against_differences(rng, n_modes, size):
     # Two points are the same, and none are in order.
@@ -119,6 +120,7 @@ def test_points_gradient_against_differences(rng):
     np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_integral_of_a_rough_conductivity(rng):
     # As rough as learning makes it: 1/b varies by a factor of thousands.
     weights = 0.4 * rng.normal(size=(2, 64))

@@ -20,6 +20,7 @@ def learned():
     return pde.learn_conductivity(x, u, n_steps=200, truth=a, random_state=0)
 
 
+@pytest.mark.slow
 def test_learning_finds_the_conductivity(learned):
     history, errors = learned.history, learned.errors
     assert learned.rho < 0.05 * history["rho"][0]
@@ -72,6 +73,7 @@ def test_learning_without_nugget_and_truth():
     assert result.rho < result.history["rho"][0]
 
 
+@pytest.mark.slow
 def test_several_solutions_determine_it_better(learned):
     x, u, a = pde.example_problem(64, n_solutions=2, random_state=0)
     np.testing.assert_array_equal(u[:, 0], pde.example_problem(64, random_state=0)[1])
@@ -87,6 +89,7 @@ def test_units_of_u_do_not_matter():
     np.testing.assert_allclose(one.kernel.theta, other.kernel.theta, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "nesterov", "sgd", "lbfgs"])
 def test_optimizers(optimizer):
     x, u, _ = pde.example_problem(32, random_state=1)
@@ -144,6 +147,7 @@ def test_learning_refuses(changes, error, message):
         pde.learn_conductivity(**arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
 def test_benchmark_and_its_picture(tmp_path):
     pytest.importorskip("matplotlib")

@@ -30,6 +30,7 @@ def test_no_distance_at_all(distances, ax):
     AdversarialDisplay({"a": distances}).plot(ax)
 
 
+@pytest.mark.slow
 def test_distances_of_an_estimator(classifier, data, ax):
     X, y = data
     display = AdversarialDisplay.from_estimator(

@@ -8,6 +8,7 @@ from kflow.plotting import ConvergenceDisplay
 STEPS = np.array([0.1, 0.05, 0.025, 0.01])
 
 
+@pytest.mark.slow
 def test_the_order_of_a_power_law(ax):
     display = ConvergenceDisplay(STEPS, {"first": 3 * STEPS, "second": STEPS**2}).plot(ax)
     assert display.orders == pytest.approx({"first": 1.0, "second": 2.0})

@@ -36,6 +36,7 @@ def test_no_dimension_is_known(layers, dimensions, ax):
     assert not ax.texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["participation", "explained", "neighbours"])
 def test_dimensions_of_an_estimator(measure, classifier, data, ax):
     display = DimensionDisplay.from_estimator(

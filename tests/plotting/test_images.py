@@ -17,6 +17,7 @@ def images(rng):
 Y = np.arange(24) // 2 % 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["unit", "standard", None])
 @pytest.mark.parametrize("rank", [None, 4])
 def test_the_difference_is_in_units_of_the_pixels(scaling, rank, images, ax):

@@ -27,6 +27,7 @@ def test_what_is_drawn_comes_from_an_estimator(display):
         assert next(iter(inspect.signature(display.from_estimator).parameters)) == "estimator"
 
 
+@pytest.mark.slow
 def test_axes_are_made_if_none_are_given():
     matplotlib.use("agg")
     from matplotlib import pyplot
@@ -41,6 +42,7 @@ def test_axes_are_made_if_none_are_given():
         pyplot.close(display.figure_)
 
 
+@pytest.mark.slow
 def test_with_axes_there_is_no_pyplot(run_python):
     run_python(
         """
@@ -53,6 +55,7 @@ def test_with_axes_there_is_no_pyplot(run_python):
     )
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_remedy_is_named(run_python):
     done = run_python(
         """

@@ -28,6 +28,7 @@ def test_every_error_is_in_a_bin(bins, rng):
     np.testing.assert_allclose(np.diff(edges) * 37, round(np.diff(edges)[0] * 37))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50))
 def test_no_value_is_lost(seed, ax):
     rng = np.random.default_rng(seed)

@@ -161,6 +161,7 @@ def sabotage(client, action, addresses=None):
     client.run(patch, workers=addresses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rank", "shrink_every", "size", "dtype"),
     [
@@ -180,6 +181,7 @@ def test_equals_the_flow_in_memory(client, rank, shrink_every, size, dtype):
     assert bool(reductions) == bool(shrink_every)
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_stopped_and_from_blocks_alone(client):
     run = Run("auto", 6)
     with run.points(client) as points:
@@ -193,6 +195,7 @@ def test_goes_on_where_it_stopped_and_from_blocks_alone(client):
         run.check(points, 9)  # layers are taken back: points start again
 
 
+@pytest.mark.slow
 def test_a_worker_dies_between_blocks_and_the_next_one_gets_shards_again(client, caplog):
     run = Run("auto", 6)
     victim = workers(client)[0]
@@ -213,6 +216,7 @@ def test_a_worker_dies_between_blocks_and_the_next_one_gets_shards_again(client,
     assert "was rebuilt in" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everybody", [False, True])
 def test_workers_die_while_they_move_points(client, everybody):
     run = Run("auto", 6)
@@ -229,6 +233,7 @@ def test_workers_die_while_they_move_points(client, everybody):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_all_workers_are_replaced(client):
     run = Run()
     first = workers(client)
@@ -243,6 +248,7 @@ def test_all_workers_are_replaced(client):
     assert not set(first) & set(workers(client))
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_is_raised_and_the_flow_goes_on_after_it(client):
     run = Run()
 
@@ -261,6 +267,7 @@ def test_an_error_in_a_worker_is_raised_and_the_flow_goes_on_after_it(client):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_points_that_go_on(client, monkeypatch):
     run = Run()
     finish = DaskPoints._finish
@@ -279,6 +286,7 @@ def test_an_interrupt_leaves_points_that_go_on(client, monkeypatch):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_given_up(client, monkeypatch):
     monkeypatch.setattr("kflow.points.cluster._DEATHS", 0)
     run = Run()
@@ -291,6 +299,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(client, monkeypatch):
             points.gather(np.arange(3), 0)
 
 
+@pytest.mark.slow
 def test_workers_come_and_go(client, cluster):
     run = Run()
     homes = []
@@ -310,6 +319,7 @@ def test_workers_come_and_go(client, cluster):
     until(lambda: len(workers(client)) == 2)
 
 
+@pytest.mark.slow
 def test_the_leader_goes_on_while_points_move(client, tmp_path):
     run = Run()
     go = tmp_path / "go"
@@ -328,6 +338,7 @@ def test_the_leader_goes_on_while_points_move(client, tmp_path):
         np.testing.assert_array_equal(ticket(), run.leader.move(start, block))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["close", "forgotten", "client"])
 def test_points_leave_the_cluster(cluster, client, way):
     run = Run()
@@ -346,6 +357,7 @@ def test_points_leave_the_cluster(cluster, client, way):
         until(lambda: client.run_on_scheduler(lambda dask_scheduler: not dask_scheduler.tasks))
 
 
+@pytest.mark.slow
 def test_blocks_and_rows_do_not_stay_in_the_workers(client):
     run = Run()
     with run.points(client) as points:
@@ -364,6 +376,7 @@ def test_blocks_and_rows_do_not_stay_in_the_workers(client):
 # ---- where the points come from ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workers_read_files_themselves(client, tmp_path, monkeypatch):
     np.save(tmp_path / "X.npy", X)
     run = Run(x=np.load(tmp_path / "X.npy", mmap_mode="r"))
@@ -373,6 +386,7 @@ def test_workers_read_files_themselves(client, tmp_path, monkeypatch):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_see_the_file_get_rows(client, tmp_path):
     np.save(tmp_path / "X.npy", X)
     run = Run(x=np.load(tmp_path / "X.npy", mmap_mode="r"))
@@ -382,6 +396,7 @@ def test_workers_that_do_not_see_the_file_get_rows(client, tmp_path):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_rows_of_a_dask_array(client):
     array = pytest.importorskip("dask.array").from_array(X, chunks=(70, 2))
     run = Run("auto", 6, x=array)
@@ -390,6 +405,7 @@ def test_rows_of_a_dask_array(client):
         run.check(points)
 
 
+@pytest.mark.slow
 def test_damaged_rows_are_reported(client, tmp_path):
     bad = X.copy()
     bad[200, 1] = np.nan
@@ -405,6 +421,7 @@ def test_damaged_rows_are_reported(client, tmp_path):
 # ---- what cannot work -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_workers_is_an_error_after_a_while():
     with (
         dask_distributed.LocalCluster(
@@ -438,6 +455,7 @@ def test_other_clients_are_refused():
         Run().points("tcp://127.0.0.1:8786")
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_says_what_to_install(run_python):
     done = run_python(
         "import sys; sys.modules['distributed'] = None; import kflow.points.cluster", check=False
@@ -468,6 +486,7 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
         worker.shards_here.clear()
 
 
+@pytest.mark.slow
 def test_other_builds_are_said_once(client, caplog, monkeypatch):
     monkeypatch.setattr("kflow.points.cluster.build_of", lambda _: ("0.0.1", "sse9"))
     with Run().points(client) as points, caplog.at_level(logging.WARNING, "kflow"):
@@ -479,6 +498,7 @@ def test_other_builds_are_said_once(client, caplog, monkeypatch):
 # ---- flows ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"rank": "auto", "shrink_every": 5}], ids=str)
 def test_the_same_fit(client, options, tmp_path):
     settings = {
@@ -507,6 +527,7 @@ def test_the_same_fit(client, options, tmp_path):
     np.testing.assert_array_equal(flow.points_, expected.run(4).points_)
 
 
+@pytest.mark.slow
 def test_wrong_clients(client):
     for options, wrong, message in (
         ({"step_over": "all"}, client, "client needs step_over='batch'"),

@@ -64,6 +64,7 @@ def assert_same(flow, expected):
     assert flow.state_.rng.bit_generator.state == expected.state_.rng.bit_generator.state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -98,6 +99,7 @@ def test_more_layers_in_several_runs(tmp_path):
     assert_same(flow, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 31, 500])
 def test_all_shard_sizes(n, tmp_path):
     X, Y = make_data(n)
@@ -138,6 +140,7 @@ def table(X, _):
     return pandas.DataFrame(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [npy, zarr_array, hdf5, table, lambda X, _: X.tolist()])
 def test_every_kind_of_array(kind, tmp_path):
     X, Y = make_data(700)
@@ -145,6 +148,7 @@ def test_every_kind_of_array(kind, tmp_path):
     assert_same(flow, kflow.KernelFlow(**OPTIONS, rank="auto").fit(X, Y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [npy, zarr_array, hdf5])
 def test_targets_that_are_not_in_memory(kind, tmp_path):
     X, Y = make_data(700)
@@ -153,6 +157,7 @@ def test_targets_that_are_not_in_memory(kind, tmp_path):
     assert_same(flow, kflow.KernelFlow(**OPTIONS).fit(X, Y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[700], [1, 299, 0, 400]])
 def test_a_stream_of_chunks(sizes, dtype, tmp_path):
     X, Y = make_data(700)
@@ -240,6 +245,7 @@ def test_callbacks_are_called_after_blocks(tmp_path):
     assert_same(flow, kflow.KernelFlow(**{**OPTIONS, "n_layers": 10}).fit(X, Y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [1, 4, 9])
 def test_a_full_disk(failing, tmp_path, monkeypatch):
     X, Y = make_data()
@@ -285,6 +291,7 @@ def interrupted_after(n_blocks):
     return callback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_blocks", [1, 2, 3])
 @pytest.mark.parametrize("options", [{}, {"rank": "auto", "shrink_every": 4}], ids=str)
 def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
@@ -306,6 +313,7 @@ def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
     assert_same(in_memory.fit(X, Y, follow={"test": test}, resume=True), expected.run(1))
 
 
+@pytest.mark.slow
 def test_points_that_lag_behind_or_are_lost(tmp_path):
     X, Y = make_data()
     shards = small_shards(tmp_path / "flow", 700 * 20)
@@ -372,6 +380,7 @@ np.save(sys.argv[1] + ".npy", flow.reduced_points_)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
     command = [sys.executable, "-c", CYCLE, str(tmp_path / "flow")]
     start = time.perf_counter()
@@ -421,6 +430,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_keeps_within_the_budget(tmp_path):
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

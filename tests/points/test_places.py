@@ -15,17 +15,20 @@ class TestMemoryPlace(PlaceTests):
         return nullcontext(MemoryPlace())
 
 
+@pytest.mark.slow
 class TestDiskPlace(PlaceTests):
     def open(self, folder):
         return nullcontext(DiskPlace(folder / "points", 5_000_000))
 
 
+@pytest.mark.slow
 class TestSmallShards(PlaceTests):
     def open(self, folder):
         # A shard of 32-bit points in four coordinates has 7 of them.
         return nullcontext(DiskPlace(folder / "points", 5_000_000, largest_shard=7 * 16))
 
 
+@pytest.mark.slow
 class TestDaskPlace(PlaceTests):
     @contextmanager
     def open(self, folder):

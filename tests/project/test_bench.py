@@ -51,6 +51,7 @@ def positive(rows, *names):
     return all(row[name] > 0 for row in rows for name in names)
 
 
+@pytest.mark.slow
 def test_limit(run_benchmark):
     options = f"{LIMIT} --dtype float32 float64 --kernel gaussian rational_quadratic --products"
     printed, report = run_benchmark("limit", options)
@@ -62,6 +63,7 @@ def test_limit(run_benchmark):
     assert not report["skipped"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "reason"), [("--n 1000000000000", "needs"), ("--longest 0", "would take")]
 )
@@ -72,6 +74,7 @@ def test_limit_says_what_it_leaves_out(run_benchmark, options, reason):
     assert printed.count("left out") == len(report["skipped"]) == 2
 
 
+@pytest.mark.slow
 def test_layer(run_benchmark):
     _, report = run_benchmark("layer", LAYER)
     assert positive(report["rows"], "layer_s", "move_s", "layer_over_move")
@@ -81,6 +84,7 @@ def test_layer(run_benchmark):
     assert positive(report["left_behind"], "product_s", "ratio")
 
 
+@pytest.mark.slow
 def test_side_by_side(run_benchmark):
     printed, report = run_benchmark("side_by_side", SIDE_BY_SIDE)
     installed = ["kflow", "NumPy"]
@@ -96,6 +100,7 @@ def test_side_by_side(run_benchmark):
     assert positive(report["rows"], "layer_s", "ratio")
 
 
+@pytest.mark.slow
 def test_cluster(run_benchmark):
     pytest.importorskip("distributed")
     printed, report = run_benchmark("cluster", f"{CLUSTER} --cost-batch 30 --cost-d 2 4 --tasks 20")
@@ -110,6 +115,7 @@ def test_cluster(run_benchmark):
     assert report["derived"]["every"] >= 1
 
 
+@pytest.mark.slow
 def test_scaling_and_pictures(run_benchmark, tmp_path):
     pytest.importorskip("matplotlib")
     _, report = run_benchmark("scaling", SCALING)
@@ -123,6 +129,7 @@ def test_scaling_and_pictures(run_benchmark, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_tuning(run_benchmark):
     options = '--dataset digits --n-layers 3 --every 2 --set \'{"batch_size":50,"gradient_cap":Infinity}\''
     _, report = run_benchmark("tuning", options)
@@ -130,6 +137,7 @@ def test_tuning(run_benchmark):
     assert all(0 <= row["average"] <= row["max"] <= 1 for row in report["rows"])
 
 
+@pytest.mark.slow
 def test_accuracy(run_benchmark):
     _, report = run_benchmark("accuracy", "--dataset digits --n-layers 2")
     (row,) = report["rows"]
@@ -140,6 +148,7 @@ def test_accuracy(run_benchmark):
     assert [error["n_interpolation"] for error in row["errors"]] == [600, 60, 10]
 
 
+@pytest.mark.slow
 def test_compression(run_benchmark):
     _, report = run_benchmark("compression", "--quick --repeats 1")
     original, *rows = report["rows"]
@@ -149,6 +158,7 @@ def test_compression(run_benchmark):
     assert positive(rows, "position_error", "transform_s", "compress_s")
 
 
+@pytest.mark.slow
 def test_learning_step(run_benchmark):
     printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
     (result,) = report["results"]
@@ -159,6 +169,7 @@ def test_learning_step(run_benchmark):
     assert max(result["differences"].values()) < 1e-6
 
 
+@pytest.mark.slow
 def test_chaos(run_benchmark, tmp_path):
     pytest.importorskip("matplotlib")
     pictures, learners = tmp_path / "pictures", "none rho nlml scikit-learn sparse-e2"
@@ -173,6 +184,7 @@ def test_chaos(run_benchmark, tmp_path):
         assert (pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_regression(run_benchmark):
     options = "--n 60 --seeds 2 --data diabetes borehole --loss e2 --restarts 0"
     printed, report = run_benchmark("regression", f"{options} --set '{{\"n_steps\":3}}'")
@@ -182,6 +194,7 @@ def test_regression(run_benchmark):
     assert positive(report["rows"], "rmse", "inside", "seconds")
 
 
+@pytest.mark.slow
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
         "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'

@@ -11,6 +11,7 @@ import kflow
 MODULES = [module.name for module in pkgutil.walk_packages(kflow.__path__, "kflow.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
     module = importlib.import_module(name)

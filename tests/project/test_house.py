@@ -30,21 +30,25 @@ def modules(house):
     return house.modules_of(ROOT)
 
 
+@pytest.mark.slow
 def test_every_room_has_a_floor(house, modules):
     floors = {room for rooms in house.FLOORS for room in rooms}
     assert {house.room_of(name) for name in modules} - {""} == floors
 
 
+@pytest.mark.slow
 def test_imports_go_down_without_circles(house, modules):
     graph = house.arrows(modules)
     assert house.upward(graph) == []
     assert house.circles(graph) == []
 
 
+@pytest.mark.slow
 def test_no_private_name_is_used_in_another_module(house, modules):
     assert house.private_accesses(modules) == []
 
 
+@pytest.mark.slow
 def test_only_the_engine_knows_the_compiled_core(house, modules):
     users = house.compiled_core_users(modules)
     assert users

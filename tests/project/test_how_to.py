@@ -14,6 +14,7 @@ BLOCKS = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CODE = {page.stem: BLOCKS.findall(page.read_text("utf-8")) for page in PAGES.glob("*.md")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CODE, reason="the pages are not here")
 @pytest.mark.parametrize("page", [name for name in sorted(CODE) if CODE[name]])
 def test_code_of_a_page(page, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ flow.transform(X)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "heavy",
     ["sklearn", "matplotlib", "rich", "click", "scipy.linalg", "pandas", "joblib", "kflow.testing"],
@@ -50,10 +51,12 @@ def test_import_stays_light(run_python, heavy):
     assert heavy not in json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_import_reads_nothing_but_itself(run_python):
     run_python(STATE + "before = state()\nimport kflow\nassert state() == before")
 
 
+@pytest.mark.slow
 def test_work_leaves_the_process_as_it_was(run_python):
     run_python(
         STATE
@@ -63,6 +66,7 @@ def test_work_leaves_the_process_as_it_was(run_python):
     )
 
 
+@pytest.mark.slow
 def test_worker_threads_keep_subnormals_and_rounding(run_python):
     run_python(
         STATE
@@ -78,6 +82,7 @@ for name in ("subnormals", "rounding", "rounded"):
     )
 
 
+@pytest.mark.slow
 def test_import_prints_nothing(run_python):
     done = run_python("import kflow")
     assert (done.stdout, done.stderr) == ("", "")
@@ -91,6 +96,7 @@ def test_public_names():
         _ = kflow.nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", kflow.build_config()["simd_levels"])
 def test_simd_level_from_the_environment(run_python, level):
     done = run_python(
@@ -99,18 +105,21 @@ def test_simd_level_from_the_environment(run_python, level):
     assert done.stdout.strip() == level
 
 
+@pytest.mark.slow
 def test_the_best_level_is_the_default(run_python):
     for environment in ({}, {"KFLOW_SIMD_LEVEL": ""}):
         done = run_python("import kflow; print(kflow.build_config()['simd_level'])", **environment)
         assert done.stdout.strip() == kflow.build_config()["simd_levels"][-1]
 
 
+@pytest.mark.slow
 def test_bad_simd_level_is_reported_at_import(run_python):
     done = run_python("import kflow", check=False, KFLOW_SIMD_LEVEL="sse9")
     assert done.returncode == 1
     assert "'sse9' is not available here; KFLOW_SIMD_LEVEL can be one of: baseline" in done.stderr
 
 
+@pytest.mark.slow
 def test_work_needs_no_scipy(run_python):
     run_python(
         "import sys, numpy as np, kflow\n" + WORK + "\nassert 'scipy' not in sys.modules",

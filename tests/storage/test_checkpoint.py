@@ -91,6 +91,7 @@ def killed_after(n_layers):
 # ---- going on ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 def test_a_checkpoint_changes_nothing(rng, dtype, tmp_path, options):
     X, Y, follow = data(rng)
@@ -108,6 +109,7 @@ def block_of(path):
     return read_block(path).block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", [True, False])
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("interrupted", [1, 5, 6, 9, 14])
@@ -126,6 +128,7 @@ def test_resumed_is_uninterrupted(rng, dtype, tmp_path, interrupted, options, sn
     assert_same(flow.run(3), expected.run(3), rng)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 def test_snapshots_of_the_points_are_where_replays_are(rng, tmp_path, monkeypatch, options):
     X, Y, follow = data(rng)
@@ -181,6 +184,7 @@ def test_without_a_seed(rng, tmp_path):
     assert_same(flow, make(random_state=random).fit(X, Y, follow), rng)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
 def test_every_bit_generator(rng, tmp_path, bits):
     X, Y, follow = data(rng)
@@ -252,6 +256,7 @@ def collapse(**options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [2, 6, 7, 8])
 def test_callbacks_go_on(rng, tmp_path, interrupted):
     X, Y, follow = data(rng)
@@ -331,6 +336,7 @@ def test_a_folder_in_use_needs_resume(rng, tmp_path):
         make(tmp_path).fit(X, Y, follow, resume=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -424,6 +430,7 @@ def flip(path, place):
     path.write_bytes(raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 30, -1])
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_damaged_block(checkpoint, place, cut):
@@ -471,6 +478,7 @@ def test_a_renamed_block(checkpoint):
         make(folder, **options).fit(*arguments, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flow.json", "basis.safetensors"])
 def test_a_damaged_header(checkpoint, name):
     folder, arguments, _, options = checkpoint
@@ -497,6 +505,7 @@ def test_a_newer_header(checkpoint):
         make(folder, **options).fit(*arguments, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "folder"])
 def test_damaged_points_are_made_again(checkpoint, damage, tmp_path, caplog):
     folder, arguments, expected, options = checkpoint
@@ -563,6 +572,7 @@ class FullDisk:
         patch.setattr(_files.os, "fdopen", opened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 def test_a_disk_that_fills_up_anywhere(rng, tmp_path, monkeypatch, options):
     X, Y, follow = data(rng)
@@ -726,6 +736,7 @@ def start(folder, options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -760,6 +771,7 @@ def n_written(folder):
     return max((block_of(path).end for path in blocks(folder)), default=0)
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow(tmp_path):
     """What the system itself refuses to write."""
     program = textwrap.dedent(

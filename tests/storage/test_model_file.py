@@ -51,6 +51,7 @@ def assert_same(first, second, X):
 # ---- there and back ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", [False, True])
 @pytest.mark.parametrize("folder", [False, True])
 def test_round_trip(rng, dtype, tmp_path, look, folder):
@@ -135,6 +136,7 @@ def make_shrinking_flow(rng, **options):
     return flow.fit(X, kflow.one_hot(labels), follow={"test": rng.normal(size=(7, 8))}), X
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", ["auto", 5, 0.1])
 @pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("n_layers", [0, 2, 14])
@@ -180,6 +182,7 @@ def test_a_layer_that_failed_after_the_rank_fell(rng, tmp_path, monkeypatch):
     assert_same(loaded.run(2), flow.run(2), X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -212,6 +215,7 @@ def test_damaged_settings_of_a_subspace(rng, tmp_path, change):
         kflow.load(tmp_path / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -305,6 +309,7 @@ def test_truncated_at_every_length(saved, tmp_path):
             kflow.load(cut)
 
 
+@pytest.mark.slow
 def test_flipped_bits(saved, tmp_path, rng):
     whole = saved.read_bytes()
     original = kflow.load(saved)
@@ -459,6 +464,7 @@ def test_damaged_header(saved, change):
         kflow.load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -504,6 +510,7 @@ def test_damaged_settings(saved, change):
         kflow.load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -535,6 +542,7 @@ def test_damaged_arrays(saved, tmp_path, name, value):
         kflow.load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
 def test_damaged_random_states(rng, tmp_path, bits):
     flow, _ = make_flow(rng, random_state=np.random.Generator(getattr(np.random, bits)(3)))
@@ -703,6 +711,7 @@ def estimator(request, rng):
     return kflow.KernelFlowClassifier(**settings).fit(X, X[:, 0] > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -727,6 +736,7 @@ def test_damaged_settings_of_an_estimator(estimator, tmp_path, change):
         kflow.load(tmp_path / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

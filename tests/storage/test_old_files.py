@@ -93,6 +93,7 @@ def test_a_gaussian_process_is_loaded():
     check("gp", {"predict": mean, "std": std})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS["checkpoints"])
 def test_a_checkpoint_is_resumed(name, tmp_path):
     folder = shutil.copytree(FOLDER / name, tmp_path / name)

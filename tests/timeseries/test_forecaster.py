@@ -31,6 +31,7 @@ def lorenz():
     return lorenz63(500, time_step=0.1)
 
 
+@pytest.mark.slow
 def test_a_forecast_is_the_interpolant_iterated(lorenz):
     forecaster = Forecaster(Gaussian(3.0), delay=2, **UNLEARNED).fit(lorenz[:200])
     forecast = forecaster.predict(4, lorenz[300:310])
@@ -48,6 +49,7 @@ def test_a_forecast_is_the_interpolant_iterated(lorenz):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("increments", [False, True])
 @pytest.mark.parametrize("scaling", ["standard", None])
 def test_forecasts_follow_the_truth(lorenz, increments, scaling):
@@ -108,6 +110,7 @@ def test_several_series(lorenz):
     assert forecasts.shape == (14, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("increments", [False, True])
 def test_irregular_times(increments):
     rng = np.random.default_rng(1)
@@ -130,6 +133,7 @@ def test_irregular_times(increments):
     np.testing.assert_allclose(both[1], series[451:456], atol=2)
 
 
+@pytest.mark.slow
 def test_irregular_times_with_a_delay():
     times = np.cumsum(np.random.default_rng(2).uniform(0.02, 0.06, 600))
     x = lorenz63(times=times)[:, 0]
@@ -192,6 +196,7 @@ def test_threads_change_nothing(lorenz):
     np.testing.assert_array_equal(one.predict(20), four.predict(20))
 
 
+@pytest.mark.slow
 def test_lyapunov_exponent_of_a_forecaster():
     series = henon_map(400)
     forecaster = Forecaster(nugget=1e-10, **UNLEARNED).fit(series)
@@ -204,6 +209,7 @@ def test_lyapunov_exponent_of_a_forecaster():
         lyapunov_exponent(delayed, series[:3, 0], 2000)
 
 
+@pytest.mark.slow
 def test_lyapunov_exponent_of_a_forecaster_of_irregular_times():
     times = np.cumsum(np.random.default_rng(3).uniform(0.05, 0.1, 800))
     series = lorenz63(times=times)
@@ -325,6 +331,7 @@ def test_predict_with_times_says_what_is_wrong(lorenz):
 QUICK = {"optimizer": "adam", "n_steps": 15, "batch_size": 60}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))
 def test_every_loss_learns(lorenz, loss):
     forecaster = Forecaster(learn=loss, nugget=1e-6, learn_options=QUICK, random_state=0)

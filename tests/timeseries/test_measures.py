@@ -74,6 +74,7 @@ def test_attractor_distance_says_what_is_wrong():
         attractor_distance([1.0], [math.nan])
 
 
+@pytest.mark.slow
 def test_lyapunov_exponents_of_known_maps():
     def henon(state):
         return np.array([1 - 1.4 * state[0] ** 2 + state[1], 0.3 * state[0]])

@@ -38,6 +38,7 @@ def test_the_quadratic_kernel_explains_a_quadratic_map(henon_pairs):
     assert np.abs(errors).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_weights_form_a_path_on_the_simplex_that_goes_down(lorenz):
     z = (lorenz[:150] - lorenz[:150].mean(axis=0)) / lorenz[:150].std(axis=0)
     X, Y = delay_embedding(z, 1)
@@ -80,6 +81,7 @@ def test_the_scale_of_kernels_and_targets_does_not_matter(henon_pairs):
     np.testing.assert_allclose(scaled.kernel(X), plain.kernel(X), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_parameters_are_learned_too(lorenz):
     z = (lorenz[:150] - lorenz[:150].mean(axis=0)) / lorenz[:150].std(axis=0)
     X, Y = delay_embedding(z, 1)

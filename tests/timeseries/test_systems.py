@@ -20,6 +20,7 @@ def test_orbits_obey_their_equations():
     np.testing.assert_array_equal(h[1:, 1], 0.2 * h[:-1, 0])
 
 
+@pytest.mark.slow
 def test_lorenz_obeys_its_equations():
     fine = lorenz63(2001, time_step=1e-3)
     x, y, z = fine.T
@@ -28,6 +29,7 @@ def test_lorenz_obeys_its_equations():
     np.testing.assert_allclose(differences, velocity[2:-2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_lorenz_at_given_times():
     times = np.array([5.0, 5.3, 5.35, 6.1])
     irregular = lorenz63(times=times)
@@ -39,6 +41,7 @@ def test_lorenz_at_given_times():
     np.testing.assert_allclose(lorenz63(5, start=[c, c, 27]), [[c, c, 27]] * 5, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [logistic_map, henon_map, lorenz63])
 def test_orbits_have_seeds(system):
     np.testing.assert_array_equal(system(5, random_state=3), system(5, random_state=3))
