@@ -1,4 +1,4 @@
-"""The public name of `kflow.storage.block_file`."""
+"""Files of blocks: the name under which `kflow.storage.block_file` is documented."""
 
 from __future__ import annotations
 

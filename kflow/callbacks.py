@@ -1,4 +1,4 @@
-"""The public name of `kflow.flow.callbacks`."""
+"""Callbacks of a flow: the name under which `kflow.flow.callbacks` is documented."""
 
 from __future__ import annotations
 

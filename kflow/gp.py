@@ -1,4 +1,4 @@
-"""The public name of `kflow.estimators.gp_regressor`."""
+"""Gaussian-process regression: the name under which `kflow.estimators.gp_regressor` is documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public name of `kflow.linear.interpolant`."""
+"""Kernel interpolants: the name under which `kflow.linear.interpolant` is documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public name of `kflow.learning.optimizers`."""
+"""Update rules: the name under which `kflow.learning.optimizers` is documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public name of `kflow.storage.points_file`."""
+"""Files of points: the name under which `kflow.storage.points_file` is documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public name of `kflow.layers.replay`."""
+"""The map of a flow, from its stored layers: the name under which `kflow.layers.replay` is documented."""
 
 from __future__ import annotations
 

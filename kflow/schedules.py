@@ -1,4 +1,4 @@
-"""The public name of `kflow.flow.schedules`."""
+"""Settings that change from layer to layer: the name under which `kflow.flow.schedules` is documented."""
 
 from __future__ import annotations
 
