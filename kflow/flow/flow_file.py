@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from kflow.kernels import check_isotropic, from_dict
 from kflow.layers.block import HISTORY, LayerRecord, into_blocks
 from kflow.layers.positions import TRAINING, Positions
 from kflow.layers.rank_reduction import RankReduction
-from kflow.layers.stores import LayerShape, LayerStore, MemoryLayers, open_layers
+from kflow.layers.stores import LayerShape, LayerStore, open_layers
 from kflow.layers.subspace import Subspace, check_orthonormal
 from kflow.points.memory import MemoryPoints
 from kflow.storage.block_file import STORED_DTYPES, decode_block, encode_block
@@ -113,97 +113,165 @@ def import_flow(
     with damaged("settings"):
         kernel = check_isotropic(from_dict(settings["kernel"]))
         flow = make(kernel, n_layers=settings["n_layers"], **FlowSettings.stored(settings))
-        generator = generator_from_state(settings["random_state"])
+        stored = _Stored.of(settings)
+    training, targets = _read_points(reader, flow)
+    history = [_numbers(reader, f"history_{name}", "float64", 1) for name in HISTORY]
+    n_layers = len(history[0])
+    uneven = any(len(values) != n_layers for values in history)
+    if stored.n_stored not in (0, n_layers) or uneven:
+        raise ModelFileError("the model's arrays do not fit together")
+    records = [LayerRecord(*row) for row in np.column_stack(history).tolist()]
+    with damaged("coordinates"):
+        subspace, ranks = _read_coordinates(reader, flow, stored, training.shape[1], n_layers)
+        rank_of = np.repeat(ranks, np.diff([*stored.firsts, n_layers]))
+        if (history[HISTORY.index("rank")] != rank_of).any():
+            raise ValueError("rank")
+    n_fixed = 0 if subspace is None else 1
+    shape = LayerShape(flow.batch_size, n_fixed, flow.point_dtype)
+    reductions: dict[int, RankReduction] = {}
+    if not stored.n_stored:
+        flow.layers = "none" if n_layers else "memory"
+    store = open_layers("memory" if stored.n_stored else flow.layers, shape, ranks[0])
+    if stored.n_stored:
+        with damaged("layers"):
+            reductions = _read_layers(reader, store, shape, rank_of, any_size=len(training) == 0)
+    with damaged("coordinates"):
+        _complete_reductions(reader, stored, ranks, reductions)
+    positions = _read_positions(reader, flow, stored, training, ranks, reductions)
+    return flow, FlowState(
+        kernel=kernel,
+        subspace=subspace,
+        n_features=ranks[0] if subspace is None else len(subspace.basis),
+        points=MemoryPoints(positions, n_fixed, n_layers, flow.motion(kernel)),
+        targets=targets,
+        labels=ClassLabels([targets])(targets),
+        store=store,
+        rng=stored.generator,
+        dtype=flow.point_dtype,
+        records=records,
+        n_seen=n_layers,
+        n_resumed=n_layers,
+    )
+
+
+class _Stored(NamedTuple):
+    """What the settings of a model file say besides the flow's settings.
+
+    Attributes
+    ----------
+    generator : numpy.random.Generator
+        Source of the next batches.
+    names : list of str
+        Of the followed sets.
+    n_stored : int
+        How many layers the file holds.
+    turns : list of tuple of int
+        For each fall of the rank the layer that comes next, and how many coordinates go on.
+    energy_dropped : float
+        Of the subspace.
+    """
+
+    generator: np.random.Generator
+    names: list[str]
+    n_stored: int
+    turns: list[tuple[int, int]]
+    energy_dropped: float
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> _Stored:
         names = [str(name) for name in settings["follow"]]
         if TRAINING in names or len(set(names)) < len(names):
             raise ValueError(f"follow: {names}")
-        n_stored = int(settings["n_stored"])
-        turns = [(int(layer), int(kept)) for layer, kept in settings["rotations"]]
-        energy_dropped = float(settings["energy_dropped"])
+        return cls(
+            generator_from_state(settings["random_state"]),
+            names,
+            int(settings["n_stored"]),
+            [(int(layer), int(kept)) for layer, kept in settings["rotations"]],
+            float(settings["energy_dropped"]),
+        )
 
-    def numbers(name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
-        array = reader.array(name, ndim=ndim)
-        if array.dtype.kind != "f":
-            raise ModelFileError(f"the model's {name} are damaged: dtype {array.dtype}")
-        return np.ascontiguousarray(array, dtype)
+    @property
+    def firsts(self) -> list[int]:
+        """The first layers of each rank."""
+        return [0, *(layer for layer, _ in self.turns)]
 
+
+def _numbers(reader: ModelReader, name: str, dtype: str, ndim: int = 2) -> npt.NDArray[Any]:
+    array = reader.array(name, ndim=ndim)
+    if array.dtype.kind != "f":
+        raise ModelFileError(f"the model's {name} are damaged: dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype)
+
+
+def _read_points(reader: ModelReader, flow: FlowSettings) -> tuple[FloatArray, FloatArray]:
+    """Return the coordinates of the training points, and their targets."""
     with damaged("points and targets"):
-        training = as_matrix(numbers("points", flow.dtype), "points", dtype=flow.dtype)
-        n, k = training.shape
+        training = as_matrix(_numbers(reader, "points", flow.dtype), "points", dtype=flow.dtype)
+        n = len(training)
         if 0 < n < flow.batch_size:  # without points it has its layers only
             raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
         stored = reader.array("targets", ndim=2)
         if stored.dtype.kind != "f" and stored.dtype != np.uint8:
             raise ValueError(f"targets of dtype {stored.dtype}")
-        targets = as_matrix(stored, "targets", dtype="float64", n_rows=n)
-    history = [numbers(f"history_{name}", "float64", 1) for name in HISTORY]
-    n_layers = len(history[0])
-    uneven = any(len(values) != n_layers for values in history)
-    if n_stored not in (0, n_layers) or uneven:
-        raise ModelFileError("the model's arrays do not fit together")
-    records: list[LayerRecord] = [LayerRecord(*row) for row in np.column_stack(history).tolist()]
+        return training, as_matrix(stored, "targets", dtype="float64", n_rows=n)
 
-    with damaged("coordinates"):
-        subspace, ranks, n_fixed = None, [k], 0
-        if flow.rank is not None:
-            subspace = Subspace(check_orthonormal(numbers("basis", "float64")), energy_dropped)
-            ranks, n_fixed = [subspace.rank, *(kept for _, kept in turns)], 1
-        firsts = [0, *(layer for layer, _ in turns)]
-        if (subspace is None and turns) or not all(a < b for a, b in pairwise(firsts)):
-            raise ValueError("rotations")
-        if k != ranks[-1] + n_fixed or firsts[-1] > n_layers:
-            raise ValueError(f"{k} coordinates")
-        rank_of = np.repeat(ranks, np.diff([*firsts, n_layers]))
-        if (history[HISTORY.index("rank")] != rank_of).any():
-            raise ValueError("rank")
 
-    shape = LayerShape(flow.batch_size, n_fixed, np.dtype(flow.dtype))
-    reductions: dict[int, RankReduction] = {}
-    if n_stored:
-        store: LayerStore = MemoryLayers(shape, ranks[0])
-        with damaged("layers"):
-            reductions = _read_layers(reader, store, shape, rank_of, any_size=n == 0)
-    else:
-        flow.layers = "none" if n_layers else "memory"
-        store = open_layers(flow.layers, shape, ranks[0])
-    with damaged("coordinates"):
-        for number, (layer, kept) in enumerate(turns):
-            if layer >= n_stored:
-                matrix = check_orthonormal(numbers(f"rotation{number:06d}", "float64"))
-                reductions[layer] = RankReduction(layer, matrix, kept)
-            size = len(reductions[layer].matrix)
-            fits = reductions[layer].matrix.shape == (size, size) == (ranks[number],) * 2
-            if not fits or reductions[layer].kept != kept or not 1 <= kept < size:
-                raise ValueError(f"rotation {number}: {size} coordinates, kept {kept}")
-        if len(reductions) != len(turns):
-            raise ValueError(f"{len(reductions)} reductions for {len(turns)}")
+def _read_coordinates(
+    reader: ModelReader, flow: FlowSettings, stored: _Stored, k: int, n_layers: int
+) -> tuple[Subspace | None, list[int]]:
+    """Return the subspace, and how many coordinates move in the beginning and after each fall."""
+    subspace, ranks, n_fixed = None, [k], 0
+    if flow.rank is not None:
+        basis = check_orthonormal(_numbers(reader, "basis", "float64"))
+        subspace = Subspace(basis, stored.energy_dropped)
+        ranks, n_fixed = [subspace.rank, *(kept for _, kept in stored.turns)], 1
+    firsts = stored.firsts
+    if (subspace is None and stored.turns) or not all(a < b for a, b in pairwise(firsts)):
+        raise ValueError("rotations")
+    if k != ranks[-1] + n_fixed or firsts[-1] > n_layers:
+        raise ValueError(f"{k} coordinates")
+    return subspace, ranks
+
+
+def _complete_reductions(
+    reader: ModelReader,
+    stored: _Stored,
+    ranks: list[int],
+    reductions: dict[int, RankReduction],
+) -> None:
+    """Add the reductions that are in no block, and check all of them."""
+    for number, (layer, kept) in enumerate(stored.turns):
+        if layer >= stored.n_stored:
+            name = f"rotation{number:06d}"
+            matrix = check_orthonormal(_numbers(reader, name, "float64"))
+            reductions[layer] = RankReduction(layer, matrix, kept)
+        size = len(reductions[layer].matrix)
+        fits = reductions[layer].matrix.shape == (size, size) == (ranks[number],) * 2
+        if not fits or reductions[layer].kept != kept or not 1 <= kept < size:
+            raise ValueError(f"rotation {number}: {size} coordinates, kept {kept}")
+    if len(reductions) != len(stored.turns):
+        raise ValueError(f"{len(reductions)} reductions for {len(stored.turns)}")
+
+
+def _read_positions(
+    reader: ModelReader,
+    flow: FlowSettings,
+    stored: _Stored,
+    training: FloatArray,
+    ranks: list[int],
+    reductions: dict[int, RankReduction],
+) -> Positions:
+    """Return where the training points and the followed ones are."""
     sets, frozen = {}, {}
-    for name, member in _members(names).items():
-        sets[name] = training if name == TRAINING else numbers(member, flow.dtype)
+    for name, member in _members(stored.names).items():
+        sets[name] = training if name == TRAINING else _numbers(reader, member, flow.dtype)
         frozen[name] = sets[name][:, :0].copy()
-        if turns:
-            frozen[name] = numbers(f"{member}_frozen", flow.dtype)
+        if stored.turns:
+            frozen[name] = _numbers(reader, f"{member}_frozen", flow.dtype)
         wanted = (len(sets[name]), ranks[0] - ranks[-1])
-        if sets[name].shape[1] != k or frozen[name].shape != wanted:
+        if sets[name].shape[1] != training.shape[1] or frozen[name].shape != wanted:
             raise ModelFileError("the model's arrays do not fit together")
-    in_order = tuple(reductions[layer] for layer in sorted(reductions))
-    positions = Positions(sets, frozen, in_order)
-    return flow, (
-        FlowState(
-            kernel=kernel,
-            subspace=subspace,
-            n_features=k if subspace is None else len(subspace.basis),
-            points=MemoryPoints(positions, n_fixed, n_layers, flow.motion(kernel)),
-            targets=targets,
-            labels=ClassLabels([targets])(targets),
-            store=store,
-            rng=generator,
-            dtype=flow.point_dtype,
-            records=records,
-            n_seen=n_layers,
-            n_resumed=n_layers,
-        )
-    )
+    return Positions(sets, frozen, tuple(reductions[layer] for layer in sorted(reductions)))
 
 
 def _read_layers(
