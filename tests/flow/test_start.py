@@ -58,7 +58,7 @@ def test_another_engine_that_goes_on_is_told(tmp_path, monkeypatch):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(ValueError, match=r"engine must be one of \['cpu'\], got 'abacus'"):
+    with pytest.raises(ValueError, match=r"engine must be one of .*'cpu'.*, got 'abacus'"):
         settings(engine="abacus")
 
 
