@@ -117,6 +117,13 @@ class MovingPoints(ABC):
         The points must be settled.
         """
 
+    @abstractmethod
+    def release_scratch(self) -> None:
+        """Give back the memory of a batch's algebra; the displacements stay where they are.
+
+        The next layer is then as fast as if nothing had been given back.
+        """
+
 
 class BatchRunner(ABC):
     """Runs layers on their batches alone, for points that are elsewhere. It owns scratch memory.

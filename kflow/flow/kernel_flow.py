@@ -236,7 +236,7 @@ class KernelFlow(FlowSettings):
         """
         self.start(X, Y, follow, resume=resume, client=client)
         self.finish()
-        self.rest()  # what comes after a fit may need the room
+        self.state_.points.release_scratch()  # what comes after a fit may need the room
         return self
 
     def start(

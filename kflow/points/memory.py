@@ -136,6 +136,10 @@ class MemoryPoints:
         moving.settle(n_layers, n_threads)
         moving.rest()
 
+    def release_scratch(self) -> None:
+        """Give back the memory of a batch's algebra."""
+        self._now.moving.release_scratch()
+
     def reduce(self, reduction: RankReduction, n_threads: int) -> None:
         """Drop the directions that a flow no longer needs before the layer that is run next."""
         self.rest(reduction.layer, n_threads)  # the new coordinates take the room that it gives

@@ -104,6 +104,10 @@ class CpuMovingPoints(MovingPoints):
     def rest(self) -> None:
         """Give back the memory of the displacements and of the batch's algebra."""
         self._displacements = []
+        self.release_scratch()
+
+    def release_scratch(self) -> None:
+        """Give back the memory of the batch's algebra."""
         self._workspace = _core.Batch()
 
     def _pending(self, n_layers: int) -> float:
