@@ -40,7 +40,7 @@ class CpuMovingPoints(MovingPoints):
         self._n_layers = np.array([n_layers], dtype=np.intp)
         # The step of the last layer, whose displacements are added when the next layer comes by.
         self._step = 0.0
-        self._displacements: list[FloatArray] = []
+        self._displacements = self._no_displacements()
         self._workspace = _core.Batch()
 
     @property
@@ -103,7 +103,7 @@ class CpuMovingPoints(MovingPoints):
 
     def rest(self) -> None:
         """Give back the memory of the displacements and of the batch's algebra."""
-        self._displacements = []
+        self._displacements = self._no_displacements()
         self.release_scratch()
 
     def release_scratch(self) -> None:
@@ -113,12 +113,14 @@ class CpuMovingPoints(MovingPoints):
     def _pending(self, n_layers: int) -> float:
         return self._step if self.n_layers < n_layers else 0.0
 
+    def _no_displacements(self) -> list[FloatArray]:
+        """Return zeros, which take no room until they are written."""
+        return [
+            np.zeros((len(points), points.shape[1] - self._n_fixed), points.dtype)
+            for points in self._sets
+        ]
+
     def _moving(self) -> list[tuple[FloatArray, FloatArray]]:
-        if not self._displacements:  # zeros take no room until they are written
-            self._displacements = [
-                np.zeros((len(points), points.shape[1] - self._n_fixed), points.dtype)
-                for points in self._sets
-            ]
         return list(zip(self._sets, self._displacements, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,6 +130,7 @@ class CpuMovingPoints(MovingPoints):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` kept."""
         self.__dict__.update(state, _workspace=_core.Batch())
+        self._displacements = self._no_displacements()
 
 
 class CpuBatchRunner(BatchRunner):
