@@ -11,7 +11,6 @@ from kflow.engine.info import __version__, build_config
 from kflow.engine.threads import get_num_threads, set_num_threads
 from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.learning import LearnedKernel, learn_kernel
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import gram, move, one_hot, rho, rho_gradient
 from kflow.persistence import load
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from kflow.compression import Compression, compress
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
+    from kflow.learning import LearnedKernel, learn_kernel
 
 __all__ = [
     "Compression",
@@ -58,15 +58,30 @@ __all__ = [
 # What runs say of their progress is heard by those who ask for it.
 logging.getLogger("kflow").addHandler(logging.NullHandler())
 
-# Scikit-learn takes longer to import than everything else together: what needs it comes on first use.
+# What comes on first use. Scikit-learn alone takes longer to import than everything else together.
 _NAMES = {
     "Compression": "kflow.compression",
     "compress": "kflow.compression",
     "GPRegressor": "kflow.gp",
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
+    "LearnedKernel": "kflow.learning",
+    "learn_kernel": "kflow.learning",
 }
-_MODULES = ("analysis", "pde", "timeseries")
+_MODULES = (
+    "analysis",
+    "block_file",
+    "blocks",
+    "callbacks",
+    "interpolant",
+    "learning",
+    "optimizers",
+    "pde",
+    "points_file",
+    "replay",
+    "schedules",
+    "timeseries",
+)
 
 
 def __getattr__(name: str) -> Any:
