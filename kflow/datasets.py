@@ -1,4 +1,4 @@
-"""Data sets for the command line, examples and benchmarks: read, checked, split into train and test."""
+"""Read and check data sets for the command line, examples and benchmarks; split off a test part."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
     Parameters
     ----------
     name : {"digits", "mnist", "fashion-mnist"}
-        "digits": the 1797 images of scikit-learn, a quarter of each class held out. The others: the
-        60000 training and 10000 test images from `data_dir`.
+        "digits": the 1797 images of scikit-learn, of which a quarter of each class is held out. The
+        others: the 60000 training and 10000 test images from `data_dir`.
     data_dir : path, optional
         Folder of the IDX files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
         ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, gzipped (``.gz``) or not.
@@ -77,7 +77,7 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
     FileNotFoundError
         If a file is missing.
     ValueError
-        For an unknown name, or a file that is damaged or of another kind.
+        If the name is unknown, or a file is damaged or of another kind.
     """
     if name == "digits":
         from sklearn.datasets import load_digits
@@ -111,13 +111,13 @@ def load_file(
     ----------
     path : path
         .npz: arrays ``X`` (N, d) and ``y`` (N,), and optionally ``X_test`` and ``y_test``.
-        .csv: a header, and numbers in all columns except the target's.
+        .csv: a header, and numbers in all columns except that of the target.
     target : str, optional
-        .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: the target's
-        column; the last one if not given.
+        .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: name of the
+        target's column; if not given, the last column.
     task : "classification" or "regression", optional
-        If not given: text, booleans and at most sqrt(N) distinct whole numbers are classes, anything
-        else is regression.
+        If not given: text, booleans and at most sqrt(N) distinct whole numbers are classes,
+        anything else is regression.
 
     Returns
     -------
@@ -167,13 +167,13 @@ def load_points(
     path : path
         .npz: the array ``X``. .csv: a header and columns of numbers.
     n_features : int
-        Columns that the model knows.
+        Number of columns that the model knows.
     target : str, optional
-        .csv without `feature_names`: column that is left out; the last one, if there is one too
-        many, if not given.
+        .csv without `feature_names`: name of the column that is left out. If not given, the last
+        column is left out if the file has one column more than `n_features`.
     feature_names : sequence of str, optional
-        .csv: the model's columns, in its order. Others are ignored. Without names the columns are
-        taken as they come.
+        .csv: names of the model's columns, in the model's order. Other columns are ignored. Without
+        names, the columns are taken in the order of the file.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def _load_images(
 
 
 def _read_idx(folder: Path, name: str, n_dimensions: int) -> npt.NDArray[np.uint8]:
-    """Read an IDX file: two zero bytes, type (8: bytes), dimensions, their sizes, the data."""
+    """Read an IDX file: two zero bytes, type (8: bytes), number of dimensions, sizes, and data."""
     plain = folder / name
     zipped = folder / f"{name}.gz"
     path = plain if plain.exists() else zipped
@@ -247,7 +247,8 @@ def _parse_idx(file: BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]
     size = math.prod(shape)
     if size == 0:
         raise ValueError(f"it holds no data: shape {shape}")
-    # One byte more, to check that the file ends there; gzip compares the checksum only then.
+    # Read one byte more than the data: that shows whether the file ends there, and gzip compares
+    # the checksum only at the end.
     data = file.read(size + 1)
     if len(data) != size:
         found = f"only {len(data)}" if len(data) < size else "more"
@@ -268,8 +269,8 @@ def _kind(path: Path) -> str:
 def _read_npz(
     path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the needed arrays, and the optional ones if any of those is there."""
-    with open(path, "rb") as file:  # np.load leaves it open if it is no archive
+    """Return the needed arrays, and all optional ones if the file has any of them."""
+    with open(path, "rb") as file:  # np.load leaves a file open that is no archive
         try:
             archive = np.load(file, allow_pickle=False)
         except (zipfile.BadZipFile, EOFError, ValueError):
@@ -352,10 +353,10 @@ def _column(path: Path, header: list[str], name: str) -> int:
 def _columns(
     path: Path, header: list[str], rows: list[list[str]], columns: list[int]
 ) -> FloatArray:
-    """Return these columns as numbers."""
+    """Return the columns with the given numbers as an array of floats."""
     if not columns:
         raise ValueError(f"{path} has no feature columns")
-    flat = array("d")  # not a list: a Python float takes four times the memory
+    flat = array("d")  # not a list, in which each number takes four times the memory
     for number, row in enumerate(rows, start=1):
         try:
             flat.extend([float(row[column]) for column in columns])

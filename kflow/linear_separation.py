@@ -16,7 +16,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 # Largest number of equally good directions whose gaps are compared.
 _MOST_DIRECTIONS = 500
-# Angles that differ by less are the same: their points lie on one line.
+# Angles that differ by less than this count as equal: their points lie on one line.
 _NARROWEST = 1e-12
 
 
@@ -52,9 +52,10 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
     Returns
     -------
     Hyperplane or None
-        A hyperplane with the widest margin, measured by the sum of the absolute coordinates. None
-        also where the margin is below about 1e-7 of the extent of the points, which is the accuracy of
-        the solver. A hyperplane that is returned separates the points in floating point.
+        A hyperplane with the widest margin, measured by the sum of the absolute coordinates. The
+        result is also None if the margin is below about 1e-7 of the extent of the points, which is
+        the accuracy of the solver. A hyperplane that is returned separates the points in floating
+        point.
 
     Raises
     ------
@@ -63,9 +64,10 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
 
     Notes
     -----
-    The largest t with s_i (w . x_i - b) >= t, |w_j| <= 1, s_i = -1 or 1 by class, is positive if
-    and only if there is a separating hyperplane: a linear program in d + 2 unknowns with n
-    constraints, solved by HiGHS.
+    Let s_i be -1 or 1, depending on the class of x_i. The largest t for which there are w and b
+    with s_i (w . x_i - b) >= t and |w_j| <= 1 is positive if and only if there is a separating
+    hyperplane. HiGHS computes w, b and t by solving a linear program in these d + 2 unknowns with n
+    constraints.
     """
     x, signs = _two_classes(points, labels)
     from scipy.optimize import linprog
@@ -83,7 +85,7 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
         bounds=bounds,
         method="highs",
     )
-    if not solved.success:  # 0 is always a solution
+    if not solved.success:  # there is always a solution, since w = 0, b = 0, t = 0 is feasible
         raise RuntimeError(f"HiGHS found no solution: {solved.message}")
     w, b = solved.x[:d], float(solved.x[d])
     if not (signs * (centred @ w - b)).min() > 0.0:
@@ -117,9 +119,9 @@ def best_line(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyperplane:
 
     Notes
     -----
-    The result is exact, up to rounding: any line can be shifted until it meets a point, which may then
-    be counted on either side. For each point, the line turns around it and passes the other points one
-    after another: O(n^2 log n) operations, O(n^2) memory.
+    The result is exact, up to rounding: any line can be shifted until it meets a point, which may
+    then be counted on either side. For each point, a line is turned around that point and passes
+    the other points one after another. This takes O(n^2 log n) operations and O(n^2) memory.
     """
     x, signs = _two_classes(points, labels)
     if x.shape[1] != 2:
@@ -132,7 +134,7 @@ def best_line(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyperplane:
 
 
 def _best_directions(x: Array, signs: Array) -> Array:
-    """Return the angles of the lines through one of the points with the fewest wrong others."""
+    """Return the angles of lines through a point with the fewest other points on the wrong side."""
     apart = x[None, :, :] - x[:, None, :]
     same = (apart == 0.0).all(axis=2)
     angles = np.arctan2(apart[:, :, 1], apart[:, :, 0])
@@ -150,9 +152,10 @@ def _best_directions(x: Array, signs: Array) -> Array:
     ends = np.hstack(
         [np.zeros((len(x), 1)), np.minimum(angles, np.pi), np.full((len(x), 1), np.pi)]
     )
-    # Points on the line, such as the one around which it turns, may count on either side.
+    # Points on the line, such as the point around which it turns, may count on either side.
     own = np.where(same, signs, 0.0).sum(axis=1, keepdims=True)
-    # With the second class on the left, n_2 - sum points are wrong; on the right, n_1 + sum.
+    # With the second class on the left, n_second - sum points are on the wrong side; with the
+    # second class on the right, n_first + sum.
     n_first, n_second = (signs < 0.0).sum(), (signs > 0.0).sum()
     fewest = np.minimum(
         n_second - left - np.maximum(own, 0.0), n_first + left + np.minimum(own, 0.0)
@@ -173,7 +176,8 @@ def _best_threshold(x: Array, signs: Array, angles: Array) -> tuple[float, float
     ends[:, -1] += 1.0
     gaps = np.diff(ends, axis=1)
     below = np.pad(np.cumsum(signs[order], axis=1), ((0, 0), (1, 0)))
-    # With the second class above, its points below and those of the first class above are wrong.
+    # If the second class belongs above the line, its points below the line and the points of the
+    # first class above the line are wrong.
     wrong = below + (signs < 0.0).sum()
     best = (np.inf, 0.0, 0.0, 0.0, 1.0)
     for side, count in ((1.0, wrong), (-1.0, len(x) - wrong)):
@@ -187,7 +191,7 @@ def _best_threshold(x: Array, signs: Array, angles: Array) -> tuple[float, float
 
 
 def _two_classes(points: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return points and, for the class of each, -1 or 1."""
+    """Return the points, and for each of them -1 or 1, depending on its class."""
     x = as_matrix(points, "points", dtype=np.float64, allow_no_rows=False)
     given = np.asarray(labels)
     if given.shape != (len(x),):

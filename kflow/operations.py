@@ -21,7 +21,7 @@ __all__ = ["gram", "move", "one_hot", "rho", "rho_gradient", "singular_kernel_er
 def singular_kernel_error(
     error: Exception, nugget: float, rows: npt.NDArray[np.intp]
 ) -> SingularKernelError:
-    """Return the error for a failed factorisation; `rows` maps the engine's positions to rows of X."""
+    """Return the error for a failed factorisation; `rows` are the rows of X that the engine got."""
     first, second = error.args
     if first >= 0:
         pair = sorted((int(rows[first]), int(rows[second])))
@@ -69,7 +69,7 @@ def gram(
     out: FloatArray | None = None,
     n_threads: int | None = None,
 ) -> FloatArray:
-    """Kernel matrix K(X, Z).
+    """Return the kernel matrix K(X, Z).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def gram(
 
     Notes
     -----
-    2 n m d flops and n m evaluations of the profile.
+    The cost is 2 n m d flops and n m evaluations of the profile.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def gram(
 
 
 def _coarse_first(coarse: npt.ArrayLike, n: int) -> tuple[npt.NDArray[np.intp], int]:
-    """Return all rows with those of `coarse` (positions or a mask) first, and their number."""
+    """Return all row numbers, those of `coarse` (rows or a mask) first, and how many are coarse."""
     index = np.asarray(coarse)
     if index.dtype == bool and index.shape == (n,):
         index = np.flatnonzero(index)
@@ -168,22 +168,23 @@ def rho(
     nugget: float,
     n_threads: int | None = None,
 ) -> float:
-    """Loss of a kernel: the loss of interpolating only the coarse points instead of all.
+    """Return the loss of a kernel when only the coarse points are interpolated instead of all.
 
     With A = K(X, X) + nugget I and c the coarse rows,
 
         rho = 1 - tr(Y_c' A_cc^-1 Y_c) / tr(Y' A^-1 Y),
 
-    the squared RKHS distance between the two interpolants over the squared norm of the fine one.
+    which is the squared RKHS distance between the two interpolants, divided by the squared norm of
+    the interpolant of all points.
 
     Parameters
     ----------
     X : array_like, shape (n, d)
-        Points, computed with in float64.
+        Points. The computation is in float64.
     Y : array_like, shape (n, m) or (n,)
         Targets; one-hot rows for classes (`kflow.one_hot`).
     coarse : array_like of int, or of bool with shape (n,)
-        The rows of the coarse subset: at least one, not all.
+        The rows of the coarse subset: at least one, but not all.
     kernel : kflow.kernels.Kernel
         The kernel.
     nugget : float
@@ -199,13 +200,13 @@ def rho(
     Raises
     ------
     SingularKernelError
-        If A is numerically singular, as with duplicate rows and no nugget.
+        If A is numerically singular, for instance because X has duplicate rows and `nugget` is 0.
     TypeError, ValueError
         For arguments of the wrong kind, shape or dtype, naming them.
 
     Notes
     -----
-    One Cholesky factorisation: n^3 / 3 + n^2 (d + m) flops.
+    The cost is that of one Cholesky factorisation: n^3 / 3 + n^2 (d + m) flops.
 
     References
     ----------
@@ -224,7 +225,7 @@ def rho_gradient(
     nugget: float,
     n_threads: int | None = None,
 ) -> tuple[float, FloatArray]:
-    """Loss `rho` and its gradient with respect to the points.
+    """Return the loss `rho` and its gradient with respect to the points.
 
     Parameters
     ----------
@@ -246,7 +247,8 @@ def rho_gradient(
     Notes
     -----
     With D = tr(Y' A^-1 Y), y = A^-1 Y, and z = A_cc^-1 Y_c on the coarse rows and zero elsewhere,
-    d rho = -(1/D) sum_ij ((1 - rho) y y' - z z')_ij dK_ij. 2 n^2 (d + 2 m) flops more than `rho`.
+    d rho = -(1/D) sum_ij ((1 - rho) y y' - z z')_ij dK_ij. This takes 2 n^2 (d + 2 m) flops more
+    than `rho`.
     """
     loss, gradient = _rho(X, Y, coarse, kernel, nugget, True, n_threads)
     assert gradient is not None
@@ -294,7 +296,8 @@ def move(
 
     Notes
     -----
-    4 n m d flops and n m evaluations of the profile, tile by tile: K(X, Z) never exists as a whole.
+    The cost is 4 n m d flops and n m evaluations of the profile. K(X, Z) is computed tile by tile
+    and is never in memory as a whole.
     """
     radial = check_isotropic(kernel)
     threads = resolve_n_threads(n_threads)

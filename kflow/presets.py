@@ -1,6 +1,6 @@
 """Estimator parameters for the known data sets: the defaults of `kflow fit`.
 
-They were chosen by the errors on a part of the training images that was held out.
+They were chosen by their errors on a part of the training images that was held out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from kflow.kernels import RationalQuadratic
 
 __all__ = ["PRESETS"]
 
-# The first phase of each flow learns the detail with a small nugget; the second collapses the classes
-# with a large one, so that one interpolation point for each class does as well as thousands.
+# The first phase of each flow learns the detail with a small nugget; the second collapses the
+# classes with a large one, so that one interpolation point for each class does as well as
+# thousands.
 _IMAGES: dict[str, Any] = {"n_halves": 2, "scaling": "unit"}
 _SETS_OF_60000: dict[str, Any] = {
     **_IMAGES,
@@ -44,7 +45,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fashion-mnist": {
         **_SETS_OF_60000,
-        # Heavy tails: (1 + 3 r^2 / msd)^-1, msd the mean squared distance of the images.
+        # A kernel with heavy tails: (1 + 3 r^2 / msd)^-1 with the mean squared distance msd of
+        # the images.
         "kernel": RationalQuadratic(length_scale=0.37, alpha=1.0),
         "n_layers": 600,
         "nugget": {0: 0.25, 220: 2.0},

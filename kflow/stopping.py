@@ -1,4 +1,4 @@
-"""When a flow of classes is done: rows that are held out, and the callback that ends it by them."""
+"""Early stopping of a flow for classes: the rows held out, and the callback that ends the flow."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from kflow.flow.kernel_flow import KernelFlow
 
 __all__ = ["CollapseStopping", "hold_out"]
 
-# The most that one point per class may cost. The standard error of few rows held out is large, and
-# must not pass for a collapse.
+# The largest default of `tolerance`. If few rows are held out, the standard error is large, and
+# errors that differ by that much do not show that the classes have collapsed.
 _MAX_TOLERANCE = 0.01
 
 
 def hold_out(
     labels: npt.NDArray[Any], validation_fraction: float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Divide rows into those for the flow and those held out, the same part of every class.
+    """Divide rows into those for the flow and those held out: the same part of every class.
 
     Parameters
     ----------
     labels : ndarray, shape (N,)
         Class labels.
     validation_fraction : float
-        Part of each class that is held out, in (0, 1), one row at least.
+        Part of each class that is held out, in (0, 1); at least one row is held out.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -47,8 +47,9 @@ def hold_out(
     TypeError
         If `validation_fraction` is not a number.
     ValueError
-        If `validation_fraction` is outside (0, 1), or a class would keep fewer than two rows. With
-        one row of each class, the most interpolation points are also the fewest.
+        If `validation_fraction` is outside (0, 1), or a class would keep fewer than two rows. (With
+        one row of each class, the largest number of interpolation points would also be the
+        smallest.)
     """
     fraction = as_number(validation_fraction, "validation_fraction")
     if not 0.0 < fraction < 1.0:
@@ -73,8 +74,8 @@ def hold_out(
 class CollapseStopping:
     """Callback that ends a flow when one interpolation point per class does as well as thousands.
 
-    The classes have then collapsed, and further layers move points that lie together. A callback
-    belongs to one flow and ends it once: `kflow.KernelFlow.run` may add layers later.
+    The classes have then collapsed, and further layers only move points that lie together. A
+    callback belongs to one flow and ends it once: `kflow.KernelFlow.run` may add layers later.
 
     Parameters
     ----------
@@ -88,19 +89,19 @@ class CollapseStopping:
     rng : numpy.random.Generator
         Draws the interpolation points.
     tolerance : float, optional
-        How much larger the mean error from one point per class may be, as a part of the points
-        followed. None: one binomial standard error of the error e from the most points, since n
-        followed points tell no errors apart that are closer, but at most 0.01. It is
-        sqrt(p (1 - p) / n) with p = (n e + 1) / (n + 2), Laplace's rule of succession, by which no
-        error among n points does not count as certainty.
+        How much larger the mean error from one point per class may be, as a part of the followed
+        points. None: one binomial standard error of the error e from the most points, but at most
+        0.01; n followed points cannot tell errors apart that are closer. The standard error is
+        sqrt(p (1 - p) / n) with p = (n e + 1) / (n + 2), which is Laplace's rule of succession:
+        even if none of the n points is wrong, the error is not taken to be exactly 0.
     n_interpolation : int
-        The most interpolation points. If the classes have fewer, it is the largest number that they
-        have. m points cost m^3 / 3 flops in an evaluation.
+        The most interpolation points. If the classes have too few points for it, the largest number
+        that they allow is taken. m points cost m^3 / 3 flops in an evaluation.
     n_draws : int
-        Interpolants from one point per class. There is one interpolant from the most points, as its
-        error depends little on the draw.
+        Number of interpolants from one point per class. There is only one interpolant from the most
+        points, as its error depends little on the draw.
     confirmations : int
-        Evaluations in succession that must find the classes collapsed.
+        Number of successive evaluations that must find that the classes have collapsed.
     follow : str
         Name of the followed points.
 
@@ -109,8 +110,8 @@ class CollapseStopping:
     layers : list of int
         The numbers of layers after which the errors were evaluated.
     errors : dict of list of float
-        The largest and the smallest number of points to the mean error at each of `layers`; NaN
-        where the kernel matrix was singular.
+        Maps the largest and the smallest number of interpolation points to the mean errors, one for
+        each of `layers`; NaN where the kernel matrix was singular.
     stopped_at : int or None
         Number of layers after which the callback ended the flow.
 
@@ -121,9 +122,10 @@ class CollapseStopping:
 
     Notes
     -----
-    Two errors that are equally bad tell nothing of the classes. The error from the most points must
-    therefore be lower than that of a guess, 1 - 1 / n_classes, by two standard errors: one row held
-    out of each of two classes, for instance, never ends a flow, nor does a singular kernel matrix.
+    If both errors are equally bad, their agreement says nothing about the classes. The error from
+    the most points must therefore be lower than that of a guess, 1 - 1 / n_classes, by two standard
+    errors. If there are two classes and one row of each is held out, for instance, the flow is
+    never ended; nor is it ended by a singular kernel matrix.
 
     The error itself may still fall a little after the classes have collapsed.
     """
@@ -165,7 +167,7 @@ class CollapseStopping:
         self.stopped_at: int | None = None
 
     def __call__(self, flow: KernelFlow) -> bool:
-        """Evaluate the errors if it is time to, and return whether the flow should end."""
+        """Evaluate the errors if they are due, and return whether the flow should end."""
         n_layers = flow.n_layers_
         if self.stopped_at is not None or (n_layers != 1 and n_layers % self._every != 0):
             return False
@@ -187,7 +189,7 @@ class CollapseStopping:
         Raises
         ------
         ValueError
-            If the flow has other numbers of points than there are labels.
+            If the numbers of points in the flow differ from the numbers of labels.
         """
         points, followed = self._positions(flow)
         largest, smallest = (
@@ -223,7 +225,7 @@ class CollapseStopping:
         Raises
         ------
         ValueError
-            If `every` or the numbers of interpolation points were others.
+            If `every` or the numbers of interpolation points were different.
         """
         check_every(self._every, state["every"])
         self.errors = errors_from_state(state["errors"], self.errors)
@@ -233,7 +235,7 @@ class CollapseStopping:
         set_generator_state(self._rng, state["generator"])
 
     def _positions(self, flow: KernelFlow) -> tuple[FloatArray, FloatArray]:
-        """Return the training points and those held out, where the flow has them now."""
+        """Return the current positions of the training points and of the points held out."""
         points, followed = flow.reduced_points_, flow.reduced_follow_.get(self._follow)
         if followed is None or len(followed) != len(self._validation_labels):
             raise ValueError(

@@ -1,3 +1,3 @@
-"""What every room may use: arguments, files, generators, interrupts, progress bars."""
+"""Tools that every room may use: arguments, files, generators, interrupts, progress bars."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arguments become numbers and C-contiguous arrays of a known dtype, or an error that names them."""
+"""Checks of arguments: they return a valid value or raise an error that names the argument."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def as_nugget(value: Any, name: str = "nugget") -> float:
 
 
 def as_flag(value: Any, name: str) -> bool:
-    """Return `value` as a bool, which it must be."""
+    """Return `value`, which must be a bool of Python or NumPy, as a bool of Python."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
@@ -83,7 +83,7 @@ def as_count(value: Any, name: str, lowest: int) -> int:
 
 
 def as_generator(random_state: Any) -> np.random.Generator:
-    """Return a generator: a new one, or `random_state` itself if it is one."""
+    """Return a random generator: `random_state` itself if it is one, else a new one."""
     try:
         return np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
@@ -91,9 +91,9 @@ def as_generator(random_state: Any) -> np.random.Generator:
 
 
 def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
-    """Return float32 or float64."""
+    """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
     try:
-        resolved = np.dtype(object if dtype is None else dtype)  # None would be float64
+        resolved = np.dtype(object if dtype is None else dtype)  # NumPy takes None as float64
     except TypeError:
         resolved = np.dtype(object)
     if resolved not in _DTYPES:
@@ -105,6 +105,6 @@ def common_dtype(*arrays: Any) -> np.dtype[Any]:
     """Return float32 if every array is float32, else float64."""
     try:
         kinds = {np.asarray(a).dtype for a in arrays if a is not None}
-    except ValueError:  # rows of different lengths: as_matrix says which argument it is
+    except ValueError:  # rows of different lengths: as_matrix names the argument
         return np.dtype(np.float64)
     return np.dtype(np.float32) if kinds == {np.dtype(np.float32)} else np.dtype(np.float64)

@@ -1,4 +1,4 @@
-"""The types of arrays that signatures name."""
+"""The types of arrays that are used in signatures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 __all__ = ["Doubles", "FloatArray", "Rows"]
 
-# Of float32 or float64.
+# An array of float32 or float64.
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
-# Of float64.
+# An array of float64.
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
-# Numbers of rows.
+# An array of row numbers.
 Rows: TypeAlias = npt.NDArray[np.intp]

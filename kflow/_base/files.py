@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and folders that will take them."""
+"""Files that are written as a whole or not at all, and checks of the folders for them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk, where the file system can."""
+    """Write the list of a folder's files to the disk, if the file system can do so."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -57,26 +57,27 @@ def check_folder(
     files: Sequence[str] = (),
     folders: Sequence[str] = (),
 ) -> None:
-    """Find out before the work whether a folder can take its result; make it if it is missing.
+    """Check before the work that a folder can hold its result; make the folder if it is missing.
 
     Parameters
     ----------
     folder : Path
         Where the result is going to be.
     n_bytes : int
-        What it takes at most.
+        Number of bytes that the result takes at most.
     remedy : str
-        What to do if it cannot, for the error.
+        What to do if the folder cannot hold the result, for the error.
     files, folders : sequence of str
-        What will be written to `folder`, and made in it.
+        Names of the files that will be written to `folder`, and of the folders that will be made
+        in it.
 
     Raises
     ------
     OSError
-        If `folder` cannot be made or written to, or if a folder has the name of one of `files`, or a
-        file that of one of `folders`.
+        If `folder` cannot be made or written to, if a folder has the name of one of `files`, or if
+        a file has the name of one of `folders`.
     StorageError
-        If there are fewer than `n_bytes` free.
+        If fewer than `n_bytes` bytes are free.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
@@ -89,7 +90,7 @@ def check_folder(
         try:
             with tempfile.TemporaryFile(dir=place):
                 pass
-        except OSError as error:  # which names the temporary file
+        except OSError as error:  # its message names the temporary file
             raise OSError(error.errno, error.strerror, str(place)) from None
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
@@ -101,12 +102,12 @@ def check_folder(
 
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder that was missing, and those above it, if the block fails with nothing in them."""
+    """Remove a folder and its parents if the block fails, where they were missing and are empty."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         yield
     except BaseException:
         for place in missing:  # from the innermost outwards
-            with suppress(OSError):  # there is something in it, or it was not made
+            with suppress(OSError):  # it is not empty, or it was not made
                 place.rmdir()
         raise

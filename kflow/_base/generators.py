@@ -23,13 +23,13 @@ def generator_from_state(state: Mapping[str, Any]) -> np.random.Generator:
     Raises
     ------
     Exception
-        Of many kinds, if it is none.
+        Of many kinds, if `state` is no such state.
     """
     if state.get("bit_generator") not in _KNOWN:
         raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = _unplain(state)
-    # NumPy does not check where in its buffer a generator is, and would read beyond it.
+    # NumPy does not check the position of a generator in its buffer: it would read beyond the end.
     inner = bits.state["state"]
     if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
         raise ValueError("the bit generator's position is outside its buffer")

@@ -1,4 +1,4 @@
-"""Ctrl-C between layers, never inside the bookkeeping of one."""
+"""Ctrl-C takes effect between layers, never inside the bookkeeping of a layer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["DeferredInterrupt"]
 
 
 class DeferredInterrupt:
-    """Context manager that notes Ctrl-C instead of raising, then raises KeyboardInterrupt at its end.
+    """Context manager that notes Ctrl-C and raises KeyboardInterrupt only at its end.
 
-    Does nothing outside the main thread, or where somebody else handles the signal.
+    It does nothing outside the main thread, or where other code handles the signal.
     """
 
     def __init__(self) -> None:

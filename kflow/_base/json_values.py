@@ -1,4 +1,4 @@
-"""JSON for everybody: no NaN, no NumPy."""
+"""JSON that every program can read: without NaN and without values of NumPy."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def available_memory() -> int:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
             used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            # The page cache counts as used, but goes when memory is needed.
+            # The page cache counts as used, but is given back when memory is needed.
             for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines():
                 if line.startswith("inactive_file "):
                     used -= int(line.split()[1])

@@ -13,10 +13,10 @@ __all__ = ["flow_progress", "learning_progress", "step_progress"]
 
 @contextmanager
 def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[float], None]]:
-    """Show layer, rho, layers per second and time left on standard error.
+    """Show the layer, rho, the layers per second and the time left on standard error.
 
-    What is yielded takes the rho of each layer. The layers come after `n_before` others, which count
-    as done.
+    The function that is yielded takes the rho of each layer. The layers come after `n_before` other
+    layers, which count as done.
     """
     with _bar(n_before + n_layers, "layer", "rho {task.fields[value]:.3f}", n_before) as advance:
         yield advance
@@ -24,9 +24,9 @@ def flow_progress(n_layers: int, n_before: int = 0) -> Iterator[Callable[[float]
 
 @contextmanager
 def learning_progress(n_steps: int) -> Iterator[Callable[[float], None]]:
-    """Show step, loss, steps per second and time left on standard error.
+    """Show the step, the loss, the steps per second and the time left on standard error.
 
-    The function that is returned takes the loss of each step.
+    The function that is yielded takes the loss of each step.
     """
     with _bar(n_steps, "step", "loss {task.fields[value]:.4g}") as advance:
         yield advance
@@ -34,7 +34,7 @@ def learning_progress(n_steps: int) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def step_progress(n_steps: int, unit: str) -> Iterator[Callable[[], None]]:
-    """Show how many of some other steps are done and the time left on standard error."""
+    """Show the number of finished steps and the time left on standard error."""
     with _bar(n_steps, unit, "") as advance:
         yield lambda: advance(float("nan"))
 

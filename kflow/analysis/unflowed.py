@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kflow.analysis._classifier import training_data
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.flow.start import state_before_layers
+from kflow.flow.without_run import state_before_layers
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
 

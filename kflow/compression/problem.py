@@ -16,7 +16,7 @@ from kflow.engine.interface import Layer
 from kflow.engine.threads import single_threaded_blas
 from kflow.flow.estimator_flow import EstimatorFlow
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.flow.start import state_of_layers
+from kflow.flow.without_run import state_of_layers
 from kflow.layers.moments import mean_squared_distance
 from kflow.layers.positions import coordinates
 from kflow.layers.subspace import Subspace

@@ -1,4 +1,4 @@
-"""Arguments become C-contiguous matrices of a known dtype, or an error that names them."""
+"""Checks of array arguments: they return a valid array, or raise an error that names it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def as_matrix(
     allow_no_rows: bool = True,
     n_threads: int = 1,
 ) -> FloatArray:
-    """Return `value` as a C-contiguous (n, d) array, without a copy if it is one already.
+    """Return `value` as a C-contiguous (n, d) array, without a copy if it is such an array already.
 
     Raises
     ------
     TypeError
-        If it is sparse or not numeric.
+        If `value` is sparse or not numeric.
     ValueError
-        If its shape is wrong or it holds NaN or infinity.
+        If its shape is wrong, or if it has masked entries, NaN or infinity.
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
@@ -73,7 +73,7 @@ def as_matrix(
 
 
 def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> FloatArray:
-    """Check an array that receives a result."""
+    """Return `out`, after a check that it can receive a result of this shape and dtype."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:

@@ -13,8 +13,8 @@ from kflow.data.sources import Source
 
 __all__ = ["Data", "Scaling", "row_chunks", "scaled_chunks"]
 
-# What is computed in float64 is computed for so many rows at a time: no float64 copy of all the data
-# is made.
+# Number of rows for which something is computed in float64 at a time, so that no float64 copy of
+# all the data is made.
 _CHUNK = 1024
 
 
@@ -24,22 +24,22 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
         yield slice(start, start + _CHUNK)
 
 
-# Points of which slices are taken.
+# Points from which slices are taken.
 Data: TypeAlias = FloatArray | Source
 
-# A map of a few rows, such as a scaling, that comes before everything else.
+# A function of a few rows, such as a scaling, that is applied before everything else.
 Scaling: TypeAlias = Callable[[FloatArray], FloatArray]
 
 
 def scaled_chunks(
     X: Data, scaling: Scaling | None, dtype: npt.DTypeLike | None = None
 ) -> Iterator[tuple[slice, Doubles]]:
-    """Iterate over the scaled rows of X, a few at a time: rounded to `dtype`, then in float64.
+    """Iterate over the scaled rows of X, a few at a time, rounded to `dtype` and then in float64.
 
     Raises
     ------
     ValueError
-        If a scaled value is too large for the dtype.
+        If a scaled value is NaN, infinite or too large for the dtype.
     """
     for rows in row_chunks(len(X)):
         points = X[rows] if scaling is None else scaling(X[rows])

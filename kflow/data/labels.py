@@ -12,12 +12,12 @@ from kflow._base.array_types import FloatArray
 
 __all__ = ["ClassLabels"]
 
-# What is made of a column with more values than that is a regression.
+# A column with more distinct values than this number holds no classes, but values of a regression.
 _MOST_CLASSES = 100
 
 
 class ClassLabels:
-    """Whether targets look like classes, one-hot rows or few distinct numbers, and of which.
+    """Whether targets look like classes (one-hot rows or few distinct numbers), and which ones.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class ClassLabels:
     Raises
     ------
     ValueError
-        If they are all the same.
+        If all targets are the same.
     """
 
     def __init__(self, chunks: Iterable[FloatArray]) -> None:
@@ -55,7 +55,7 @@ class ClassLabels:
         self.are_classes = few if first.shape[1] == 1 else one_hot
 
     def __call__(self, targets: FloatArray) -> npt.NDArray[np.intc] | None:
-        """Return the class number of each row of targets (n, m); None if they are no classes."""
+        """Return the class number of each row of targets (n, m); None if they are not classes."""
         if not self.are_classes:
             return None
         if targets.shape[1] == 1:

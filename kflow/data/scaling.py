@@ -32,17 +32,17 @@ def standardisation(
     X : ndarray, shape (n, d)
         Rows of numbers.
     name : str
-        The argument that X is, for errors.
+        Name of the argument X, for errors.
 
     Returns
     -------
     mean, scale : ndarray of float64, shape (d,)
-        The deviation of a column that is constant, but for rounding errors, is given as 1.
+        The deviation of a column that is constant up to rounding errors is given as 1.
 
     Raises
     ------
     ValueError
-        If the squares overflow.
+        If the squares of the numbers overflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         # Differences from the first row are exactly zero in a constant column.
@@ -64,9 +64,9 @@ class Preprocessing:
     Attributes
     ----------
     unit : bool
-        Whether each row is scaled to norm 1; rows of zeros stay.
+        Whether each row is scaled to norm 1; rows of zeros stay as they are.
     mean, scale : ndarray, shape (d,), or None
-        What is subtracted from each feature, and what it is then divided by.
+        The numbers that are subtracted from each feature, and those by which it is then divided.
     """
 
     unit: bool = False
@@ -118,14 +118,14 @@ class Preprocessing:
         points : ndarray, shape (n, d)
             Scaled points, which may have moved since.
         X : ndarray, shape (n, d)
-            The points before they were scaled. The scaling ``"unit"`` took away the norms of these
-            rows, which each point is given back. Otherwise only the dtype counts.
+            The points before they were scaled. The scaling ``"unit"`` removed the norms of these
+            rows, and each point gets its norm back. For other scalings only the dtype matters.
 
         Returns
         -------
         ndarray, shape (n, d)
-            The points in the wider of the two dtypes. ``undone(self(X), X)`` is X up to rounding
-            errors.
+            The points, in the wider of the dtypes of `points` and X. ``undone(self(X), X)`` is X up
+            to rounding errors.
         """
         back = points.astype(np.result_type(points, X))
         if self.mean is not None and self.scale is not None:

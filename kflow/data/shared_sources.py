@@ -15,7 +15,7 @@ from kflow.data.sources import ArraySource, FileSource, Source
 
 __all__ = ["SharedSource", "shared_source"]
 
-# Zarr's stores that lie where other processes find them too.
+# Stores of zarr that other processes can open too.
 _ZARR_STORES = ("LocalStore", "FsspecStore", "ObjectStore", "DirectoryStore", "FSStore")
 
 
@@ -31,12 +31,12 @@ class SharedSource:
     Attributes
     ----------
     path : Path or None
-        A file by which it is known whether that process sees the same data: its size, and when it
-        was changed last. None: whoever has this object has the data.
+        A file whose size and time of last change show whether that process sees the same data. If
+        it is None, every process that has this object can get at the data.
     stamp : tuple of int
-        Size in bytes and time in nanoseconds.
+        Size of the file in bytes, and time of its last change in nanoseconds.
     opening : callable
-        Returns the source.
+        Function that returns the source.
     """
 
     path: Path | None
@@ -44,7 +44,7 @@ class SharedSource:
     opening: Callable[[], Source]
 
     def open(self) -> Source | None:
-        """Return the source; None if it is not to be seen from here."""
+        """Return the source; None if this process does not see it."""
         try:
             if self.path is not None and _stamp(self.path) != self.stamp:
                 return None
@@ -55,7 +55,7 @@ class SharedSource:
 
 @dataclass(frozen=True)
 class _Opening:
-    """Opens an array and makes a source of it."""
+    """A function that opens an array and returns it as a source."""
 
     how: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -75,7 +75,7 @@ def _open_map(
 def _open_hdf5(path: str, name: str) -> Any:
     import h5py
 
-    # Never closed: the data set is read as long as its source lives.
+    # The file is never closed: its data set is read as long as the source lives.
     return h5py.File(path, "r")[name]
 
 
@@ -84,7 +84,7 @@ def _as_it_is(array: Any) -> Any:
 
 
 def _is_whole_map(array: Any) -> bool:
-    """Whether an array is all of a memory map: a part does not say where in the file it lies."""
+    """Return whether an array is a whole memory map: a part does not know its place in the file."""
     return (
         isinstance(array, np.memmap)
         and isinstance(array.base, mmap.mmap)
@@ -94,9 +94,9 @@ def _is_whole_map(array: Any) -> bool:
 
 
 def shared_source(source: Source) -> SharedSource | None:
-    """Return how another process opens a source: None if it cannot, as for an array in memory.
+    """Return how another process opens a source; None if it cannot, as for an array in memory.
 
-    Files, memory maps, HDF5's data sets and zarr's arrays can be opened wherever their file is seen.
+    Files, memory maps, HDF5 data sets and zarr arrays can be opened wherever their file is seen.
     """
     if isinstance(source, FileSource):
         path, shape = source.path, source.shape
@@ -129,5 +129,5 @@ def shared_source(source: Source) -> SharedSource | None:
     return SharedSource(Path(file), _stamp(Path(file)), opening)
 
 
-# What describes an array in its folder, in zarr's formats 3 and 2.
+# Names of the file that describes an array in its folder, in zarr's formats 3 and 2.
 _ZARR_FILES = ("zarr.json", ".zarray")

@@ -1,4 +1,4 @@
-"""Data that need not be in memory: arrays that are read by chunks of rows, and streams of chunks."""
+"""Data that need not be in memory: arrays that are read in chunks of rows, streams of chunks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kflow.data.arrays import as_matrix
 
 __all__ = ["ArraySource", "FileSource", "Source", "as_source", "copied", "reopened", "spool"]
 
-# What is read from an array at once.
+# Number of bytes that are read from an array at once.
 _READ_BYTES = 2**20
 
-# Says what `spool` wrote.
+# Name of the file that describes what `spool` wrote.
 _SPOOLED = "spooled.json"
 
 
@@ -34,14 +34,14 @@ class Source:
     dtype : numpy.dtype
         float32 or float64.
     name : str
-        Of the argument, for errors.
+        Name of the argument, for errors.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> None:
         self.shape = shape
         self.dtype = dtype
         self.name = name
-        # Rows that were read last: most reading is by small steps.
+        # The rows that were read last. They are kept because most rows are read in small steps.
         self._start = 0
         self._buffer: FloatArray = np.empty((0, shape[1]), dtype)
 
@@ -62,7 +62,7 @@ class Source:
             yield rows, self[rows]
 
     def __getitem__(self, rows: slice | Rows) -> FloatArray:
-        """Return some rows: a slice of them, or by their numbers."""
+        """Return some rows, given by a slice or by their numbers."""
         if not isinstance(rows, slice):
             return self._checked(self._pick(rows))
         start, stop, _ = rows.indices(len(self))
@@ -83,7 +83,7 @@ class Source:
 
 
 class ArraySource(Source):
-    """An array that lies somewhere: NumPy's, also memory-mapped; zarr's, h5py's or Dask's.
+    """An array of NumPy, which may be memory-mapped, of zarr, of h5py or of Dask, as a source.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class ArraySource(Source):
     dtype, name
         As for `Source`.
     column_if_1d : bool
-        Whether an array of one dimension is a column.
+        Whether an array of one dimension is read as a column.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class ArraySource(Source):
         return values
 
     def _forget(self) -> None:
-        """Give back the pages of a memory map: they would count as this process's memory."""
+        """Give back the pages of a memory map, which would count as this process's memory."""
         base = self._array
         while isinstance(base, np.ndarray) and base.base is not None:
             base = base.base
@@ -148,7 +148,7 @@ class FileSource(Source):
         self.path = path
 
     def check(self) -> None:
-        """Raise ValueError unless the file has its size."""
+        """Raise ValueError unless the file has the size that its shape and dtype require."""
         size = self.path.stat().st_size
         if size != self.shape[0] * self.shape[1] * self.dtype.itemsize:
             raise ValueError(f"{self.path} has {size} bytes")
@@ -181,7 +181,9 @@ def as_source(
     Raises
     ------
     TypeError
-        If it has no shape, or is sparse.
+        If it is sparse.
+    ValueError
+        If it is empty or has a wrong number of dimensions.
     """
     if hasattr(array, "toarray") and hasattr(array, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
@@ -193,12 +195,12 @@ def as_source(
 
 
 def copied(source: Source, folder: Path | None) -> FileSource:
-    """Return a source's rows in a file of a folder, from which single ones can be read.
+    """Copy the rows of a source to a file, and return the file: single rows can be read from it.
 
     Raises
     ------
     ValueError
-        If there is no folder.
+        If `folder` is None.
     """
     if folder is None:
         raise ValueError(
@@ -216,16 +218,16 @@ def copied(source: Source, folder: Path | None) -> FileSource:
 def spool(
     chunks: Iterable[Any], folder: Path, dtype: npt.DTypeLike
 ) -> tuple[FileSource, FileSource]:
-    """Write a stream of chunks to a folder: it can be read only once.
+    """Write a stream of chunks to a folder, since the stream can be read only once.
 
     Parameters
     ----------
     chunks : iterable of (X, Y)
         Points (n_i, d) and their targets (n_i,) or (n_i, m).
     folder : Path
-        Receives ``X.bin`` and ``Y.bin``.
+        Folder that receives ``X.bin`` and ``Y.bin``.
     dtype : float32 or float64
-        Of the points; targets are in float64.
+        Precision of the points; targets are in float64.
 
     Returns
     -------
@@ -234,7 +236,7 @@ def spool(
     Raises
     ------
     TypeError, ValueError
-        If the stream is empty, or for chunks of another shape, naming the chunk.
+        If the stream is empty, or if a chunk has a wrong shape; the error then names the chunk.
     """
     dtypes = {"X": np.dtype(dtype), "Y": np.dtype(np.float64)}
     widths: dict[str, int] = {}
@@ -267,7 +269,7 @@ def spool(
     if n_rows == 0:
         raise ValueError("X: the iterator yields no points; it may have been used up before")
     sizes = {name: [n_rows, widths[name], dtypes[name].name] for name in dtypes}
-    with replacing(folder / _SPOOLED) as description:  # last: with it the copy is complete
+    with replacing(folder / _SPOOLED) as description:  # written last: it marks the copy as complete
         description.write(json.dumps(sizes).encode())
     return reopened(folder)
 
@@ -278,7 +280,7 @@ def reopened(folder: Path) -> tuple[FileSource, FileSource]:
     Raises
     ------
     ValueError
-        If it did not, or not to the end.
+        If `spool` did not write to the folder, or did not finish.
     """
     try:
         sizes = json.loads((folder / _SPOOLED).read_text())

@@ -1,4 +1,4 @@
-"""Points and targets of a flow, in memory or not, and how much of them may be there at a time."""
+"""The points and targets of a flow, in memory as a whole or a few rows at a time."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from kflow.data.sources import FileSource, Source, as_source, copied, reopened, 
 __all__ = ["TrainingData"]
 
 
-# Targets are looked through by so many rows at a time.
+# Number of rows of the targets that are looked through at a time.
 _ROWS = 2**16
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Points and targets, of which some rows are read at a time.
+    """Points and targets, from which some rows are read at a time.
 
     Attributes
     ----------
     X : ndarray or Source
         Points (N, d).
     Y : ndarray or Source
-        Targets (N, m), of which single rows are read.
+        Targets (N, m), from which single rows are read.
     labels : ClassLabels
-        Whether they are classes.
+        Whether the targets are classes, and which ones.
     """
 
     X: Data
@@ -43,12 +43,12 @@ class TrainingData:
     def in_memory(
         cls, X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None
     ) -> TrainingData:
-        """Check arrays; with a scaling, X is finite already.
+        """Return data from arrays, after a check; with a scaling, X is known to be finite.
 
         Raises
         ------
         TypeError, ValueError
-            For arrays that are none, or do not fit each other.
+            If X or Y is no array, or if they do not fit each other.
         """
         if Y is None:
             raise TypeError(
@@ -70,14 +70,14 @@ class TrainingData:
         Y : array or None
             Targets.
         folder : Path or None
-            For what cannot be read again, or not row by row.
+            Folder for copies of data that cannot be read again, or not row by row.
         dtype : numpy.dtype
-            Of the points.
+            Precision of the points.
 
         Raises
         ------
         TypeError, ValueError
-            For arrays that are none, or do not fit each other.
+            If X or Y is no array, or if they do not fit each other.
         """
         points: Source
         targets: Source

@@ -1,4 +1,4 @@
-"""What this build is and what it runs on."""
+"""Information on this build and on the machine that it runs on."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """How many threads the engine uses, and NumPy's and SciPy's algebra on one thread.
 
 The engine calls no BLAS. Where NumPy or SciPy compute something that a flow or a model is made of,
-BLAS runs on one thread, because its results depend on how many it has. That setting belongs to the
-whole process: it is taken when the first concurrent caller enters and given back when the last one
-leaves.
+BLAS runs on one thread, because its results depend on its number of threads. That number is a
+setting of the whole process: it becomes one when the first of several concurrent callers enters,
+and is restored when the last one leaves.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from kflow.engine.cpu import _core
 
 __all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
 
-# More than any machine makes use of. Every thread takes memory of its own, and libgomp ends the
-# process where it cannot start one: a slip must not.
+# Larger numbers count as this one, which is more than any machine makes use of. Every thread takes
+# memory of its own, and libgomp ends the process if it cannot start a thread: a mistyped number
+# must not have that effect.
 _MAX_THREADS = 512
 
 _default: int | None = None
@@ -71,7 +72,7 @@ def _physical_cores(cpus: frozenset[int]) -> int:
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set how many threads calls use that are given no `n_threads`.
+    """Set how many threads are used by calls without the argument `n_threads`.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call uses that is given no `n_threads`.
+    """Return how many threads are used by a call without the argument `n_threads`.
 
     That is the number given to `set_num_threads`, else ``KFLOW_NUM_THREADS``, else
     ``OMP_NUM_THREADS``, else the number of physical cores that this process may use. A limit put on
@@ -99,7 +100,7 @@ def get_num_threads() -> int:
     for name in ("KFLOW_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0].strip()
         if value:
-            # What OpenMP made of its variable, threadpoolctl may have lowered since.
+            # OpenMP has read its variable before; threadpoolctl may have lowered the limit since.
             limit = _core.max_team_size() if name == "OMP_NUM_THREADS" else _MAX_THREADS
             return min(_positive(value, name), limit)
     return min(_physical_cores(_allowed_cpus()), _core.max_team_size(), _MAX_THREADS)
@@ -115,8 +116,9 @@ def resolve_n_threads(n_threads: int | None) -> int:
 def _setter(library: Any) -> Callable[[int], Any]:
     """Return the function that sets a BLAS library's threads for the whole process.
 
-    From version 3.8 on threadpoolctl ignores all Python threads but one that set OpenBLAS's own
-    threads. Here several may, and are counted: OpenBLAS is asked directly.
+    If several Python threads set the number of OpenBLAS's own threads, threadpoolctl ignores all
+    but one of them from version 3.8 on. Here several may do so, and they are counted. The function
+    of OpenBLAS itself is therefore returned.
     """
     if library.internal_api == "openblas" and library.threading_layer != "openmp":
         for prefix, suffix in product(("scipy_", ""), ("", "64_", "_64")):
@@ -128,10 +130,11 @@ def _setter(library: Any) -> Callable[[int], Any]:
 
 @functools.lru_cache(maxsize=1)
 def _blas_libraries(_n_modules: int) -> list[Any]:
-    """Return the BLAS libraries of a process with so many Python modules.
+    """Return the BLAS libraries of the process, which has loaded this number of Python modules.
 
-    Looking through all that a process has mapped takes milliseconds. A library comes with a module
-    that needs it: while there are no more modules, there are no more libraries.
+    Searching everything that a process has mapped takes milliseconds, so that the result is cached.
+    A library is loaded with a module that needs it: while the number of modules stays the same,
+    there are no new libraries.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -144,12 +147,12 @@ class _SingleThreadedBlas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._depth = 0
-        # Of each library, by its path: what sets its threads, and how many they were.
+        # For each library, by its path: the function that sets its threads, and their old number.
         self._saved: dict[str, tuple[Callable[[int], Any], int]] = {}
 
     def __enter__(self) -> None:
         with self._lock:
-            # Not once for all: SciPy brings a library of its own whenever it is imported.
+            # Looked up at each entry: SciPy loads a library of its own when it is imported.
             for library in _blas_libraries(len(sys.modules)):
                 if library.filepath not in self._saved:
                     set_num_threads = _setter(library)
@@ -178,7 +181,7 @@ single_threaded_blas = _SingleThreadedBlas()
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock or been inside.
+    # Another thread of the parent process may have held the lock, or been inside the context.
     blas = single_threaded_blas
     blas._lock = threading.Lock()
     blas._depth = 0

@@ -1,4 +1,4 @@
-"""What is drawn for a layer: its batch, its coarse points, and the sample of a rank reduction."""
+"""Draw for a layer its batch, its coarse points, and the sample that a rank reduction uses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from kflow.layers.rank_reduction import RankReduction
 
 __all__ = ["draw_batch", "falls_before", "reduction_before", "sample_rows"]
 
-# The directions that a flow no longer needs are found on so many points, where a sample is wanted.
+# Number of points in a sample on which the directions are found that a flow no longer needs.
 _SAMPLE = 8192
 
 
 def draw_batch(rng: np.random.Generator, n: int, settings: FlowSettings) -> FlowBatch:
-    """Draw the batch of a layer from n points, and its coarse subsets."""
+    """Draw the batch of a layer from n points, and the coarse subsets of the batch."""
     size = settings.batch_size
     n_coarse = min(max(round(settings.coarse_fraction * size), 1), size - 1)
     rows = rng.choice(n, size, replace=False).astype(np.intp)
     order = np.arange(size, dtype=np.intp)
     further = []
     for half in range(1, settings.n_halves):
-        if half % 2:  # the last ones of the same order: antithetic to the half before
+        if half % 2:  # the end of the same order: antithetic to the half before
             further.append(order[size - n_coarse :])
         else:
             order = rng.permutation(size).astype(np.intp)
@@ -41,8 +41,8 @@ def falls_before(layer: int, settings: FlowSettings) -> bool:
 def sample_rows(n: int, layer: int) -> Rows:
     """Return the sample of n points on which unneeded directions are found before a layer.
 
-    It does not depend on the flow's generator: flows with and without a falling rank draw the same
-    batches.
+    The sample does not depend on the flow's generator, so that flows with and without a falling
+    rank draw the same batches.
     """
     if n <= _SAMPLE:
         return np.arange(n, dtype=np.intp)
@@ -53,7 +53,7 @@ def sample_rows(n: int, layer: int) -> Rows:
 def reduction_before(
     layer: int, settings: FlowSettings, points: Callable[[], FloatArray]
 ) -> RankReduction | None:
-    """Return how the rank falls before a layer, judged by some points; None if it does not."""
+    """Return the reduction of the rank before a layer, found on some points, or None."""
     if not falls_before(layer, settings):
         return None
     return RankReduction.shrinking(points(), layer, settings.shrink_tolerance)

@@ -1,12 +1,12 @@
 """Callbacks of a flow: functions that are called with it after every layer.
 
-A true result ends the flow: once it is resumed from a checkpoint, it stays as it is. A callback with a
-true attribute ``interrupts`` ends the run only, such as one that waits for Ctrl-C: the flow is resumed
-as if nothing had happened.
+A true result ends the flow: if the flow is resumed from a checkpoint later, it stays as it is. A
+callback with a true attribute ``interrupts``, such as one that waits for Ctrl-C, ends the run only:
+the flow can be resumed as if nothing had happened.
 
-A callback that remembers something between layers has two methods more, so that a resumed flow ends
-where the flow would have ended that nothing interrupted: ``to_state()`` returns JSON data without NaN,
-``from_state(state)`` brings them back.
+A callback that remembers something between layers has two more methods, so that a resumed flow ends
+where it would have ended without an interruption: ``to_state()`` returns JSON data without NaN, and
+``from_state(state)`` restores the callback from these data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 __all__ = ["Callback", "StatefulCallback", "callback_states", "ends_flow", "set_callback_states"]
 
-# A function of the flow, a `kflow.KernelFlow`: whether it should end.
+# A function of the flow, a `kflow.KernelFlow`, that returns whether the flow should end.
 Callback: TypeAlias = Callable[[Any], "bool | None"]
 
 
@@ -25,28 +25,28 @@ class StatefulCallback(Protocol):
     """A callback that remembers something between layers."""
 
     def __call__(self, flow: Any) -> bool | None:
-        """Look at the flow after a layer; return whether it should end."""
+        """Look at the flow after a layer, and return whether it should end."""
 
     def to_state(self) -> Any:
-        """Return what it remembers as JSON data, without NaN."""
+        """Return what the callback remembers, as JSON data without NaN."""
 
     def from_state(self, state: Any) -> None:
-        """Remember what `to_state` returned.
+        """Restore what the callback remembered from the result of `to_state`.
 
         Raises
         ------
         ValueError
-            If it comes from a callback with other settings.
+            If the state comes from a callback with other settings.
         """
 
 
 def ends_flow(callback: Callback) -> bool:
-    """Return whether a callback that ends a run ends the flow, too."""
+    """Return whether a callback that ends a run also ends the flow."""
     return not getattr(callback, "interrupts", False)
 
 
 def callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
-    """Return class and state of those that have one, in order."""
+    """Return the class and the state of each callback that has a state, in order."""
     return [
         {"class": type(callback).__qualname__, "state": callback.to_state()}
         for callback in callbacks
@@ -60,7 +60,7 @@ def set_callback_states(callbacks: Sequence[Callback], states: Sequence[dict[str
     Raises
     ------
     ValueError
-        If there are others than at that time.
+        If the callbacks with a state are not of the same classes as at that time.
     """
     stateful = [callback for callback in callbacks if isinstance(callback, StatefulCallback)]
     here = [type(callback).__qualname__ for callback in stateful]

@@ -1,4 +1,4 @@
-"""The flow of whatever has been fitted, a `KernelFlow` or an estimator, with the scaling before it."""
+"""The flow of a fitted `KernelFlow` or estimator, and the scaling of points before the flow."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["EstimatorFlow", "as_layers", "estimator_flow"]
 
 @dataclass(frozen=True)
 class EstimatorFlow:
-    """A fitted flow and the scaling before it.
+    """A fitted flow and the scaling of points before the flow.
 
     Attributes
     ----------
     flow : KernelFlow
-        The flow, of scaled points.
+        The flow; its points are scaled.
     scaling : Preprocessing
-        The scaling of points before the flow; none if the estimator is a flow itself.
+        The scaling of points before the flow. It does nothing if the estimator is a flow itself.
     estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        The estimator that has both.
+        The estimator that the flow and the scaling belong to.
     """
 
     flow: KernelFlow
@@ -44,8 +44,8 @@ class EstimatorFlow:
         Raises
         ------
         TypeError, ValueError
-            For a wrong shape or values, naming the argument, and for a table whose columns have other
-            names than in `fit`.
+            For a wrong shape or wrong values, naming the argument, and for a table whose columns
+            have other names than in `fit`.
         """
         if self.estimator is not self.flow and hasattr(X, "columns"):
             from sklearn.utils.validation import validate_data
@@ -61,7 +61,7 @@ class EstimatorFlow:
         )
 
     def scaled(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
-        """Return points (n, d) scaled, as the flow takes them.
+        """Return scaled points (n, d), which the flow can take.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class EstimatorFlow:
 
     @property
     def nugget(self) -> float:
-        """The nugget of the estimator's interpolant, or of the last layer if it is a flow itself."""
+        """The nugget of the estimator's interpolant; for a flow itself, that of the last layer."""
         if self.estimator is not self.flow:
             return as_nugget(self.estimator.interpolation_nugget, "interpolation_nugget")
         nuggets = self.flow.history_["nugget"]
@@ -97,9 +97,9 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
     Raises
     ------
     ValueError
-        If the estimator has not been fitted; scikit-learn's NotFittedError is one.
+        If the estimator has not been fitted. (scikit-learn's NotFittedError is a ValueError.)
     TypeError
-        If it is something else, such as a pipeline.
+        If `estimator` is something else, such as a pipeline.
     """
     if isinstance(estimator, KernelFlow):
         _ = estimator.state_  # raises the error of a flow that has not been fitted
@@ -128,16 +128,16 @@ def as_layers(layers: Iterable[int] | None, flow: KernelFlow, n_default: int) ->
     Parameters
     ----------
     layers : iterable of int or None
-        The numbers. None stands for `n_default` of them, evenly spaced from 0 to all layers.
+        The numbers. None stands for `n_default` numbers, evenly spaced from 0 to all layers.
     flow : KernelFlow
         The flow that has the layers.
     n_default : int
-        How many numbers None stands for, or fewer if the flow has fewer layers.
+        How many numbers None stands for; they are fewer if the flow has fewer layers.
 
     Raises
     ------
     TypeError, ValueError
-        If they are no increasing numbers of layers that the flow has.
+        If `layers` are not increasing numbers of layers that the flow has.
     """
     if layers is None:
         even = np.linspace(0, flow.n_layers_, n_default)

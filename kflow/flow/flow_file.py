@@ -1,4 +1,4 @@
-"""A flow in a model file: settings in JSON, its points in arrays, its layers in blocks."""
+"""A flow in a model file: its settings in JSON, its points in arrays, its layers in blocks."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ __all__ = ["export_flow", "import_flow"]
 
 _Settings = TypeVar("_Settings", bound=FlowSettings)
 
-# Of a block in a model file, at most: what reading and writing take besides the flow.
+# Largest size of a block in a model file. Reading and writing take this much memory besides the
+# flow.
 _BLOCK_BYTES = 2**25
 
 
 def export_flow(
     settings: FlowSettings, state: FlowState, layers_dtype: str | None = None
 ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
-    """Return settings and parts of a model file: see `kflow.model_file.write_model`.
+    """Return the settings and the parts that `kflow.storage.model_file.write_model` takes.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def export_flow(
         if subspace is not None:
             yield "basis", subspace.basis
         for number, reduction in enumerate(points.reductions):
-            if reduction.layer >= n_stored:  # in no block
+            if reduction.layer >= n_stored:  # the reduction is in no block
                 yield f"rotation{number:06d}", reduction.matrix
         for name, values in state.history().items():
             yield f"history_{name}", values
@@ -94,21 +95,21 @@ def export_flow(
 def import_flow(
     reader: ModelReader, settings: dict[str, Any], make: Callable[..., _Settings]
 ) -> tuple[_Settings, FlowState]:
-    """Return the flow of a model file: its settings, and what it has become.
+    """Return the flow of a model file: its settings and its state.
 
     Parameters
     ----------
     reader : ModelReader
         The file.
     settings : dict
-        What `export_flow` returned.
+        The settings that `export_flow` returned.
     make : callable
-        Makes the settings from arguments of `FlowSettings`.
+        Makes the flow's settings from the arguments of `FlowSettings`.
 
     Raises
     ------
     ModelFileError
-        If what the file holds is no flow.
+        If the file does not hold a valid flow.
     """
     with damaged("settings"):
         kernel = check_isotropic(from_dict(settings["kernel"]))
@@ -155,20 +156,20 @@ def import_flow(
 
 
 class _Stored(NamedTuple):
-    """What the settings of a model file say besides the flow's settings.
+    """The entries in the settings of a model file that are no settings of the flow.
 
     Attributes
     ----------
     generator : numpy.random.Generator
         Source of the next batches.
     names : list of str
-        Of the followed sets.
+        Names of the followed sets.
     n_stored : int
         How many layers the file holds.
     turns : list of tuple of int
-        For each fall of the rank the layer that comes next, and how many coordinates go on.
+        For each fall of the rank: the layer that comes next, and how many coordinates are kept.
     energy_dropped : float
-        Of the subspace.
+        Part of the sum of squares that lies outside the subspace.
     """
 
     generator: np.random.Generator
@@ -204,11 +205,11 @@ def _numbers(reader: ModelReader, name: str, dtype: str, ndim: int = 2) -> npt.N
 
 
 def _read_points(reader: ModelReader, flow: FlowSettings) -> tuple[FloatArray, FloatArray]:
-    """Return the coordinates of the training points, and their targets."""
+    """Return the coordinates and the targets of the training points."""
     with damaged("points and targets"):
         training = as_matrix(_numbers(reader, "points", flow.dtype), "points", dtype=flow.dtype)
         n = len(training)
-        if 0 < n < flow.batch_size:  # without points it has its layers only
+        if 0 < n < flow.batch_size:  # a flow without points has only its layers
             raise ValueError(f"{n} points are fewer than batch_size={flow.batch_size}")
         stored = reader.array("targets", ndim=2)
         if stored.dtype.kind != "f" and stored.dtype != np.uint8:
@@ -219,7 +220,7 @@ def _read_points(reader: ModelReader, flow: FlowSettings) -> tuple[FloatArray, F
 def _read_coordinates(
     reader: ModelReader, flow: FlowSettings, stored: _Stored, k: int, n_layers: int
 ) -> tuple[Subspace | None, list[int]]:
-    """Return the subspace, and how many coordinates move in the beginning and after each fall."""
+    """Return the subspace, and the ranks: the first one, and the rank after each reduction."""
     subspace, ranks, n_fixed = None, [k], 0
     if flow.rank is not None:
         basis = check_orthonormal(_numbers(reader, "basis", "float64"))
@@ -261,7 +262,7 @@ def _read_positions(
     ranks: list[int],
     reductions: dict[int, RankReduction],
 ) -> Positions:
-    """Return where the training points and the followed ones are."""
+    """Return the positions of the training points and of the followed points."""
     sets, frozen = {}, {}
     for name, member in _members(stored.names).items():
         sets[name] = training if name == TRAINING else _numbers(reader, member, flow.dtype)
@@ -282,9 +283,9 @@ def _read_layers(
     *,
     any_size: bool,
 ) -> dict[int, RankReduction]:
-    """Bring the layers of a model file into a store; return the reductions that they hold.
+    """Put the layers of a model file into a store, and return the reductions that they hold.
 
-    Those of a flow without points may have any number of centres.
+    With `any_size`, as for a flow without points, layers may have any number of centres.
     """
     reductions = {}
     flow_id: str | None = None
@@ -318,7 +319,7 @@ def _block_name(first: int) -> str:
 
 
 def _shortest(targets: FloatArray) -> npt.NDArray[Any]:
-    """Return the same numbers in the shortest of a few dtypes that hold them: one-hot rows in bytes."""
+    """Return the same numbers in the shortest dtype that holds them; one-hot rows become bytes."""
     for dtype in (np.uint8, np.float32):
         with np.errstate(over="ignore", invalid="ignore"):
             shorter = targets.astype(dtype)
@@ -328,5 +329,5 @@ def _shortest(targets: FloatArray) -> npt.NDArray[Any]:
 
 
 def _members(follow: Iterable[str]) -> dict[str, str]:
-    """Return under which names a model file holds the training and the followed points."""
+    """Return, for each set of points, the name under which a model file holds it."""
     return {TRAINING: "points", **{name: f"follow{number}" for number, name in enumerate(follow)}}

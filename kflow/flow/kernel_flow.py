@@ -1,7 +1,7 @@
 """The non-parametric kernel flow: points that move, layer after layer, to make a kernel good.
 
-This file is long because it documents every parameter and result of one class, its users' face; what
-the class does is done in the other files of this folder.
+This file is long because it documents every parameter and result of the one class that users work
+with. The work itself is done in the other files of this folder.
 """
 
 from __future__ import annotations
@@ -44,118 +44,128 @@ class KernelFlow(FlowSettings):
     Parameters
     ----------
     kernel : kflow.kernels.Radial or None
-        K_1. None: a Gaussian exp(-1.5 r^2 / msd), msd the mean squared distance of the data.
+        K_1. None: a Gaussian exp(-1.5 r^2 / msd) with the mean squared distance msd of the data.
     n_layers : int
-        Layers that `fit` runs; `run` adds more.
+        Number of layers that `fit` runs; `run` adds more.
     batch_size : int
-        Points drawn in each layer, 4 <= batch_size <= N.
+        Number of points drawn in each layer, 4 <= batch_size <= N.
     coarse_fraction : float
         Part of the batch that must predict the rest, in (0, 1).
     nugget : float, mapping or callable
         Added to the diagonal of the batch's kernel matrix. Small values learn detail, large ones
         collapse classes. A mapping {first layer: value} or a function of the layer is a schedule.
     step : str, mapping or callable
-        Step rule, with i over all N training points (see `step_over`), G the displacement before
-        scaling, and p = `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no point moves more than a
-        fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|. ``"absolute"``:
-        p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
+        Step rule. Here i runs over all N training points (see `step_over`), G is the displacement
+        before scaling, and p = `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no
+        point moves more than a fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|.
+        ``"absolute"``: p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
-        p, positive. May be a schedule.
+        The positive number p of the step rule. May be a schedule.
     step_over : {"all", "batch"}
-        Over which points the step rule is measured: all N training points, or the layer's batch, a
-        random sample of them. By the batch the step is known before anything else moves.
+        The points on which the step rule is measured: all N training points, or the layer's batch,
+        which is a random sample of them. With ``"batch"``, the step is known before any other point
+        moves.
     gradient_cap : float, mapping or callable
-        Rows of d rho / d Z longer than so many times the median length are shortened to that: a few
-        points between the classes otherwise lead the whole layer. Infinity: no limit. May be a
-        schedule.
+        Rows of d rho / d Z that are longer than `gradient_cap` times the median length are
+        shortened to that length. Otherwise a few points between the classes dominate the whole
+        layer. Infinity: no limit. May be a schedule.
     n_halves : int
-        Coarse subsets of one batch over which rho and its gradient are averaged. They come in pairs
-        from the two ends of one order of the batch: complementary for ``coarse_fraction=0.5`` and an
-        even `batch_size`, else they overlap or leave points out. Each further one costs a
-        factorisation of a coarse matrix.
+        Number of coarse subsets of one batch over which rho and its gradient are averaged. They
+        come in pairs from the two ends of one random order of the batch. The two are complementary
+        for ``coarse_fraction=0.5`` and an even `batch_size`; otherwise they overlap or leave points
+        out. Each further subset costs a factorisation of a coarse matrix.
     dtype : {"float32", "float64"}
         Precision of the points. The algebra on the batch is always in float64.
     random_state : None, int, numpy.random.SeedSequence or numpy.random.Generator
         Source of the batches. A given int gives the same flow on every run and thread count.
     n_threads : int, optional
-        Threads; see `kflow.get_num_threads`. The result does not depend on it.
+        Number of threads; see `kflow.get_num_threads`. The result does not depend on it.
     rank : None, "auto", int or float
-        Run the flow in the span of its leading `rank` right singular vectors of X (uncentred). No
-        point ever leaves the span of X, so that ``"auto"``, the numerical rank, is the same flow to
-        rounding errors, in rank(X) coordinates. An int, at most d, or the fewest directions so that
-        at most that part of the sum of squares is dropped, a number in (0, 1), is an approximation:
-        what lies outside does not move, but its norm still counts in distances. None: the
+        Run the flow in the span of the leading `rank` right singular vectors of X (uncentred).
+        ``"auto"`` takes the numerical rank of X: no point ever leaves the span of X, so that this
+        is the same flow up to rounding errors, in rank(X) coordinates. An int, at most d, is a
+        number of directions. A number in (0, 1) takes the fewest directions such that at most this
+        part of the sum of squares is dropped. Both are approximations: what lies outside the span
+        does not move, but its norm still counts in distances. None: the flow runs in the
         coordinates of X.
     shrink_every : int
-        Before every so many layers, drop the directions that the flow no longer needs; 0: never.
-        Needs a `rank`.
+        After every `shrink_every` layers, the directions are dropped that the flow no longer needs;
+        0: never. Needs a `rank`.
     shrink_tolerance : float
-        Squared distances may change by this part of their mean, on average, each time.
+        How much squared distances may change, on average, each time directions are dropped, as a
+        part of their mean.
     layers : "memory", "none" or callable
-        Whether layers are kept for `transform`: 2 batch_size rank numbers for each, see
+        Whether layers are kept for `transform`. Each takes 2 batch_size rank numbers, see
         `kflow.layers.layer_bytes`. With "none" only `points_` and `follow_` are of use. A function
-        of a `kflow.layers.LayerShape` and a rank, such as a class, makes a store of one's own. With
+        of a `kflow.layers.LayerShape` and a rank, such as a class, makes a store of your own. With
         a `checkpoint` the layers are in its folder, not in memory.
     checkpoint : path, optional
         A folder that keeps the flow, layer after layer, in files of `every` layers
-        (``docs/block-format.md``), so that ``fit(..., resume=True)`` goes on after whatever ended
-        the process. It belongs to one flow and is part of it: its layers are read from there.
+        (``docs/block-format.md``), so that ``fit(..., resume=True)`` can continue the flow,
+        whatever ended the process. The folder belongs to one flow and is part of it: the flow reads
+        its layers from there.
     every : int
-        Layers between two files of a `checkpoint`: what a killed process loses at most.
+        Number of layers from one file of a `checkpoint` to the next. A killed process loses at most
+        this many.
     memory_budget : float, optional
-        Keep the training points in the folder of the `checkpoint` and move them a part at a time,
-        so that the fit takes no more than about so many bytes besides X and Y. Needs
-        ``step_over="batch"``, and gives the same flow.
+        Number of bytes. The training points are kept in the folder of the `checkpoint` and moved a
+        part at a time, so that the fit takes no more than about this much memory besides X and Y.
+        Needs ``step_over="batch"``, and gives the same flow.
     callbacks : iterable of callable
-        Each is called with the flow after every layer, or after every block of `every` layers with
-        a `memory_budget` or on a cluster; a true result ends the flow. See `kflow.callbacks` for those that have a state.
+        Each is called with the flow after every layer; with a `memory_budget` or on a cluster,
+        after every block of `every` layers. A true result ends the flow. See `kflow.callbacks` for
+        callbacks that have a state.
     progress : bool
         Show a progress bar.
     engine : str
-        What computes: "cpu", the compiled core, or another folder of `kflow.engine`.
+        Name of the engine that computes: "cpu" for the compiled core, or another folder of
+        `kflow.engine`.
 
     Attributes
     ----------
     points_ : ndarray, shape (N, d)
-        F_n of the training points (a copy). Where a `rank` dropped something, that is not in it.
-        Of points that do not fit in memory: `iterate_points`.
+        F_n of the training points (a copy). It does not contain what a `rank` dropped. Use
+        `iterate_points` if the points do not fit in memory.
     follow_ : dict of ndarray
-        F_n of the arrays given as `follow` (copies), without what lies outside the subspace of a
-        `rank`.
+        F_n of the arrays given as `follow` (copies). It does not contain what lies outside the
+        subspace of a `rank`.
     reduced_points_ : ndarray, shape (N, rank_ + 1)
-        F_n of the training points in coordinates in which kernels of distances are right: in the
-        subspace, and last the distance from it (a copy). Without a `rank` the same as `points_`.
+        F_n of the training points in reduced coordinates (a copy): the coordinates in the subspace,
+        and last the distance from it, so that kernels of distances are right. Without a `rank` the
+        same as `points_`.
     reduced_follow_ : dict of ndarray
-        F_n of the followed arrays in these coordinates (copies).
+        F_n of the followed arrays in the reduced coordinates (copies).
     rank_ : int
-        Coordinates that move; d without a `rank`.
+        Number of coordinates that move; d without a `rank`.
     energy_dropped_ : float
-        Part of the sum of squares of X outside the subspace.
+        Part of the sum of squares of X that lies outside the subspace.
     targets_ : ndarray, shape (N, m)
         Targets of the training points, in float64 (a copy).
     is_fitted : bool
-        Whether `fit` got as far as placing the points.
+        Whether there is a flow with points: `fit` has at least placed them.
     state_ : kflow.flow.state.FlowState
-        What the flow has become, for those who build on it.
+        The state of the flow, for code that builds on it.
     history_ : dict of ndarray, each of shape (n_layers_,)
         ``rho``, ``step``, ``seconds``, ``nugget`` and ``rank`` (how many coordinates moved) of each
-        layer, and ``class_distance_ratio``: mean squared distance between batch points of one class
-        over that between classes, before the layer; NaN where the targets are not classes.
+        layer, and ``class_distance_ratio``: the mean squared distance between batch points of one
+        class, divided by that between points of different classes, before the layer; NaN if the
+        targets are not classes.
     n_layers_ : int
-        Layers run so far.
+        Number of layers run so far.
     kernel_ : kflow.kernels.Radial
         K_1.
     n_features_in_ : int
-        d.
+        Number of features, d.
 
     Notes
     -----
-    Parameters are attributes, too, and are checked whenever they are set. Those that the layers' shape,
-    the points' coordinates or the place of either depend on cannot be set once the flow has begun.
+    Parameters are also attributes, and are checked whenever they are set. Some of them cannot be
+    set once the flow has begun: those that decide on the shape of the layers, the coordinates of
+    the points, or the place of either.
 
-    A layer costs 4 N N_f r flops, r = `rank_`, N N_f profiles and one N_f^3 / 3 Cholesky
-    factorisation. All of it runs in one call of the compiled core, without the GIL. Ctrl-C takes
-    effect at the layer's end.
+    With N_f = `batch_size` and r = `rank_`, a layer costs 4 N N_f r flops, N N_f evaluations of the
+    profile, and one Cholesky factorisation of N_f^3 / 3 flops. All of it runs in one call of the
+    compiled core, without the GIL. Ctrl-C takes effect at the end of the layer.
 
     References
     ----------
@@ -186,28 +196,29 @@ class KernelFlow(FlowSettings):
         resume: bool = False,
         client: Any = None,
     ) -> KernelFlow:
-        """Start a new flow, or go on with the one of the `checkpoint`, until it has `n_layers` layers.
+        """Start a new flow, or resume that of the `checkpoint`, and run it up to `n_layers` layers.
 
         Parameters
         ----------
         X : array_like, shape (N, d), or iterable
             Training points. The relative and rms steps measure norms from the origin. With a
-            `memory_budget` or a `client` they are read a few rows at a time: memory-mapped arrays,
-            those of zarr, h5py and Dask, or, without Y, an iterable of pairs of points (n_i, d) and
-            their targets, which is copied to the checkpoint's folder first and not looked at when
-            the flow is resumed.
+            `memory_budget` or a `client` the points are read a few rows at a time. X can then be a
+            memory-mapped array, or an array of zarr, h5py or Dask. Without Y, it can also be an
+            iterable of pairs of points (n_i, d) and their targets. The iterable is copied to the
+            checkpoint's folder first, and is not used when the flow is resumed.
         Y : array_like, shape (N,) or (N, m)
             Targets; one-hot rows for classes (`kflow.one_hot`).
         follow : mapping of str to array_like (n_i, d), optional
-            Further points that are carried along, such as a test set. They have no influence.
+            Further points that the flow moves too, such as a test set. They have no influence on
+            it.
         resume : bool
-            Go on with the flow that the `checkpoint` holds: bit for bit the flow that nothing
-            interrupted, but for ``history_["seconds"]``. Only `n_layers` may have grown; a flow that
-            a callback has ended stays as it is. Where there is no flow yet, one starts, so that the
-            same call can be repeated until it is done.
+            Resume the flow that the `checkpoint` holds. Except for ``history_["seconds"]``, the
+            result is bit for bit the same as without the interruption. Only `n_layers` may have
+            grown. A flow that a callback has ended stays as it is. If there is no flow yet, a new
+            one starts, so that the same call can be repeated until the flow is done.
         client : dask.distributed.Client or kflow.points.protocol.Place, optional
-            A cluster, over whose workers the training points are spread, or a place of one's own.
-            Needs ``step_over="batch"``, and gives the same flow.
+            A cluster, over whose workers the training points are spread, or a place of your own for
+            the points. Needs ``step_over="batch"``, and gives the same flow.
 
         Returns
         -------
@@ -221,22 +232,24 @@ class KernelFlow(FlowSettings):
         DivergenceError
             If a layer diverges; the flow stays at the last good layer.
         FileExistsError
-            If the `checkpoint` holds a flow and `resume` is not asked for.
+            If the `checkpoint` holds a flow and `resume` is false.
         ModelFileError
-            If files of the `checkpoint` are damaged or missing, naming them.
+            If files of the `checkpoint` are damaged or missing; the message names them.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
         StorageError
-            If the layers will not fit where they are to be kept: found before the first layer; or a
-            disk is full after all: the flow stays at its last layer, in memory, and `run` goes on.
+            If the layers will not fit where they are to be kept, which is checked before the first
+            layer; or if a disk becomes full later. The flow then stays at its last layer, in
+            memory, and `run` continues it.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or dtype, naming them; for settings and data that
-            are not those of the flow to be resumed. Functions as schedules cannot be compared.
+            For arguments of the wrong kind, shape or dtype, which the message names; and for
+            settings or data that differ from those of the flow to be resumed. (Schedules that are
+            functions cannot be compared.)
         """
         self.start(X, Y, follow, resume=resume, client=client)
         self.finish()
-        self.state_.points.release_scratch()  # what comes after a fit may need the room
+        self.state_.points.release_scratch()  # what follows a fit may need the space
         return self
 
     def start(
@@ -249,15 +262,15 @@ class KernelFlow(FlowSettings):
         resume: bool = False,
         client: Any = None,
     ) -> KernelFlow:
-        """Do what `fit` does before the first layer: place the points, or come back to where they were.
+        """Do what `fit` does before the first layer: place the points, or resume the flow.
 
         Parameters
         ----------
         X, Y, follow, resume, client
             As in `fit`.
         scaling : callable, optional
-            Maps rows of X to the points of the flow. X and the followed points are then finite float
-            arrays, and with a `rank` no scaled copy of X is made.
+            Maps rows of X to the points of the flow. X and the followed points must then be finite
+            float arrays, and with a `rank` no scaled copy of X is made.
 
         Returns
         -------
@@ -268,7 +281,7 @@ class KernelFlow(FlowSettings):
         return self
 
     def finish(self) -> KernelFlow:
-        """Run what `n_layers` has more than the flow, unless a callback has ended it."""
+        """Run layers until there are `n_layers` of them, unless a callback has ended the flow."""
         state = self.state_
         n = 0 if state.has_ended else self.n_layers - state.n_layers
         if n > 0:
@@ -295,30 +308,30 @@ class KernelFlow(FlowSettings):
         return self
 
     def rest(self) -> None:
-        """Give back the memory that only another layer needs."""
+        """Release the memory that is only needed to run further layers."""
         self.state_.rest(resolve_n_threads(self.n_threads))
 
     # ---- state --------------------------------------------------------------------------------
 
     @property
     def is_fitted(self) -> bool:
-        """Whether `fit` got as far as placing the points."""
+        """Whether there is a flow with points: `fit` has at least placed them."""
         return self._state is not None
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a flow that some settings can no longer change."""
+        """Whether the flow has begun, so that some settings can no longer change."""
         return self.is_fitted
 
     @property
     def state_(self) -> FlowState:
-        """What the flow has become."""
+        """The state of the flow."""
         if self._state is None:
             raise ValueError("this flow has no points yet: call fit first")
         return self._state
 
     def adopt(self, state: FlowState) -> KernelFlow:
-        """Take over what a flow has become elsewhere, such as in a file."""
+        """Take over the state of another flow, such as a flow in a file, and return this flow."""
         self._state = state
         return self
 
@@ -333,24 +346,24 @@ class KernelFlow(FlowSettings):
         return self._result("n_features_in_").n_features
 
     def _result(self, name: str) -> FlowState:
-        # As an attribute that is missing before fit, which scikit-learn's checks look for.
+        # Before fit the attribute must seem to be missing, which scikit-learn's checks look for.
         if self._state is None:
             raise AttributeError(f"{name} is there after fit: this flow has no points yet")
         return self._state
 
     @property
     def n_layers_(self) -> int:
-        """Layers run so far."""
+        """Number of layers run so far."""
         return self.state_.n_layers
 
     @property
     def rank_(self) -> int:
-        """Coordinates that move."""
+        """Number of coordinates that move."""
         return self.state_.points.rank
 
     @property
     def energy_dropped_(self) -> float:
-        """Part of the sum of squares of the training points outside the subspace."""
+        """Part of the sum of squares of the training points that lies outside the subspace."""
         subspace = self.state_.subspace
         return 0.0 if subspace is None else subspace.energy_dropped
 
@@ -369,15 +382,15 @@ class KernelFlow(FlowSettings):
     # ---- points -------------------------------------------------------------------------------
 
     def positions(self) -> Positions:
-        """Return where the points in memory are after all layers, in the flow's own coordinates.
+        """Return the positions of the points in memory after all layers, in reduced coordinates.
 
-        The arrays are the flow's own, not copies: they must not be changed, and they change with the
-        next layer.
+        The arrays belong to the flow and are not copies: they must not be changed, and the next
+        layer changes them.
         """
         return self.state_.positions(resolve_n_threads(self.n_threads))
 
     def iterate_points(self, *, reduced: bool = False) -> Iterator[tuple[slice, FloatArray]]:
-        """Iterate over F_n of the training points, a part at a time where they are not in memory.
+        """Iterate over F_n of the training points, a part at a time if they are not in memory.
 
         Parameters
         ----------
@@ -387,9 +400,9 @@ class KernelFlow(FlowSettings):
         Yields
         ------
         rows : slice
-            Which training points.
+            Which training points these are.
         points : ndarray, shape (n, d) or (n, rank_ + 1)
-            Where they are: a copy.
+            F_n of these points: a copy.
         """
         state, first = self.state_, 0
         for part in state.training_positions(resolve_n_threads(self.n_threads)):
@@ -410,18 +423,18 @@ class KernelFlow(FlowSettings):
 
     @property
     def reduced_points_(self) -> FloatArray:
-        """F_n of the training points in the flow's own coordinates, (N, rank_ + 1): a copy."""
+        """F_n of the training points in reduced coordinates, (N, rank_ + 1): a copy."""
         return np.concatenate([points for _, points in self.iterate_points(reduced=True)])
 
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
-        """F_n of the followed arrays in the flow's own coordinates: copies."""
+        """F_n of the followed arrays in reduced coordinates: copies."""
         return {name: points.copy() for name, points in self.positions().followed.items()}
 
     # ---- the map ------------------------------------------------------------------------------
 
     def replay(self) -> Replay:
-        """Return the map F_n by the stored layers, for those who build on it.
+        """Return the map F_n, made of the stored layers, for code that builds on it.
 
         Raises
         ------
@@ -433,7 +446,7 @@ class KernelFlow(FlowSettings):
     def transform(
         self, X: npt.ArrayLike, *, n_layers: int | None = None, reduced: bool = False
     ) -> FloatArray:
-        """Return F_n of any points by replay of the stored layers.
+        """Return F_n of any points by a replay of the stored layers.
 
         Parameters
         ----------
@@ -448,8 +461,9 @@ class KernelFlow(FlowSettings):
         Returns
         -------
         ndarray, shape (n, d) or (n, rank_ + 1)
-            In the flow's dtype. With a `rank`, what a point has outside the subspace is in the
-            result as it is in X. After fewer layers than all the reduced coordinates may be more.
+            F_n of the points, in the flow's dtype. With a `rank`, the part of a point outside the
+            subspace is in the result as it is in X. After fewer layers than all there may be more
+            than rank_ + 1 reduced coordinates.
 
         Raises
         ------
@@ -458,7 +472,7 @@ class KernelFlow(FlowSettings):
 
         Notes
         -----
-        4 n batch_size r flops for each layer of rank r.
+        The cost is 4 n batch_size r flops for each layer of rank r.
         """
         points = self._points(X)
         count = layer_count(n_layers, self.n_layers_)
@@ -474,15 +488,15 @@ class KernelFlow(FlowSettings):
         X : array_like, shape (n, d)
             Points.
         layers : iterable of int
-            After how many layers, in non-decreasing order: 0 gives X itself, `n_layers_` the same
-            as `transform`.
+            Numbers of layers n, in non-decreasing order: 0 gives X itself, `n_layers_` the same as
+            `transform`.
         reduced : bool
             As in `transform`.
 
         Returns
         -------
         iterator of ndarray, shape (n, d) or (n, r + 1)
-            A new array for each entry of `layers`, made when it is asked for.
+            A new array for each entry of `layers`. Each is computed when the iterator reaches it.
 
         Raises
         ------
@@ -499,12 +513,12 @@ class KernelFlow(FlowSettings):
         """
         points = self._points(X)
         counts = layer_counts(layers, self.n_layers_)
-        if np.may_share_memory(points, X):  # it is looked at again with each array
+        if np.may_share_memory(points, X):  # the points are used again for each array
             points = points.copy()
         return self.replay().trajectory(points, None, counts, reduced)
 
     def linearize(self, X: npt.ArrayLike, *, n_layers: int | None = None) -> Linearization:
-        """Return F_n near some points: its values and its derivative, both ways.
+        """Return the linearisation of F_n at some points: values, derivative and its adjoint.
 
         Parameters
         ----------
@@ -516,8 +530,9 @@ class KernelFlow(FlowSettings):
         Returns
         -------
         kflow.replay.Linearization
-            With ``points``, F_n(X) in reduced coordinates, ``push_forward(T)``, the derivative in a
-            direction for each point, and ``pull_back(A)``, the gradient of functions of F_n(x).
+            It has ``points``, which is F_n(X) in reduced coordinates; ``push_forward(T)``, the
+            derivative in a direction for each point; and ``pull_back(A)``, the gradient of
+            functions of F_n(x).
 
         Raises
         ------
@@ -544,16 +559,17 @@ class KernelFlow(FlowSettings):
         path : path
             The file.
         layers_dtype : {"float16", "float32", "float64"}, optional
-            Precision of the layers in the file; None: all digits. They take most of its room, of which
-            ``"float16"`` needs half of what float32 does. `transform` by a loaded flow then errs, by a
-            percent of the points' spread for hundreds of layers of digits. The points lose nothing.
+            Precision of the layers in the file; None: all digits. Layers take most of the space in
+            the file, and with ``"float16"`` half as much as with ``"float32"``. `transform` by the
+            loaded flow then has an error: a percent of the points' spread for hundreds of layers of
+            the data set "digits". The stored points lose no precision.
 
         Raises
         ------
         OSError
-            If the file cannot be written; an earlier file of that name is then untouched.
+            If the file cannot be written. An earlier file of that name is then left unchanged.
         ValueError
-            For another dtype.
+            If `layers_dtype` is none of these.
         """
         settings, parts = self.to_parts(layers_dtype)
         write_model(path, "KernelFlow", settings, parts)
@@ -561,7 +577,10 @@ class KernelFlow(FlowSettings):
     def to_parts(
         self, layers_dtype: str | None = None
     ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
-        """Return what `kflow.storage.model_file.write_model` takes, for files of estimators, too."""
+        """Return the settings and the parts that `kflow.storage.model_file.write_model` takes.
+
+        Estimators use them for their own files, too.
+        """
         return export_flow(self, self.state_, layers_dtype)
 
     @classmethod
@@ -571,21 +590,21 @@ class KernelFlow(FlowSettings):
         Raises
         ------
         ModelFileError
-            If what the file holds is no flow.
+            If the file does not hold a valid flow.
         """
         flow, state = import_flow(reader, settings, cls)
         return flow.adopt(state)
 
     def __copy__(self) -> KernelFlow:
-        """Return a deep copy: two flows that shared points would ruin each other."""
+        """Return a deep copy, since two flows must not move the same points."""
         return deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle and copy keep: everything but scratch memory."""
+        """Return what pickle and copy keep: everything except scratch memory."""
         values = self.__dict__.copy()
         if self._state is not None:
             self.positions()  # from here on the points contain all layers
-            # Of points that are not in memory there is no second copy: that of the flow has none.
+            # Points that are not in memory cannot be copied: the copy of the flow is without them.
             values["_state"] = replace(self._state, elsewhere=None)
         return values
 

@@ -1,4 +1,4 @@
-"""Running a flow whose points are all in memory: each layer moves them at once."""
+"""Running a flow whose points are all in memory: each layer moves all points before the next."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from kflow.operations import singular_kernel_error
 
 __all__ = ["KeepLayers", "layer_failure", "run_in_memory"]
 
-# Makes layers count, given their records, with the generator's state after them, None if it has that state
-# already; returns whether to stop.
+# A function that makes layers count and returns whether to stop. It takes the layers, their
+# records, and the generator's state after them, or None if the generator is in that state already.
 KeepLayers: TypeAlias = Callable[[Sequence[Layer], Sequence[LayerRecord], Any], bool]
 
 
@@ -40,10 +40,10 @@ def run_in_memory(
     n_layers : int
         How many layers, unless `keep` stops them.
     keep : callable
-        Takes each layer.
+        Called with each layer.
     write : callable
-        Writes the layers that are in no file yet: called before the rank falls, as a block has one
-        rank.
+        Writes the layers that are in no file yet. It is called before the rank falls, since all
+        layers of a block have the same rank.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def run_in_memory(
             if keep([layer], [record], None):
                 return
         except BaseException:
-            if state.n_layers == number:  # a layer that does not count did not happen
+            if state.n_layers == number:  # the layer does not count: draw its batch again next time
                 state.rng.bit_generator.state = before
             raise
 
@@ -71,7 +71,7 @@ def _one_layer(
     n_threads: int,
     write: Callable[[], object],
 ) -> tuple[Layer, LayerRecord]:
-    """Run the next layer, which does not count yet."""
+    """Run the next layer, without making it count."""
     start = time.perf_counter()
     number = state.n_layers
     if falls_before(number, settings):
@@ -102,7 +102,7 @@ def _reduce(
     write: Callable[[], object],
 ) -> None:
     """Drop the directions that the flow no longer needs before a layer."""
-    if state.points.reduction_before(layer) is not None:  # the layer is tried again
+    if state.points.reduction_before(layer) is not None:  # done before: the layer is tried again
         return
 
     def points() -> Any:
@@ -117,7 +117,7 @@ def _reduce(
 
 
 def layer_failure(error: Exception, layer: int, nugget: float, rows: Any) -> Exception:
-    """Return what to raise for an error in a layer, of which `rows` are the batch."""
+    """Return the exception to raise for an error in a layer whose batch has the given rows."""
     if isinstance(error, NotPositiveDefinite):
         return singular_kernel_error(error, nugget, rows)
     if isinstance(error, Diverged):

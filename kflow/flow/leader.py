@@ -1,8 +1,9 @@
 """The leader of a flow: it runs layers on the points of their batches alone.
 
-Batches do not depend on positions, so that those of the next layers are known in advance, and only
-their points must be current. The layers that the leader makes of them, a block, move everybody else.
-The step of a layer is measured on its batch, since the others have not moved when it is needed.
+Batches do not depend on positions, so that the batches of the next layers are known in advance, and
+only their points must be current. From them the leader makes a block of layers, through which all
+other points are moved later. The step of a layer is measured on its batch, since the other points
+have not yet moved when the step is needed.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ class Plan:
     batches : tuple of FlowBatch
         One for each layer.
     states : tuple of dict
-        The generator's state before each of them, and after the last.
+        The generator's state before each batch, and after the last.
     rows : ndarray of int, shape (n,)
-        The training points in the batches, and in the sample, each once: those that are needed
+        The training points in the batches and in the sample, each once. The points that are needed
         longest come first.
     n_needed : tuple of int
-        How many of them, the first ones, are needed after each layer.
+        For each layer, how many points at the beginning of `rows` are still needed after it.
     places : tuple of ndarray of int
-        Where in `rows` the batches are.
+        For each batch, the places of its points in `rows`.
     sample : ndarray of int or None
-        Where in `rows` the sample is, if directions may be dropped before the first layer.
+        The places of the sample in `rows`, if directions may be dropped before the first layer.
     """
 
     first: int
@@ -96,16 +97,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Leader:
-    """What it takes to run the layers of a flow on the points of their batches.
+    """Object that runs the layers of a flow on the points of their batches.
 
     Attributes
     ----------
     settings : FlowSettings
-        The flow's.
+        The flow's settings.
     n_points : int
-        N.
+        Number of training points, N.
     n_fixed : int
-        Coordinates that do not move: 1 in a subspace, else 0.
+        Number of coordinates that do not move: 1 in a subspace, else 0.
     motion : Motion
         How points move.
     targets : callable
@@ -122,10 +123,10 @@ class Leader:
     labels: Callable[[FloatArray], npt.NDArray[np.intc] | None]
 
     def plan(self, rng: np.random.Generator, first: int, n_layers: int) -> Plan:
-        """Draw the batches of the block that starts with layer `first`: `n_layers` or fewer."""
+        """Draw the batches of a block that starts with layer `first`: at most `n_layers`."""
         settings = self.settings
         count = min(n_layers, settings.every)
-        if settings.shrink_every:  # the rank falls between blocks only
+        if settings.shrink_every:  # the rank may only fall between blocks
             count = min(count, settings.shrink_every - first % settings.shrink_every)
         batches, states = [], [rng.bit_generator.state]
         for _ in range(count):
@@ -140,17 +141,17 @@ class Leader:
         Parameters
         ----------
         plan : Plan
-            What to run.
+            The plan of the layers to run.
         positions : ndarray, shape (n, k)
-            Coordinates of ``plan.rows`` before the first layer; overwritten.
+            Coordinates of ``plan.rows`` before the first layer; they are overwritten.
 
         Returns
         -------
         block : Block or None
-            The layers, up to the first that failed; None if there are none.
+            The layers before the first that failed; None if there are none.
         error : Exception or None
-            Why that one failed: ``NotPositiveDefinite``, ``Diverged``, or what a
-            schedule raised.
+            Why a layer failed, if one did: ``NotPositiveDefinite``, ``Diverged``, or an exception
+            that a schedule raised.
         """
         settings = self.settings
         reduction = reduction_before(plan.first, settings, lambda: positions[plan.sample])
@@ -195,6 +196,6 @@ class Leader:
         return runner.layer(z, batch, targets, labels, options, self.motion.n_threads)
 
     def move(self, positions: FloatArray, block: Block) -> FloatArray:
-        """Return the coordinates (n, k') to which a block takes those of some points, (n, k)."""
+        """Return the coordinates (n, k') of points (n, k) after they moved through a block."""
         points = Positions.of(positions)
         return points.through(block, self.motion).training

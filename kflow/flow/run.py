@@ -1,4 +1,4 @@
-"""Running layers: what happens after each of them, wherever the points are."""
+"""Running layers: what happens after each layer, wherever the points are."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
     Parameters
     ----------
     flow : FlowSettings
-        The flow: its settings, and what its callbacks are called with.
+        The flow: it has the settings, and its callbacks are called with it.
     state : FlowState
-        What the flow has become.
+        The state of the flow.
     n : int
         How many layers.
     n_before : int
-        Where the progress bar starts.
+        Number of layers at which the progress bar starts.
 
     Notes
     -----
-    Whoever runs layers, one by one in memory or a block of them ahead of points that are elsewhere,
-    hands them to the same function, in which they count, are shown to the progress bar
-    and the callbacks, and are written to the checkpoint.
+    Layers are run one by one if the points are in memory, and a block at a time, ahead of the
+    points, if these are elsewhere. In both cases the layers are passed to the same function. It
+    makes them count, shows them to the progress bar and the callbacks, and writes them to the
+    checkpoint.
     """
     with ExitStack() as stack:
         stack.enter_context(_checkpoint_held(flow, state))
@@ -67,11 +68,13 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
             if report is not None:
                 for record in records:
                     report(record.rho)
-            # A list: every callback sees every layer, whatever the others say.
+            # A list, not a generator: every callback must see every layer, whatever the others
+            # return.
             stops = [callback for callback in flow.callbacks if callback(flow)]
             state.has_ended = any(map(ends_flow, stops))
             state.n_seen = state.n_layers
-            # In memory layers come one by one, while a file is to hold `every` of them.
+            # If points are in memory, layers come one by one, but a file should hold `every`
+            # layers.
             written = write_block(flow, state, flow.every if state.elsewhere is None else 1)
             if written or state.elsewhere is not None:
                 _log_time_left(state, end)
@@ -85,26 +88,27 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
 
 @contextmanager
 def _checkpoint_held(flow: FlowSettings, state: FlowState) -> Iterator[None]:
-    """Hold the checkpoint while layers run, and write the last of them whatever ends the run."""
+    """Hold the checkpoint while layers run, and write the last layers, whatever ends the run."""
     if state.checkpoint is None:
         yield
         return
     with state.checkpoint.running(state.records):
         state.n_seen = state.n_layers
-        write_block(flow, state)  # what a full disk did not take before
+        write_block(flow, state)  # layers that could not be written before, on a full disk
         try:
             yield
         except BaseException:
-            with suppress(StorageError):  # that error is the reason of all
+            with suppress(StorageError):  # the first error is the one to report
                 write_block(flow, state)
             raise
         write_block(flow, state)
 
 
 def write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool:
-    """Write the layers that are in memory only, if there are at least `at_least` of them.
+    """Write the layers that are in no file yet, if there are at least `at_least` of them.
 
-    A layer that a callback has failed after does not count yet: resumed, it is run and seen again.
+    If a callback failed after the last layer, nothing is written: when the flow is resumed, that
+    layer is run again and the callbacks see it again.
 
     Returns
     -------

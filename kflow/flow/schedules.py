@@ -19,12 +19,12 @@ class Schedule(Generic[T]):
     Parameters
     ----------
     value : object, mapping, or callable
-        A constant; or a mapping {first layer: value}, piecewise constant, which must have a value
-        for layer 0; or a function of the layer (0 for the first).
+        A constant; or a mapping {first layer: value}, which is piecewise constant and must have a
+        value for layer 0; or a function of the layer (0 for the first).
     name : str
-        The argument, for error messages.
+        Name of the argument, for error messages.
     check : callable
-        Returns a valid value or raises.
+        Returns a valid value, or raises TypeError or ValueError.
     """
 
     def __init__(self, value: Any, name: str, check: Callable[[Any], T]) -> None:
@@ -64,7 +64,7 @@ class Schedule(Generic[T]):
 
     @staticmethod
     def to_json(value: Any) -> Any:
-        """Return the user's setting as JSON data; None for a function, which no file can hold."""
+        """Return the user's setting as JSON data; None for a function, which a file cannot hold."""
         if isinstance(value, Mapping):
             return {str(int(layer)): _plain(piece) for layer, piece in value.items()}
         return None if callable(value) else _plain(value)
@@ -73,5 +73,5 @@ class Schedule(Generic[T]):
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
-    # NumPy's numbers, and whatever else was taken for a number.
+    # A number of NumPy, or of another type that was accepted as a number.
     return value.item() if hasattr(value, "item") else float(value)

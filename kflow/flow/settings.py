@@ -1,4 +1,4 @@
-"""The settings of a flow: what each may be, checked whenever it is set."""
+"""The settings of a flow, and the checks of their values whenever they are set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ __all__ = ["STEP_OVER", "STEP_RULES", "FlowSettings", "setting_names"]
 STEP_RULES = ("relative", "rms", "absolute", "fixed")
 STEP_OVER = ("all", "batch")
 
-# Which settings the layers depend on, besides the kernel and the seed: files hold them.
+# The settings that the layers depend on, besides the kernel and the seed. Files hold these
+# settings.
 _STORED = (
     "batch_size",
     "coarse_fraction",
@@ -48,8 +49,8 @@ _STORED = (
     "dtype",
 )
 
-# What a flow is made of cannot change once it has begun: the shape and the place of its layers, the
-# coordinates and the place of its points.
+# The settings that cannot change once the flow has begun, since they decide on the shape and the
+# place of its layers, or on the coordinates and the place of its points.
 _FIXED = frozenset(
     {
         "kernel",
@@ -133,7 +134,7 @@ _STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def _scheduled(name: str) -> Callable[[Any], Any]:
-    """Return the check of a schedule: the user's own value is what is kept."""
+    """Return the check of a setting that may be a schedule; it keeps the user's value as it is."""
 
     def check(value: Any) -> Any:
         Schedule(value, name, _STEP_CHECKS[name])
@@ -142,7 +143,7 @@ def _scheduled(name: str) -> Callable[[Any], Any]:
     return check
 
 
-# How each setting is checked: the function returns what is kept.
+# The check of each setting: a function that returns the value to keep.
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "kernel": _as_kernel,
     "n_layers": lambda value: as_count(value, "n_layers", 0),
@@ -175,10 +176,9 @@ class FlowSettings:
     Raises
     ------
     AttributeError
-        If something that is no setting is set, or a setting that cannot change once the flow has
-        begun.
+        If an attribute is set that is no setting, or that cannot change once the flow has begun.
     TypeError, ValueError
-        For values of the wrong kind, naming the setting and what it may be.
+        For values of the wrong kind; the message names the setting and what it may be.
     """
 
     kernel: Radial | None
@@ -255,7 +255,7 @@ class FlowSettings:
         super().__setattr__(name, value)
 
     def _check_together(self, name: str, value: Any) -> None:
-        """Refuse a value that does not go with the other settings."""
+        """Raise an error if a value does not fit the other settings."""
         rank = value if name == "rank" else getattr(self, "rank", None)
         shrink_every = value if name == "shrink_every" else getattr(self, "shrink_every", 0)
         if shrink_every and rank is None:
@@ -265,7 +265,7 @@ class FlowSettings:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a flow that some settings can no longer change."""
+        """Whether the flow has begun, so that some settings can no longer change."""
         return False
 
     def schedules(self) -> dict[str, Schedule[Any]]:
@@ -275,10 +275,10 @@ class FlowSettings:
         }
 
     def layer_options(self) -> Callable[[int], LayerOptions]:
-        """Return how layers descend, as a function of the layer.
+        """Return a function that gives the options of each layer.
 
-        That function raises TypeError or ValueError if a schedule that is a function returns
-        something else than the setting may be.
+        It raises TypeError or ValueError if a schedule that is a function returns a value that the
+        setting may not have.
         """
         schedules = self.schedules()
         over_batch = self.step_over == "batch"
@@ -293,7 +293,7 @@ class FlowSettings:
         return options
 
     def motion(self, kernel: Radial) -> Motion:
-        """Return how points move with a kernel."""
+        """Return the motion of points with a kernel."""
         return Motion(get_engine(self.engine), kernel.profile, resolve_n_threads(self.n_threads))
 
     @property
@@ -302,9 +302,9 @@ class FlowSettings:
         return np.dtype(self.dtype)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings that the layers depend on, but for kernel and seed, as JSON data.
+        """Return the settings that the layers depend on, except kernel and seed, as JSON data.
 
-        A schedule that is a function is None there.
+        The entry of a schedule that is a function is None.
         """
         return {
             name: Schedule.to_json(getattr(self, name))
@@ -315,14 +315,15 @@ class FlowSettings:
 
     @classmethod
     def stored(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings that `to_dict` gave as arguments of the class.
+        """Return the settings in the result of `to_dict` as arguments of the class.
 
-        A schedule that was a function is a function that refuses to be used, saying so.
+        In place of a schedule that was a function there is a function that raises an error when it
+        is called.
 
         Raises
         ------
         KeyError
-            If one is missing.
+            If a setting is missing.
         """
         arguments = {name: settings[name] for name in _STORED}
         for name in SCHEDULES:
@@ -332,7 +333,7 @@ class FlowSettings:
 
 
 class _MissingSchedule:
-    """Stands for a schedule that was a function when its flow was saved."""
+    """Takes the place of a schedule that was a function when its flow was saved."""
 
     def __init__(self, name: str) -> None:
         self._name = name

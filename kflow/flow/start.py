@@ -1,11 +1,11 @@
-"""Starting a flow of some data, or coming back to where one was."""
+"""Starting a flow of some data, or resuming a flow where it was."""
 
 from __future__ import annotations
 
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +19,19 @@ from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Data, Scaling
-from kflow.data.labels import ClassLabels
 from kflow.data.sources import Source
 from kflow.data.training_data import TrainingData
 from kflow.engine import get_engine
-from kflow.engine.interface import Layer
 from kflow.errors import EngineWarning
 from kflow.flow.callbacks import set_callback_states
 from kflow.flow.schedules import SCHEDULES
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import Elsewhere, FlowState
+from kflow.flow.without_run import layer_shape
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
-from kflow.layers.block import LayerRecord
 from kflow.layers.moments import mean_squared_distance
 from kflow.layers.positions import TRAINING, Positions, coordinates
-from kflow.layers.rank_reduction import RankReduction
-from kflow.layers.stores import LayerShape, MemoryLayers, open_layers
+from kflow.layers.stores import open_layers
 from kflow.layers.subspace import Subspace
 from kflow.points.disk import DiskPlace
 from kflow.points.memory import MemoryPoints
@@ -50,21 +47,22 @@ from kflow.storage.checkpoint import (
     refuse_flow,
 )
 
-__all__ = ["default_kernel", "start", "state_before_layers", "state_of_layers"]
+__all__ = ["default_kernel", "start"]
 
 _log = logging.getLogger("kflow")
 
-# gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2): measured to work on image data.
+# gamma = _WIDTH / (mean squared distance) in exp(-gamma r^2). Measurements on image data show that
+# this value works.
 _WIDTH = 1.5
 
-# Where in the folder of a checkpoint points are that do not fit in memory.
+# Name of the folder, within a checkpoint, of points that do not fit in memory.
 _POINTS = "points"
 
 
 def default_kernel(
     X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
 ) -> Gaussian:
-    """Return the Gaussian exp(-1.5 r^2 / msd), msd the mean squared distance of two rows of X."""
+    """Return the Gaussian exp(-1.5 r^2 / msd) with the mean squared distance msd of rows of X."""
     msd = mean_squared_distance(X, scaling, dtype)
     if not msd > 0.0:
         raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
@@ -73,7 +71,7 @@ def default_kernel(
 
 @dataclass(frozen=True)
 class _Given:
-    """What a flow is started with, checked.
+    """The checked arguments with which a flow is started.
 
     Attributes
     ----------
@@ -82,11 +80,11 @@ class _Given:
     followed : dict of str to ndarray
         The arrays to follow.
     scaling : callable or None
-        Applied to points first.
+        Scaling that is applied to points first.
     rng : numpy.random.Generator
         Source of the batches.
     place : Place or None
-        Where the training points are, if not in memory.
+        The place of the training points, if they are not in memory.
     """
 
     data: TrainingData
@@ -119,10 +117,10 @@ def start(
     resume: bool = False,
     client: Any = None,
 ) -> FlowState:
-    """Return a flow of some data: without layers, or with those of its checkpoint.
+    """Return a flow of some data, without layers or with the layers of its checkpoint.
 
-    The parameters are those of `kflow.KernelFlow.fit`. With a scaling, X and the followed points are
-    finite float arrays; where there is a rank, no scaled copy of X is made.
+    The parameters are those of `kflow.KernelFlow.fit`. If a scaling is given, X and the followed
+    points must be finite float arrays; if there is a rank as well, no scaled copy of X is made.
     """
     if as_flag(resume, "resume") and settings.checkpoint is None:
         raise ValueError("resume=True needs the checkpoint of a flow to go on with: pass one")
@@ -143,7 +141,7 @@ def start(
 
 
 def _place(settings: FlowSettings, client: Any) -> Place | None:
-    """Return where the training points are to be; None for memory."""
+    """Return the place for the training points; None if they are to be in memory."""
     if settings.memory_budget is None and client is None:
         return None
     argument = "client" if settings.memory_budget is None else "memory_budget"
@@ -173,7 +171,7 @@ def _data_elsewhere(settings: FlowSettings, X: Any, Y: Any) -> TrainingData:
         return TrainingData.open(X, Y, None, settings.point_dtype)
     folder = Path(settings.checkpoint)
     if Y is None and not hasattr(X, "shape") and has_flow(folder):
-        X = None  # it was copied when the flow began
+        X = None  # X was copied when the flow began
     return TrainingData.open(X, Y, folder / _POINTS, settings.point_dtype)
 
 
@@ -183,7 +181,7 @@ def _followed(
     follow: Mapping[str, npt.ArrayLike] | None,
     scaling: Scaling | None,
 ) -> dict[str, FloatArray]:
-    """Return the arrays to follow, checked; with a scaling, they have been."""
+    """Check and return the arrays to follow. With a scaling, they have been checked before."""
     n, d = data.X.shape
     if settings.batch_size > n:
         raise ValueError(
@@ -204,7 +202,7 @@ def _followed(
 
 
 def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState:
-    """Start a flow, or come back to where it was."""
+    """Start a flow, or resume it where it was."""
     header: FlowHeader | None = None
     is_new = True
     if settings.checkpoint is not None:
@@ -223,7 +221,8 @@ def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState
         engine = get_engine(settings.engine)
         header = FlowHeader(identity, kernel.to_dict(), subspace, (engine.name, engine.build))
     flow_id = "" if header is None else header.flow_id
-    # Opened before a checkpoint begins, as a place may refuse; its points come to be later.
+    # The place is opened before the checkpoint begins, since it may refuse. Its points are made
+    # later.
     elsewhere = _elsewhere(
         settings, given, kernel, subspace, flow_id, lambda *layers: state.blocks_between(*layers)
     )
@@ -246,7 +245,7 @@ def _tell_of_functions(header: FlowHeader, folder: Path) -> None:
 
 
 def _coordinates(settings: FlowSettings, given: _Given) -> tuple[Radial, Subspace | None]:
-    """Return kernel and subspace of a new flow."""
+    """Return the kernel and the subspace of a new flow."""
     data, scaling, dtype = given.data, given.scaling, settings.point_dtype
     subspace = None
     if settings.rank is not None:
@@ -268,10 +267,6 @@ def _first_positions(settings: FlowSettings, given: _Given, subspace: Subspace |
     )
 
 
-def _shape(settings: FlowSettings, subspace: Subspace | None) -> LayerShape:
-    return LayerShape(settings.batch_size, 0 if subspace is None else 1, settings.point_dtype)
-
-
 def _first_rank(subspace: Subspace | None, n_features: int) -> int:
     return n_features if subspace is None else subspace.rank
 
@@ -279,9 +274,9 @@ def _first_rank(subspace: Subspace | None, n_features: int) -> int:
 def _new_state(
     settings: FlowSettings, given: _Given, kernel: Radial, subspace: Subspace | None
 ) -> FlowState:
-    """Return a flow without layers, and without a checkpoint."""
+    """Return a flow without layers and without a checkpoint."""
     d = given.data.X.shape[1]
-    shape = _shape(settings, subspace)
+    shape = layer_shape(settings, subspace)
     store = open_layers(settings.layers, shape, _first_rank(subspace, d), settings.n_layers)
     positions = _first_positions(settings, given, subspace)
     targets = given.targets.copy()
@@ -305,7 +300,7 @@ def _resumed(
     assert settings.checkpoint is not None
     folder = Path(settings.checkpoint)
     d, subspace = given.data.X.shape[1], header.subspace
-    shape = _shape(settings, subspace)
+    shape = layer_shape(settings, subspace)
     checkpoint = Checkpoint(folder, header.flow_id, shape, _first_rank(subspace, d))
     if is_new:
         checkpoint.layers.reserve(settings.n_layers)
@@ -351,7 +346,7 @@ def _resumed(
 def _compare_engines(
     settings: FlowSettings, block_state: Any, header: FlowHeader, folder: Path
 ) -> None:
-    """Warn if another engine has run the flow so far: its last digits are then not these."""
+    """Warn if another engine has run the flow so far, as its results differ in the last digits."""
     engine = get_engine(settings.engine)
     here = (engine.name, engine.build)
     there = header.engine if block_state is None else block_state.get("engine", header.engine)
@@ -366,7 +361,7 @@ def _compare_engines(
 
 
 def _identity(settings: FlowSettings, given: _Given) -> FlowIdentity:
-    """Return what a flow from this data would be."""
+    """Return the identity of a flow with these settings and data."""
     sets = {"X": given.data.X} | {
         f"follow[{name!r}]": points for name, points in given.followed.items()
     }
@@ -405,95 +400,3 @@ def _elsewhere(
         blocks_since=blocks_since,
     )
     return Elsewhere(given.data, given.place.open_points(request))
-
-
-# ---- flows without a run ------------------------------------------------------------------------
-
-
-def state_before_layers(
-    settings: FlowSettings,
-    points: FloatArray,
-    targets: FloatArray,
-    *,
-    kernel: Radial,
-    subspace: Subspace | None,
-) -> FlowState:
-    """Return a flow of scaled points in given coordinates, before its first layer."""
-    first = coordinates(points, subspace, None, settings.point_dtype)
-    shape = _shape(settings, subspace)
-    return FlowState(
-        kernel=kernel,
-        subspace=subspace,
-        n_features=points.shape[1],
-        points=MemoryPoints(Positions.of(first), shape.n_fixed, 0, settings.motion(kernel)),
-        targets=targets.copy(),
-        labels=ClassLabels([targets])(targets),
-        store=MemoryLayers(shape, first.shape[1] - shape.n_fixed),
-        rng=np.random.default_rng(0),
-        dtype=settings.point_dtype,
-    )
-
-
-def state_of_layers(
-    settings: FlowSettings,
-    layers: Sequence[Layer],
-    *,
-    kernel: Radial,
-    subspace: Subspace | None,
-    n_features: int,
-    reductions: Sequence[RankReduction] = (),
-    nuggets: Sequence[float] | None = None,
-    n_targets: int = 1,
-) -> FlowState:
-    """Return a flow that has layers but no points: all that maps points works, no layer can be run.
-
-    Parameters
-    ----------
-    settings : FlowSettings
-        Its settings.
-    layers : sequence of Layer
-        Its layers, each in the coordinates that the reductions up to it leave.
-    kernel, subspace, n_features
-        K_1, the first coordinates, and d.
-    reductions : sequence of RankReduction
-        The falls of the rank, in order of their layers.
-    nuggets : sequence of float, optional
-        For the history, where nothing else is known of the layers but their steps and ranks.
-    n_targets : int
-        Columns of the targets.
-    """
-    shape = _shape(settings, subspace)
-    k = n_features if subspace is None else subspace.rank + 1
-    positions = Positions.of(np.zeros((0, k), settings.point_dtype))
-    for reduction in reductions:
-        positions = positions.reduced_by(reduction)
-    store = MemoryLayers(shape, k - shape.n_fixed)
-    records = []
-    for number, layer in enumerate(layers):
-        store.put(number, layer)
-        records.append(
-            LayerRecord(
-                rho=math.nan,
-                step=layer.step,
-                seconds=math.nan,
-                class_distance_ratio=math.nan,
-                nugget=math.nan if nuggets is None else nuggets[number],
-                rank=layer.coefficients.shape[1],
-            )
-        )
-    targets = np.zeros((0, n_targets))
-    motion = settings.motion(kernel)
-    return FlowState(
-        kernel=kernel,
-        subspace=subspace,
-        n_features=n_features,
-        points=MemoryPoints(positions, shape.n_fixed, len(records), motion),
-        targets=targets,
-        labels=ClassLabels([targets])(targets),
-        store=store,
-        rng=np.random.default_rng(0),
-        dtype=settings.point_dtype,
-        records=records,
-        n_seen=len(records),
-        n_resumed=len(records),
-    )

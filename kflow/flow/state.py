@@ -1,4 +1,4 @@
-"""What a flow has become: its points, layers and records, its generator, and where it keeps them."""
+"""The state of a flow: its points, layers, records and generator, and where they are kept."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Elsewhere:
     Attributes
     ----------
     data : TrainingData
-        Points before all layers, and targets.
+        The points before the first layer, and the targets.
     points : ShardedPoints
-        The points.
+        The points after the layers.
     """
 
     data: TrainingData
@@ -45,22 +45,22 @@ class Elsewhere:
 
 @dataclass
 class FlowState:
-    """What a flow has become.
+    """The state of a flow.
 
     Attributes
     ----------
     kernel : Radial
         K_1.
     subspace : Subspace or None
-        In which the flow runs.
+        The subspace in which the flow runs.
     n_features : int
-        d.
+        Number of features, d.
     points : MemoryPoints
         The points in memory: the followed ones, and the training points unless they are elsewhere.
     targets : ndarray, shape (N, m)
         Targets of the training points that are in memory.
     labels : ndarray of int, shape (N,), or None
-        Their classes, if the targets are classes.
+        Classes of these points, if the targets are classes.
     store : LayerStore
         The layers.
     rng : numpy.random.Generator
@@ -68,17 +68,17 @@ class FlowState:
     dtype : numpy.dtype
         Precision of the points.
     records : list of LayerRecord
-        One for each layer: appending it is the one act that makes a layer count.
+        One record for each layer. A layer counts from the moment at which its record is appended.
     checkpoint : Checkpoint or None
-        The folder that the flow can go on from.
+        The folder from which the flow can be resumed.
     elsewhere : Elsewhere or None
         The training points, if they are not in memory.
     has_ended : bool
         Whether a callback has ended the flow.
     n_seen : int
-        After how many layers all callbacks have been called.
+        Number of layers after which all callbacks have been called.
     n_resumed : int
-        How many layers the flow had when this process took it up.
+        Number of layers that the flow had when this process took it over.
     """
 
     kernel: Radial
@@ -104,19 +104,22 @@ class FlowState:
 
     @property
     def n_points(self) -> int:
-        """N; 0 for a flow that has layers but no training points."""
+        """Number of training points, N; 0 for a flow that has layers but no training points."""
         return len(self.targets) if self.elsewhere is None else len(self.elsewhere.data.X)
 
     def positions(self, n_threads: int) -> Positions:
-        """Return where the points in memory are after all layers: not copies."""
+        """Return the positions of the points in memory after all layers; they are not copies."""
         return self.points.after(self.n_layers, n_threads)
 
     def rest(self, n_threads: int) -> None:
-        """Give back the memory that only another layer needs."""
+        """Release the memory that is only needed to run further layers."""
         self.points.rest(self.n_layers, n_threads)
 
     def training_positions(self, n_threads: int) -> Iterator[Positions]:
-        """Yield where the training points are, in order and not copies; in parts if elsewhere."""
+        """Iterate over the positions of the training points, in order; they are not copies.
+
+        Points in memory come as one part, points elsewhere in several.
+        """
         here = self.positions(n_threads)
         if self.elsewhere is None:
             yield here
@@ -125,18 +128,18 @@ class FlowState:
             yield replace(shard, reductions=here.reductions)
 
     def restored(self, positions: Positions, name: str) -> FloatArray:
-        """Return a set as points (n, d), without what lies outside the subspace: a copy."""
+        """Return a copy of a set as points (n, d), without what lies outside the subspace."""
         if self.subspace is None:
             return positions.sets[name].copy()
         return self.subspace.restore(positions.first_coordinates(name))
 
     @property
     def reductions(self) -> dict[int, RankReduction]:
-        """The falls of the rank, by the layer before which they come."""
+        """The reductions of the rank, each by the number of the layer before which it comes."""
         return self.points.reductions
 
     def history(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Return the records as one array for each of their entries."""
+        """Return the records as one array for each of their fields."""
         columns = np.array(self.records, dtype=np.float64).reshape(-1, len(HISTORY)).T
         return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
 
@@ -149,8 +152,8 @@ class FlowState:
     ) -> None:
         """Make the next layers count, with the generator's state after them.
 
-        None stands for the state that the generator has. If a layer cannot be stored, none of them
-        counts.
+        If `generator` is None, the generator is in that state already. If a layer cannot be stored,
+        none of the layers counts.
         """
         for number, layer in enumerate(layers, self.n_layers):
             self.store.put(number, layer)
@@ -159,7 +162,7 @@ class FlowState:
         self.records += records
 
     def replay(self, motion: Motion) -> Replay:
-        """Return the map F_n with what was stored.
+        """Return the map F_n, made of the stored layers.
 
         Raises
         ------

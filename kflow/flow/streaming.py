@@ -1,8 +1,9 @@
 """Running a flow whose points are not in memory: block after block, ahead of the points.
 
-The leader needs the points of a block's batches at its first layer. They are gathered a block earlier,
-by whoever moves all points, and the leader takes them through that block itself: so it can run a
-block while the points still move through the one before.
+The leader needs the points of a block's batches as they are before the first layer of the block.
+The object that moves all points gathers them one block earlier, and the leader itself moves them
+through that earlier block. The leader can therefore run a block while the other points still move
+through the block before.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def run_elsewhere(
     n_layers : int
         How many layers, unless `keep` stops them.
     keep : callable
-        Takes the layers, block by block.
+        Called with the layers, block by block.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def run_elsewhere(
     def keep_timed(block: Block, generator: Any) -> bool:
         nonlocal start
         now = time.perf_counter()
-        seconds = (now - start) / len(block)  # with the points' move through the last block
+        seconds = (now - start) / len(block)  # includes the points' move through the last block
         start = now
         records = tuple(record._replace(seconds=seconds) for record in block.records)
         state.points.through(block, motion.n_threads)
@@ -96,18 +97,19 @@ def stream(
     points : ShardedPoints
         The training points, after `first` layers.
     rng : numpy.random.Generator
-        Source of the batches: where the first layer begins. A copy of it runs ahead.
+        Source of the batches, in its state before the first layer. Batches are drawn ahead from a
+        copy.
     first, n_layers : int
-        The first layer, and how many.
+        Number of the first layer, and number of layers to run.
     keep : callable
-        Stores a block, before the points move through it, with the generator's state after it, and
-        returns whether to stop.
+        Called with a block and the generator's state after it, before the points move through the
+        block. It stores the block and returns whether to stop.
 
     Returns
     -------
     (plan, number, error) or None
-        Where a layer failed, the number of its batch in the plan, and with what; the layers before
-        it were kept.
+        If a layer failed: the plan that it belongs to, the number of its batch in the plan, and the
+        error. The layers before it were kept.
     """
     drawing = deepcopy(rng)
     plans: list[Plan] = []

@@ -1,4 +1,4 @@
-"""Layers, blocks of them, where they are kept, and what they do to points."""
+"""Layers: blocks of layers, the stores that keep layers, and how layers move points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of layers: the unit in which layers are stored, read again and moved through."""
+"""Blocks of layers: flows store layers, read them and move points through them block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HISTORY", "Block", "Layer", "LayerRecord", "into_blocks"]
 
 
 class LayerRecord(NamedTuple):
-    """What is known of one layer besides its arrays.
+    """What a flow records of one layer besides the layer's arrays.
 
     Attributes
     ----------
@@ -24,12 +24,12 @@ class LayerRecord(NamedTuple):
     step : float
         How far the layer moves.
     seconds : float
-        How long it took.
+        How long the layer took.
     class_distance_ratio : float
         Mean squared distance between batch points of one class over that between classes, before
         the layer; NaN where the targets are not classes.
     nugget : float
-        Added to the diagonal of the batch's kernel matrix.
+        Number added to the diagonal of the batch's kernel matrix.
     rank : float
         How many coordinates moved.
     """
@@ -48,23 +48,23 @@ HISTORY = LayerRecord._fields
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Layers in succession, all of one shape, with what comes before the first of them.
+    """Successive layers of one shape, and the reduction before the first of them.
 
     Attributes
     ----------
     first : int
         Number of the first layer.
     layers : tuple of Layer
-        One or more.
+        The layers, at least one.
     reduction : RankReduction or None
-        Change of coordinates before the first layer; there is none within a block.
+        Change of coordinates before the first layer, if any. There is no other one within a block.
     records : tuple of LayerRecord
-        Of each layer its history, in the order of ``HISTORY``; none where nobody needs it.
+        The history of each layer, in the order of ``HISTORY``; empty where it is not needed.
 
     Raises
     ------
     ValueError
-        If these do not fit each other.
+        If the attributes do not fit each other.
     """
 
     first: int
@@ -73,7 +73,7 @@ class Block:
     records: tuple[LayerRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that everything fits."""
+        """Check that the attributes fit each other."""
         if self.first < 0 or not self.layers:
             raise ValueError(f"first={self.first} with {len(self.layers)} layers is no block")
         z, c, _ = self.layers[0]
@@ -101,12 +101,12 @@ class Block:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of centres and coefficients."""
+        """Dtype of the centres and coefficients."""
         return self.layers[0].centres.dtype
 
     @property
     def rank(self) -> int:
-        """Coordinates that move."""
+        """Number of coordinates that move."""
         return int(self.layers[0].coefficients.shape[1])
 
     @property
@@ -131,18 +131,20 @@ def into_blocks(
     *,
     first: int = 0,
 ) -> Iterator[Block]:
-    """Cut successive layers of a flow into blocks of `size` or fewer of one shape.
+    """Cut successive layers of a flow into blocks of at most `size` layers of one shape.
 
     Parameters
     ----------
     layers : iterable of Layer
-        Taken a block at a time.
+        The layers. They are taken from the iterable one block at a time.
     records : sequence of LayerRecord or None
-        One for each layer; no more layers are taken. None: blocks without records.
+        One record for each layer; layers after the last record are left out. With None, the blocks
+        have no records.
     reductions : mapping of int to RankReduction
-        By the layer before which they come; a block ends before each.
+        The reductions, by the number of the layer before which they come. A block ends before each
+        of these layers.
     size : int
-        The most layers of a block.
+        Largest number of layers in a block.
     first : int
         Number of the first of these layers.
     """

@@ -18,7 +18,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def product(X: Doubles, A: Doubles) -> Doubles:
-    """Return X A. Each row depends on its row of X alone, however the rows lie in chunks."""
+    """Return X A. Each row depends on its row of X alone, not on how X is cut into chunks."""
     out = np.empty((len(X), A.shape[1]))
     X, A = np.ascontiguousarray(X), np.ascontiguousarray(A)
     HOST.product(X, A, out, resolve_n_threads(None))
@@ -30,10 +30,11 @@ def mean_squared_distance(
 ) -> float:
     """Return the mean squared distance between two rows of the scaled X.
 
-    Two passes in float64, a few rows at a time; nan or inf if squares overflow.
+    It takes two passes over X in float64, a few rows at a time. The result is nan or inf if squares
+    overflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        # From the first row, nothing is lost by data far from the origin.
+        # Differences from the first row lose no digits where the data are far from the origin.
         origin = next(scaled_chunks(X[:1], scaling, dtype))[1][0]
         mean = np.zeros_like(origin)
         for _, points in scaled_chunks(X, scaling, dtype):
@@ -47,7 +48,7 @@ def mean_squared_distance(
 
 
 def moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:
-    """Return X'X; inf or nan where squares overflow."""
+    """Return X'X, with inf or nan where squares overflow."""
     moments = np.zeros((d, d))
     with np.errstate(over="ignore", invalid="ignore"):
         for _, points in chunks:
@@ -56,12 +57,13 @@ def moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:
 
 
 def eigen(moments: Doubles) -> tuple[Doubles, Doubles]:
-    """Return eigenvalues, largest first and none negative, and the eigenvectors as columns."""
+    """Return the eigenvalues, made nonnegative, largest first, and the eigenvectors as columns."""
     energies, vectors = np.linalg.eigh(moments)
     return np.maximum(energies[::-1], 0.0), vectors[:, ::-1]
 
 
 def fewest(energies: Doubles, allowed: float) -> int:
-    """Return how many of the leading directions leave at most that energy to the others."""
-    dropped = np.append(np.cumsum(energies[::-1])[::-1], 0.0)  # dropped[r]: by keeping r
+    """Return how many leading directions must be kept to drop at most the energy `allowed`."""
+    # dropped[r] is the energy that is dropped if r directions are kept.
+    dropped = np.append(np.cumsum(energies[::-1])[::-1], 0.0)
     return int(np.argmax(dropped <= allowed))

@@ -14,16 +14,16 @@ __all__ = ["Motion"]
 
 @dataclass(frozen=True)
 class Motion:
-    """What it takes, besides layers, to move points.
+    """What is needed, besides layers, to move points.
 
     Attributes
     ----------
     engine : Engine
-        What computes.
+        The engine that computes.
     profile : Profile
-        K_1.
+        The kernel K_1.
     n_threads : int
-        Threads.
+        Number of threads.
     """
 
     engine: Engine
@@ -47,5 +47,5 @@ class Motion:
         self.engine.pull_layer_back(points, layer, self.profile, A, self.n_threads)
 
     def with_threads(self, n_threads: int) -> Motion:
-        """Return the same on another number of threads."""
+        """Return a copy that uses another number of threads."""
         return replace(self, n_threads=n_threads)

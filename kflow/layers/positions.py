@@ -18,7 +18,7 @@ from kflow.layers.subspace import Subspace
 __all__ = ["TRAINING", "Positions", "coordinates"]
 
 
-# The name of the training points among the sets of a flow; nobody else can have it.
+# The name of the training points among the sets of a flow; no other set can have it.
 TRAINING = ""
 
 
@@ -62,7 +62,7 @@ class Positions:
 
     @property
     def n_coordinates(self) -> int:
-        """Coordinates of a point, k."""
+        """Number of coordinates of a point, k."""
         return int(self.training.shape[1])
 
     def reduced_by(self, reduction: RankReduction) -> Positions:
@@ -74,14 +74,14 @@ class Positions:
         return Positions(sets, frozen, (*self.reductions, reduction))
 
     def through(self, block: Block, motion: Motion) -> Positions:
-        """Return the positions after a block. Their arrays may be changed in place."""
+        """Return the positions after a block. The arrays of this object may be changed in place."""
         positions = self if block.reduction is None else self.reduced_by(block.reduction)
         for points in positions.sets.values():
             motion.through(points, block.layers)
         return positions
 
     def first_coordinates(self, name: str) -> FloatArray:
-        """Return the coordinates (n, q) that moved in the first layer, all reductions undone."""
+        """Return the coordinates (n, q) that moved in the first layer, undoing all reductions."""
         moving, frozen = self.sets[name][:, :-1], self.frozen[name]
         for reduction in reversed(self.reductions):
             n_dropped = len(reduction.matrix) - reduction.kept
@@ -93,7 +93,7 @@ class Positions:
 def coordinates(
     X: FloatArray, subspace: Subspace | None, scaling: Scaling | None, dtype: np.dtype[Any]
 ) -> FloatArray:
-    """Return a flow's coordinates of scaled points, never X itself."""
+    """Return the coordinates in which a flow moves scaled points. The array is never X itself."""
     if subspace is not None:
         return subspace.reduce(X, scaling=scaling, dtype=dtype)
     scaled = X if scaling is None else scaling(X)

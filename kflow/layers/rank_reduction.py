@@ -1,4 +1,4 @@
-"""Directions that a flow no longer needs are dropped."""
+"""Reductions of the rank: a flow drops the directions that it no longer needs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class RankReduction:
     Attributes
     ----------
     layer : int
-        It comes before this layer.
+        Number of the layer before which the change comes.
     matrix : ndarray, shape (r, r), float64
-        Orthogonal. New coordinates are the old ones times it.
+        An orthogonal matrix. The new coordinates are the old ones times this matrix.
     kept : int
-        How many of the new coordinates go on moving; the others stay where they are and from then on
-        count in the distance from the subspace.
+        How many of the new coordinates go on moving. The others stay where they are; from then on
+        they count in the distance from the subspace.
     """
 
     layer: int
@@ -35,20 +35,20 @@ class RankReduction:
 
     @classmethod
     def shrinking(cls, points: FloatArray, layer: int, tolerance: float) -> RankReduction | None:
-        """Return the reduction that keeps the fewest directions, None if all are needed.
+        """Return the reduction that keeps the fewest directions, or None if all are needed.
 
-        The energy dropped for each point, times two, is at most `tolerance` times the mean squared
-        distance: squared distances change by less than that on average. Energies that are rounding
-        errors count as zero.
+        Twice the energy dropped for each point is at most `tolerance` times the mean squared
+        distance, so that squared distances change by less than that on average. Energies that are
+        rounding errors count as zero.
 
         Parameters
         ----------
         points : ndarray, shape (N, r + 1)
             Coordinates of the training points.
         layer : int
-            The layer to come.
+            Number of the layer to come.
         tolerance : float
-            Positive.
+            A positive number; see above.
         """
         r = points.shape[1] - 1
         with single_threaded_blas:
@@ -60,7 +60,7 @@ class RankReduction:
         return None if kept >= r else cls(layer, np.ascontiguousarray(vectors), kept)
 
     def __call__(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the new coordinates (n, kept + 1), and those that stay (n, r - kept)."""
+        """Return the new coordinates (n, kept + 1), and the coordinates that stay (n, r - kept)."""
         moving = np.empty((len(points), self.kept + 1), points.dtype)
         frozen = np.empty((len(points), len(self.matrix) - self.kept), points.dtype)
         for rows, chunk in scaled_chunks(points, None):
@@ -83,7 +83,7 @@ class RankReduction:
     def push_forward(self, points: FloatArray, T: FloatArray) -> FloatArray:
         """Return how the new coordinates (n, kept + 1) change as the old ones move in directions T.
 
-        points, T : (n, r + 1), before the reduction.
+        `points` and `T` have the shape (n, r + 1) and are given before the reduction.
         """
         out = np.empty((len(points), self.kept + 1), T.dtype)
         with single_threaded_blas:
@@ -97,7 +97,8 @@ class RankReduction:
     def pull_back(self, points: FloatArray, A: FloatArray) -> FloatArray:
         """Return the gradient (n, r + 1) with respect to the old coordinates, `points`.
 
-        A (n, kept + 1) is that with respect to the new ones: the transpose of `push_forward`.
+        `A` (n, kept + 1) is the gradient with respect to the new coordinates. This is the transpose
+        of `push_forward`.
         """
         out = np.empty((len(points), len(self.matrix) + 1), A.dtype)
         with single_threaded_blas:

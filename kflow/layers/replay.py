@@ -1,4 +1,4 @@
-"""F_n of any points, and its derivative, from the layers that a flow stored."""
+"""F_n of any points, and the derivative of F_n, from the layers that a flow stored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ __all__ = ["Linearization", "Replay", "blocks_between", "layer_count", "layer_co
 
 
 def layer_counts(layers: Iterable[int], n_layers: int) -> list[int]:
-    """Return numbers of layers after which F_n is wanted, checked: none decreases or is too large."""
+    """Return the numbers of layers after which F_n is wanted, after checking them.
+
+    They must not decrease, and none may be larger than `n_layers`, which the flow has.
+    """
     try:
         counts = [layer_count(count, n_layers, "layers") for count in layers]
     except TypeError as error:
@@ -37,7 +40,7 @@ def layer_counts(layers: Iterable[int], n_layers: int) -> list[int]:
 
 
 def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
-    """Return a number of layers, checked: the flow has so many. None stands for all."""
+    """Return a number of layers after checking that the flow has that many; None means all."""
     if count is None:
         return n_layers
     number = as_count(count, name, 0)
@@ -46,32 +49,33 @@ def layer_count(count: Any, n_layers: int, name: str = "n_layers") -> int:
     return number
 
 
-# Layers that are read before points move through them: a few, since a store may lie on the disk.
+# Number of layers that are read before points move through them. It is small, since a store may lie
+# on the disk.
 _STRETCH = 16
 
 
 def blocks_between(
     store: LayerStore, reductions: Mapping[int, RankReduction], first: int, end: int
 ) -> Iterator[Block]:
-    """Iterate over the layers of a store from `first` to `end`, as blocks of a few."""
+    """Iterate over the layers of a store from `first` to `end`, in blocks of a few layers."""
     layers = (store[number] for number in range(first, end))
     return into_blocks(layers, None, reductions, _STRETCH, first=first)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The map F_n of a flow with what it stored.
+    """The map F_n of a flow, from what the flow stored.
 
     Attributes
     ----------
     store : LayerStore
-        Its layers.
+        The layers of the flow.
     n_layers : int
-        How many of them there are.
+        Number of layers of the flow.
     reductions : dict of int to RankReduction
-        Changes of coordinates, by the layer before which they come.
+        Changes of coordinates, by the number of the layer before which they come.
     subspace : Subspace or None
-        In which the flow runs.
+        The subspace in which the flow runs, if any.
     motion : Motion
         How points move.
     dtype : numpy.dtype
@@ -86,7 +90,7 @@ class Replay:
     dtype: np.dtype[Any]
 
     def scaled_layer(self, number: int) -> Layer:
-        """Return one layer with its step multiplied into C."""
+        """Return one layer whose step is multiplied into C."""
         z, c, step = self.store[number]
         return Layer(z, c * c.dtype.type(step), 1.0)
 
@@ -101,7 +105,7 @@ class Replay:
     def trajectory(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int], reduced: bool
     ) -> Iterator[FloatArray]:
-        """Yield F_n(X) for n of `counts`, which do not decrease; a new array each time."""
+        """Yield F_n(X), as a new array, for each n of `counts`, which must not decrease."""
         for index, points in enumerate(self._carried(X, scaling, counts)):
             if reduced or self.subspace is None:
                 goes_on = index + 1 < len(counts)
@@ -110,13 +114,13 @@ class Replay:
                 yield self.subspace.restore(points.first_coordinates(TRAINING), X, scaling=scaling)
 
     def final(self, X: FloatArray, scaling: Scaling | None, reduced: bool) -> FloatArray:
-        """Return F_n(X) for all layers; a new array."""
+        """Return F_n(X) after all layers, as a new array."""
         return next(self.trajectory(X, scaling, [self.n_layers], reduced))
 
     def first_coordinates(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
     ) -> Iterator[FloatArray]:
-        """Yield F_n(X) in the coordinates (n, r) that move in the first layer; new arrays."""
+        """Yield F_n(X), as new arrays, in the coordinates (n, r) that move in the first layer."""
         for points in self._carried(X, scaling, counts):
             if self.subspace is None:
                 yield points.training.copy()
@@ -126,7 +130,10 @@ class Replay:
     def _carried(
         self, X: FloatArray, scaling: Scaling | None, counts: Sequence[int]
     ) -> Iterator[Positions]:
-        """Yield the points after so many layers: they go on moving with the next one."""
+        """Yield the positions of the points after each number of layers in `counts`.
+
+        The arrays are not copied: they move on when the next positions are asked for.
+        """
         points = self._first(X, scaling)
         done = 0
         for count in counts:
@@ -134,11 +141,11 @@ class Replay:
                 for block in blocks_between(self.store, self.reductions, done, count):
                     points = points.through(block, self.motion)
             done = count
-            # If the next layer was tried without success, the flow is in its coordinates.
+            # If the flow tried the next layer without success, it is in that layer's coordinates.
             yield self._turned(points, count) if count == self.n_layers else points
 
     def linearize(self, X: FloatArray, n_layers: int) -> Linearization:
-        """Return F_n and its derivative at points."""
+        """Return F_n and its derivative at the points X."""
         points = self._first(X, None)
         before: list[FloatArray] = []
         turned: dict[int, FloatArray] = {}
@@ -157,24 +164,25 @@ class Replay:
 
 @dataclass(frozen=True, eq=False)
 class Linearization:
-    """F_n near some points x: F_n(x) and its Jacobian J(x), which is never formed.
+    """F_n near some points x: F_n(x) and its Jacobian J(x), which is never formed as a matrix.
 
-    Made by `kflow.KernelFlow.linearize`.
+    `kflow.KernelFlow.linearize` makes such objects.
 
     Attributes
     ----------
     points : ndarray, shape (n, k)
-        F_n(x) in reduced coordinates: k = d, or rank + 1.
+        F_n(x) in reduced coordinates: k is d, or rank + 1 in a subspace.
 
     Notes
     -----
     A layer maps x to x + K(x, Z) C, with the derivative t -> t + sum_j 2 k'(|x - z_j|^2)
-    ((x - z_j).t) c_j: the chain rule applies them forwards, their transposes backwards. A derivative
-    costs 6 n batch_size k flops for each layer, and the positions of the points before all layers
-    are kept: n k numbers for each.
+    ((x - z_j).t) c_j. By the chain rule, `push_forward` applies these derivatives from the first
+    layer to the last, and `pull_back` applies their transposes from the last layer to the first. A
+    derivative costs 6 n batch_size k flops for each layer. The positions of the points before every
+    layer are kept, which takes n k numbers for each layer.
 
-    In a subspace the last coordinate is the distance from it, |x - V V'x|, which has no derivative
-    for points within: there it is taken as zero.
+    If the flow runs in a subspace, the last coordinate is the distance from it, |x - V V'x|. This
+    distance has no derivative at points within the subspace; there it is taken as zero.
     """
 
     points: FloatArray
@@ -194,7 +202,7 @@ class Linearization:
         Raises
         ------
         TypeError, ValueError
-            For a wrong shape or values.
+            If the shape or the values are wrong.
         """
         flow = self._replay
         t = as_matrix(T, "T", dtype=flow.dtype, n_rows=len(self._X), n_columns=self._X.shape[1])
@@ -212,7 +220,8 @@ class Linearization:
     def pull_back(self, A: npt.ArrayLike) -> FloatArray:
         """Return J' a for each point, (n, d), in the flow's dtype.
 
-        With a the gradient of a function of F_n(x), this is its gradient with respect to x.
+        If a is the gradient of a function with respect to F_n(x), the result is the gradient of
+        that function with respect to x.
 
         Parameters
         ----------
@@ -222,7 +231,7 @@ class Linearization:
         Raises
         ------
         TypeError, ValueError
-            For a wrong shape or values.
+            If the shape or the values are wrong.
         """
         flow = self._replay
         n, k = self.points.shape

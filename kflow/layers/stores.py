@@ -1,7 +1,8 @@
 """Where a flow keeps its layers: in memory, in a folder of blocks, or nowhere.
 
-C has one column for each coordinate that moves, its rank; Z has the same and, in a flow that runs in a
-subspace, one more. The rank may fall from layer to layer.
+C has one column for each coordinate that moves; their number is the rank of the layer. Z has as
+many columns as C and, in a flow that runs in a subspace, one more. The rank may fall from layer to
+layer.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class LayerShape:
     Attributes
     ----------
     batch_size : int
-        Rows of Z and C.
+        Number of rows of Z and C.
     n_fixed : int
-        Columns that Z has more than C: coordinates that do not move.
+        Number of coordinates that do not move: Z has that many columns more than C.
     dtype : numpy.dtype
         float32 or float64.
     """
@@ -54,12 +55,12 @@ class LayerShape:
     dtype: np.dtype[Any]
 
     def n_bytes(self, rank: int) -> int:
-        """Return the size of a layer of that rank."""
+        """Return the size in bytes of a layer of rank `rank`."""
         numbers = self.batch_size * (2 * rank + self.n_fixed)
         return numbers * self.dtype.itemsize + _SMALL
 
 
-# What a layer has besides its arrays: step, history, and its part of a file's header.
+# Bytes that a layer takes besides its arrays: step, history, and its part of a file's header.
 _SMALL = 128
 
 
@@ -71,26 +72,26 @@ def layer_bytes(
     *,
     in_subspace: bool = True,
 ) -> int:
-    """Return the room that layers take, in memory as on the disk, in bytes.
+    """Return the number of bytes that layers take, which is the same in memory and on the disk.
 
     Parameters
     ----------
     n_layers : int
-        How many.
+        Number of layers.
     batch_size : int
-        Points of a batch.
+        Number of points in a batch.
     rank : int
-        Coordinates that move: the flow's ``rank_``, or d without a `rank`. Where it falls during the
-        run, layers take less.
+        Number of coordinates that move: the flow's ``rank_``, or d if the flow has no `rank`. If
+        the rank falls during the run, layers take less.
     dtype : {"float16", "float32", "float64"}
-        Precision in which they are kept.
+        Precision in which the layers are kept.
     in_subspace : bool
-        Whether the flow has a `rank`: centres have one coordinate more then.
+        Whether the flow has a `rank`; the centres then have one more coordinate.
 
     Raises
     ------
     TypeError, ValueError
-        For numbers that are not counts, or another dtype.
+        If a number is not a valid count, or the dtype is another one.
 
     Examples
     --------
@@ -107,10 +108,10 @@ class LayerStore(Protocol):
     """The layers of a flow, in order."""
 
     def reserve(self, n_layers: int) -> None:
-        """Raise StorageError if so many more layers, of the last one's rank, will not fit."""
+        """Raise StorageError if `n_layers` more layers, of the last one's rank, will not fit."""
 
     def put(self, number: int, layer: Layer) -> None:
-        """Keep layer `number`, and none beyond it. Its arrays are the store's from then on."""
+        """Keep layer `number`, whose arrays the store then owns, and drop all layers after it."""
 
     def __len__(self) -> int:
         """Return the number of layers kept."""
@@ -123,13 +124,13 @@ class LayerStore(Protocol):
 
 
 class NoLayers:
-    """Keeps nothing: the flow moves its own points only."""
+    """A store that keeps nothing: the flow can move only its own points."""
 
     def __init__(self, shape: LayerShape | None = None, rank: int = 0) -> None:
-        del shape, rank  # of no interest to it
+        del shape, rank  # a store that keeps nothing needs neither
 
     def reserve(self, n_layers: int) -> None:
-        """Accept any number."""
+        """Accept any number of layers."""
 
     def put(self, number: int, layer: Layer) -> None:
         """Forget the layer."""
@@ -148,7 +149,7 @@ class NoLayers:
 
 
 class MemoryLayers:
-    """Keeps the layers in memory."""
+    """A store that keeps the layers in memory."""
 
     def __init__(self, shape: LayerShape, rank: int) -> None:
         self._shape = shape
@@ -156,7 +157,7 @@ class MemoryLayers:
         self._layers: list[Layer] = []
 
     def reserve(self, n_layers: int) -> None:
-        """Raise StorageError if so many more layers exceed four fifths of the free memory."""
+        """Raise StorageError if `n_layers` more layers exceed four fifths of the free memory."""
         rank = self._layers[-1].coefficients.shape[1] if self._layers else self._rank
         need = n_layers * self._shape.n_bytes(rank)
         budget = int(0.8 * available_memory())
@@ -169,7 +170,7 @@ class MemoryLayers:
             )
 
     def put(self, number: int, layer: Layer) -> None:
-        """Keep layer `number`, and none beyond it."""
+        """Keep layer `number`, and drop all layers after it."""
         self._layers[number:] = [layer]
 
     def __len__(self) -> int:
@@ -185,7 +186,7 @@ class MemoryLayers:
         return self._layers[number]
 
 
-# Makes an empty store for layers of some shape, the first of which has some rank.
+# A function that makes an empty store from the shape of the layers and the rank of the first one.
 StoreMaker: TypeAlias = Callable[[LayerShape, int], LayerStore]
 
 # The stores that have a name. A store in a folder comes with a checkpoint.
@@ -193,12 +194,12 @@ STORES: dict[str, StoreMaker] = {"memory": MemoryLayers, "none": NoLayers}
 
 
 def check_place(where: Any) -> str | StoreMaker:
-    """Return where layers are kept: the name of a store, or what makes one.
+    """Return where layers are kept: the name of a store, or a function that makes one.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If `where` is something else.
     """
     if callable(where) or (isinstance(where, str) and where in STORES):
         return cast("str | StoreMaker", where)
@@ -216,18 +217,18 @@ def open_layers(
     Parameters
     ----------
     where : str or callable
-        The name of a store, or what makes one from a shape and a rank.
+        The name of a store, or a function that makes one from a shape and a rank.
     shape : LayerShape
         What the layers have in common.
     rank : int
-        Of the first layer; no layer has more.
+        Rank of the first layer; no layer has a larger one.
     n_layers : int
-        How many are to come.
+        Number of layers to come.
 
     Raises
     ------
     StorageError
-        If they will not fit.
+        If these layers will not fit.
     """
     place = check_place(where)
     store = (STORES[place] if isinstance(place, str) else place)(shape, rank)

@@ -1,8 +1,9 @@
-"""The span of the data: a flow never leaves it, so that it can run in its coordinates.
+"""The span of the training data: a flow never leaves it, and can run in coordinates of the span.
 
-Every layer adds combinations of its centres to the points, and radial kernels see distances only. In
-an orthonormal basis of the span of the training points the flow is the same flow in fewer dimensions;
-what a point has outside the span never moves and adds a constant to its squared distances.
+Every layer adds combinations of its centres to the points, and radial kernels see distances only.
+In coordinates with respect to an orthonormal basis of the span of the training points, the flow is
+the same flow in fewer dimensions. The part of a point outside the span never moves; it adds a
+constant to the point's squared distances.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from kflow.layers.moments import EPS, eigen, fewest, moments, product
 __all__ = ["Subspace", "check_orthonormal", "check_rank"]
 
 
-# Rounding errors of the data, in units of eps, that rank="auto" takes for zero: those of the numbers
-# themselves and of a short computation that made them.
+# Size of the rounding errors of the data, in units of eps, that rank="auto" takes for zero. It
+# allows for those of the numbers themselves and of a short computation that made them.
 _ROUNDING = 10.0
 
 
@@ -35,7 +36,7 @@ def check_rank(rank: Any) -> None | str | int | float:
     Raises
     ------
     TypeError, ValueError
-        If it is none.
+        If it is not a valid rank.
     """
     if rank is None or (isinstance(rank, str) and rank == "auto"):
         return None if rank is None else "auto"
@@ -55,7 +56,7 @@ def check_rank(rank: Any) -> None | str | int | float:
 
 
 def check_orthonormal(matrix: Doubles) -> Doubles:
-    """Return a matrix if its columns are orthonormal.
+    """Return the matrix, after checking that its columns are orthonormal.
 
     Raises
     ------
@@ -74,13 +75,13 @@ class Subspace:
     """A subspace through the origin, and coordinates of points with respect to it.
 
     A point x has the coordinates x V and, last, h = |x - V V'x|, its distance from the subspace.
-    Distances between coordinates are those between points, if one of the two lies in the subspace;
-    otherwise they are smaller, but larger than those without h.
+    The distance between the coordinates of two points is that between the points, if one of the
+    two lies in the subspace. Otherwise it is smaller, but larger than it would be without h.
 
     Attributes
     ----------
     basis : ndarray, shape (d, r), float64
-        V, orthonormal columns, those with the most energy first.
+        V, whose columns are orthonormal. Those with the most energy come first.
     energy_dropped : float
         Part of the training data's sum of squares outside the subspace.
     """
@@ -109,13 +110,14 @@ class Subspace:
         X : ndarray, shape (N, d)
             Points.
         rank : "auto", int or float
-            ``"auto"``: the numerical rank, all directions but those made of rounding errors. An int:
-            so many, at most d, and never more than N. A float in (0, 1): the fewest so that at most
+            ``"auto"`` stands for the numerical rank: all directions except those that consist of
+            rounding errors. An int is the number of directions; it must be at most d, and no more
+            than N are kept. A float in (0, 1) stands for the fewest directions with which at most
             that part of the sum of squares is dropped.
         scaling : callable, optional
-            Applied to some rows of X at a time.
+            A function that is applied to some rows of X at a time.
         dtype : float32 or float64
-            To which scaled points are rounded first; "auto" is relative to its precision.
+            Dtype to which the scaled points are rounded first; "auto" is relative to its precision.
 
         Returns
         -------
@@ -124,15 +126,17 @@ class Subspace:
         Raises
         ------
         TypeError, ValueError
-            For a rank that is none, or exceeds d; for values too large.
+            If the rank is not valid or exceeds d, or if values are too large.
 
         Notes
         -----
-        N >= d: second moments are summed in float64 by chunks of rows, N d^2 flops and 10 d^3. An
-        eigenvalue is right to eps times the largest; where "auto" must see less than that, the
-        moments of what is left give the remaining directions. N < d: a singular value decomposition
-        of the data in float64, about 10 N^2 d flops and two copies. BLAS is kept to one thread, so
-        that the result does not depend on how many it has.
+        If N >= d, second moments are summed in float64 by chunks of rows, and their eigenvectors
+        are computed; this takes N d^2 and 10 d^3 flops. The error of an eigenvalue is eps times the
+        largest eigenvalue. Where "auto" must resolve smaller ones, the moments of what lies outside
+        the directions found so far give the remaining directions. If N < d, the singular value
+        decomposition of the data is computed in float64; this takes about 10 N^2 d flops and two
+        copies of the data. BLAS is kept to one thread, so that the result does not depend on how
+        many threads it has.
         """
         rank = check_rank(rank)
         d = X.shape[1]
@@ -153,13 +157,13 @@ class Subspace:
     ) -> FloatArray:
         """Return the coordinates (n, r + 1) of points (n, d), in `dtype`.
 
-        Computed in float64, a few rows at a time: 4 n d r flops.
+        They are computed in float64, a few rows at a time, which takes 4 n d r flops.
         """
         out = np.empty((len(X), self.rank + 1), dtype)
         for rows, points in scaled_chunks(X, scaling, dtype):
             inside = product(points, self.basis)
             out[rows, :-1] = inside
-            # Not from |x|^2 - |V'x|^2, which would cancel.
+            # The difference |x|^2 - |V'x|^2 would lose digits by cancellation.
             out[rows, -1] = np.linalg.norm(points - product(inside, self.basis.T), axis=1)
         return out
 
@@ -170,10 +174,10 @@ class Subspace:
         *,
         scaling: Scaling | None = None,
     ) -> FloatArray:
-        """Return the points of some coordinates (n, r), in their dtype: V p.
+        """Return the points V p with the coordinates p (n, r), in the dtype of these.
 
-        With X, the points from which the coordinates came before they moved, what X has outside the
-        subspace is in the result: x + V (p - V'x).
+        If X is given, it holds the points from which the coordinates came before they moved. The
+        result then includes the part of X outside the subspace: it is x + V (p - V'x).
         """
         dtype = coordinates.dtype
         out = np.empty((len(coordinates), len(self.basis)), dtype)
@@ -189,7 +193,7 @@ class Subspace:
     def push_forward(self, X: FloatArray, T: FloatArray) -> FloatArray:
         """Return the change (n, r + 1) of the coordinates of X as X moves in directions T (n, d).
 
-        The distance from the subspace has no derivative within: zero there.
+        The distance from the subspace has no derivative at points within; zero is taken there.
         """
         out = np.empty((len(X), self.rank + 1), T.dtype)
         with single_threaded_blas:
@@ -202,7 +206,8 @@ class Subspace:
     def pull_back(self, X: FloatArray, A: FloatArray) -> FloatArray:
         """Return the gradient (n, d) with respect to X of functions of its coordinates.
 
-        A (n, r + 1) holds their gradients with respect to those: the transpose of `push_forward`.
+        `A` (n, r + 1) holds the gradients of these functions with respect to the coordinates. This
+        is the transpose of `push_forward`.
         """
         out = np.empty((len(X), len(self.basis)), A.dtype)
         with single_threaded_blas:
@@ -213,7 +218,8 @@ class Subspace:
     def normals(self, X: FloatArray) -> Doubles:
         """Return the unit vectors from the subspace to points; zeros for points within.
 
-        What is left of a point within are rounding errors: a few eps times its norm.
+        A point within differs from its projection only by rounding errors, which are a few eps
+        times the norm of the point. Such a difference counts as zero.
         """
         points = X.astype(np.float64, copy=False)
         outside = points - (points @ self.basis) @ self.basis.T
@@ -259,10 +265,10 @@ def _resolved(
     vectors: Doubles,
     part: float,
 ) -> tuple[Doubles, Doubles]:
-    """Return eigenvalues and -vectors with all that is needed to drop so small a part.
+    """Return eigenvalues and eigenvectors that are precise enough to drop so small a `part`.
 
-    Eigenvalues of second moments are right to a few eps times the largest: those above are kept, and
-    the others taken from the moments of what lies outside.
+    Eigenvalues of second moments have errors of a few eps times the largest one. Those above that
+    are kept. The others are taken from the moments of what lies outside the directions kept.
     """
     d = X.shape[1]
     total = float(energies.sum())

@@ -1,3 +1,3 @@
-"""The places that hold the points of a flow: one protocol."""
+"""The places that hold the points of a flow, and their protocol."""
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The points of a flow in the worker processes of a Dask cluster.
 
-Each shard lives in the memory of one worker. The leader, who is the client, sends every block to the
-cluster, where it spreads from worker to worker, and the workers take their shards through it. What a
-worker loses is made again from the source and the blocks: a task says how many layers its shard has
-seen, and the client sends what is missing. The same serves a start, a resumed flow, a worker that died,
-and one that came later.
+Each shard lives in the memory of one worker. The leader, which is the client, sends every block to
+the cluster. The block spreads from worker to worker there, and the workers move their shards
+through it. A shard that is missing is made from the source and the blocks: a task reports how many
+layers its shard has seen, and the client sends the blocks that the shard still needs. This serves
+at the start of a flow, when a flow is resumed, when a worker has died, and when a worker joins
+later.
 
-A shard lives as long as the future of the task that placed it: Dask forgets that future when the client
-lets go of it, closes or dies, and the worker drops the shard.
+A shard lives as long as the future of the task that placed it. Dask forgets that future when the
+client releases it, closes or dies, and then the worker drops the shard.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ __all__ = ["DaskPlace", "DaskPoints"]
 
 _log = logging.getLogger("kflow")
 
-# Seconds between two looks at whether the workers still live, while their answers are awaited.
+# Seconds between two checks that the workers still live, while the client waits for their answers.
 _LOOK_EVERY = 0.5
 
 
-# So many workers in a row may die with the same shard before it is blamed.
+# Number of workers in a row that may die with the same shard before that shard is blamed.
 _DEATHS = 3
 
 
@@ -80,7 +81,7 @@ class DaskPlace:
         Raises
         ------
         TypeError
-            If the client is none, or an asynchronous one.
+            If the client is no Dask client, or is an asynchronous one.
         """
         return DaskPoints(
             self.client,
@@ -102,15 +103,15 @@ class DaskPoints:
     client : distributed.Client
         A synchronous client of the cluster.
     shards : Shards
-        How the points are divided. Some shards for each worker let the load be evened out when
-        workers come and go.
+        How the points are divided. With several shards for each worker, the load can be shared out
+        evenly when workers come and go.
     source : Source
-        The points before all layers. Workers read their rows themselves where they see the same
-        file; rows of a Dask array are computed by the cluster; else the client reads and sends them.
+        The points before all layers. Workers that see the same file read their rows themselves. The
+        cluster computes the rows of a Dask array. The client reads and sends all other rows.
     subspace : Subspace or None
-        In which the flow runs.
+        Subspace in which the flow runs.
     scaling : callable or None
-        Applied to rows of the source first.
+        Function that is applied to rows of the source first.
     dtype : numpy.dtype
         Precision of the points.
     blocks_since : callable
@@ -118,17 +119,17 @@ class DaskPoints:
     motion : Motion
         How points move.
     patience : float
-        Seconds to wait for a worker where there is none.
+        Seconds to wait for a worker while there is none, or while one is paused.
 
     Raises
     ------
     TypeError
-        If `client` is none, or an asynchronous one.
+        If `client` is no Dask client, or is an asynchronous one.
 
     Notes
     -----
-    In each block a shard costs one task. Memory of a worker: its shards, one of them twice while it
-    is placed or its coordinates change, and two blocks.
+    Each shard costs one task per block. The memory of a worker holds its shards, two blocks, and a
+    second copy of one shard while that shard is placed or its coordinates change.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class DaskPoints:
         n_columns = source.shape[1] if subspace is None else subspace.rank + 1
         self._shard_bytes = min(shards.size, shards.n_points) * n_columns * dtype.itemsize
         self._homes: dict[int, Home] = {}
-        # Workers that do not see the source's file.
+        # Workers that do not see the file of the source.
         self._blind: set[str] = set()
         self._lost_at: dict[int, float] = {}
         self._deaths: Counter[int] = Counter()
@@ -165,15 +166,15 @@ class DaskPoints:
     # ---- the protocol -------------------------------------------------------------------------
 
     def gather(self, rows: Rows, n_layers: int) -> FloatArray:
-        """Return the coordinates of some points after so many layers, (n, k)."""
+        """Return the coordinates of some points after `n_layers` layers, (n, k)."""
         return self._ticket(rows, n_layers, None)()
 
     def advance(self, block: Block, rows: Rows) -> Ticket:
-        """Start to move all points through a block, and to gather those of some after it."""
+        """Start to move all points through a block, and to gather some of them after it."""
         return self._ticket(rows, block.end, block)
 
     def shards(self, n_layers: int) -> Iterator[Positions]:
-        """Iterate over all points after so many layers, in order."""
+        """Iterate over all points after `n_layers` layers, in order."""
         following = self._collection({0: None}, n_layers, None)
         for shard in range(len(self._shards)):
             collect = following
@@ -219,9 +220,10 @@ class DaskPoints:
         block: Block | None,
         balanced: bool = False,
     ) -> Callable[[], dict[int, Any]]:
-        """Start to bring shards to a layer; return what waits for it and returns some rows of each.
+        """Start to bring shards to a layer; return a function that waits and returns their rows.
 
-        It takes as many rounds as the shard that lags most needs, one where none does.
+        This takes as many rounds as the shard that lags behind most needs, or one if none lags
+        behind.
         """
         sent = self._start(wanted, n_layers, block, balanced)
 
@@ -232,14 +234,14 @@ class DaskPoints:
                 try:
                     parts.update(self._finish(sent, n_layers))
                 except BaseException:
-                    # What is under way may end as it likes: shards know their layers.
+                    # Tasks under way may end in any way: a shard knows how many layers it has seen.
                     with contextlib.suppress(Exception):
                         leases = {home.lease for home in self._homes.values()}
                         futures = {task.future for task in sent.values()}
                         self._client.cancel(list(futures - leases))
                     raise
                 left = {shard: rows for shard, rows in wanted.items() if shard not in parts}
-                sent = {}  # its answers need not stay in the workers
+                sent = {}  # the workers need not keep the answers of this round
                 if not left:
                     return parts
                 sent = self._start(left, n_layers, block)
@@ -253,13 +255,13 @@ class DaskPoints:
         block: Block | None,
         balanced: bool = False,
     ) -> dict[int, Sent]:
-        """Send each shard's next task."""
+        """Send the next task of each shard."""
         info = self._workers()
         workers = Workers(info, self._shard_bytes, len(self._shards))
         self._forget_lost(info)
         for shard in wanted:
             if shard in self._homes and self._homes[shard].n_layers > n_layers:
-                del self._homes[shard]  # it has seen layers that were taken back
+                del self._homes[shard]  # the shard has seen layers that were taken back
         sent = self._balance(workers) if balanced else {}
         behind = {
             self._homes[shard].n_layers
@@ -273,7 +275,7 @@ class DaskPoints:
         if lowest < n_layers and lowest not in blocks:
             known = n_layers if block is None or lowest > block.first else block.first
             blocks[lowest] = self._send(next(iter(self._blocks_since(lowest, known))))
-        free = 2 * len(info)  # so many shards pass through the client at a time
+        free = 2 * len(info)  # number of shards that may pass through the client at a time
         for shard, rows in wanted.items():
             if shard in sent:
                 continue
@@ -302,7 +304,7 @@ class DaskPoints:
         return sent
 
     def _finish(self, sent: Mapping[int, Sent], n_layers: int) -> dict[int, Any]:
-        """Wait for a round's tasks; return what was asked for, of those shards that are there."""
+        """Wait for the tasks of a round; return the requested values of shards that are ready."""
         found: dict[int, Any] = {}
         failed: Future | None = None
         reports = {report.shard: report for report in self._reports(sent)}
@@ -311,7 +313,7 @@ class DaskPoints:
                 if future.status == "error":
                     self._homes.pop(shard, None)
                     failed = future
-                continue  # its worker died, or what the task needed is gone: it is sent again
+                continue  # the worker died, or an input of the task is gone: send it again
             report = reports[shard]
             if report.n_layers is None:
                 if reads:
@@ -319,7 +321,7 @@ class DaskPoints:
                 self._homes.pop(shard, None)
                 continue
             self._homes[shard] = Home(home.worker, home.lease, report.n_layers)
-            if report.build is not None:  # it is new there
+            if report.build is not None:  # the shard is new on this worker
                 self._check_build(report.build, home.worker)
                 _log.info("shard %d of %d is on %s", shard, len(self._shards), home.worker)
             if report.n_layers == n_layers:
@@ -334,9 +336,9 @@ class DaskPoints:
         return found
 
     def _reports(self, sent: Mapping[int, Sent]) -> list[ShardReport]:
-        """Wait for tasks, and return what those say that did not fail.
+        """Wait for tasks, and return the reports of those that did not fail.
 
-        A task of a worker that died would wait for another of the same address: it is cancelled.
+        The task of a dead worker is cancelled: it would wait for a new worker of the same address.
         """
         waiting = dict(sent)
         if not waiting:
@@ -373,7 +375,7 @@ class DaskPoints:
     # ---- workers ------------------------------------------------------------------------------
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        """Return what is known of each living worker, as soon as there is one."""
+        """Return what the scheduler knows of each living worker; wait until there is one."""
         deadline = time.monotonic() + self._patience
         while True:
             status = self._client.status
@@ -395,7 +397,7 @@ class DaskPoints:
             time.sleep(0.1)
 
     def _forget_lost(self, workers: Mapping[str, Any]) -> None:
-        """Take note of the shards whose worker died."""
+        """Take note of the shards that were lost because their worker died."""
         lost: dict[str, list[int]] = {}
         for shard, home in self._homes.items():
             if home.worker not in workers:
@@ -415,7 +417,7 @@ class DaskPoints:
                     )
 
     def _balance(self, workers: Workers) -> dict[int, Sent]:
-        """Let workers with many shards give some to those with few."""
+        """Let workers with many shards give some of them to workers with few."""
         sent: dict[int, Sent] = {}
         while (move := workers.next_move(self._homes, sent)) is not None:
             shard, to = move
@@ -442,7 +444,7 @@ class DaskPoints:
     def _submit(
         self, function: Callable[..., Any], worker: str, *arguments: Any, named: bool = False
     ) -> Future:
-        """Send a task to a worker and no other; where it is named, its key is its first argument."""
+        """Send a task to one worker only; if `named`, its key becomes its first argument."""
         key = f"kflow-{function.__name__}-{uuid.uuid4().hex}"
         if named:
             arguments = (key, *arguments)
@@ -451,7 +453,7 @@ class DaskPoints:
         )
 
     def _send(self, value: Any, worker: str | None = None) -> Future:
-        """Send something to a worker, from where the others fetch it, and from each other."""
+        """Send a value to a worker; the others fetch it from this worker or from each other."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -459,7 +461,7 @@ class DaskPoints:
                     value, workers=None if worker is None else [worker], hash=False
                 )
             except (KeyError, OSError, TimeoutError, asyncio.TimeoutError):
-                # It may just have died; the scheduler raises KeyError where it knows so already.
+                # The worker may just have died: the scheduler raises KeyError if it knows already.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
@@ -467,7 +469,7 @@ class DaskPoints:
                     worker = None
 
     def _placed(self, shard: int, worker: str, reads: bool) -> Sent:
-        """Start a shard on a worker, which reads its rows itself or gets them."""
+        """Start a shard on a worker, which reads its rows itself or receives them."""
         if self._origin_sent is None or self._origin_sent.status != "finished":
             self._origin_sent = self._send(self._origin)
         rows = self._shards.rows(shard)

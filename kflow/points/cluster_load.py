@@ -13,13 +13,13 @@ from kflow.points.protocol import Shards
 
 __all__ = ["Home", "Sent", "Workers", "check_client", "shards_over"]
 
-# Dask pauses a worker that uses 80 % of its memory: points may take so much of it.
+# Share of the memory of a worker that points may take. Dask pauses a worker that uses 80 % of it.
 _MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where a shard lives: as long as there is the future of the task that placed it."""
+    """Where a shard lives. It lives as long as `lease`, the future of the task that placed it."""
 
     worker: str
     lease: Future
@@ -32,13 +32,13 @@ class Sent(NamedTuple):
     Attributes
     ----------
     future : Future
-        Of its report.
+        Future of the report of the task.
     home : Home
-        Where the shard is if it succeeds.
+        Where the shard is if the task succeeds.
     needs : tuple of Future
-        What must not be forgotten until it is done.
+        Futures that must not be forgotten until the task is done.
     reads : bool
-        Whether it reads rows of the source itself.
+        Whether the task reads rows of the source itself.
     """
 
     future: Future
@@ -49,16 +49,16 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Workers:
-    """The living workers of a cluster, and how much a shard takes there.
+    """The living workers of a cluster, and the memory that a shard takes there.
 
     Attributes
     ----------
     info : dict of str to dict
         What the scheduler knows of each worker, by its address.
     shard_bytes : int
-        What a shard takes.
+        Bytes that a shard takes.
     n_shards : int
-        How many shards there are.
+        Number of shards.
     """
 
     info: Mapping[str, Mapping[str, Any]]
@@ -66,18 +66,18 @@ class Workers:
     n_shards: int
 
     def loads(self, homes: Mapping[int, Home], sent: Mapping[int, Sent]) -> Counter[str]:
-        """Return how many shards each worker has, or will have."""
+        """Return the number of shards that each worker has or will have."""
         all_homes = {**homes, **{shard: task.home for shard, task in sent.items()}}
         loads = Counter(home.worker for home in all_homes.values())
         return Counter({worker: loads[worker] for worker in self.info})
 
     def least_loaded(self, homes: Mapping[int, Home], sent: Mapping[int, Sent]) -> str:
-        """Return which worker should get a shard.
+        """Return the worker that should get the next shard.
 
         Raises
         ------
         StorageError
-            If no worker has room for it.
+            If no worker has room for a shard.
         """
         loads = self.loads(homes, sent)
         able = [worker for worker in self.info if self._has_room(worker, loads[worker] + 1)]
@@ -92,9 +92,10 @@ class Workers:
     def next_move(
         self, homes: Mapping[int, Home], sent: Mapping[int, Sent]
     ) -> tuple[int, str] | None:
-        """Return a shard of the worker with most of them and who should get it; None if all is even.
+        """Return a shard to move and the worker that should get it; None if none should move.
 
-        Workers with many shards give some to those with few, such as new ones.
+        The worker with the most shards per thread gives one to the worker with the fewest, such as
+        a new worker. None moves if the load is even or if the receiver has no room.
         """
         loads = self.loads(homes, sent)
         most, least = (
@@ -120,12 +121,12 @@ class Workers:
         return bool(fits) and self.info[worker]["status"] == "running"
 
 
-# Enough that the others share the load of one that is lost.
+# Enough shards that the other workers can share the load of a worker that is lost.
 _SHARDS_PER_WORKER = 4
 
 
 def check_client(client: Any) -> None:
-    """Raise TypeError unless a client is a synchronous one of a Dask cluster."""
+    """Raise TypeError unless `client` is a synchronous client of a Dask cluster."""
     if not isinstance(client, Client):
         raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
     if client.asynchronous:
@@ -133,12 +134,12 @@ def check_client(client: Any) -> None:
 
 
 def shards_over(client: Client, n_points: int) -> Shards:
-    """Return a division of the points into some shards for each worker that a cluster has now.
+    """Return a division of the points: several shards for each worker that the cluster has now.
 
     Raises
     ------
     TypeError
-        If `client` is none, or an asynchronous one.
+        If `client` is no Dask client, or is an asynchronous one.
     """
     check_client(client)
     n_workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))

@@ -1,4 +1,4 @@
-"""What the workers of a Dask cluster do with the shards of a flow."""
+"""The tasks by which the workers of a Dask cluster hold and move the shards of a flow."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Shard:
 
 
 class ShardReport(NamedTuple):
-    """What a task says of its shard.
+    """The report of a task on its shard.
 
     Attributes
     ----------
     shard : int
-        Its number.
+        Number of the shard.
     n_layers : int or None
-        How many layers it has seen. None: it is not there.
+        Number of layers that the shard has seen; None if the worker does not hold the shard.
     values : ndarray, dict or None
-        What was asked for, if the shard has seen as many layers as were asked for.
+        The requested values, if the shard has seen exactly the requested number of layers.
     build : tuple of str
-        Version and instructions of the engine.
+        Version and instructions of the engine, if the shard is new on this worker.
     """
 
     shard: int
@@ -72,8 +72,8 @@ class ShardReport(NamedTuple):
 # The shards of this process, by the keys of the tasks that placed them.
 shards_here: dict[str, Shard] = {}
 
-# Shards move one after the other, each on all threads of the worker: a cluster needs no more shards
-# than it takes to share them out evenly.
+# The shards of a worker move one after the other, each on all threads of the worker. So a cluster
+# needs only as many shards as it takes to share them out evenly.
 _moving = threading.Lock()
 
 
@@ -84,14 +84,14 @@ class ShardKeeper(WorkerPlugin):  # type: ignore[misc]
     idempotent = True
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
-        """Hear of a task's change of state."""
+        """Drop the shard of a task that is released or forgotten."""
         if finish in ("released", "forgotten"):
             shards_here.pop(key, None)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """How points get their coordinates before all layers."""
+    """What a worker needs to compute the coordinates of points before all layers."""
 
     source: SharedSource | None
     subspace: Subspace | None
@@ -101,12 +101,12 @@ class Origin:
 
 
 def build_of(engine: Engine) -> tuple[str, str]:
-    """Return what the last digits of results depend on: the version here, and the engine's build."""
+    """Return kflow's version and the engine's build here: the last digits depend on them."""
     return build_config()["version"], engine.build
 
 
 def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) -> ShardReport:
-    """Start a shard, from its rows of the source or from what was read of it already."""
+    """Start a shard from its points in `values`; if there are none, from its rows of the source."""
     if values is None:
         source = None if origin.source is None else origin.source.open()
         if source is None:
@@ -120,7 +120,7 @@ def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) 
 
 
 def give_shard(key: str) -> tuple[Arrays, int] | None:
-    """Take a shard out of this process."""
+    """Remove a shard from here; return its arrays and number of layers, None if it is missing."""
     here = shards_here.pop(key, None)
     if here is None:
         return None
@@ -131,7 +131,7 @@ def give_shard(key: str) -> tuple[Arrays, int] | None:
 def take_shard(
     key: str, shard: int, given: tuple[Arrays, int] | None, engine: Engine
 ) -> ShardReport:
-    """Go on with a shard that another worker gave."""
+    """Take over a shard that another worker gave."""
     if given is None:
         return ShardReport(shard, None)
     arrays, n_layers = given
@@ -153,9 +153,10 @@ def ask_shard(
     rows: Rows | None,
     n_threads: int,
 ) -> ShardReport:
-    """Take a shard through a block, unless it was already, and return some of its rows or all.
+    """Move a shard through a block, unless that was done before; return some or all of its rows.
 
-    The layers that it has seen decide: a task that comes twice or too late changes nothing.
+    The number of layers that the shard has seen decides whether it moves: a task that comes twice
+    or too late changes nothing.
     """
     here = shards_here.get(key)
     if here is None:
@@ -167,7 +168,7 @@ def ask_shard(
                     here.points = here.points.through(block, motion.with_threads(n_threads))
                 here.n_layers = block.end
             except BaseException:
-                shards_here.pop(key, None)  # it may have moved in part
+                shards_here.pop(key, None)  # some of its points may have moved
                 raise
         if here.n_layers != n_layers:
             return ShardReport(shard, here.n_layers)

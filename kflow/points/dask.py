@@ -1,4 +1,4 @@
-"""What is used of Dask, or an error that says how to install it."""
+"""The parts of Dask that kflow uses. If Dask is missing, an error says how to install it."""
 
 from __future__ import annotations
 

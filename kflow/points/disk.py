@@ -1,7 +1,8 @@
 """The points of a flow on the disk, in shards of which a few fit in memory.
 
-A shard lies in a file of its own, which says how many layers its points have seen and is replaced as a
-whole. One that lags behind, after an interruption, catches up from the blocks when it is next read.
+Each shard has a file of its own. The file says how many layers its points have seen, and it is
+always replaced as a whole. A shard that lags behind after an interruption is moved through the
+missing blocks when it is next read.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ _log = logging.getLogger("kflow")
 
 @dataclass(frozen=True)
 class DiskPlace:
-    """A folder, of whose points as many are in memory at a time as a budget allows.
+    """A folder that holds points; a budget limits how many of them are in memory at a time.
 
     Attributes
     ----------
     folder : Path
-        Where the points are.
+        Folder of the points.
     budget : int
         Bytes that a fit may take besides its data.
     largest_shard : int
-        Bytes of a shard, at most, whatever the budget.
+        Largest number of bytes of a shard, whatever the budget is.
     """
 
     folder: Path
@@ -52,9 +53,9 @@ class DiskPlace:
         Raises
         ------
         StorageError
-            If they will not fit on the disk.
+            If the points will not fit on the disk.
         ValueError
-            If the budget is too little.
+            If the budget is too small.
         """
         plan = MemoryPlan(
             request.n_columns,
@@ -81,11 +82,11 @@ class DiskPoints:
     Parameters
     ----------
     folder : Path
-        Where the shards are, one file each.
+        Folder of the shards, which have one file each.
     shards : Shards
         How the points are divided.
     flow_id : str
-        Whose points they are.
+        Identifier of the flow that the points belong to.
     first : callable
         Returns the coordinates of a slice of the points before all layers.
     blocks_since : callable
@@ -115,9 +116,9 @@ class DiskPoints:
         self._motion = motion
 
     def reserve(self, n_bytes: int) -> None:
-        """Make the folder, and raise StorageError if so many bytes will not fit in it.
+        """Make the folder, and raise StorageError if `n_bytes` bytes will not fit in it.
 
-        What other divisions of the points, or a process that was killed, have left there is removed.
+        Files that another division of the points or a killed process has left there are removed.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         mine = {self._path(shard) for shard in range(len(self._shards))}
@@ -136,7 +137,7 @@ class DiskPoints:
         return self._folder / f"points-{self._shards.rows(shard).start:012d}.safetensors"
 
     def _read(self, shard: int, n_layers: int) -> tuple[Positions, int]:
-        """Return a shard as it is on the disk, and how many layers it has seen: not more than that."""
+        """Return a shard and its number of layers, at most `n_layers`; start it anew if need be."""
         rows = self._shards.rows(shard)
         path = self._path(shard)
         try:
@@ -163,7 +164,7 @@ class DiskPoints:
     def _brought(
         self, points: Positions, seen: int, n_layers: int, block: Block | None = None
     ) -> Positions:
-        """Return points after so many layers, the last of which may be those of a block in memory."""
+        """Return points after `n_layers` layers; the last layers may be those of `block`."""
         known = n_layers if block is None else block.first
         for stored in self._blocks_since(seen, known):
             points = points.through(stored, self._motion)
@@ -174,7 +175,7 @@ class DiskPoints:
     def _visit(
         self, n_layers: int, use: Callable[[int, Positions], None], block: Block | None
     ) -> None:
-        """Bring every shard to a layer, then use it; what changed is written."""
+        """Bring every shard to a layer, then pass it to `use`; write the shards that changed."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             reading = reader.submit(self._read, 0, n_layers)
             writing: Future[None] | None = None
@@ -202,16 +203,16 @@ class DiskPoints:
         return self._shards.joined(where, parts)
 
     def gather(self, rows: Rows, n_layers: int) -> FloatArray:
-        """Return the coordinates of some points after so many layers, (n, k)."""
+        """Return the coordinates of some points after `n_layers` layers, (n, k)."""
         return self._gathered(rows, n_layers)
 
     def advance(self, block: Block, rows: Rows) -> Ticket:
-        """Move all points through a block, and gather those of some after it."""
+        """Move all points through a block, and gather some of them after it."""
         gathered = self._gathered(rows, block.end, block)
         return lambda: gathered
 
     def shards(self, n_layers: int) -> Iterator[Positions]:
-        """Iterate over all points after so many layers, in order."""
+        """Iterate over all points after `n_layers` layers, in order."""
         for shard in range(len(self._shards)):
             points, seen = self._read(shard, n_layers)
             yield self._brought(points, seen, n_layers)

@@ -1,4 +1,4 @@
-"""The points of a flow in memory: all of them, or the followed ones of a flow whose others are not."""
+"""The points of a flow in memory: all, or only the followed ones if the others are elsewhere."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ class _Now:
     Attributes
     ----------
     moving : MovingPoints
-        Their coordinates.
+        The coordinates of the points, which the engine moves.
     resting : Positions
-        The coordinates that no longer move, and how they came about; its sets are without points.
+        The coordinates that no longer move, and the reductions of the rank that froze them. The
+        sets hold no points.
     n_coordinates : int
-        k.
+        Number of coordinates, k.
     n_bytes : int
-        What all coordinates take.
+        Bytes that all coordinates take.
     """
 
     moving: MovingPoints
@@ -46,19 +47,19 @@ class _Now:
 
 
 class MemoryPoints:
-    """Sets of points that layers move where they are, and whose rank may fall.
+    """Sets of points that layers move in place, and whose rank may fall.
 
-    The engine owns their coordinates and what it needs between two layers. A set is named; the
-    training points come first, as `kflow.layers.positions.TRAINING`.
+    The engine owns the coordinates and the data that it needs between two layers. Each set has a
+    name. The training points come first, under the name `kflow.layers.positions.TRAINING`.
 
     Parameters
     ----------
     positions : Positions
-        Where the points are. The arrays belong to this object from then on.
+        Positions of the points. The arrays belong to this object from then on.
     n_fixed : int
-        How many coordinates, the last ones, do not move.
+        Number of coordinates that do not move, which are the last ones.
     n_layers : int
-        How many layers the positions contain.
+        Number of layers that the points have seen.
     motion : Motion
         How points move.
     """
@@ -69,7 +70,7 @@ class MemoryPoints:
         self._replace(positions, n_layers)
 
     def _replace(self, positions: Positions, n_layers: int) -> None:
-        """Take other positions, in one act: an exception leaves either the old ones or the new."""
+        """Take other positions in one step: an exception leaves either the old ones or the new."""
         moving = self._motion.engine.moving_points(
             list(positions.sets.values()), self._n_fixed, self._motion.profile, n_layers
         )
@@ -83,17 +84,17 @@ class MemoryPoints:
 
     @property
     def rank(self) -> int:
-        """How many coordinates move."""
+        """Number of coordinates that move."""
         return self._now.n_coordinates - self._n_fixed
 
     @property
     def n_fixed(self) -> int:
-        """How many coordinates, the last ones, do not move."""
+        """Number of coordinates that do not move, which are the last ones."""
         return self._n_fixed
 
     @property
     def n_bytes(self) -> int:
-        """What the coordinates take, those that no longer move included."""
+        """Bytes that the coordinates take, including those that no longer move."""
         return self._now.n_bytes
 
     @property
@@ -103,11 +104,11 @@ class MemoryPoints:
 
     @property
     def reductions(self) -> dict[int, RankReduction]:
-        """The falls of the rank, by the layer before which they come."""
+        """The reductions of the rank, by the number of the layer before which they come."""
         return {reduction.layer: reduction for reduction in self._now.resting.reductions}
 
     def reduction_before(self, layer: int) -> RankReduction | None:
-        """Return how the rank fell before a layer; None if it did not."""
+        """Return the reduction of the rank before a layer; None if there was none."""
         reductions = self._now.resting.reductions
         return reductions[-1] if reductions and reductions[-1].layer == layer else None
 
@@ -124,30 +125,33 @@ class MemoryPoints:
         return self._now.moving.layer(number, batch, targets, labels, options, n_threads)
 
     def after(self, n_layers: int, n_threads: int) -> Positions:
-        """Return the positions after so many layers, all that were run and counted: not copies."""
+        """Return the positions after `n_layers` layers; the arrays are not copies.
+
+        These layers must be all that were run and counted.
+        """
         now = self._now
         now.moving.settle(n_layers, n_threads)
         sets = dict(zip(now.resting.sets, now.moving.to_host(), strict=True))
         return replace(now.resting, sets=sets)
 
     def rest(self, n_layers: int, n_threads: int) -> None:
-        """Give back the memory that only another layer needs."""
+        """Give back the memory that is needed only if another layer is run."""
         moving = self._now.moving
         moving.settle(n_layers, n_threads)
         moving.rest()
 
     def release_scratch(self) -> None:
-        """Give back the memory of a batch's algebra."""
+        """Give back the memory that the linear algebra of a batch uses."""
         self._now.moving.release_scratch()
 
     def reduce(self, reduction: RankReduction, n_threads: int) -> None:
         """Drop the directions that a flow no longer needs before the layer that is run next."""
-        self.rest(reduction.layer, n_threads)  # the new coordinates take the room that it gives
+        self.rest(reduction.layer, n_threads)  # its memory serves for the new coordinates
         positions = self.after(reduction.layer, n_threads)
         self._replace(positions.reduced_by(reduction), reduction.layer)
 
     def through(self, block: Block, n_threads: int) -> None:
-        """Move the points through a block, unless they have been."""
+        """Move the points through a block, unless that was done before."""
         if self._now.moving.n_layers > block.first:
             return
         if block.reduction is not None and block.first not in self.reductions:

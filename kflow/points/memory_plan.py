@@ -8,11 +8,12 @@ from kflow.points.protocol import Shards
 
 __all__ = ["LARGEST_SHARD", "MemoryPlan"]
 
-# What a shard takes while it moves: it, the next one as read and as checked, the last one as it is
-# written, and as much again that the C library does not give back at once.
+# How many times its own size a shard takes while it moves: for itself, for the next shard as it is
+# read and as it is checked, for the last shard as it is written, and as much again that the C
+# library does not give back at once.
 _SHARDS_IN_MEMORY = 16
 
-# Larger ones make nothing quicker.
+# Bytes of the largest shard. Larger shards make nothing quicker.
 LARGEST_SHARD = 2**25
 
 _SMALLEST_SHARD = 2**16
@@ -20,18 +21,18 @@ _SMALLEST_SHARD = 2**16
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a streamed flow needs in memory.
+    """The memory that a streamed flow needs.
 
     Attributes
     ----------
     n_columns : int
-        Coordinates of a point.
+        Number of coordinates of a point.
     itemsize : int
-        Bytes of each.
+        Bytes of a coordinate.
     batch_size, every : int
         As in `kflow.KernelFlow`.
     largest_shard : int
-        Bytes of a shard, at most.
+        Largest number of bytes of a shard.
     """
 
     n_columns: int
@@ -42,7 +43,7 @@ class MemoryPlan:
 
     @property
     def leader_bytes(self) -> int:
-        """What the leader needs: the points of three blocks' batches, and two blocks."""
+        """Bytes that the leader needs for the batch points of three blocks, and for two blocks."""
         row = self.n_columns * self.itemsize
         union = self.every * self.batch_size * row
         matrices = 5 * 8 * self.batch_size**2
@@ -54,7 +55,7 @@ class MemoryPlan:
         Raises
         ------
         ValueError
-            If there is none.
+            If no division keeps within the budget.
         """
         row = self.n_columns * self.itemsize
         left = (budget - self.leader_bytes) // _SHARDS_IN_MEMORY

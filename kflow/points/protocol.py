@@ -1,4 +1,4 @@
-"""What a place for points offers: they lie there in shards, which a leader moves from afar."""
+"""The interface of a place for points: it holds shards, which a leader moves from afar."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ __all__ = [
     "points_of",
 ]
 
-# Waits for an answer and returns it.
+# A function that waits for an answer and returns it.
 Ticket: TypeAlias = Callable[[], FloatArray]
 
-# Returns the blocks from one layer on, up to another.
+# A function that returns the blocks from one layer on, up to another.
 BlocksSince: TypeAlias = Callable[[int, int], Iterator[Block]]
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Which shard holds which points: successive ones, of the same number but for the last shard.
+    """The division of points into shards of successive points, of one size except for the last.
 
     Attributes
     ----------
     n_points : int
-        N.
+        Number of points, N.
     size : int
-        Points in a shard.
+        Number of points in a shard.
     """
 
     n_points: int
@@ -54,11 +54,11 @@ class Shards:
         return -(-self.n_points // self.size)
 
     def rows(self, shard: int) -> slice:
-        """Return the points of a shard."""
+        """Return the slice of the points that are in a shard."""
         return slice(shard * self.size, min((shard + 1) * self.size, self.n_points))
 
     def within(self, rows: Rows) -> list[tuple[Rows, Rows]]:
-        """Return for each shard where in `rows` its points are, and where in the shard these lie."""
+        """Return for each shard the places of its points in `rows`, and those in the shard."""
         order = np.argsort(rows, kind="stable")
         ends = np.searchsorted(rows[order], [self.rows(shard).stop for shard in range(len(self))])
         parts = np.split(order, ends[:-1])
@@ -69,7 +69,7 @@ class Shards:
 
     @staticmethod
     def joined(where: list[tuple[Rows, Rows]], parts: list[FloatArray]) -> FloatArray:
-        """Return the rows that `within` found in the shards, in the order in which it was asked."""
+        """Return the rows of all shards in the order of the `rows` that `within` was given."""
         gathered = np.concatenate(parts)
         out = np.empty_like(gathered)
         out[np.concatenate([places for places, _ in where])] = gathered
@@ -80,25 +80,25 @@ class ShardedPoints(Protocol):
     """The training points of a flow, which a leader moves from afar."""
 
     def gather(self, rows: Rows, n_layers: int) -> FloatArray:
-        """Return the coordinates of some points after so many layers, (n, k)."""
+        """Return the coordinates of some points after `n_layers` layers, (n, k)."""
 
     def advance(self, block: Block, rows: Rows) -> Ticket:
-        """Start to move all points through a block, and to gather those of some after it."""
+        """Start to move all points through a block, and to gather some of them after it."""
 
     def shards(self, n_layers: int) -> Iterator[Positions]:
-        """Iterate over all points after so many layers, in order."""
+        """Iterate over all points after `n_layers` layers, in order."""
 
 
 @dataclass(frozen=True)
 class PointsRequest:
-    """What a place is told of the points that it is to hold.
+    """The description of the points that a place is to hold.
 
     Attributes
     ----------
     source : Source
-        The points before all layers, scaled by nothing.
+        The points before all layers, without any scaling.
     subspace : Subspace or None
-        In which the flow runs.
+        Subspace in which the flow runs.
     dtype : numpy.dtype
         Precision of the points.
     batch_size, every : int
@@ -106,7 +106,7 @@ class PointsRequest:
     motion : Motion
         How points move.
     flow_id : str
-        Whose points they are, "" for a flow without a checkpoint.
+        Identifier of the flow that the points belong to; "" for a flow without a checkpoint.
     blocks_since : callable
         Returns the stored blocks between two layers.
     """
@@ -122,23 +122,23 @@ class PointsRequest:
 
     @property
     def n_points(self) -> int:
-        """N."""
+        """Number of points, N."""
         return len(self.source)
 
     @property
     def n_columns(self) -> int:
-        """Coordinates of a point before all layers."""
+        """Number of coordinates of a point before all layers."""
         return self.source.shape[1] if self.subspace is None else self.subspace.rank + 1
 
     def first(self, rows: slice) -> FloatArray:
-        """Return the coordinates of some points before all layers: a new array."""
+        """Return the coordinates of some points before all layers, as a new array."""
         return coordinates(self.source[rows], self.subspace, None, self.dtype)
 
 
 class Place(Protocol):
-    """Somewhere the training points of a flow can be.
+    """A place that can hold the training points of a flow.
 
-    `kflow.testing.PlaceTests` holds what every place must pass.
+    `kflow.testing.PlaceTests` holds the tests that every place must pass.
     """
 
     def open_points(self, request: PointsRequest) -> ShardedPoints:
@@ -147,14 +147,14 @@ class Place(Protocol):
         Raises
         ------
         StorageError
-            If they will not fit.
+            If the points will not fit there.
         ValueError
-            If they cannot be there.
+            If the place cannot hold such points.
         """
 
 
 def arrays_of(points: Positions) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a shard, by the names of `points_of`."""
+    """Return the arrays of a shard, under the names that `points_of` expects."""
     return {"points": points.training, "frozen": points.frozen[TRAINING]}
 
 

@@ -1,8 +1,8 @@
 """Block files: a block of layers in one safetensors file, described in docs/block-format.md.
 
-A JSON header, then raw little-endian arrays: any language reads them, nothing in them can run, and
-they can be mapped into memory. One file holds one block, so that a flow on the disk grows by renaming
-a complete file.
+A file is a JSON header, followed by raw little-endian arrays. Any language can read it, nothing in
+it can run, and it can be mapped into memory. One file holds one block, so that a flow on the disk
+grows when a complete file is renamed to its final name.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class BlockFile(NamedTuple):
     block : Block
         The layers.
     flow_id : str
-        Of the flow that they belong to.
+        Identifier of the flow that the layers belong to.
     state : object
-        JSON data of the flow's, as it was after the last layer.
+        State of the flow after the last layer, as JSON data.
     """
 
     block: Block
@@ -63,14 +63,14 @@ class BlockFile(NamedTuple):
 
 
 def _power_of_two(array: npt.NDArray[Any]) -> float:
-    """Return the factor after which the largest entry of a matrix is near 2^14.
+    """Return the power of two that brings the largest entry of a matrix near 2^14.
 
-    Float16 ends at 65504 and becomes coarse below 2^-14: so far from both, nothing overflows, and
-    entries keep their 11 digits down to a part 2^-28 of the largest.
+    Float16 ends at 65504 and becomes coarse below 2^-14. Near 2^14 nothing overflows, and entries
+    keep their 11 binary digits down to 2^-28 times the largest.
     """
     largest = float(np.abs(array).max())
     exponent = math.frexp(largest)[1]  # largest = fraction 2^exponent, fraction in [1/2, 1)
-    # Within what float32 and the steps take.
+    # The factor is limited to what float32 and the steps can represent.
     return math.ldexp(1.0, min(max(15 - exponent, -100), 100)) if largest > 0.0 else 1.0
 
 
@@ -82,19 +82,19 @@ def encode_block(
     Parameters
     ----------
     block : Block
-        Layers.
+        The layers.
     flow_id : str
-        The flow that they belong to.
+        Identifier of the flow that the layers belong to.
     state : object
         JSON data, without NaN, that belongs to the end of the block.
     dtype : {"float16", "float32", "float64"}, optional
-        Of the arrays in the file; the block's own if not given. Fewer digits are lost for good:
-        reading gives the block's dtype back, not its numbers.
+        Dtype of the arrays in the file; that of the block if not given. A lower precision loses
+        digits for good: reading gives back the block's dtype, but not its exact numbers.
 
     Raises
     ------
     TypeError, ValueError
-        For another dtype, or a state that is no JSON data.
+        If the dtype is another one, or if the state is not JSON data.
     """
     return b"".join(_pieces(block, flow_id, state, dtype))
 
@@ -119,7 +119,7 @@ def _pieces(
         ]
         steps /= scales
     for name, arrays in (("centres", centres), ("coefficients", coefficients)):
-        with np.errstate(over="ignore"):  # found below
+        with np.errstate(over="ignore"):  # the check below finds infinities
             tensors[name] = [array.astype(stored, copy=False) for array in arrays]
         if not all(np.isfinite(array).all() for array in tensors[name]):
             raise ValueError(
@@ -151,9 +151,9 @@ def write_block(
     Raises
     ------
     OSError
-        If it cannot be written; an earlier file of that name is then untouched.
+        If the file cannot be written; an earlier file of that name is then untouched.
     TypeError, ValueError
-        As `encode_block`.
+        As for `encode_block`.
     """
     return write_pieces(path, _pieces(block, flow_id, state, dtype))
 
@@ -166,14 +166,14 @@ def read_block(path: str | os.PathLike[str], flow_id: str | None = None) -> Bloc
     path : path
         The file.
     flow_id : str, optional
-        The flow that it must belong to.
+        Identifier of the flow that the file must belong to.
 
     Raises
     ------
     ModelFileError
-        If it is damaged, is no block, or belongs to another flow.
+        If the file is damaged, is not a block file, or belongs to another flow.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     return decode_block(Path(path).read_bytes(), str(path), flow_id)
 
@@ -188,16 +188,16 @@ def decode_block(
     raw : bytes
         The content.
     name : str
-        Where it is from, for errors.
+        Where the content comes from, for error messages.
     flow_id : str, optional
-        The flow that it must belong to.
+        Identifier of the flow that the file must belong to.
     remedy : str
-        What to do if it is damaged, for errors.
+        What to do if the content is damaged, for error messages.
 
     Raises
     ------
     ModelFileError
-        As `read_block`.
+        As for `read_block`.
     """
     with intact(name, remedy):
         arrays, metadata = unsealed(raw, format=_FORMAT, version=_VERSION)

@@ -1,9 +1,10 @@
 """Checkpoints: folders from which a flow goes on after whatever ended its process.
 
-``flow.json`` says which flow it is and what it is a flow of, ``basis.safetensors`` holds the subspace
-that it runs in, if any, and ``block-*.safetensors`` its layers, each file with the state that the flow
-had after its last layer. From these alone the flow goes on, bit for bit. ``points.safetensors`` spares
-moving the points through all layers again: a snapshot of them after some of the layers.
+``flow.json`` says which flow it is, with which settings and for which data. ``basis.safetensors``
+holds the subspace that the flow runs in, if any. The files ``block-*.safetensors`` hold its layers;
+each file also has the state of the flow after the last layer in that file. From these files alone
+the flow goes on, bit for bit. ``points.safetensors`` is a snapshot of the points after some of the
+layers; it saves moving the points through all layers again.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ _HEADER, _BASIS, _POINTS, _LOCK = "flow.json", "basis.safetensors", "points.safe
 # The part of a run's time that snapshots of the points may take.
 _PART = 0.05
 
-# Bytes per second, before the first snapshot has been timed.
+# Assumed speed of writing, in bytes per second, until the first snapshot has been timed.
 _SPEED = 1e8
 
 
 def fingerprint(
     X: Data, scaling: Scaling | None = None, dtype: np.dtype[Any] | None = None
 ) -> dict[str, Any]:
-    """Return shape and SHA-256 of the scaled rows of X in a dtype, as JSON data."""
+    """Return the shape and the SHA-256 of the scaled rows of X in a dtype, as JSON data."""
     digest = hashlib.sha256()
     for _, rows in scaled_chunks(X, scaling, dtype):
         digest.update(np.ascontiguousarray(rows, dtype).data)
@@ -76,12 +77,12 @@ def fingerprint(
 
 @dataclass(frozen=True)
 class FlowIdentity:
-    """What must be the same for a flow to be the same: JSON data.
+    """What two flows must have in common to be the same flow, as JSON data.
 
     Attributes
     ----------
     settings : dict
-        Those that the layers depend on.
+        The settings that the layers depend on.
     data : dict
         Fingerprints of points and targets, by their names.
     generator : dict
@@ -93,9 +94,10 @@ class FlowIdentity:
     generator: dict[str, Any]
 
     def compare(self, other: FlowIdentity, folder: Path, *, seeded: bool) -> None:
-        """Raise ValueError if another flow is not this one, of that folder, saying what differs.
+        """Raise ValueError, saying what differs, if `other` is not the same flow as this one.
 
-        The generators count if the other one has a seed.
+        This flow is the one in `folder`. The generators must agree only if `seeded` is true, which
+        means that the other flow has a seed.
         """
         mine, others = (_as_in_file(one.settings | one.data) for one in (self, other))
         differing = [
@@ -120,20 +122,20 @@ def _as_in_file(data: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FlowHeader:
-    """Which flow a checkpoint holds, and what of it could come out otherwise another time.
+    """Which flow a checkpoint holds, and those results that might differ if computed again.
 
     Attributes
     ----------
     identity : FlowIdentity
         What the flow is.
     kernel : dict
-        K_1.
+        The kernel K_1.
     subspace : Subspace or None
-        In which it runs.
+        The subspace in which the flow runs, if any.
     engine : tuple of str, or None
-        Name and build of the engine that began it; None in files of early versions.
+        Name and build of the engine that began the flow; None in files of early versions.
     flow_id : str
-        Written to each file of the flow.
+        Identifier of the flow, which is written to each of its files.
     """
 
     identity: FlowIdentity
@@ -143,7 +145,7 @@ class FlowHeader:
     flow_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def write(self, folder: Path) -> None:
-        """Write it to a folder, which is a checkpoint from then on."""
+        """Write the header to a folder, which is a checkpoint from then on."""
         energy = None
         if self.subspace is not None:
             write_points(folder / _BASIS, {"basis": self.subspace.basis}, 0, self.flow_id)
@@ -162,14 +164,14 @@ class FlowHeader:
 
     @classmethod
     def read(cls, folder: Path) -> FlowHeader:
-        """Read it from a folder.
+        """Read a header from a folder.
 
         Raises
         ------
         ModelFileError
-            If it is damaged, or of another version of the format.
+            If the header is damaged, or of another version of the format.
         OSError
-            If it cannot be read.
+            If the header cannot be read.
         """
         path = folder / _HEADER
         raw = path.read_bytes()
@@ -202,7 +204,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def has_flow(folder: str | os.PathLike[str]) -> bool:
-    """Return whether a folder is a checkpoint, or holds blocks of one."""
+    """Return whether a folder is a checkpoint, or holds blocks of a checkpoint."""
     path = Path(folder)
     return (path / _HEADER).exists() or (path.is_dir() and bool(FolderLayers.found(path)))
 
@@ -219,16 +221,18 @@ def refuse_flow(folder: str | os.PathLike[str], *, resume: bool) -> None:
 def known_flow(
     folder: str | os.PathLike[str], identity: FlowIdentity, *, resume: bool, seeded: bool
 ) -> FlowHeader | None:
-    """Return the flow of a folder, checked to be the one that is wanted; None if there is none.
+    """Return the header of the flow in a folder, or None if the folder holds no flow.
+
+    The flow is checked to be the one that is wanted.
 
     Raises
     ------
     FileExistsError
-        If there is one and `resume` is not wanted.
+        If the folder holds a flow and `resume` is false.
     ModelFileError
-        If it is damaged.
+        If the flow is damaged.
     ValueError
-        If it is another one.
+        If the flow is not the one that is wanted.
     """
     path = Path(folder)
     refuse_flow(path, resume=resume)
@@ -246,14 +250,14 @@ def known_flow(
 
 @contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep other processes, and other flows of this one, from a folder; make it if it is missing.
+    """Lock a folder against other processes and other flows of this process.
 
-    The lock goes with the process, however it ends.
+    The folder is made if it is missing. The lock ends with the process, however the process ends.
 
     Raises
     ------
     BlockingIOError
-        If somebody else has the lock.
+        If another process or another flow has the lock.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -275,16 +279,16 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 class Progress(NamedTuple):
-    """How far the flow of a checkpoint is.
+    """How far the flow of a checkpoint has come.
 
     Attributes
     ----------
     positions : Positions
         Where the points are after all layers.
     records : list of LayerRecord
-        Of all layers.
+        Records of all layers.
     state : object
-        What the last block holds of the flow's state; None if there is no block yet.
+        State of the flow, as the last block holds it; None if there is no block yet.
     """
 
     positions: Positions
@@ -298,18 +302,18 @@ class Checkpoint:
     Parameters
     ----------
     folder : path
-        It holds the flow's header.
+        The folder, which holds the flow's header.
     flow_id : str
-        The flow's.
+        Identifier of the flow.
     shape : LayerShape
-        What its layers have in common.
+        What the layers of the flow have in common.
     rank : int
-        Of the first layer.
+        Rank of the first layer.
 
     Attributes
     ----------
     layers : FolderLayers
-        Its layers.
+        The layers of the flow.
     """
 
     def __init__(
@@ -325,7 +329,12 @@ class Checkpoint:
 
     @contextmanager
     def running(self, records: Sequence[LayerRecord]) -> Iterator[None]:
-        """Lock the folder while the flow runs, from the layers on that have these records.
+        """Lock the folder while the flow runs, after checking that the flow can go on there.
+
+        Parameters
+        ----------
+        records : sequence of LayerRecord
+            Records of all layers that the flow has so far.
 
         Raises
         ------
@@ -352,14 +361,14 @@ class Checkpoint:
     # ---- points -------------------------------------------------------------------------------
 
     def is_time_for_points(self, n_bytes: int) -> bool:
-        """Return whether a snapshot of points that take so many bytes is worth its time."""
+        """Return whether a snapshot of points that take `n_bytes` bytes is worth its time."""
         seconds = self._snapshot_seconds
         if math.isnan(seconds):
             seconds = n_bytes / _SPEED
         return seconds <= _PART * (time.perf_counter() - self._snapshot_at)
 
     def keep_points(self, points: Positions, n_layers: int) -> None:
-        """Write a snapshot of the points after so many layers, if there is room for it."""
+        """Write a snapshot of the points after `n_layers` layers, if there is room for it."""
         start = time.perf_counter()
         arrays = {}
         for number, name in enumerate(points.sets):
@@ -367,7 +376,7 @@ class Checkpoint:
             arrays[f"frozen{number}"] = points.frozen[name]
         try:
             n_bytes = write_points(self._folder / _POINTS, arrays, n_layers, self._flow_id)
-        except OSError as error:  # the layers are what counts
+        except OSError as error:  # the flow can go on without a snapshot
             _log.warning("no snapshot of the points after layer %d: %s", n_layers, error)
             n_bytes = 0
         self._snapshot_at = time.perf_counter()
@@ -383,7 +392,7 @@ class Checkpoint:
     def _snapshot(
         self, sizes: Mapping[str, int], reductions: Sequence[RankReduction], ends: Sequence[int]
     ) -> tuple[Positions, int] | None:
-        """Return the points of the snapshot, and after how many layers; None if it is of no use."""
+        """Return the snapshot's points and its number of layers, or None if it is of no use."""
         path = self._folder / _POINTS
         try:
             arrays, n_layers = read_points(path, self._flow_id)
@@ -411,14 +420,14 @@ class Checkpoint:
         first_points: Callable[[], Positions],
         motion: Motion,
     ) -> Progress:
-        """Read how far the flow is, checking every file.
+        """Check every file, and return how far the flow has come.
 
         Parameters
         ----------
         sizes : mapping of str to int
-            Points of each set, the training points first.
+            Number of points in each set, with the training points first.
         first_points : callable
-            Returns the points before the first layer.
+            A function that returns the points before the first layer.
         motion : Motion
             How points move.
 
@@ -427,12 +436,12 @@ class Checkpoint:
         ModelFileError
             If a block is missing, damaged or foreign.
         """
-        for path in self._folder.glob("*.partial"):  # somebody was killed while writing
+        for path in self._folder.glob("*.partial"):  # a process was killed while writing
             path.unlink(missing_ok=True)
         records: list[LayerRecord] = []
         reductions: list[RankReduction] = []
         state, ends = None, [0]
-        for block, _, state in self.layers.adopt():  # noqa: B007 (that of the last one counts)
+        for block, _, state in self.layers.adopt():  # noqa: B007 (the last state counts)
             records += block.records
             ends.append(block.end)
             if block.reduction is not None:

@@ -27,30 +27,31 @@ __all__ = ["FolderLayers"]
 
 _log = logging.getLogger("kflow")
 
-# How a block with the number of its first layer is called.
+# The name of a block file, with the number of the first layer.
 _NAME = "block-{:08d}.safetensors"
 
 _NAMES = re.compile(r"block-(\d{8,})\.safetensors")
 
-# Blocks that stay in memory after they were read: neighbours, for those that read back and forth.
+# Number of blocks that stay in memory after they were read. Two are enough for reading back and
+# forth between neighbours.
 _CACHED = 2
 
 
 class FolderLayers:
-    """Keeps the layers of a flow in a folder of block files.
+    """A store that keeps the layers of a flow in a folder of block files.
 
-    Layers that were put are in memory until `write` makes a block of them.
+    Layers given to `put` are in memory until `write` makes a block of them.
 
     Parameters
     ----------
     folder : path
-        Where the blocks are; it exists.
+        Where the blocks are. The folder must exist.
     shape : LayerShape
         What the layers have in common.
     rank : int
-        Of the first layer.
+        Rank of the first layer.
     flow_id : str
-        Of the flow.
+        Identifier of the flow.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class FolderLayers:
         self._shape = shape
         self._rank = rank
         self._flow_id = flow_id
-        # First layers of the blocks in the folder, and after them that of the one to come.
+        # Numbers of the first layers of the blocks in the folder, and of the block to come.
         self._firsts = [0]
         self._pending: list[Layer] = []
         self._cache: OrderedDict[int, Block] = OrderedDict()
@@ -72,39 +73,39 @@ class FolderLayers:
 
     @property
     def n_written(self) -> int:
-        """Layers in the folder."""
+        """Number of layers in the folder."""
         return self._firsts[-1]
 
     @property
     def n_pending(self) -> int:
-        """Layers that are in memory only."""
+        """Number of layers that are in memory only."""
         return len(self._pending)
 
     @property
     def firsts(self) -> tuple[int, ...]:
-        """The first layer of each block in the folder."""
+        """Number of the first layer of each block in the folder."""
         return tuple(self._firsts[:-1])
 
     def path(self, first: int) -> Path:
-        """Return where the block is that starts with that layer."""
+        """Return the path of the block that starts with layer `first`."""
         return self._folder / _NAME.format(first)
 
     @staticmethod
     def found(folder: Path) -> list[int]:
-        """Return the first layers of all blocks in a folder, in order."""
+        """Return the numbers of the first layers of all blocks in a folder, in order."""
         names = [path.name for path in folder.iterdir()]
         firsts = (int(match[1]) for match in map(_NAMES.fullmatch, names) if match)
         return sorted(first for first in firsts if _NAME.format(first) in names)
 
     def adopt(self) -> Iterator[BlockFile]:
-        """Take over the blocks that are in the folder, yielding each after it was checked.
+        """Take over the blocks that are in the folder, and yield each after checking it.
 
         Raises
         ------
         ModelFileError
             If a block is missing, damaged, of another flow, or does not follow the one before.
         OSError
-            If one cannot be read.
+            If a block cannot be read.
         """
         self._firsts, self._pending = [0], []
         for first in self.found(self._folder):
@@ -139,7 +140,7 @@ class FolderLayers:
             )
 
     def reserve(self, n_layers: int) -> None:
-        """Raise StorageError if so many more layers exceed the free disk space."""
+        """Raise StorageError if `n_layers` more layers exceed the free disk space."""
         need = (n_layers + self.n_pending) * self._shape.n_bytes(self._last_rank)
         free = shutil.disk_usage(self._folder).free
         if need > free:
@@ -154,7 +155,7 @@ class FolderLayers:
         return self._pending[-1].coefficients.shape[1] if self._pending else self._rank
 
     def put(self, number: int, layer: Layer) -> None:
-        """Keep layer `number` in memory, and none beyond it."""
+        """Keep layer `number` in memory, and drop all layers after it."""
         if not self.n_written <= number <= len(self):
             raise IndexError(number)
         self._pending[number - self.n_written :] = [layer]
@@ -162,21 +163,22 @@ class FolderLayers:
     def write(
         self, records: Sequence[LayerRecord], reduction: RankReduction | None, state: Any
     ) -> None:
-        """Write the layers in memory, as many as there are records, as a block.
+        """Write the layers in memory that have records as one block.
 
         Parameters
         ----------
         records : sequence of LayerRecord
-            Of each of them.
+            One record for each layer of the block.
         reduction : RankReduction or None
-            What comes before the first one.
+            The reduction before the first layer of the block, if any.
         state : object
-            JSON data that belongs to the last one.
+            JSON data that belongs to the last layer of the block.
 
         Raises
         ------
         StorageError
-            If the block cannot be written: the layers stay in memory, the folder as it was.
+            If the block cannot be written. The layers then stay in memory, and the folder stays as
+            it was.
         """
         first, start = self.n_written, time.perf_counter()
         block = Block(first, tuple(self._pending[: len(records)]), reduction, tuple(records))
@@ -197,18 +199,21 @@ class FolderLayers:
         )
 
     def settle(self, records: Sequence[LayerRecord]) -> bool:
-        """Look for a block that an interrupt kept from being counted; return whether all is as known.
+        """Return whether the folder holds the blocks that this object knows of.
+
+        An interrupt may have come after a block was written and before this object counted it. Such
+        a block is counted now.
 
         Parameters
         ----------
         records : sequence of LayerRecord
-            Of the layers in memory.
+            Records of the layers in memory.
         """
         found, known = self.found(self._folder), [*self._firsts[:-1]]
         if found == [*known, self.n_written] and self._pending:
             block = read_block(self.path(self.n_written), self._flow_id).block
             if not np.array_equal(block.records, records[: len(block)], equal_nan=True):
-                return False  # of a copy of the flow
+                return False  # a copy of the flow wrote the block
             del self._pending[: len(block)]
             self._firsts.append(block.end)
             self._rank = block.rank
@@ -220,7 +225,7 @@ class FolderLayers:
         return self.n_written + len(self._pending)
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over the layers, with a few blocks in memory at a time and none in the end."""
+        """Iterate over the layers, with a few blocks in memory at a time and none at the end."""
         number = 0
         try:
             while number < len(self):
@@ -253,5 +258,5 @@ class FolderLayers:
         return self._cache[first]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle and copy keep: no layers but those that are nowhere else."""
+        """Return what pickle and copy keep: of the layers, only those that are in memory only."""
         return {**self.__dict__, "_cache": OrderedDict()}

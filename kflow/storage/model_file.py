@@ -1,6 +1,6 @@
 """Model files: a ZIP of .npy arrays, blocks of layers and one JSON text, readable with NumPy alone.
 
-Nothing in a file is executed: arrays are read with ``allow_pickle=False``. ZIP's checksums show
+Nothing in a file is executed: arrays are read with ``allow_pickle=False``. ZIP's checksums reveal
 damage. Files are written beside their final name and moved there when complete, so that a full disk
 or a crash leaves an earlier file as it was.
 """
@@ -23,8 +23,8 @@ from kflow.errors import ModelFileError
 __all__ = ["ModelReader", "write_model"]
 
 _FORMAT = "kflow-model"
-# 1: one shape for all layers; 2: steps multiplied into the coefficients; 3: an array for each layer. No
-# release wrote them.
+# Version 1 had one shape for all layers, version 2 had the steps multiplied into the coefficients,
+# and version 3 had an array for each layer. No release wrote them.
 _VERSION = 4
 
 
@@ -45,8 +45,9 @@ def write_model(
     settings : dict
         JSON data.
     parts : iterable of (name, array) or (name, bytes)
-        Written one by one, so that they need not be in memory together. An array becomes the member
-        ``name.npy`` of the archive, bytes the member of that name as they are.
+        The content. The parts are written one by one, so that they need not be in memory together.
+        An array becomes the member ``name.npy`` of the archive; bytes become the member ``name`` as
+        they are.
 
     Raises
     ------
@@ -78,7 +79,7 @@ class ModelReader:
     ModelFileError
         If the file is not a model, is damaged, or is of another version of the format.
     OSError
-        If it cannot be opened.
+        If the file cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -86,7 +87,7 @@ class ModelReader:
         if self._path.is_dir():
             raise ModelFileError(f"{self._path} is a folder, not a kflow model file")
         with self._path.open("rb"):
-            pass  # what keeps it from being read is an OSError; from here on it is the content
+            pass  # a file that cannot be read raises OSError here; later errors are of its content
         try:
             self._archive = zipfile.ZipFile(self._path)
         except Exception as error:  # zipfile raises nearly anything for a damaged directory
@@ -136,11 +137,11 @@ class ModelReader:
         """Return one array."""
         try:
             with self._archive.open(f"{name}.npy") as member:
-                # Read to the end, or the checksum would not be compared.
+                # The checksum is compared only if the member is read to the end.
                 array = np.lib.format.read_array(member, allow_pickle=False)
                 if member.read(1):
                     raise ValueError("more data than its header says")
-        except Exception as error:  # as above, and what read_array makes of a bad header
+        except Exception as error:  # as above, and what read_array raises for a bad header
             raise ModelFileError(f"{self._path} is damaged: {name}: {error}") from None
         if ndim is not None and array.ndim != ndim:
             raise ModelFileError(f"{self._path} is damaged: {name} has {array.ndim} dimensions")

@@ -23,8 +23,8 @@ def write_points(
 ) -> int:
     """Write a file of points, as a whole or not at all, and return its size in bytes.
 
-    A safetensors file; in its metadata ``flow``, ``n_layers`` and ``sha256``, a checksum as that of
-    blocks.
+    It is a safetensors file. Its metadata have ``flow``, ``n_layers`` and ``sha256``, which is a
+    checksum like that of block files.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def write_points(
     arrays : mapping of str to ndarray
         Coordinates, float32 or float64, of any shapes.
     n_layers : int
-        The layers that they have been moved by.
+        Number of layers that have moved the points.
     flow_id : str
-        The flow that these belong to.
+        Identifier of the flow that the layers belong to.
 
     Raises
     ------
     OSError
-        If it cannot be written; an earlier file of that name is then untouched.
+        If the file cannot be written; an earlier file of that name is then untouched.
     """
     metadata = {"flow": flow_id, "n_layers": str(int(n_layers))}
     return write_pieces(path, sealed(arrays, metadata, format=_FORMAT, version=_VERSION))
@@ -49,14 +49,14 @@ def write_points(
 def read_points(
     path: str | os.PathLike[str], flow_id: str | None = None
 ) -> tuple[dict[str, FloatArray], int]:
-    """Return the arrays of a file of points, and the layers that they have been moved by.
+    """Return the arrays of a file of points, and the number of layers that have moved them.
 
     Parameters
     ----------
     path : path
         The file.
     flow_id : str, optional
-        The flow that it must belong to.
+        Identifier of the flow that the file must belong to.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def read_points(
     Raises
     ------
     ModelFileError
-        If the file is damaged, is none of points, or belongs to another flow.
+        If the file is damaged, is not a file of points, or belongs to another flow.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     raw = Path(path).read_bytes()
     with intact(str(path), "remove it, points can be made again from the data"):

@@ -32,18 +32,19 @@ def sealed(
     format: str,  # noqa: A002 (its name in the file)
     version: int,
 ) -> Sequence[bytes | memoryview]:
-    """Return the content of a file, in pieces, without a copy of what is contiguous.
+    """Return the content of a file in pieces, without copying arrays that are contiguous.
 
-    The library that reads these files would make one of all of it, in one piece.
+    The safetensors library, which reads these files, would copy everything into one piece.
 
     Parameters
     ----------
     tensors : mapping of str to ndarray or sequence of ndarray
-        Floats or whole numbers. A sequence, of one shape and dtype, is stacked.
+        Floats or whole numbers. The arrays of a sequence, which have one shape and dtype, are
+        stacked.
     metadata : mapping of str to str
-        Further text.
+        Further text for the header.
     format, version : str, int
-        What `unsealed` asks for.
+        Format of the file and version of the format, which `unsealed` checks.
     """
     own = {"format": format, "version": str(version), "sha256": _BLANK}
     header: dict[str, Any] = {"__metadata__": {**metadata, **own}}
@@ -53,7 +54,7 @@ def sealed(
         name: [value] if isinstance(value, np.ndarray) else list(value)
         for name, value in tensors.items()
     }
-    # Those of the longest numbers first, which keeps all of them aligned.
+    # The arrays with the longest numbers come first, which keeps all arrays aligned.
     for name in sorted(parts, key=lambda name: -parts[name][0].itemsize):
         first, stacked = parts[name][0], not isinstance(tensors[name], np.ndarray)
         end = offset + sum(part.nbytes for part in parts[name])
@@ -72,7 +73,7 @@ def sealed(
     digest = hashlib.sha256(length + text)
     for piece in data:
         digest.update(piece)
-    # Quotation marks within the other values are escaped: this stands in one place only.
+    # Quotation marks within other values are escaped, so that this mark is in one place only.
     mark = b'"sha256":"'
     blank, digits = _BLANK.encode(), digest.hexdigest().encode()
     return [length, text.replace(mark + blank, mark + digits), *data]
@@ -84,14 +85,14 @@ def unsealed(
     format: str,  # noqa: A002 (its name in the file)
     version: int,
 ) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, str]]:
-    """Return arrays and text of a file's content: the inverse of `sealed`.
+    """Return the arrays and the text of a file's content; this is the inverse of `sealed`.
 
     Raises
     ------
     ModelFileError
         If a newer kflow wrote it.
     Exception
-        Of any kind, if it is damaged: see `intact`.
+        Any exception, if the content is damaged: see `intact`.
     """
     from safetensors.numpy import load
 
@@ -116,14 +117,14 @@ def unsealed(
 
 @contextmanager
 def intact(name: str, remedy: str) -> Iterator[None]:
-    """Raise ModelFileError, naming a file, for whatever a damaged one raises inside."""
+    """Turn whatever a damaged file raises inside into a ModelFileError that names the file."""
     try:
         yield
     except MemoryError:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {error}") from None
-    except Exception as error:  # of safetensors, of JSON, of what is checked inside
+    except Exception as error:  # from safetensors, from JSON, or from a check inside
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
             f"{name} is damaged or foreign ({reason or type(error).__name__}): {remedy}"
@@ -136,7 +137,7 @@ def write_pieces(path: str | os.PathLike[str], pieces: Sequence[bytes | memoryvi
     Raises
     ------
     OSError
-        If it cannot be written; an earlier file of that name is then untouched.
+        If the file cannot be written; an earlier file of that name is then untouched.
     """
     with replacing(path) as file:
         for piece in pieces:

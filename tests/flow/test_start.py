@@ -11,7 +11,8 @@ from kflow import KernelFlow, kernels
 from kflow.engine import HOST
 from kflow.engine.cpu.engine import CpuEngine
 from kflow.errors import EngineWarning
-from kflow.flow.start import default_kernel, start, state_before_layers, state_of_layers
+from kflow.flow.start import default_kernel, start
+from kflow.flow.without_run import state_before_layers, state_of_layers
 from kflow.testing import MemoryPlace
 
 X = np.random.default_rng(0).normal(size=(60, 3))
