@@ -12,7 +12,6 @@ from kflow.engine import HOST
 from kflow.engine.cpu.engine import CpuEngine
 from kflow.errors import EngineWarning
 from kflow.flow.start import default_kernel, start
-from kflow.flow.without_run import state_before_layers, state_of_layers
 from kflow.testing import MemoryPlace
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -85,37 +84,6 @@ def test_a_place_that_refuses_begins_no_checkpoint(tmp_path):
     expected = settings(step_over="batch").fit(X, Y)
     flow.fit(X, Y, client=MemoryPlace())
     np.testing.assert_array_equal(flow.points_, expected.points_)
-
-
-@pytest.mark.parametrize("rank", [None, "auto", 2])
-def test_before_layers_in_the_coordinates_of_another_flow(rank, dtype):
-    flow = settings(rank=rank, dtype=dtype).fit(X, Y)
-    options = settings(rank=rank, dtype=dtype)
-    state = state_before_layers(
-        options, X, flow.targets_, kernel=flow.kernel_, subspace=flow.state_.subspace
-    )
-    same = settings(rank=rank, dtype=dtype, n_layers=0).fit(X, Y)
-    np.testing.assert_array_equal(options.adopt(state).reduced_points_, same.reduced_points_)
-
-
-@pytest.mark.parametrize("rank", [None, "auto"])
-def test_layers_without_points(rank):
-    flow = settings(rank=rank, dtype="float64", shrink_every=2 if rank else 0).fit(X, Y)
-    options = settings(rank=rank, dtype="float64")
-    state = state_of_layers(
-        options,
-        list(flow.state_.store),
-        kernel=flow.kernel_,
-        subspace=flow.state_.subspace,
-        n_features=3,
-        reductions=list(flow.state_.reductions.values()),
-        nuggets=[0.1] * 6,
-    )
-    other = options.adopt(state)
-    np.testing.assert_array_equal(other.transform(X), flow.transform(X))
-    np.testing.assert_array_equal(other.history_["nugget"], flow.history_["nugget"])
-    with pytest.raises(ValueError, match="no training points"):
-        other.run(1)
 
 
 def test_the_default_kernel(dtype):
