@@ -94,7 +94,7 @@ class Options:
 
     @contextmanager
     def steps(self, total: int, unit: str) -> Iterator[Callable[[], None]]:
-        """Show a progress bar if `progress` is true, and yield a function to call after each step."""
+        """Show a progress bar if ``progress`` is true, and yield a function to call after each step."""
         if not self.progress:
             yield lambda: None
             return

@@ -119,7 +119,7 @@ class KernelFlow(FlowSettings):
         Show a progress bar.
     engine : str
         Name of the engine that computes: "cpu" for the compiled core, or another folder of
-        `kflow.engine`.
+        ``kflow.engine``.
 
     Attributes
     ----------
@@ -577,7 +577,7 @@ class KernelFlow(FlowSettings):
     def to_parts(
         self, layers_dtype: str | None = None
     ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
-        """Return the settings and the parts that `kflow.storage.model_file.write_model` takes.
+        """Return the settings and the parts that ``kflow.storage.model_file.write_model`` takes.
 
         Estimators use them for their own files, too.
         """

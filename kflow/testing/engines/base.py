@@ -51,7 +51,7 @@ class EngineTestsBase:
     def close(
         self, got: npt.ArrayLike, expected: npt.ArrayLike, kernel: kernels.Kernel | None = None
     ) -> None:
-        """Assert that a result is as expected, to within `tolerance`.
+        """Assert that a result is as expected, to within ``tolerance``.
 
         With a kernel that is not smooth where points coincide, the errors of distances count more.
         """
