@@ -44,7 +44,7 @@ from kflow.flow.streaming import stream
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
-from kflow.points.protocol import Shards
+from kflow.points.protocol import PointsRequest, Shards
 
 
 def flow_of(n_batch: int, n_layers: int, rank: int | None, every: int = 20) -> kflow.KernelFlow:
@@ -110,16 +110,20 @@ class Run:
         self.flow = flow_of(args.batch, 0, args.rank, args.every).fit(X, Y)
         self.leader = Timed(leader_of(self.flow, Y))
         self.blocks: list[Block] = []
-        self.points = DaskPoints(
-            client,
-            Shards(len(X), -(-len(X) // args.shards)),
-            as_source(X, X.dtype, "X"),
-            self.flow.state_.subspace,
-            None,
-            X.dtype,
-            lambda first, end: (b for b in self.blocks if first <= b.first and b.end <= end),
-            motion_of(self.flow),
+        request = PointsRequest(
+            source=as_source(X, X.dtype, "X"),
+            subspace=self.flow.state_.subspace,
+            dtype=X.dtype,
+            batch_size=args.batch,
+            every=args.every,
+            motion=motion_of(self.flow),
+            flow_id="",
+            blocks_since=lambda first, end: (
+                block for block in self.blocks if first <= block.first and block.end <= end
+            ),
         )
+        shards = Shards(len(X), -(-len(X) // args.shards))
+        self.points = DaskPoints(client, shards, request)
         self.place_s = timed(lambda: self.points.gather(np.arange(1), 0))
 
     def stream(self, then: Callable[[int], None] = lambda _: None) -> float:

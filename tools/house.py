@@ -15,46 +15,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 PACKAGE = "kflow"
 
-# The rooms from the top to the bottom: imports go downwards only. Rooms on one floor do not know each
-# other. The first floor has the names under which parts of other rooms are documented.
-FLOORS = (
-    (
-        "__main__",
-        "block_file",
-        "blocks",
-        "callbacks",
-        "gp",
-        "interpolant",
-        "optimizers",
-        "points_file",
-        "replay",
-        "schedules",
-    ),
-    ("cli",),
-    ("demos", "testing"),
-    ("plotting",),
-    ("analysis", "timeseries"),
-    ("persistence",),
-    ("estimators",),
-    ("compression", "stopping"),
-    ("evaluation",),
-    ("flow", "pde"),
-    ("points",),
-    ("storage",),
-    ("learning",),
-    ("layers",),
-    ("linear",),
-    ("operations",),
-    ("datasets", "linear_separation", "presets"),
-    ("losses",),
-    ("kernels",),
-    ("data",),
-    ("engine",),
-    ("_base",),
-    ("errors",),
-)
+
+def floors_of_the_contract(root: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the rooms from the top to the bottom, as the linter's contract names them.
+
+    Rooms on one floor do not know each other. The first floor has the names under which parts of
+    other rooms are documented.
+    """
+    with (root / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return tuple(tuple(rooms.split(" | ")) for rooms in layers)
+
+
+FLOORS = floors_of_the_contract(Path(__file__).resolve().parents[1])
 
 
 class Access(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import as_cap, as_count, as_generator, as_nugget
+from kflow._base.array_types import Doubles, Rows
 from kflow.analysis._classifier import as_classifier
 from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
 from kflow.flow.estimator_flow import estimator_flow
@@ -18,8 +19,6 @@ from kflow.linear.interpolant import Interpolant
 
 __all__ = ["AdversarialDistances", "adversarial_distance"]
 
-Doubles = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.intp]
 
 # How often a perturbation is halved to find where the class changes, which leaves 2^-10 of it open.
 _HALVINGS = 10
@@ -59,14 +58,14 @@ class AdversarialDistances:
         Number of steps of DeepFool.
     """
 
-    rows: Codes
+    rows: Rows
     labels: npt.NDArray[Any]
     perturbed_labels: npt.NDArray[Any]
     distances: Doubles
     first_order: Doubles
     perturbations: Doubles
     norms: Doubles
-    n_iterations: Codes
+    n_iterations: Rows
 
     def summary(self) -> dict[str, Any]:
         """Return quantiles of the distances, and how many points have none, as JSON data."""
@@ -247,7 +246,7 @@ class _Decision:
     flow: KernelFlow
     interpolant: Interpolant
 
-    def classes(self, x: Doubles) -> Codes:
+    def classes(self, x: Doubles) -> Rows:
         """Return the predicted class of each point."""
         if not len(x):
             return np.zeros(0, np.intp)
@@ -259,7 +258,7 @@ class _Decision:
         linearization = self.flow.linearize(x)
         return linearization, self.interpolant(linearization.points).astype(np.float64)
 
-    def gradient(self, near: Linearization, own: Codes, other: Codes) -> Doubles:
+    def gradient(self, near: Linearization, own: Rows, other: Rows) -> Doubles:
         """Return the gradient (n, d) of u_other - u_own."""
         rows = np.arange(len(own))
         classes = np.zeros((len(own), self.interpolant.coefficients.shape[1]))
@@ -270,8 +269,8 @@ class _Decision:
 
 
 def _smallest(
-    decision: _Decision, x: Doubles, own: Codes, pool: Doubles, options: _Options
-) -> tuple[Doubles, Doubles, Codes]:
+    decision: _Decision, x: Doubles, own: Rows, pool: Doubles, options: _Options
+) -> tuple[Doubles, Doubles, Rows]:
     """Return perturbations of points in their own class, and what `_deepfool` says of its steps."""
     by_steps, first_order, n_iterations = _deepfool(decision, x, own, options)
     straight = _nearest_others(decision, x, own, pool)
@@ -285,7 +284,7 @@ def _smallest(
     return best, first_order, n_iterations
 
 
-def _others(values: Doubles, own: Codes, number: int) -> Codes:
+def _others(values: Doubles, own: Rows, number: int) -> Rows:
     """Return the classes with the largest values, except each point's own, (n, number)."""
     others = values.copy()
     others[np.arange(len(own)), own] = -np.inf
@@ -293,8 +292,8 @@ def _others(values: Doubles, own: Codes, number: int) -> Codes:
 
 
 def _deepfool(
-    decision: _Decision, x: Doubles, own: Codes, options: _Options
-) -> tuple[Doubles, Doubles, Codes]:
+    decision: _Decision, x: Doubles, own: Rows, options: _Options
+) -> tuple[Doubles, Doubles, Rows]:
     """Return perturbations by DeepFool, the lengths of the first steps, and the numbers of steps.
 
     A perturbation is NaN where the class did not change.
@@ -325,7 +324,7 @@ def _deepfool(
 
 
 def _linear_step(
-    decision: _Decision, x: Doubles, own: Codes, n_candidates: int
+    decision: _Decision, x: Doubles, own: Rows, n_candidates: int
 ) -> tuple[Doubles, Doubles]:
     """Return the steps to the nearest boundary that linear values would have, and their lengths.
 
@@ -347,7 +346,7 @@ def _linear_step(
     return step, shortest
 
 
-def _nearest_others(decision: _Decision, x: Doubles, own: Codes, pool: Doubles) -> Doubles:
+def _nearest_others(decision: _Decision, x: Doubles, own: Rows, pool: Doubles) -> Doubles:
     """Return the ways from points to the nearest ones of the pool in another class; NaN for none."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -361,7 +360,7 @@ def _nearest_others(decision: _Decision, x: Doubles, own: Codes, pool: Doubles) 
     return ways
 
 
-def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Codes) -> Doubles:
+def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Rows) -> Doubles:
     """Return perturbations cut to where they change the class, which they still do."""
     low, high = np.zeros(len(x)), np.ones(len(x))
     for _ in range(_HALVINGS):
@@ -371,9 +370,7 @@ def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Codes) -> Doubl
     return high[:, None] * r
 
 
-def _refined(
-    decision: _Decision, x: Doubles, r: Doubles, own: Codes, n_refinements: int
-) -> Doubles:
+def _refined(decision: _Decision, x: Doubles, r: Doubles, own: Rows, n_refinements: int) -> Doubles:
     """Return perturbations shortened by steps along the boundary of the class."""
     r = r.copy()
     part = np.ones(len(x))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import as_count, as_generator, as_number, common_dtype
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.analysis._sample import as_labels, drawn_rows, json_numbers
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import row_chunks
@@ -25,7 +25,6 @@ __all__ = [
     "participation_ratio",
 ]
 
-Doubles = npt.NDArray[np.float64]
 
 # Differences between points below so many rounding units of the largest norm are rounding errors.
 _ROUNDING = 10.0

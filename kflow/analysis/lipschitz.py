@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import as_count, as_generator
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.analysis._sample import (
     as_labels,
     drawn_rows,
@@ -27,8 +27,6 @@ from kflow.layers.replay import Replay
 from kflow.layers.stores import LayerStore
 
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import common_dtype
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.analysis._classifier import as_classifier, interpolation_points
 from kflow.analysis._sample import (
     as_labels,
@@ -25,8 +25,6 @@ from kflow.layers.moments import mean_squared_distance
 from kflow.linear.interpolant import Interpolant
 
 __all__ = ["Margins", "class_margins", "hypothesis_margins"]
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Radial
 
 __all__ = ["least_squares"]
 
-Doubles = npt.NDArray[np.float64]
 
 # Rows of points and columns of a Gram matrix that one product takes: fixed, so that the result does
 # not depend on the number of threads.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.compression.least_squares import least_squares
 from kflow.engine.interface import Layer
 from kflow.engine.threads import single_threaded_blas
@@ -24,7 +24,6 @@ from kflow.linear.interpolant import Interpolant
 
 __all__ = ["Attempt", "Problem"]
 
-Doubles = npt.NDArray[np.float64]
 
 # Points coincide if no coordinate differs by more than this part of the largest.
 _SAME = 1e-3

@@ -8,10 +8,10 @@ from math import comb
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflow import KernelFlow
+from kflow._base.array_types import Doubles
 from kflow.demos import Options
 from kflow.demos.mean_flow import MeanFlow
 from kflow.demos.report import Report
@@ -21,8 +21,6 @@ from kflow.plotting import ConvergenceDisplay
 from kflow.plotting.colours import PALETTE
 
 __all__ = ["run"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,8 @@ def _small_problem(sizes: _Sizes, options: Options, done: Callable[[], None]) ->
 
 
 def _flow(
-    X: Array,
-    y: Array,
+    X: Doubles,
+    y: Doubles,
     kernel: Radial,
     nugget: float,
     n_layers: int,
@@ -160,7 +158,7 @@ def _flow(
     ).fit(X, y)
 
 
-def _rms(distances: Array) -> float:
+def _rms(distances: Doubles) -> float:
     """Return the root mean square of the lengths of vectors (..., d)."""
     return float(np.sqrt((distances**2).sum(axis=-1).mean()))
 
@@ -216,11 +214,11 @@ def _swiss_roll(sizes: _Sizes, options: Options, done: Callable[[], None]) -> di
 
 
 def _draw_paths(
-    ax: Any, averaged: KernelFlow, flows: Sequence[KernelFlow], X: Array, y: Array, step: float
+    ax: Any, averaged: KernelFlow, flows: Sequence[KernelFlow], X: Doubles, y: Doubles, step: float
 ) -> None:
     """Draw the paths of some points: in the limit, wide and grey, and in single flows."""
 
-    def paths(flow: KernelFlow) -> Array:
+    def paths(flow: KernelFlow) -> Doubles:
         layers = np.linspace(0, flow.n_layers_, 51).round().astype(int)
         return np.stack(list(flow.trajectory(X, layers.tolist())), axis=1)
 

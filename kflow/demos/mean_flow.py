@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve
 
 from kflow import losses
+from kflow._base.array_types import Doubles
 from kflow.kernels import Radial
 
 __all__ = ["MeanFlow"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +34,12 @@ class MeanFlow:
         Nugget of the interpolation.
     """
 
-    X: Array
-    y: Array
+    X: Doubles
+    y: Doubles
     kernel: Radial
     nugget: float
 
-    def velocity(self, Z: Array) -> Array:
+    def velocity(self, Z: Doubles) -> Doubles:
         """Return dF/dt at F = Z, (N, d): the mean over all halves."""
         n = len(Z)
         halves = np.array(list(combinations(range(n), n // 2)), dtype=np.intp)
@@ -51,10 +49,10 @@ class MeanFlow:
         assert G is not None
         gradient = self.kernel.contract(Z, G, points=True)[1]
         assert gradient is not None
-        velocity: Array = -(K @ cho_solve(cho_factor(A), gradient))
+        velocity: Doubles = -(K @ cho_solve(cho_factor(A), gradient))
         return velocity
 
-    def solution(self, t: float) -> Array:
+    def solution(self, t: float) -> Doubles:
         """Return F(t), (N, d), to about ten digits."""
         solved = solve_ivp(
             lambda _, flat: self.velocity(flat.reshape(self.X.shape)).ravel(),
@@ -66,7 +64,7 @@ class MeanFlow:
         )
         return np.asarray(solved.y[:, -1]).reshape(self.X.shape)
 
-    def euler(self, t: float, n_steps: int) -> Array:
+    def euler(self, t: float, n_steps: int) -> Doubles:
         """Return the points (N, d) after n_steps layers that each average over all halves."""
         Z = self.X
         for _ in range(n_steps):

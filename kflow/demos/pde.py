@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kflow import Interpolant
+from kflow._base.array_types import Doubles
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.pde import (
@@ -25,7 +25,6 @@ from kflow.plotting.colours import PALETTE
 
 __all__ = ["MANY", "ONE", "descent", "run"]
 
-Array = npt.NDArray[np.float64]
 
 _SOLUTIONS = 4
 _BLUE, _ORANGE, _GREY = *PALETTE[:2], "#888888"
@@ -94,7 +93,7 @@ def run(options: Options) -> Report:
 
 
 def _measured(
-    x: Array, u: Array, a: Any, one: LearnedConductivity, four: LearnedConductivity
+    x: Doubles, u: Doubles, a: Any, one: LearnedConductivity, four: LearnedConductivity
 ) -> dict[str, dict[str, float]]:
     """Return rho and the errors of u and b for b = 1, for what was learned, and for the true a."""
     start, truth = greens_kernel(1), true_greens_kernel(a)
@@ -134,7 +133,7 @@ def _axes(ax: Axes, xlabel: str, ylabel: str, *, log: bool = True) -> Axes:
 
 
 def _draw_conductivity(
-    x: Array, u: Array, a: Any, one: LearnedConductivity, four: LearnedConductivity
+    x: Doubles, u: Doubles, a: Any, one: LearnedConductivity, four: LearnedConductivity
 ) -> Figure:
     """Draw u, and below it the true conductivity and those that were learned."""
     figure = Figure(figsize=(7.4, 5.4), layout="constrained")
@@ -256,8 +255,8 @@ def descent(measured: dict[str, dict[str, float]]) -> str:
 
 def _show_halves(
     report: Report,
-    x: Array,
-    u: Array,
+    x: Doubles,
+    u: Doubles,
     one: LearnedConductivity,
     measured: dict[str, dict[str, float]],
     options: Options,

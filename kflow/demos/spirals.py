@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kflow import KernelFlow
+from kflow._base.array_types import Doubles
 from kflow.demos import Options
 from kflow.kernels import Gaussian
 
 __all__ = ["LENGTH_SCALE", "SpiralFlow", "spiral_flows", "spirals"]
 
-Array = npt.NDArray[np.float64]
 
 # Length scale of the Gaussian kernel of these flows.
 LENGTH_SCALE = 0.3
 
 
-def spirals(n: int) -> tuple[Array, Array]:
+def spirals(n: int) -> tuple[Doubles, Doubles]:
     """Return n points on two interleaved spirals and their labels.
 
     Parameters
@@ -61,7 +60,7 @@ class SpiralFlow:
     step_size: float
     layers: tuple[int, ...]
 
-    def flow(self, X: Array, y: Array, options: Options) -> KernelFlow:
+    def flow(self, X: Doubles, y: Doubles, options: Options) -> KernelFlow:
         """Return the flow, fitted to points and their labels."""
         return KernelFlow(
             Gaussian(LENGTH_SCALE),

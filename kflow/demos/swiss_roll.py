@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kflow import Interpolant, KernelFlow, one_hot
+from kflow._base.array_types import Doubles
 from kflow.demos import Options
 from kflow.demos.animation import animated_gif
 from kflow.demos.report import Report
@@ -23,7 +24,6 @@ from kflow.plotting.colours import PALETTE
 
 __all__ = ["run", "summary"]
 
-Array = npt.NDArray[np.float64]
 
 _INTERPOLATION_NUGGET = 0.01
 _FEW = 10
@@ -104,7 +104,7 @@ def _begun(
 # ---- what is measured -----------------------------------------------------------------------------
 
 
-def _measure(settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array) -> dict[str, Any]:
+def _measure(settings: SpiralFlow, flow: KernelFlow, X: Doubles, y: Doubles) -> dict[str, Any]:
     """Return how well lines separate F_n(X) at the n that are shown, and rho."""
     shown = list(flow.trajectory(X, settings.layers))
     lines = [best_line(points, y) for points in shown]
@@ -122,7 +122,7 @@ def _measure(settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array) -> dict
     }
 
 
-def _first_separable(flow: KernelFlow, X: Array, y: Array) -> int | None:
+def _first_separable(flow: KernelFlow, X: Doubles, y: Doubles) -> int | None:
     """Return the first n, of every tenth, at which a line separates F_n(X)."""
     tested = range(0, flow.n_layers_ + 1, _EVERY)
     for n, points in zip(tested, flow.trajectory(X, tested), strict=True):
@@ -170,7 +170,7 @@ def _panels(n_rows: int, n_columns: int, height: float = 2.55) -> tuple[Figure, 
 
 
 def _points(
-    settings: SpiralFlow, flow: KernelFlow, measured: dict[str, Any], X: Array, y: Array
+    settings: SpiralFlow, flow: KernelFlow, measured: dict[str, Any], X: Doubles, y: Doubles
 ) -> Figure:
     figure, axes = _panels(len(settings.layers) // 3, 3)
     PointsDisplay.from_estimator(flow, X, y, layers=settings.layers, ax=axes, size=7.0)
@@ -199,8 +199,8 @@ def _small_steps(
     settings: SpiralFlow,
     flow: KernelFlow,
     measured: dict[str, Any],
-    X: Array,
-    y: Array,
+    X: Doubles,
+    y: Doubles,
 ) -> None:
     section = report.section(
         "Small steps",
@@ -226,8 +226,8 @@ def _large_steps(
     settings: SpiralFlow,
     flow: KernelFlow,
     measured: dict[str, Any],
-    X: Array,
-    y: Array,
+    X: Doubles,
+    y: Doubles,
 ) -> None:
     ends = (
         "; those of a class still end up side by side."
@@ -252,8 +252,8 @@ def _small_nugget(
     other: SpiralFlow,
     flow: KernelFlow,
     measured: dict[str, dict[str, Any]],
-    X: Array,
-    y: Array,
+    X: Doubles,
+    y: Doubles,
 ) -> None:
     """Compare a flow with a small nugget with another one."""
     own, others = measured[settings.name], measured[other.name]
@@ -273,7 +273,7 @@ def _small_nugget(
     )
 
 
-def _animated(flow: KernelFlow, X: Array, y: Array, n_frames: int) -> bytes:
+def _animated(flow: KernelFlow, X: Doubles, y: Doubles, n_frames: int) -> bytes:
     """Return a GIF of F_n(X) at evenly spaced n."""
     layers = np.linspace(0, flow.n_layers_, n_frames).round().astype(int).tolist()
     moved = list(flow.trajectory(X, layers))
@@ -294,7 +294,9 @@ def _animated(flow: KernelFlow, X: Array, y: Array, n_frames: int) -> bytes:
     return animated_gif(figure, frames())
 
 
-def _velocities(report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array) -> None:
+def _velocities(
+    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Doubles, y: Doubles
+) -> None:
     section = report.section(
         "Velocities",
         "Each layer sees one half of the points, drawn at random, and its velocity Fₙ₊₁ − Fₙ "
@@ -348,7 +350,7 @@ def _tell_scale(display: VelocityDisplay) -> None:
 
 
 def _draw_regions(
-    chosen: Sequence[int], few: npt.NDArray[np.intp], flow: KernelFlow, X: Array, y: Array
+    chosen: Sequence[int], few: npt.NDArray[np.intp], flow: KernelFlow, X: Doubles, y: Doubles
 ) -> tuple[Figure, dict[str, list[float]]]:
     """Draw the decision regions of interpolants from all points and from few of them.
 
@@ -380,7 +382,7 @@ def _draw_regions(
 
 
 def _regions(
-    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Array, y: Array, seed: int
+    report: Report, settings: SpiralFlow, flow: KernelFlow, X: Doubles, y: Doubles, seed: int
 ) -> None:
     chosen = [settings.layers[at] for at in (0, len(settings.layers) // 2, -1)]
     few = balanced_subset(y, _FEW, np.random.default_rng([seed, 1]))
@@ -407,7 +409,7 @@ def _regions(
     }
 
 
-def _interpolant(flow: KernelFlow, points: Array, labels: Array) -> Interpolant:
+def _interpolant(flow: KernelFlow, points: Doubles, labels: Doubles) -> Interpolant:
     """Return the interpolant of labels at flowed points."""
     return Interpolant(
         points,

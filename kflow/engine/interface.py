@@ -82,6 +82,11 @@ class Engine(ABC):
     def build(self) -> str:
         """On what the last digits of results depend besides the engine, such as the SIMD level."""
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and build, which files say of the engine that has computed what they hold."""
+        return self.name, self.build
+
     @abstractmethod
     def lease(self) -> AbstractContextManager[None]:
         """Return a context in which threads stay ready between calls.

@@ -448,7 +448,7 @@ learning_rate, n_steps, n_restarts
             "n_iterations": self.n_iterations_,
             "n_features_in": int(self.n_features_in_),
             "one_dimensional": self._target_scaling.one_dimensional,
-            "engine": [HOST.name, HOST.build],
+            "engine": HOST.identity,
         }
         write_model(path, type(self).__name__, settings, self._arrays())
 

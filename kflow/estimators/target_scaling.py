@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.scaling import standardisation
 from kflow.errors import ModelFileError
 from kflow.storage.model_file import ModelReader
 
 __all__ = ["TargetScaling", "read_outputs"]
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from kflow.engine.interface import FlowBatch
 from kflow.flow.settings import FlowSettings
 from kflow.layers.rank_reduction import RankReduction
 
-__all__ = ["draw_batch", "falls_before", "reduction_before", "sample_rows"]
+__all__ = ["draw_batch", "due_reduction", "falls_before", "sample_rows"]
 
 # Number of points in a sample on which the directions are found that a flow no longer needs.
 _SAMPLE = 8192
@@ -50,7 +50,7 @@ def sample_rows(n: int, layer: int) -> Rows:
     return np.sort(rng.choice(n, _SAMPLE, replace=False)).astype(np.intp)
 
 
-def reduction_before(
+def due_reduction(
     layer: int, settings: FlowSettings, points: Callable[[], FloatArray]
 ) -> RankReduction | None:
     """Return the reduction of the rank before a layer, found on some points, or None."""

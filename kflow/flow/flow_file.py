@@ -25,7 +25,6 @@ from kflow.layers.positions import TRAINING, Positions
 from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.stores import LayerShape, LayerStore, open_layers
 from kflow.layers.subspace import Subspace, check_orthonormal
-from kflow.points.memory import MemoryPoints
 from kflow.storage.block_file import STORED_DTYPES, decode_block, encode_block
 from kflow.storage.model_file import ModelReader
 
@@ -55,7 +54,6 @@ def export_flow(
     points = state.positions(resolve_n_threads(settings.n_threads))
     subspace, names = state.subspace, list(points.followed)
     n_stored = min(len(state.store), state.n_layers)
-    engine = get_engine(settings.engine)
     content = {
         "n_layers": settings.n_layers,
         **settings.to_dict(),
@@ -65,7 +63,7 @@ def export_flow(
         "follow": names,
         "n_stored": n_stored,
         "random_state": generator_state(state.rng),
-        "engine": [engine.name, engine.build],
+        "engine": get_engine(settings.engine).identity,
     }
 
     def parts() -> Iterator[tuple[str, npt.NDArray[Any] | bytes]]:
@@ -127,8 +125,7 @@ def import_flow(
         rank_of = np.repeat(ranks, np.diff([*stored.firsts, n_layers]))
         if (history[HISTORY.index("rank")] != rank_of).any():
             raise ValueError("rank")
-    n_fixed = 0 if subspace is None else 1
-    shape = LayerShape(flow.batch_size, n_fixed, flow.point_dtype)
+    shape = flow.layer_shape(subspace)
     reductions: dict[int, RankReduction] = {}
     if not stored.n_stored:
         flow.layers = "none" if n_layers else "memory"
@@ -139,19 +136,17 @@ def import_flow(
     with damaged("coordinates"):
         _complete_reductions(reader, stored, ranks, reductions)
     positions = _read_positions(reader, flow, stored, training, ranks, reductions)
-    return flow, FlowState(
+    return flow, FlowState.of(
+        flow,
         kernel=kernel,
         subspace=subspace,
         n_features=ranks[0] if subspace is None else len(subspace.basis),
-        points=MemoryPoints(positions, n_fixed, n_layers, flow.motion(kernel)),
+        positions=positions,
         targets=targets,
         labels=ClassLabels([targets])(targets),
         store=store,
         rng=stored.generator,
-        dtype=flow.point_dtype,
         records=records,
-        n_seen=n_layers,
-        n_resumed=n_layers,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from kflow.engine.interface import Diverged, Layer, LayerOptions, NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import DivergenceError
-from kflow.flow.batch import draw_batch, falls_before, reduction_before, sample_rows
+from kflow.flow.batch import draw_batch, due_reduction, sample_rows
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
 from kflow.layers.block import LayerRecord
@@ -74,8 +74,7 @@ def _one_layer(
     """Run the next layer, without making it count."""
     start = time.perf_counter()
     number = state.n_layers
-    if falls_before(number, settings):
-        _reduce(state, settings, number, n_threads, write)
+    _reduce(state, settings, number, n_threads, write)
     batch = draw_batch(state.rng, state.n_points, settings)
     try:
         layer, report = state.points.layer(
@@ -83,14 +82,8 @@ def _one_layer(
         )
     except (NotPositiveDefinite, Diverged) as error:
         raise layer_failure(error, number, options.nugget, batch.rows) from None
-    record = LayerRecord(
-        rho=report.rho,
-        step=report.step,
-        seconds=time.perf_counter() - start,
-        class_distance_ratio=report.class_distance_ratio,
-        nugget=options.nugget,
-        rank=state.points.rank,
-    )
+    seconds = time.perf_counter() - start
+    record = LayerRecord.of(report, seconds=seconds, nugget=options.nugget, rank=state.points.rank)
     return layer, record
 
 
@@ -101,7 +94,7 @@ def _reduce(
     n_threads: int,
     write: Callable[[], object],
 ) -> None:
-    """Drop the directions that the flow no longer needs before a layer."""
+    """Drop the directions that the flow no longer needs before a layer, if it is time to."""
     if state.points.reduction_before(layer) is not None:  # done before: the layer is tried again
         return
 
@@ -110,7 +103,7 @@ def _reduce(
         sampled = settings.step_over == "batch"
         return training[sample_rows(len(training), layer)] if sampled else training
 
-    reduction = reduction_before(layer, settings, points)
+    reduction = due_reduction(layer, settings, points)
     if reduction is not None:
         write()
         state.points.reduce(reduction, n_threads)

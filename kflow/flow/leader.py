@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray, Rows
 from kflow.engine.interface import BatchRunner, FlowBatch, Layer, LayerOptions, LayerReport
-from kflow.flow.batch import draw_batch, falls_before, reduction_before, sample_rows
+from kflow.flow.batch import draw_batch, due_reduction, falls_before, sample_rows
 from kflow.flow.settings import FlowSettings
 from kflow.layers.block import Block, LayerRecord
 from kflow.layers.motion import Motion
@@ -154,7 +154,7 @@ class Leader:
             that a schedule raised.
         """
         settings = self.settings
-        reduction = reduction_before(plan.first, settings, lambda: positions[plan.sample])
+        reduction = due_reduction(plan.first, settings, lambda: positions[plan.sample])
         if reduction is not None:
             positions = reduction(positions)[0]
         options_of = settings.layer_options()
@@ -174,15 +174,9 @@ class Leader:
             needed = positions[: plan.n_needed[number]]
             self.motion.through(needed, [layer])
             layers.append(layer)
+            seconds = time.perf_counter() - start
             records.append(
-                LayerRecord(
-                    rho=report.rho,
-                    step=report.step,
-                    seconds=time.perf_counter() - start,
-                    class_distance_ratio=report.class_distance_ratio,
-                    nugget=options.nugget,
-                    rank=rank,
-                )
+                LayerRecord.of(report, seconds=seconds, nugget=options.nugget, rank=rank)
             )
         if not layers:
             return None, failure

@@ -75,13 +75,13 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
             state.n_seen = state.n_layers
             # If points are in memory, layers come one by one, but a file should hold `every`
             # layers.
-            written = write_block(flow, state, flow.every if state.elsewhere is None else 1)
+            written = _write_block(flow, state, flow.every if state.elsewhere is None else 1)
             if written or state.elsewhere is not None:
                 _log_time_left(state, end)
             return bool(stops) or interrupt.requested
 
         if state.elsewhere is None:
-            run_in_memory(state, flow, n, keep, lambda: write_block(flow, state))
+            run_in_memory(state, flow, n, keep, lambda: _write_block(flow, state))
         else:
             run_elsewhere(state, state.elsewhere, flow, n, keep)
 
@@ -94,17 +94,17 @@ def _checkpoint_held(flow: FlowSettings, state: FlowState) -> Iterator[None]:
         return
     with state.checkpoint.running(state.records):
         state.n_seen = state.n_layers
-        write_block(flow, state)  # layers that could not be written before, on a full disk
+        _write_block(flow, state)  # layers that could not be written before, on a full disk
         try:
             yield
         except BaseException:
             with suppress(StorageError):  # the first error is the one to report
-                write_block(flow, state)
+                _write_block(flow, state)
             raise
-        write_block(flow, state)
+        _write_block(flow, state)
 
 
-def write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool:
+def _write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool:
     """Write the layers that are in no file yet, if there are at least `at_least` of them.
 
     If a callback failed after the last layer, nothing is written: when the flow is resumed, that
@@ -121,7 +121,6 @@ def write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool
     first = checkpoint.layers.n_written
     if state.n_layers - first < at_least:
         return False
-    engine = get_engine(flow.engine)
     checkpoint.layers.write(
         state.records[first:],
         state.reductions.get(first),
@@ -129,12 +128,12 @@ def write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> bool
             "generator": generator_state(state.rng),
             "callbacks": callback_states(flow.callbacks),
             "ended": state.has_ended,
-            "engine": [engine.name, engine.build],
+            "engine": get_engine(flow.engine).identity,
         },
     )
-    n_threads = resolve_n_threads(flow.n_threads)
     if checkpoint.is_time_for_points(state.points.n_bytes):
-        checkpoint.keep_points(state.positions(n_threads), state.n_layers)
+        positions = state.positions(resolve_n_threads(flow.n_threads))
+        checkpoint.keep_points(positions, state.n_layers)
     return True
 
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from kflow.flow.callbacks import Callback
 from kflow.flow.schedules import SCHEDULES, Schedule
 from kflow.kernels import Radial, check_isotropic
 from kflow.layers.motion import Motion
-from kflow.layers.stores import StoreMaker, check_place
-from kflow.layers.subspace import check_rank
+from kflow.layers.stores import LayerShape, StoreMaker, check_place
+from kflow.layers.subspace import Subspace, check_rank
 
 __all__ = ["STEP_OVER", "STEP_RULES", "FlowSettings", "setting_names"]
 
@@ -296,6 +297,10 @@ class FlowSettings:
         """Return the motion of points with a kernel."""
         return Motion(get_engine(self.engine), kernel.profile, resolve_n_threads(self.n_threads))
 
+    def layer_shape(self, subspace: Subspace | None) -> LayerShape:
+        """Return what the layers of a flow in a subspace have in common."""
+        return LayerShape(self.batch_size, 0 if subspace is None else 1, self.point_dtype)
+
     @property
     def point_dtype(self) -> np.dtype[Any]:
         """The precision of the points."""
@@ -342,6 +347,7 @@ class _MissingSchedule:
         raise ValueError(f"it was a function, which the file does not hold: set flow.{self._name}")
 
 
+@lru_cache
 def setting_names() -> tuple[str, ...]:
     """Return the names of all settings, in the order of the parameters."""
     return tuple(inspect.signature(FlowSettings).parameters)

@@ -27,14 +27,12 @@ from kflow.flow.callbacks import set_callback_states
 from kflow.flow.schedules import SCHEDULES
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import Elsewhere, FlowState
-from kflow.flow.without_run import layer_shape
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers.moments import mean_squared_distance
 from kflow.layers.positions import TRAINING, Positions, coordinates
 from kflow.layers.stores import open_layers
 from kflow.layers.subspace import Subspace
 from kflow.points.disk import DiskPlace
-from kflow.points.memory import MemoryPoints
 from kflow.points.protocol import BlocksSince, Place, PointsRequest
 from kflow.storage.checkpoint import (
     Checkpoint,
@@ -218,8 +216,8 @@ def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState
         _tell_of_functions(header, folder)
     _check_dimension(kernel, given, subspace)
     if settings.checkpoint is not None and header is None:
-        engine = get_engine(settings.engine)
-        header = FlowHeader(identity, kernel.to_dict(), subspace, (engine.name, engine.build))
+        engine = get_engine(settings.engine).identity
+        header = FlowHeader(identity, kernel.to_dict(), subspace, engine)
     flow_id = "" if header is None else header.flow_id
     # The place is opened before the checkpoint begins, since it may refuse. Its points are made
     # later.
@@ -276,20 +274,19 @@ def _new_state(
 ) -> FlowState:
     """Return a flow without layers and without a checkpoint."""
     d = given.data.X.shape[1]
-    shape = layer_shape(settings, subspace)
+    shape = settings.layer_shape(subspace)
     store = open_layers(settings.layers, shape, _first_rank(subspace, d), settings.n_layers)
-    positions = _first_positions(settings, given, subspace)
     targets = given.targets.copy()
-    return FlowState(
+    return FlowState.of(
+        settings,
         kernel=kernel,
         subspace=subspace,
         n_features=d,
-        points=MemoryPoints(positions, shape.n_fixed, 0, settings.motion(kernel)),
+        positions=_first_positions(settings, given, subspace),
         targets=targets,
         labels=given.data.labels(targets),
         store=store,
         rng=given.rng,
-        dtype=settings.point_dtype,
     )
 
 
@@ -300,16 +297,15 @@ def _resumed(
     assert settings.checkpoint is not None
     folder = Path(settings.checkpoint)
     d, subspace = given.data.X.shape[1], header.subspace
-    shape = layer_shape(settings, subspace)
+    shape = settings.layer_shape(subspace)
     checkpoint = Checkpoint(folder, header.flow_id, shape, _first_rank(subspace, d))
     if is_new:
         checkpoint.layers.reserve(settings.n_layers)
         header.write(folder)
-    motion = settings.motion(kernel)
     progress = checkpoint.progress(
         {name: len(points) for name, points in given.in_memory.items()},
         lambda: _first_positions(settings, given, subspace),
-        motion,
+        settings.motion(kernel),
     )
     n_layers = len(progress.records)
     if n_layers > settings.n_layers:
@@ -325,21 +321,19 @@ def _resumed(
         has_ended = progress.state["ended"]
     _compare_engines(settings, progress.state, header, folder)
     targets = given.targets.copy()
-    return FlowState(
+    return FlowState.of(
+        settings,
         kernel=kernel,
         subspace=subspace,
         n_features=d,
-        points=MemoryPoints(progress.positions, shape.n_fixed, n_layers, motion),
+        positions=progress.positions,
         targets=targets,
         labels=given.data.labels(targets),
         store=checkpoint.layers,
         rng=given.rng,
-        dtype=settings.point_dtype,
         records=progress.records,
         checkpoint=checkpoint,
         has_ended=has_ended,
-        n_seen=n_layers,
-        n_resumed=n_layers,
     )
 
 
@@ -347,8 +341,7 @@ def _compare_engines(
     settings: FlowSettings, block_state: Any, header: FlowHeader, folder: Path
 ) -> None:
     """Warn if another engine has run the flow so far, as its results differ in the last digits."""
-    engine = get_engine(settings.engine)
-    here = (engine.name, engine.build)
+    here = get_engine(settings.engine).identity
     there = header.engine if block_state is None else block_state.get("engine", header.engine)
     if there is not None and tuple(there) != here:
         warnings.warn(

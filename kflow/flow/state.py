@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kflow._base.array_types import FloatArray
 from kflow.data.training_data import TrainingData
 from kflow.engine.interface import Layer
+from kflow.flow.settings import FlowSettings
 from kflow.kernels import Radial
 from kflow.layers.block import HISTORY, Block, LayerRecord
 from kflow.layers.motion import Motion
@@ -96,6 +97,53 @@ class FlowState:
     has_ended: bool = False
     n_seen: int = 0
     n_resumed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        settings: FlowSettings,
+        *,
+        kernel: Radial,
+        subspace: Subspace | None,
+        n_features: int,
+        positions: Positions,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        store: LayerStore,
+        rng: np.random.Generator,
+        records: Sequence[LayerRecord] = (),
+        checkpoint: Checkpoint | None = None,
+        has_ended: bool = False,
+    ) -> FlowState:
+        """Return the state of a flow that this process takes up where its records end.
+
+        Parameters
+        ----------
+        settings : FlowSettings
+            The flow's settings.
+        positions : Positions
+            Positions of the points in memory after the layers that have a record. The arrays belong
+            to the state from then on.
+        kernel, subspace, n_features, targets, labels, store, rng, records, checkpoint, has_ended
+            As the attributes.
+        """
+        n_layers, n_fixed = len(records), settings.layer_shape(subspace).n_fixed
+        return cls(
+            kernel=kernel,
+            subspace=subspace,
+            n_features=n_features,
+            points=MemoryPoints(positions, n_fixed, n_layers, settings.motion(kernel)),
+            targets=targets,
+            labels=labels,
+            store=store,
+            rng=rng,
+            dtype=settings.point_dtype,
+            records=list(records),
+            checkpoint=checkpoint,
+            has_ended=has_ended,
+            n_seen=n_layers,
+            n_resumed=n_layers,
+        )
 
     @property
     def n_layers(self) -> int:

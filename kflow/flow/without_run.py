@@ -16,16 +16,10 @@ from kflow.kernels import Radial
 from kflow.layers.block import LayerRecord
 from kflow.layers.positions import Positions, coordinates
 from kflow.layers.rank_reduction import RankReduction
-from kflow.layers.stores import LayerShape, MemoryLayers
+from kflow.layers.stores import MemoryLayers
 from kflow.layers.subspace import Subspace
-from kflow.points.memory import MemoryPoints
 
-__all__ = ["layer_shape", "state_before_layers", "state_of_layers"]
-
-
-def layer_shape(settings: FlowSettings, subspace: Subspace | None) -> LayerShape:
-    """Return what the layers of a flow have in common."""
-    return LayerShape(settings.batch_size, 0 if subspace is None else 1, settings.point_dtype)
+__all__ = ["state_before_layers", "state_of_layers"]
 
 
 def state_before_layers(
@@ -38,17 +32,17 @@ def state_before_layers(
 ) -> FlowState:
     """Return a flow of scaled points in given coordinates, before its first layer."""
     first = coordinates(points, subspace, None, settings.point_dtype)
-    shape = layer_shape(settings, subspace)
-    return FlowState(
+    shape = settings.layer_shape(subspace)
+    return FlowState.of(
+        settings,
         kernel=kernel,
         subspace=subspace,
         n_features=points.shape[1],
-        points=MemoryPoints(Positions.of(first), shape.n_fixed, 0, settings.motion(kernel)),
+        positions=Positions.of(first),
         targets=targets.copy(),
         labels=ClassLabels([targets])(targets),
         store=MemoryLayers(shape, first.shape[1] - shape.n_fixed),
         rng=np.random.default_rng(0),
-        dtype=settings.point_dtype,
     )
 
 
@@ -80,7 +74,7 @@ def state_of_layers(
     n_targets : int
         Number of columns of the targets.
     """
-    shape = layer_shape(settings, subspace)
+    shape = settings.layer_shape(subspace)
     k = n_features if subspace is None else subspace.rank + 1
     positions = Positions.of(np.zeros((0, k), settings.point_dtype))
     for reduction in reductions:
@@ -100,18 +94,15 @@ def state_of_layers(
             )
         )
     targets = np.zeros((0, n_targets))
-    motion = settings.motion(kernel)
-    return FlowState(
+    return FlowState.of(
+        settings,
         kernel=kernel,
         subspace=subspace,
         n_features=n_features,
-        points=MemoryPoints(positions, shape.n_fixed, len(records), motion),
+        positions=positions,
         targets=targets,
         labels=ClassLabels([targets])(targets),
         store=store,
         rng=np.random.default_rng(0),
-        dtype=settings.point_dtype,
         records=records,
-        n_seen=len(records),
-        n_resumed=len(records),
     )

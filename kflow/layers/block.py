@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kflow.engine.interface import Layer
+from kflow.engine.interface import Layer, LayerReport
 from kflow.layers.rank_reduction import RankReduction
 
 __all__ = ["HISTORY", "Block", "Layer", "LayerRecord", "into_blocks"]
@@ -40,6 +40,18 @@ class LayerRecord(NamedTuple):
     class_distance_ratio: float
     nugget: float
     rank: float
+
+    @classmethod
+    def of(cls, report: LayerReport, *, seconds: float, nugget: float, rank: float) -> LayerRecord:
+        """Return the record of a layer of which an engine has given this report."""
+        return cls(
+            rho=report.rho,
+            step=report.step,
+            seconds=seconds,
+            class_distance_ratio=report.class_distance_ratio,
+            nugget=nugget,
+            rank=rank,
+        )
 
 
 # The names of a record's entries, in order.

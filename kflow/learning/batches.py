@@ -246,6 +246,6 @@ def nearest_pairs(X: FloatArray, Y: FloatArray, halves: Rows) -> Rows:
     if n_pairs == 0:
         raise ValueError(
             f"a batch of {len(X)} rows has no two rows outside its half with different targets, "
-            "which a loss of pairs needs: pass a larger batch_size"
+            "which a loss of pairs, such as loss='lyapunov', needs: pass a larger batch_size"
         )
     return np.stack([pairs[:n_pairs] for pairs in all_pairs])

@@ -25,17 +25,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from kflow._base.array_types import FloatArray, Rows
-from kflow.data.chunks import Scaling
 from kflow.data.shared_sources import shared_source
-from kflow.data.sources import ArraySource, Source
+from kflow.data.sources import ArraySource
 from kflow.errors import StorageError
 from kflow.layers.block import Block
-from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
-from kflow.layers.subspace import Subspace
 from kflow.points.cluster_load import Home, Sent, Workers, check_client, shards_over
 from kflow.points.cluster_worker import (
     Origin,
@@ -49,7 +44,7 @@ from kflow.points.cluster_worker import (
     writable,
 )
 from kflow.points.dask import Client, Future
-from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, points_of
+from kflow.points.protocol import PointsRequest, Shards, Ticket, points_of
 
 __all__ = ["DaskPlace", "DaskPoints"]
 
@@ -83,16 +78,7 @@ class DaskPlace:
         TypeError
             If the client is no Dask client, or is an asynchronous one.
         """
-        return DaskPoints(
-            self.client,
-            shards_over(self.client, request.n_points),
-            request.source,
-            request.subspace,
-            None,
-            request.dtype,
-            request.blocks_since,
-            request.motion,
-        )
+        return DaskPoints(self.client, shards_over(self.client, request.n_points), request)
 
 
 class DaskPoints:
@@ -105,19 +91,10 @@ class DaskPoints:
     shards : Shards
         How the points are divided. With several shards for each worker, the load can be shared out
         evenly when workers come and go.
-    source : Source
-        The points before all layers. Workers that see the same file read their rows themselves. The
-        cluster computes the rows of a Dask array. The client reads and sends all other rows.
-    subspace : Subspace or None
-        Subspace in which the flow runs.
-    scaling : callable or None
-        Function that is applied to rows of the source first.
-    dtype : numpy.dtype
-        Precision of the points.
-    blocks_since : callable
-        Returns the blocks between two layers.
-    motion : Motion
-        How points move.
+    request : PointsRequest
+        What the flow says of the points. Workers that see the same file as its source read their
+        rows themselves. The cluster computes the rows of a Dask array. The client reads and sends
+        all other rows.
     patience : float
         Seconds to wait for a worker while there is none, or while one is paused.
 
@@ -136,25 +113,19 @@ class DaskPoints:
         self,
         client: Client,
         shards: Shards,
-        source: Source,
-        subspace: Subspace | None,
-        scaling: Scaling | None,
-        dtype: np.dtype[Any],
-        blocks_since: BlocksSince,
-        motion: Motion,
+        request: PointsRequest,
         patience: float = 60.0,
     ) -> None:
         check_client(client)
         self._client = client
         self._shards = shards
-        self._source = source
-        self._origin = Origin(shared_source(source), subspace, scaling, dtype, motion.engine)
+        self._request = request
+        engine, shared = request.motion.engine, shared_source(request.source)
+        self._origin = Origin(shared, request.subspace, request.dtype, engine)
         self._origin_sent: Future | None = None
-        self._blocks_since = blocks_since
-        self._motion = motion
         self._patience = patience
-        n_columns = source.shape[1] if subspace is None else subspace.rank + 1
-        self._shard_bytes = min(shards.size, shards.n_points) * n_columns * dtype.itemsize
+        row_bytes = request.n_columns * request.dtype.itemsize
+        self._shard_bytes = min(shards.size, shards.n_points) * row_bytes
         self._homes: dict[int, Home] = {}
         # Workers that do not see the file of the source.
         self._blind: set[str] = set()
@@ -274,7 +245,7 @@ class DaskPoints:
             blocks[block.first] = self._send(block)
         if lowest < n_layers and lowest not in blocks:
             known = n_layers if block is None or lowest > block.first else block.first
-            blocks[lowest] = self._send(next(iter(self._blocks_since(lowest, known))))
+            blocks[lowest] = self._send(next(iter(self._request.blocks_since(lowest, known))))
         free = 2 * len(info)  # number of shards that may pass through the client at a time
         for shard, rows in wanted.items():
             if shard in sent:
@@ -295,7 +266,7 @@ class DaskPoints:
                     home.lease.key,
                     shard,
                     n_layers,
-                    self._motion,
+                    self._request.motion,
                     blocks.get(home.n_layers),
                     rows,
                     info[home.worker]["nthreads"],
@@ -423,12 +394,14 @@ class DaskPoints:
             shard, to = move
             old = self._homes[shard]
             given = self._submit(give_shard, old.worker, old.lease.key)
-            lease = self._submit(take_shard, to, shard, given, self._motion.engine, named=True)
+            lease = self._submit(
+                take_shard, to, shard, given, self._request.motion.engine, named=True
+            )
             sent[shard] = Sent(lease, Home(to, lease), (given, old.lease))
         return sent
 
     def _check_build(self, build: tuple[str, str], worker: str) -> None:
-        mine = build_of(self._motion.engine)
+        mine = build_of(self._request.motion.engine)
         if build != mine and build not in self._other_builds:
             self._other_builds.add(build)
             _log.warning(
@@ -475,11 +448,15 @@ class DaskPoints:
         rows = self._shards.rows(shard)
         values: Future | None = None
         if not reads:
-            array: Any = self._source.array if isinstance(self._source, ArraySource) else None
+            array: Any = (
+                self._request.source.array
+                if isinstance(self._request.source, ArraySource)
+                else None
+            )
             if type(array).__module__.startswith("dask."):
                 values = self._client.compute(array[rows])
             else:
-                values = self._send(self._source[rows], worker)
+                values = self._send(self._request.source[rows], worker)
         lease = self._submit(
             place_shard, worker, shard, rows, self._origin_sent, values, named=True
         )

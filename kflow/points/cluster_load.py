@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from kflow._base.memory import gigabytes
 from kflow.errors import StorageError
 from kflow.points.dask import Client, Future
 from kflow.points.protocol import Shards
@@ -83,7 +84,7 @@ class Workers:
         able = [worker for worker in self.info if self._has_room(worker, loads[worker] + 1)]
         if not able:
             raise StorageError(
-                f"the points need {self.n_shards * self.shard_bytes / 1e9:.3g} GB, more than "
+                f"the points need {gigabytes(self.n_shards * self.shard_bytes)}, more than "
                 f"{_MEMORY_SHARE:.0%} of the memory of the {len(self.info)} workers: start more of "
                 "them, or with more memory"
             )

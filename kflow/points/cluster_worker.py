@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray, Rows
 from kflow.data.arrays import as_matrix
-from kflow.data.chunks import Scaling
 from kflow.data.shared_sources import SharedSource
 from kflow.engine.info import build_config
 from kflow.engine.interface import Engine
@@ -95,7 +94,6 @@ class Origin:
 
     source: SharedSource | None
     subspace: Subspace | None
-    scaling: Scaling | None
     dtype: np.dtype[Any]
     engine: Engine
 
@@ -113,7 +111,7 @@ def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) 
             return ShardReport(shard, None)
         values = source[rows]
     X = as_matrix(values, "X", dtype=origin.dtype)
-    first = coordinates(X, origin.subspace, origin.scaling, origin.dtype)
+    first = coordinates(X, origin.subspace, None, origin.dtype)
     first = np.require(first, requirements=["C", "W"])
     shards_here[key] = Shard(Positions.of(first), 0)
     return ShardReport(shard, 0, build=build_of(origin.engine))

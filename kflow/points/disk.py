@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kflow._base.array_types import FloatArray, Rows
+from kflow._base.memory import gigabytes
 from kflow.errors import ModelFileError, StorageError
 from kflow.layers.block import Block
-from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
 from kflow.points.memory_plan import LARGEST_SHARD, MemoryPlan
-from kflow.points.protocol import BlocksSince, PointsRequest, Shards, Ticket, arrays_of, points_of
+from kflow.points.protocol import PointsRequest, Shards, Ticket, arrays_of, points_of
 from kflow.storage.points_file import read_points, write_points
 
 __all__ = ["DiskPlace", "DiskPoints"]
@@ -67,10 +67,7 @@ class DiskPlace:
         points = DiskPoints(
             self.folder,
             plan.shards(request.n_points, self.budget),
-            request.flow_id,
-            request.first,
-            request.blocks_since,
-            request.motion,
+            request,
         )
         points.reserve(request.n_points * request.n_columns * request.dtype.itemsize)
         return points
@@ -85,35 +82,18 @@ class DiskPoints:
         Folder of the shards, which have one file each.
     shards : Shards
         How the points are divided.
-    flow_id : str
-        Identifier of the flow that the points belong to.
-    first : callable
-        Returns the coordinates of a slice of the points before all layers.
-    blocks_since : callable
-        Returns the blocks between two layers.
-    motion : Motion
-        How points move.
+    request : PointsRequest
+        What the flow says of the points.
 
     Notes
     -----
     Three shards are in memory at a time: while one moves, the next is read and the last is written.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        shards: Shards,
-        flow_id: str,
-        first: Callable[[slice], FloatArray],
-        blocks_since: BlocksSince,
-        motion: Motion,
-    ) -> None:
+    def __init__(self, folder: Path, shards: Shards, request: PointsRequest) -> None:
         self._folder = folder
         self._shards = shards
-        self._flow_id = flow_id
-        self._first = first
-        self._blocks_since = blocks_since
-        self._motion = motion
+        self._request = request
 
     def reserve(self, n_bytes: int) -> None:
         """Make the folder, and raise StorageError if `n_bytes` bytes will not fit in it.
@@ -129,8 +109,8 @@ class DiskPoints:
         free = shutil.disk_usage(self._folder).free + there
         if n_bytes > free:
             raise StorageError(
-                f"the points need {n_bytes / 1e9:.3g} GB, but {self._folder} has "
-                f"{free / 1e9:.3g} GB free: free space there or pass another checkpoint"
+                f"the points need {gigabytes(n_bytes)}, but {self._folder} has "
+                f"{gigabytes(free)} free: free space there or pass another checkpoint"
             )
 
     def _path(self, shard: int) -> Path:
@@ -142,19 +122,18 @@ class DiskPoints:
         path = self._path(shard)
         try:
             if path.exists():
-                arrays, seen = read_points(path, self._flow_id)
+                arrays, seen = read_points(path, self._request.flow_id)
                 points = points_of(arrays)
                 if seen <= n_layers and len(points.training) == rows.stop - rows.start:
                     return points, seen
                 _log.warning("%s holds other points: they are made again", path)
         except (ModelFileError, LookupError) as error:
             _log.warning("points %d to %d are made again: %s", rows.start, rows.stop - 1, error)
-        first = self._first(rows)
-        return Positions.of(first), 0
+        return Positions.of(self._request.first(rows)), 0
 
     def _write(self, shard: int, points: Positions, n_layers: int) -> None:
         try:
-            write_points(self._path(shard), arrays_of(points), n_layers, self._flow_id)
+            write_points(self._path(shard), arrays_of(points), n_layers, self._request.flow_id)
         except OSError as error:
             raise StorageError(
                 f"points could not be written to {self._folder} ({error}): free space there, then "
@@ -166,10 +145,10 @@ class DiskPoints:
     ) -> Positions:
         """Return points after `n_layers` layers; the last layers may be those of `block`."""
         known = n_layers if block is None else block.first
-        for stored in self._blocks_since(seen, known):
-            points = points.through(stored, self._motion)
+        for stored in self._request.blocks_since(seen, known):
+            points = points.through(stored, self._request.motion)
         if block is not None and seen <= block.first:
-            points = points.through(block, self._motion)
+            points = points.through(block, self._request.motion)
         return points
 
     def _visit(

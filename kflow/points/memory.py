@@ -98,11 +98,6 @@ class MemoryPoints:
         return self._now.n_bytes
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the sets."""
-        return tuple(self._now.resting.sets)
-
-    @property
     def reductions(self) -> dict[int, RankReduction]:
         """The reductions of the rank, by the number of the layer before which they come."""
         return {reduction.layer: reduction for reduction in self._now.resting.reductions}

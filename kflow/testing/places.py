@@ -18,6 +18,7 @@ from kflow.layers.block import Block
 from kflow.layers.positions import Positions
 from kflow.layers.subspace import Subspace
 from kflow.points.protocol import Place, PointsRequest, ShardedPoints, Ticket
+from kflow.testing.examples import flat_data, numbered_folder
 
 __all__ = ["MemoryPlace", "PlaceTests"]
 
@@ -93,8 +94,8 @@ class PlaceTests:
     def test_points_before_all_layers(self, tmp_path: Path) -> None:
         """Rows are gathered in the order in which they are asked for."""
         for number, dtype in enumerate(("float32", "float64")):
-            X, _ = _data()
-            with self.open(_folder(tmp_path, number)) as place:
+            X, _ = flat_data(120)
+            with self.open(numbered_folder(tmp_path, number)) as place:
                 request = _request(X, dtype)
                 points = place.open_points(request)
                 expected = request.first(slice(0, len(X)))
@@ -107,12 +108,12 @@ class PlaceTests:
 
     def test_points_move_through_blocks(self, tmp_path: Path) -> None:
         """Points are where the blocks take them, those of the rows asked for as well as all."""
-        X, Y = _data()
+        X, Y = flat_data(120)
         for number, options in enumerate(_OPTIONS):
             flow = _flow(**options).fit(X, Y)
             blocks = list(flow.state_.blocks_between(0, flow.n_layers_))
             kept: list[Block] = []
-            with self.open(_folder(tmp_path, number)) as place:
+            with self.open(numbered_folder(tmp_path, number)) as place:
                 points = place.open_points(
                     _request(X, flow.dtype, flow.state_.subspace, kept, flow)
                 )
@@ -127,11 +128,11 @@ class PlaceTests:
 
     def test_points_that_lag_behind_catch_up(self, tmp_path: Path) -> None:
         """Blocks that a place was never told of are asked for."""
-        X, Y = _data()
+        X, Y = flat_data(120)
         for number, options in enumerate(_OPTIONS):
             flow = _flow(**options).fit(X, Y)
             kept = list(flow.state_.blocks_between(0, flow.n_layers_))
-            with self.open(_folder(tmp_path, number)) as place:
+            with self.open(numbered_folder(tmp_path, number)) as place:
                 subspace = flow.state_.subspace
                 points = place.open_points(_request(X, flow.dtype, subspace, kept, flow))
                 rows = np.array([5, 0], np.intp)
@@ -143,17 +144,17 @@ class PlaceTests:
 
     def test_the_same_flow(self, tmp_path: Path) -> None:
         """The flow is that of points in memory."""
-        X, Y = _data()
+        X, Y = flat_data(120)
         for number, options in enumerate(_OPTIONS):
             expected = _flow(**options).fit(X, Y, follow={"test": X[:9] + 0.1})
-            with self.open(_folder(tmp_path, number)) as place:
+            with self.open(numbered_folder(tmp_path, number)) as place:
                 flow = _flow(**options).fit(X, Y, follow={"test": X[:9] + 0.1}, client=place)
                 _assert_same_flow(flow, expected)
                 _assert_same_flow(flow.run(3), expected.run(3))
 
     def test_a_small_flow(self, tmp_path: Path) -> None:
         """All points may be in the batch, and have one coordinate."""
-        X, Y = _data()
+        X, Y = flat_data(120)
         X, Y = X[:8, :1], Y[:8]
         expected = _flow(batch_size=8).fit(X, Y)
         with self.open(tmp_path) as place:
@@ -161,7 +162,7 @@ class PlaceTests:
 
     def test_a_callback_ends_the_flow(self, tmp_path: Path) -> None:
         """After a flow has ended within its layers, all points are where its last layer left them."""
-        X, Y = _data()
+        X, Y = flat_data(120)
 
         def stop(flow: Any) -> bool:
             return bool(flow.n_layers_ >= 6)
@@ -176,7 +177,7 @@ class PlaceTests:
 
     def test_a_failing_layer_leaves_the_flow_at_the_last_good_one(self, tmp_path: Path) -> None:
         """The layers before the one that failed count, and their points have moved."""
-        X, Y = _data()
+        X, Y = flat_data(120)
         steps = {0: 0.05, 7: 1e30}
         with self.open(tmp_path) as place:
             flow = _flow(step="fixed", step_size=steps)
@@ -200,12 +201,6 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
     {"dtype": "float64", "rank": "auto", "shrink_every": 3, "shrink_tolerance": 0.3},
     {"rank": 2, "n_halves": 2, "every": 1},
 )
-
-
-def _data() -> tuple[FloatArray, FloatArray]:
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 4)) @ np.diag([1.0, 1.0, 0.3, 0.001])
-    return X, np.sign(X[:, 0] * X[:, 1])
 
 
 def _flow(**options: Any) -> KernelFlow:
@@ -251,12 +246,6 @@ def _request(
 
 def _all_of(points: ShardedPoints, n_layers: int) -> FloatArray:
     return np.concatenate([shard.training for shard in points.shards(n_layers)])
-
-
-def _folder(parent: Path, number: int) -> Path:
-    folder = parent / str(number)
-    folder.mkdir()
-    return folder
 
 
 def _assert_same_flow(flow: KernelFlow, expected: KernelFlow) -> None:

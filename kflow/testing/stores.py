@@ -13,6 +13,7 @@ from kflow.errors import StorageError
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Gaussian
 from kflow.layers.stores import LayerShape, LayerStore
+from kflow.testing.examples import flat_data, numbered_folder
 
 __all__ = ["StoreTests"]
 
@@ -70,7 +71,7 @@ class StoreTests:
     def test_layers_come_back_bit_for_bit(self, tmp_path: Path) -> None:
         """Layers come back in order, in their dtype, one by one and all together, more than once."""
         for number, shape in enumerate(_SHAPES):
-            store = self.make(shape, 3, _folder(tmp_path, number))
+            store = self.make(shape, 3, numbered_folder(tmp_path, number))
             expected = _some_layers(shape, [3, 3, 3])
             for index, layer in enumerate(expected):
                 store.put(index, layer)
@@ -82,7 +83,7 @@ class StoreTests:
     def test_the_rank_may_fall(self, tmp_path: Path) -> None:
         """Later layers may have fewer columns."""
         for number, shape in enumerate(_SHAPES):
-            store = self.make(shape, 3, _folder(tmp_path, number))
+            store = self.make(shape, 3, numbered_folder(tmp_path, number))
             expected = _some_layers(shape, [3, 2, 2, 1])
             for index, layer in enumerate(expected):
                 store.put(index, layer)
@@ -145,9 +146,7 @@ class StoreTests:
 
     def test_a_flow_with_it_is_the_same_flow(self, tmp_path: Path) -> None:
         """Whatever keeps the layers, a flow moves the same points, and others by the same layers."""
-        rng = np.random.default_rng(0)
-        X = rng.normal(size=(80, 4)) @ np.diag([1.0, 1.0, 0.3, 0.001])
-        Y = np.sign(X[:, 0] * X[:, 1])
+        X, Y = flat_data(80)
         for number, options in enumerate(
             ({}, {"rank": "auto", "shrink_every": 3, "shrink_tolerance": 0.3})
         ):
@@ -159,7 +158,7 @@ class StoreTests:
                 "dtype": "float64",
                 **options,
             }
-            folder = _folder(tmp_path, number)
+            folder = numbered_folder(tmp_path, number)
 
             def keep(shape: LayerShape, rank: int, folder: Path = folder) -> LayerStore:
                 return self.make(shape, rank, folder)
@@ -184,12 +183,6 @@ class StoreTests:
             _assert_same_layer(layer, other)
         for number, other in enumerate(expected):
             _assert_same_layer(store[number], other)
-
-
-def _folder(parent: Path, number: int) -> Path:
-    folder = parent / str(number)
-    folder.mkdir()
-    return folder
 
 
 def _some_layers(shape: LayerShape, ranks: list[int]) -> list[Layer]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kflow import KernelFlow
-from kflow.flow.batch import draw_batch, falls_before, reduction_before, sample_rows
+from kflow.flow.batch import draw_batch, due_reduction, falls_before, sample_rows
 
 
 @pytest.mark.parametrize("n_halves", [1, 2, 3, 4])
@@ -49,6 +49,6 @@ def test_the_sample_of_a_reduction():
 def test_a_reduction_drops_what_does_not_matter(dtype, rng):
     settings = KernelFlow(n_layers=1, rank="auto", shrink_every=3, shrink_tolerance=1e-3)
     points = (rng.normal(size=(50, 4)) * [1.0, 1.0, 1e-4, 0.1]).astype(dtype)  # the last is fixed
-    assert reduction_before(2, settings, lambda: pytest.fail("nobody looks")) is None
-    reduction = reduction_before(3, settings, lambda: points)
+    assert due_reduction(2, settings, lambda: pytest.fail("nobody looks")) is None
+    reduction = due_reduction(3, settings, lambda: points)
     assert (reduction.layer, reduction.kept) == (3, 2)

@@ -15,6 +15,7 @@ from kflow.kernels import (
     Matern52,
     Periodic,
     Polynomial,
+    RationalQuadratic,
     Wendland,
 )
 from kflow.kernels.radial import RADIAL
@@ -28,14 +29,18 @@ def _function(X, Z, a, b):
 def radial_kernels(d):
     """Every radial kernel of the table."""
     lengths = np.linspace(1.0, 2.0, d)
-    options = {Wendland: {"dimension": d}}
+    # Further parameters with one length scale, and with several.
+    options = {
+        Wendland: ({"dimension": d}, {"dimension": d + 2}),
+        RationalQuadratic: ({"alpha": 0.7}, {"alpha": 2.0}),
+    }
     made = {}
     for number, family in enumerate(RADIAL.values()):
-        given = options.get(family, {})
+        one, several = options.get(family, ({}, {}))
         # Of length scales that are not small, all are far from singular and from zero.
-        unit = 3.0 if given else 1.0
-        made[family.__name__] = family(unit * (1.1 + 0.1 * number), **given)
-        made[f"{family.__name__}-ard"] = family(unit * lengths, **given)
+        unit = 3.0 if family is Wendland else 1.0
+        made[family.__name__] = family(unit * (1.1 + 0.1 * number), **one)
+        made[f"{family.__name__}-ard"] = family(unit * lengths, **several)
     return made
 
 
@@ -85,7 +90,7 @@ class TestKernels(KernelTests):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("n_columns", [1, 2, 9])
+@pytest.mark.parametrize("n_columns", [1, 2, 8, 9])
 @pytest.mark.parametrize("name", kernels_in(3))
 def test_other_numbers_of_columns(name, n_columns):
     suite = prepared(KernelTests(), name, n_columns)

@@ -132,12 +132,39 @@ def test_rational_quadratic_tends_to_the_gaussian(rng):
     )
 
 
+def test_the_table_has_the_families_that_it_had():
+    # Tests of every family take them from the table: a row that is lost would be missed nowhere.
+    names = [family.__name__ for family in kernels.RADIAL.values()]
+    assert set(names) >= {
+        "Gaussian",
+        "Laplacian",
+        "Matern32",
+        "Matern52",
+        "RationalQuadratic",
+        "InverseMultiquadric",
+        "Cauchy",
+        "Wendland",
+    }
+    assert len({family.family for family in kernels.RADIAL.values()}) == len(names)
+
+
 def test_curvature_of_kernels(kernel):
     slope = reference.kernel_slope(kernel, [0.0])[0]
     if isinstance(kernel, kernels.Laplacian):
         assert kernel.curvature == np.inf
     else:
         assert kernel.curvature == pytest.approx(-2.0 * slope)
+        unit = {
+            "gaussian": 1.0,
+            "matern32": 3.0,
+            "matern52": 5.0 / 3.0,
+            "rational_quadratic": 1.0,
+            "inverse_multiquadric": 1.0,
+            "cauchy": 2.0,
+        }
+        if kernel.family in unit:
+            expected = unit[kernel.family] / kernel.length_scale**2
+            assert kernel.curvature == pytest.approx(expected)
 
 
 def test_curvature_of_compact_and_anisotropic_kernels():
@@ -145,4 +172,6 @@ def test_curvature_of_compact_and_anisotropic_kernels():
         kernel = kernels.Wendland(1.7, dimension=dimension)
         slope = reference.kernel_slope(kernel, [0.0])[0]
         assert kernel.curvature == pytest.approx(-2.0 * slope)
+        q = dimension // 2 + 2
+        assert kernel.curvature == pytest.approx((q + 1) * (q + 2) / 1.7**2)
     assert kernels.Gaussian((2.0, 0.5)).curvature == 4.0

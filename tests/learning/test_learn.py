@@ -253,6 +253,7 @@ def test_the_better_run_wins(rng):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_a_team")
 @pytest.mark.filterwarnings("ignore::kflow.errors.BoundsWarning")  # of the few long first steps
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("loss", LOSSES)

@@ -16,6 +16,13 @@ from kflow.testing.loss_tests import LossProblem
 ALL = list(losses.LOSSES)
 
 
+def test_no_loss_is_lost():
+    # Tests of every loss take them from these tables: a row that is lost would be missed nowhere.
+    names = {"rho", "e2", "loo", "kfold", "nlml", "mmd", "lyapunov"}
+    assert names <= losses.LOSSES.keys()
+    assert names <= SLOW_LOSSES.keys()
+
+
 def loss_of(name, p, K=None, **options):
     loss = losses.LOSSES[name]
     return loss.function(p.K if K is None else K, p.Y, *p.subsets_for(loss), **options)

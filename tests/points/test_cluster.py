@@ -17,7 +17,7 @@ from kflow.errors import StorageError
 from kflow.flow.leader import Leader
 from kflow.flow.streaming import stream
 from kflow.layers.block import Block
-from kflow.points.protocol import Shards
+from kflow.points.protocol import PointsRequest, Shards
 
 dask_distributed = pytest.importorskip("distributed")
 from kflow.points import cluster_worker as worker  # noqa: E402
@@ -84,17 +84,17 @@ class Run:
         def blocks_since(first, end):
             return (block for block in self.blocks if first <= block.first and block.end <= end)
 
-        return DaskPoints(
-            client,
-            Shards(N, size),
-            self.source,
-            self.flow.state_.subspace,
-            None,
-            self.dtype,
-            blocks_since,
-            self.flow.motion(self.flow.kernel_),
-            **options,
+        request = PointsRequest(
+            source=self.source,
+            subspace=self.flow.state_.subspace,
+            dtype=self.dtype,
+            batch_size=self.flow.batch_size,
+            every=EVERY,
+            motion=self.flow.motion(self.flow.kernel_),
+            flow_id="",
+            blocks_since=blocks_since,
         )
+        return DaskPoints(client, Shards(N, size), request, **options)
 
     def stream(self, points, first=0, end=N_LAYERS, then=lambda: None):
         """Run layers; `then` is called after each block was made, before it moves the points."""
@@ -471,7 +471,7 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
     plan = run.leader.plan(run.rng, 0, EVERY)
     start = run.flow.reduced_points_
     block, _ = run.leader.run(plan, start[plan.rows])
-    origin = worker.Origin(None, None, None, run.dtype, HOST)
+    origin = worker.Origin(None, None, run.dtype, HOST)
     ask = (0, EVERY, run.flow.motion(run.flow.kernel_), block, np.arange(5), 1)
     try:
         assert worker.ask_shard("key", *ask).n_layers is None

@@ -37,7 +37,7 @@ def turn(rng, layer, kept, size=3):
 
 def test_what_is_known_without_looking_at_points(rng, dtype):
     points, _ = some_points(rng, dtype)
-    assert (points.rank, points.n_fixed, points.names) == (3, 1, ("", "test"))
+    assert (points.rank, points.n_fixed, tuple(points.after(0, 1).sets)) == (3, 1, ("", "test"))
     assert points.n_bytes == 37 * 4 * np.dtype(dtype).itemsize
     assert points.reductions == {}
 

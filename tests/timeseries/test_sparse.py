@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow import kernels
+from kflow import kernels, losses
 from kflow.kernels import Gaussian, Laplacian, Linear, Periodic, Polynomial
 from kflow.timeseries import (
     Forecaster,
@@ -13,6 +13,7 @@ from kflow.timeseries import (
     learn_sparse_kernel,
     lorenz63,
 )
+from kflow.timeseries.sparse_weights import MeanLoss
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +157,34 @@ def test_sparse_learning_says_what_is_wrong(rng, changes, error, message):
     }
     with pytest.raises(error, match=message):
         learn_sparse_kernel(**arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", list(losses.LOSSES))
+def test_the_loss_that_is_learned_by_has_the_gradient_of_the_weights(rng, loss, monkeypatch):
+    averages = []
+
+    class Recorded(MeanLoss):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            averages.append(self)
+
+    monkeypatch.setattr("kflow.timeseries.sparse.MeanLoss", Recorded)
+    X, Y = rng.normal(size=(40, 2)), rng.normal(size=(40, 2))
+    candidates = [Gaussian(), Laplacian(2.0), Linear()]
+    learn_sparse_kernel(
+        candidates,
+        X,
+        Y,
+        loss=loss,
+        nugget=0.1,
+        learn=False,
+        batch_size=20,
+        max_steps=1,
+        random_state=0,
+    )
+    weights = np.array([0.5, 0.2, 0.3])
+    gradient = averages[0](weights).gradient
+    for i, step in enumerate(1e-6 * np.eye(3)):
+        difference = averages[0](weights + step).loss - averages[0](weights - step).loss
+        assert difference / 2e-6 == pytest.approx(gradient[i], rel=1e-5, abs=1e-8)

@@ -67,7 +67,8 @@ def kernel_slope(kernel: Kernel, r2: npt.ArrayLike) -> Array:
     (squares,) = as_working(r2)
     radial = check_isotropic(kernel)
     slope = radial.slope_formula(squares, squares.dtype.type(radial.profile.length_scale))
-    return np.where(np.isfinite(slope), slope, 0)
+    # The kink of the Laplacian, where its gradient is taken as zero.
+    return np.where((squares == 0) & np.isneginf(slope), 0, slope)
 
 
 def gram(X: npt.ArrayLike, Z: npt.ArrayLike | None = None, *, kernel: Kernel) -> Array:
