@@ -6,6 +6,8 @@ from click.testing import CliRunner
 
 from kflow.cli import main
 from kflow.cli.fit_run import FitSteps
+from kflow.points.memory import MemoryPoints
+from kflow.storage.block_file import read_block
 
 
 @pytest.fixture
@@ -65,17 +67,33 @@ def fitted(run, clouds, small, tmp_path):
 
 
 @pytest.fixture
-def failing_after():
-    """Return steps of `kflow fit` that raise an error after so many layers."""
+def failing_in_layer():
+    """Return steps of `kflow fit` in whose run a layer raises an error before it counts."""
 
-    def failing_after(n_layers, error):
-        def fail(flow):
-            if flow.n_layers_ == n_layers:
-                raise error
+    def failing_in_layer(number, error):
+        def fit(*arguments, layer=MemoryPoints.layer):
+            def fail(points, n, *rest):
+                if n == number:
+                    raise error
+                return layer(points, n, *rest)
 
-        return FitSteps(callbacks=(fail,))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(MemoryPoints, "layer", fail)
+                return FitSteps().fit(*arguments)
 
-    return failing_after
+        return FitSteps(fit=fit)
+
+    return failing_in_layer
+
+
+@pytest.fixture
+def layers_on_disk():
+    """Return a function that counts the layers in the checkpoint of an output folder."""
+
+    def layers_on_disk(out):
+        return sum(len(read_block(path).block) for path in (out / "checkpoint").glob("block-*"))
+
+    return layers_on_disk
 
 
 @pytest.fixture

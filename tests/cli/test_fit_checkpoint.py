@@ -21,10 +21,10 @@ def stopping_after(n_layers):
 
 
 @pytest.fixture
-def unfinished(run, longer, clouds, failing_after, tmp_path):
+def unfinished(run, longer, clouds, failing_in_layer, tmp_path):
     """The output of a run that was aborted, as by the second Ctrl-C."""
     out = tmp_path / "out"
-    steps = failing_after(10, KeyboardInterrupt())
+    steps = failing_in_layer(9, KeyboardInterrupt())
     run("fit", "--data", clouds, *longer, "--output", out, steps=steps, code=130)
     return out
 
@@ -43,7 +43,9 @@ def outcome(out):
 
 
 @pytest.mark.slow
-def test_the_layers_are_on_disk_until_the_model_holds_them(run, small, clouds, failing, tmp_path):
+def test_the_layers_are_on_disk_until_the_model_holds_them(
+    run, small, clouds, failing_in_layer, tmp_path
+):
     out = tmp_path / "out"
     seen = []
 
@@ -57,8 +59,9 @@ def test_the_layers_are_on_disk_until_the_model_holds_them(run, small, clouds, f
     run("fit", *arguments, steps=FitSteps(save=save))
     assert seen == [6]
     assert not any(place.is_dir() for place in out.iterdir())
-    # An earlier model is replaced, and a failure leaves no layers either.
-    run("fit", *arguments, steps=FitSteps(fit=failing(ValueError("bad"))), code=1)
+    # An earlier model is replaced, and an error that nobody foresaw leaves no layers either.
+    result = run("fit", *arguments, steps=failing_in_layer(0, ZeroDivisionError()), code=1)
+    assert isinstance(result.exception, ZeroDivisionError)
     assert not any(place.is_dir() for place in out.iterdir())
 
 
@@ -84,20 +87,31 @@ def test_the_layers_are_on_disk_until_the_model_holds_them(run, small, clouds, f
     ],
 )
 def test_resumed_is_uninterrupted(
-    data, options, run, longer, failing, failing_after, tmp_path, request, monkeypatch
+    data,
+    options,
+    run,
+    longer,
+    failing,
+    failing_in_layer,
+    layers_on_disk,
+    tmp_path,
+    request,
+    monkeypatch,
 ):
     path = request.getfixturevalue(data)
     monkeypatch.chdir(tmp_path)
     new, again = ("--data", path.name, *longer, *options), ("--resume",)
     run("fit", *new, "--output", "whole")
-    # Aborted before any layer is on the disk; ended within a block; aborted within a block.
-    for arguments, steps, code in (
-        (new, failing_after(1, KeyboardInterrupt()), 130),
-        (again, stopping_after(7), 0),
-        (again, failing_after(23, KeyboardInterrupt()), 130),
-    ):
-        result = run("fit", *arguments, "--output", "out", steps=steps, code=code)
-        assert result.stderr.endswith("Aborted\n" if code else "--output out goes on\n")
+    # Aborted in the first layer, and twice within a block, whose finished layers are kept.
+    for number in (0, 7, 23):
+        arguments = again if number else new
+        steps = failing_in_layer(number, KeyboardInterrupt())
+        result = run("fit", *arguments, "--output", "out", steps=steps, code=130)
+        assert result.stderr.endswith("Aborted\n")
+        assert layers_on_disk(tmp_path / "out") == number
+    # Ended within a block, as by the first Ctrl-C.
+    result = run("fit", *again, "--output", "out", steps=stopping_after(26))
+    assert result.stderr.endswith("--output out goes on\n")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     result = run("fit", "--resume", "--output", tmp_path / "out")

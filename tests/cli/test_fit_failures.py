@@ -103,6 +103,28 @@ def test_what_cannot_be_written_leaves_the_table_and_the_rest(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("error", [ValueError("bad"), TypeError("worse")], ids=repr)
+@pytest.mark.parametrize(
+    ("place", "missing"),
+    [
+        ("kflow.estimators.base.write_model", {"model.kflow"}),
+        ("kflow.cli.fit_run.to_json", {"results.json"}),
+        ("kflow.plotting.LossDisplay.from_estimator", set()),
+    ],
+)
+def test_what_fails_within_a_step_leaves_no_half_of_a_file(
+    error, place, missing, run, small, clouds, failing, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    monkeypatch.setattr(place, failing(error))
+    result = run("fit", "--data", clouds, *small, "--output", out, code=1)
+    assert "interpolation points" in result.stdout
+    assert f"Error: not everything could be written to {out}: {error}\n" in result.stderr
+    written = {path.name for path in out.iterdir() if path.is_file()}
+    assert {"model.kflow", "results.json"} - written == missing
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("kind", ["full", "closed"])
@@ -133,10 +155,11 @@ def test_whoever_reads_the_output_the_files_are_written(
 
 
 @pytest.mark.slow
-def test_a_failed_evaluation_leaves_the_model(run, small, clouds, failing, tmp_path):
+def test_a_failed_evaluation_leaves_the_model(run, small, clouds, failing, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    steps = FitSteps(evaluate=failing(MemoryError()))
-    result = run("fit", "--data", clouds, *small, "--output", out, steps=steps, code=1)
+    # The last of the quantities, so that those before it are there and must not be shown.
+    monkeypatch.setattr("kflow.cli.evaluate.class_distance_ratio", failing(MemoryError()))
+    result = run("fit", "--data", clouds, *small, "--output", out, code=1)
     assert result.stdout == ""
     assert "Error: the model could not be evaluated: MemoryError\n" in result.stderr
     assert kflow.load(out / "model.kflow").flow_.n_layers_ == 6
@@ -155,10 +178,10 @@ def test_a_failed_evaluation_leaves_the_model(run, small, clouds, failing, tmp_p
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_was_learned_before_a_failure_is_kept(
-    error, status, line, run, small, clouds, failing_after, tmp_path
+    error, status, line, run, small, clouds, failing_in_layer, layers_on_disk, tmp_path
 ):
     out = tmp_path / "out"
-    steps = failing_after(4, error)
+    steps = failing_in_layer(4, error)
     arguments = ("--data", clouds, *small, "--output", out, "--json")
     result = run("fit", *arguments, steps=steps, code=1)
     assert result.stderr.endswith(f"Error: {line}\n")
@@ -167,6 +190,7 @@ def test_what_was_learned_before_a_failure_is_kept(
     assert 0 <= results["model_error"] < 0.5
     assert results == json.loads((out / "results.json").read_text())
     assert kflow.load(out / "model.kflow").flow_.n_layers_ == 4
+    assert layers_on_disk(out) == 4
 
 
 def test_every_failure_is_told(run, small, clouds, failing, tmp_path):

@@ -5,7 +5,6 @@ import pytest
 
 import kflow
 from kflow.evaluation import class_distances, interpolation_errors
-from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.history import running_mean
 
@@ -112,7 +111,7 @@ def test_errors_of_an_estimator_are_those_of_its_interpolants(classifier, data, 
         classifier, X, y, X_test, y, layers=[0, 8], n_interpolation=[3, 30], n_draws=2, ax=ax
     )
     flow, rng = classifier.flow_, np.random.default_rng(0)
-    scaled = estimator_flow(classifier).scaled(X), estimator_flow(classifier).scaled(X_test)
+    scaled = classifier.scaling_(X), classifier.scaling_(X_test)
     expected = {30: [], 3: []}
     for count in (0, 8):
         points, test_points = (flow.transform(part, n_layers=count) for part in scaled)
@@ -190,7 +189,7 @@ def test_ratio_of_class_distances(ratio, scale, ax):
 def test_distances_within_and_between_classes(classifier, data, ax):
     X, y = data
     display = ClassDistanceDisplay.from_estimator(classifier, X, y, layers=[0, 8], ax=ax)
-    flow, scaled = classifier.flow_, estimator_flow(classifier).scaled(X)
+    flow, scaled = classifier.flow_, classifier.scaling_(X)
     expected = [class_distances(flow.transform(scaled, n_layers=n), y) for n in (0, 8)]
     np.testing.assert_allclose(np.column_stack([display.within, display.between]), expected)
     np.testing.assert_allclose(display.ratio, [w / b for w, b in expected])

@@ -5,7 +5,6 @@ import pytest
 from matplotlib.figure import Figure
 
 import kflow
-from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import PointsDisplay
 
 
@@ -105,7 +104,7 @@ def test_principal_directions_are_those_of_each_panel(digits):
         classifier, X, y, layers=(0, 6), projection="pca", ax=axes
     )
     for planar, n in zip(display.points, (0, 6), strict=True):
-        moved = classifier.flow_.transform(estimator_flow(classifier).scaled(X), n_layers=n)
+        moved = classifier.flow_.transform(classifier.scaling_(X), n_layers=n)
         centred = moved.astype(float) - moved.mean(axis=0, dtype=float)
         u, s, _ = np.linalg.svd(centred, full_matrices=False)
         expected = u[:, :2] * s[:2]

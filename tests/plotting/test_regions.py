@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow.flow.estimator_flow import estimator_flow
 from kflow.plotting import DecisionRegionDisplay
 
 
@@ -47,7 +46,7 @@ def test_the_regions_of_fewer_layers_are_those_of_the_interpolant(n, classifier,
     display = DecisionRegionDisplay.from_estimator(
         classifier, X, y, n_layers=n, grid_resolution=9, ax=ax
     )
-    flow, scaling = classifier.flow_, estimator_flow(classifier).scaling
+    flow, scaling = classifier.flow_, classifier.scaling_
     interpolant = kflow.Interpolant(
         flow.transform(scaling(X), n_layers=n),
         kflow.one_hot(np.unique(y, return_inverse=True)[1]),

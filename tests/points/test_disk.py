@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -314,11 +315,13 @@ def test_a_resumed_flow_is_the_uninterrupted_one(n_blocks, options, tmp_path):
 
 
 @pytest.mark.slow
-def test_points_that_lag_behind_or_are_lost(tmp_path):
+def test_points_that_lag_behind_or_are_lost(tmp_path, monkeypatch):
     X, Y = make_data()
-    shards = small_shards(tmp_path / "flow", 700 * 20)
+    # The place that a memory_budget leads to, with several shards.
+    small = partial(DiskPlace, largest_shard=700 * 20)
+    monkeypatch.setattr("kflow.flow.start.DiskPlace", small)
     options = {"rank": "auto", "shrink_every": 4, "shrink_tolerance": 0.3}
-    flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y, client=shards)
+    flow = streamed(tmp_path / "flow", n_layers=5, **options).fit(X, Y)
     files = sorted((tmp_path / "flow" / "points").glob("points-*"))
     assert len(files) > 2
     early = files[0].read_bytes()
@@ -326,7 +329,7 @@ def test_points_that_lag_behind_or_are_lost(tmp_path):
     files[0].write_bytes(early)
     files[1].unlink()
     files[2].write_bytes(files[2].read_bytes()[:-1])  # cut short
-    again = streamed(tmp_path / "flow", **options).fit(X, Y, resume=True, client=shards)
+    again = streamed(tmp_path / "flow", **options).fit(X, Y, resume=True)
     assert_same(again, kflow.KernelFlow(**OPTIONS, **options).fit(X, Y))
 
 
