@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from kflow.compression import Compression, compress
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
+    from kflow.estimators.gradient_metric import GradientMetric
     from kflow.learning import LearnedKernel, learn_kernel
 
 __all__ = [
     "Compression",
     "DivergenceError",
     "GPRegressor",
+    "GradientMetric",
     "Interpolant",
     "KernelFlow",
     "KernelFlowClassifier",
@@ -63,6 +65,7 @@ _NAMES = {
     "Compression": "kflow.compression",
     "compress": "kflow.compression",
     "GPRegressor": "kflow.gp",
+    "GradientMetric": "kflow.estimators.gradient_metric",
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
     "LearnedKernel": "kflow.learning",
