@@ -203,3 +203,27 @@ def test_kill_and_resume(run_benchmark):
     assert len(report["rows"]) == 1
     assert sum(report["found"].values()) == report["kills"]
     assert "no difference" in printed
+
+
+@pytest.mark.slow
+def test_generalisation(run_benchmark):
+    printed, report = run_benchmark("generalisation", "tables --seeds 1 --max-rows 60")
+    assert [row["set"] for row in report["rows"]] == ["wine", "diabetes"]
+    assert positive(report["rows"], "unflowed", "flow", "metric", "both", "seconds")
+    assert all(side in printed for side in ("flow: ratio", "metric: ratio", "both: ratio"))
+    options = "images --n 200 --held-out 100 --rank 10 --batch 50 --n-layers 0 3"
+    _, report = run_benchmark("generalisation", options)
+    assert [(row["map"], row["layers"]) for row in report["rows"]] == [
+        (name, layers) for name in ("none", "metric") for layers in (0, 3)
+    ]
+    assert all(0 <= row["train"] <= row["error"] < 0.5 for row in report["rows"])
+
+
+@pytest.mark.slow
+def test_levers(run_benchmark):
+    options = """--n 200 --held-out 100 --rank 10 --n-layers 0 2 --set '{"batch": 50, "from": 100}'"""
+    _, report = run_benchmark("levers", options)
+    rows = report["rows"]
+    assert len({row["lever"] for row in rows}) == len(rows) / 2 == 10
+    assert all(0 <= row["all"] < 0.5 for row in rows)
+    assert len({row["all"] for row in rows if row["layers"] == 0}) == 1
