@@ -1,6 +1,7 @@
 """What does a setting do to the error on images held out of the training set?
 
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist
+    $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist --metric
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist \\
           --set '{"batch_size": 600, "gradient_cap": Infinity}' --n-layers 200
 
@@ -19,6 +20,7 @@ import numpy as np
 from measuring import Table, parser, write_json
 
 import kflow
+from kflow.data.scaling import Preprocessing
 from kflow.datasets import DATASETS, load_dataset
 from kflow.evaluation import interpolation_errors
 from kflow.presets import PRESETS
@@ -69,6 +71,7 @@ def main() -> None:
     options.add_argument("--n-layers", type=int, help="instead of the preset's")
     options.add_argument("--every", type=int, default=100, help="layers between evaluations")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--metric", action="store_true", help="a GradientMetric before the flow")
     args = options.parse_args()
     data = load_dataset(args.dataset, args.data_dir)
     n = len(data.X_train)
@@ -86,8 +89,14 @@ def main() -> None:
         args.every,
         settings["n_layers"],
     )
+    X, X_held = data.X_train[kept], data.X_train[held]
+    if args.metric:
+        scaling = Preprocessing.fit(X, settings.pop("scaling"))
+        X, X_held, settings["scaling"] = scaling(X), scaling(X_held), None
+        metric = kflow.GradientMetric(random_state=args.seed).fit(X, data.y_train[kept])
+        X, X_held = metric.transform(X), metric.transform(X_held)
     estimator = kflow.KernelFlowClassifier(**settings, layers="none", callbacks=[checkpoints])
-    estimator.fit(data.X_train[kept], data.y_train[kept], follow={"held": data.X_train[held]})
+    estimator.fit(X, data.y_train[kept], follow={"held": X_held})
     write_json(args, rows=checkpoints.rows)
 
 
