@@ -221,7 +221,9 @@ def test_generalisation(run_benchmark):
 
 @pytest.mark.slow
 def test_levers(run_benchmark):
-    options = """--n 200 --held-out 100 --rank 10 --n-layers 0 2 --set '{"batch": 50, "from": 100}'"""
+    options = (
+        """--n 200 --held-out 100 --rank 10 --n-layers 0 2 --set '{"batch": 50, "from": 100}'"""
+    )
     _, report = run_benchmark("levers", options)
     rows = report["rows"]
     assert len({row["lever"] for row in rows}) == len(rows) / 2 == 10
