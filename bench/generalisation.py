@@ -1,6 +1,6 @@
 """Does a learned deformation predict better than the best kernel without one, with all points?
 
-    $ python bench/generalisation.py tables --uci ../shared/data/uci --seeds 5
+    $ python bench/generalisation.py tables --uci DIR --seeds 5
     $ python bench/generalisation.py tables --keel vowel vehicle segment --seeds 2
     $ python bench/generalisation.py images --dataset fashion-mnist --data-dir DIR --n 12000
 
