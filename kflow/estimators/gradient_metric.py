@@ -175,10 +175,9 @@ class GradientMetric(
         kernel = default_kernel(points) if given is None else given
         if not np.isfinite(msd) or msd == 0.0:
             raise ValueError("X: its rows all coincide, or their squares overflow: scale them")
-        components = np.eye(points.shape[1])
+        components, mapped = np.eye(points.shape[1]), points
         importances: Doubles | None = None
         for _ in range(n_steps):
-            mapped = product(points, components.T)
             u = Interpolant(mapped, Y[rows], kernel=kernel, nugget=nugget, n_threads=self.n_threads)
             M = gradient_outer_product(u, mapped)
             if not M.trace() > 0.0:
@@ -188,7 +187,9 @@ class GradientMetric(
             if importances is None:
                 importances = M.diagonal() / M.trace()
             components = power_of_metric(M, power, diagonal=diagonal) @ components
-            components *= np.sqrt(msd / mean_squared_distance(product(points, components.T)))
+            mapped = product(points, components.T)
+            factor = np.sqrt(msd / mean_squared_distance(mapped))
+            components, mapped = factor * components, factor * mapped
         self.components_, self.feature_importances_ = components, importances
         self.kernel_, self.rows_ = kernel, rows
         return self
