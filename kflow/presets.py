@@ -1,6 +1,6 @@
-"""Estimator parameters for the known data sets: the defaults of `kflow fit`.
+"""Estimator parameters for the known data sets, which are the defaults of `kflow fit`, and for a flow.
 
-They were chosen by their errors on a part of the training images that was held out.
+Those for images were chosen by their errors on a part of the training images that was held out.
 """
 
 from __future__ import annotations
@@ -10,12 +10,34 @@ from typing import Any
 
 from kflow.kernels import RationalQuadratic
 
-__all__ = ["PRESETS"]
+__all__ = ["FIXED", "PRESETS"]
+
+# A flow with which nothing is left to be chosen: it is fitted in an instant, and suits small data with
+# little noise.
+FIXED: dict[str, Any] = {
+    "kernel": None,
+    "metric": None,
+    "n_layers": 100,
+    "batch_size": 100,
+    "nugget": 3.0,
+    "step_size": 0.01,
+    "gradient_cap": math.inf,
+    "interpolation_nugget": 1.0,
+    "dtype": "float32",
+}
 
 # The first phase of each flow learns the detail with a small nugget; the second collapses the
 # classes with a large one, so that one interpolation point for each class does as well as
 # thousands.
-_IMAGES: dict[str, Any] = {"n_halves": 2, "scaling": "unit"}
+# Nothing is left to be chosen.
+_IMAGES: dict[str, Any] = {
+    "kernel": None,
+    "metric": None,
+    "n_halves": 2,
+    "gradient_cap": math.inf,
+    "scaling": "unit",
+    "dtype": "float32",
+}
 _SETS_OF_60000: dict[str, Any] = {
     **_IMAGES,
     "rank": 150,
@@ -23,6 +45,7 @@ _SETS_OF_60000: dict[str, Any] = {
     "shrink_tolerance": 1e-3,
     "batch_size": 1200,
     "step": "rms",
+    "n_interpolation": 2000,
 }
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -95,8 +95,16 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         nugget=classifier.interpolant_.nugget,
         n_threads=classifier.n_threads,
     )
-    before.stopping_ = None
-    for name in ("classes_", "n_features_in_", "feature_names_in_", "scaling_"):
+    before.interpolation_nugget_ = classifier.interpolant_.nugget
+    before.stopping_ = before.temperature_ = None
+    for name in (
+        "classes_",
+        "n_features_in_",
+        "feature_names_in_",
+        "scaling_",
+        "selection_",
+        "map_importances_",
+    ):
         if hasattr(classifier, name):
             setattr(before, name, getattr(classifier, name))
     return before

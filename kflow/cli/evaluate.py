@@ -58,7 +58,7 @@ def _classification_errors(
         test,
         points.y_test,
         kernel=flow.kernel_,
-        nugget=estimator.interpolation_nugget,
+        nugget=estimator.interpolation_nugget_,
         rng=rng,
         n_draws=n_draws,
         n_threads=estimator.n_threads,
@@ -138,7 +138,7 @@ class ErrorsOnTheWay:
             self._curve = ErrorCurve(
                 _labels(self._estimator, flow),
                 self._test_labels,
-                nugget=self._estimator.interpolation_nugget,
+                nugget=self._estimator.interpolation_nugget_,
                 every=max(1, self._estimator.n_layers // 20),
                 rng=np.random.default_rng([self._seed, 1]),
                 n_draws=self._n_draws,

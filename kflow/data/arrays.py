@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine import HOST
 
-__all__ = ["as_matrix", "check_out"]
+__all__ = ["as_matrix", "as_weights", "check_out"]
 
 
 def as_matrix(
@@ -70,6 +70,22 @@ def as_matrix(
             "remove or impute those rows"
         )
     return result
+
+
+def as_weights(value: Any, n: int, name: str = "sample_weight") -> Doubles | None:
+    """Return weights of `n` rows as an array of float64, (n,); None for None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no positive finite numbers, one for each row.
+    """
+    if value is None:
+        return None
+    weights = as_matrix(value, name, dtype=np.float64, n_rows=n, n_columns=1, column_if_1d=True)
+    if not (weights > 0.0).all():
+        raise ValueError(f"{name} must be positive: leave out rows of weight 0")
+    return np.asarray(weights[:, 0], np.float64)
 
 
 def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> FloatArray:

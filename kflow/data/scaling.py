@@ -1,15 +1,17 @@
-"""The scaling of points before a flow or another estimator sees them."""
+"""The scaling of points, and a linear map, before a flow or another estimator sees them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks
+from kflow.engine import HOST
+from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
 
 __all__ = ["Preprocessing", "standardisation"]
@@ -23,7 +25,7 @@ def _unit_rows(X: FloatArray) -> FloatArray:
 
 
 def standardisation(
-    X: FloatArray, name: str
+    X: FloatArray, name: str, weights: Doubles | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the mean and the standard deviation of each column.
 
@@ -33,6 +35,8 @@ def standardisation(
         Rows of numbers.
     name : str
         Name of the argument X, for errors.
+    weights : ndarray, shape (n,), optional
+        Positive weights of the rows, 1 by default.
 
     Returns
     -------
@@ -47,14 +51,21 @@ def standardisation(
     with np.errstate(over="ignore", invalid="ignore"):
         # Differences from the first row are exactly zero in a constant column.
         origin = X[0].astype(np.float64)
-        sums = sum((X[rows] - origin).sum(axis=0) for rows in row_chunks(len(X)))
-        mean = origin + sums / len(X)
-        squares = sum(np.square(X[rows] - mean).sum(axis=0) for rows in row_chunks(len(X)))
-        spread = np.sqrt(squares / len(X))
+        total = len(X) if weights is None else weights.sum()
+        sums = sum(_sum(X[rows] - origin, weights, rows) for rows in row_chunks(len(X)))
+        mean = origin + sums / total
+        squares = sum(_sum(np.square(X[rows] - mean), weights, rows) for rows in row_chunks(len(X)))
+        spread = np.sqrt(squares / total)
     if not np.isfinite(spread).all():
         raise ValueError(f"{name} has values too large to be scaled")
     noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
     return mean, np.where(spread > noise, spread, 1.0)
+
+
+def _sum(values: FloatArray, weights: Doubles | None, rows: slice) -> FloatArray:
+    if weights is not None:
+        values = values * weights[rows, None]
+    return np.asarray(values.sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -67,16 +78,19 @@ class Preprocessing:
         Whether each row is scaled to norm 1; rows of zeros stay as they are.
     mean, scale : ndarray, shape (d,), or None
         The numbers that are subtracted from each feature, and those by which it is then divided.
+    components : ndarray of float64, shape (d, d), or None
+        The linear map x -> components x that follows.
     """
 
     unit: bool = False
     mean: FloatArray | None = None
     scale: FloatArray | None = None
+    components: Doubles | None = None
 
-    ARRAYS: ClassVar[tuple[str, ...]] = ("unit", "mean", "scale")
+    ARRAYS: ClassVar[tuple[str, ...]] = ("unit", "mean", "scale", "components")
 
     @classmethod
-    def fit(cls, X: FloatArray, scaling: Any) -> Preprocessing:
+    def fit(cls, X: FloatArray, scaling: Any, weights: Doubles | None = None) -> Preprocessing:
         """Learn the map from training data.
 
         Parameters
@@ -85,6 +99,8 @@ class Preprocessing:
             Training points.
         scaling : {"standard", "unit"} or None
             See `kflow.KernelFlowClassifier`.
+        weights : ndarray of float64, shape (N,), optional
+            Positive weights of the rows, 1 by default.
 
         Raises
         ------
@@ -94,20 +110,35 @@ class Preprocessing:
         if scaling not in _SCALINGS:
             raise ValueError(f"scaling must be one of {_SCALINGS}, got {scaling!r}")
         if scaling == "standard":
-            mean, scale = standardisation(X, "X")
+            mean, scale = standardisation(X, "X", weights)
             return cls(mean=mean, scale=scale)
         return cls(unit=scaling == "unit")
 
+    def followed_by(self, components: Doubles) -> Preprocessing:
+        """Return the map that applies `components`, (d, d), to what this one returns."""
+        return replace(self, components=components)
+
     def __call__(self, X: FloatArray) -> FloatArray:
-        """Return points (n, d) scaled, in the dtype of X; X itself if there is nothing to do."""
-        if self.mean is None and not self.unit:
+        """Return points (n, d) scaled and mapped, in the dtype of X; X itself if nothing is to do."""
+        if self.mean is None and not self.unit and self.components is None:
             return X
         out = np.empty_like(X, order="C")
         for rows in row_chunks(len(X)):
-            if self.mean is not None and self.scale is not None:
-                out[rows] = (X[rows] - self.mean) / self.scale
-            else:
-                out[rows] = _unit_rows(X[rows])
+            out[rows] = self._mapped(self._scaled(X[rows]))
+        return out
+
+    def _scaled(self, X: FloatArray) -> FloatArray:
+        if self.mean is not None and self.scale is not None:
+            return np.asarray((X - self.mean) / self.scale)
+        return _unit_rows(X) if self.unit else X
+
+    def _mapped(self, X: FloatArray) -> FloatArray:
+        if self.components is None:
+            return X
+        # By the engine, so that each row depends on its row of X alone, not on the chunks.
+        out = np.empty((len(X), len(self.components)))
+        points = np.ascontiguousarray(X, np.float64)
+        HOST.product(points, np.ascontiguousarray(self.components.T), out, resolve_n_threads(None))
         return out
 
     def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
@@ -125,9 +156,11 @@ class Preprocessing:
         -------
         ndarray, shape (n, d)
             The points, in the wider of the dtypes of `points` and X. ``undone(self(X), X)`` is X up
-            to rounding errors.
+            to rounding errors. Directions that the linear map all but removes do not come back.
         """
         back = points.astype(np.result_type(points, X))
+        if self.components is not None:
+            back = (back @ np.linalg.pinv(self.components).T).astype(back.dtype)
         if self.mean is not None and self.scale is not None:
             back *= self.scale.astype(back.dtype)
             back += self.mean.astype(back.dtype)
@@ -151,7 +184,12 @@ class Preprocessing:
             If the arrays describe no such map.
         """
         with damaged("preprocessing"):
-            shapes = {"unit": (), "mean": (n_features,), "scale": (n_features,)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "unit": (),
+                "mean": (n_features,),
+                "scale": (n_features,),
+                "components": (n_features, n_features),
+            }
             for name, array in arrays.items():
                 if array.shape != shapes[name] or array.dtype.kind not in "fb":
                     raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
@@ -161,4 +199,7 @@ class Preprocessing:
                 raise ValueError("mean and scale belong together")
             if "scale" in arrays and not (arrays["scale"] > 0.0).all():
                 raise ValueError("scale is not positive")
-            return cls(bool(arrays["unit"]), arrays.get("mean"), arrays.get("scale"))
+            components = arrays.get("components")
+            if components is not None:
+                components = components.astype(np.float64)
+            return cls(bool(arrays["unit"]), arrays.get("mean"), arrays.get("scale"), components)

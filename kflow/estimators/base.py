@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,11 +14,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kflow._base.arguments import as_count, as_nugget
-from kflow._base.array_types import FloatArray
-from kflow.data.scaling import Preprocessing
+from kflow._base.arguments import as_count
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.errors import ModelFileError, damaged
+from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import flow_of_parameters
+from kflow.estimators.gradient_metric import GradientMetric
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import (
@@ -28,20 +27,29 @@ from kflow.estimators.parameters import (
     parameters_from_json,
     parameters_to_json,
 )
+from kflow.estimators.selection.choose import OutOfFold
+from kflow.estimators.selection.fitted import FittedChoice, fit_choice
+from kflow.estimators.selection.record import Selection
+from kflow.estimators.selection.wanted import Wanted
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial, from_dict
+from kflow.learning.gradient_metric import gradient_outer_product
 from kflow.linear.interpolant import Interpolant
-from kflow.stopping import CollapseStopping
 from kflow.storage.model_file import ModelReader, write_model
 
-__all__ = ["MAX_INTERPOLATION", "VALIDATION", "FitRows", "KernelFlowEstimator", "Seeds"]
+__all__ = ["MAX_INTERPOLATION", "VALIDATION", "KernelFlowEstimator", "Seeds"]
 
-# Interpolation points when n_interpolation is None: more cost time and gain next to nothing.
-MAX_INTERPOLATION = 2000
+# Interpolation points when n_interpolation is None: their matrix takes 0.5 GB and some seconds.
+MAX_INTERPOLATION = 8000
+
+# Points at which gradients are averaged for the importances of features.
+_MAX_GRADIENTS = 2000
 
 # The name under which the flow follows the rows that are held out.
 VALIDATION = "validation"
+
+_NO_SELECTION = Selection(None, (), 0, 0, "Nothing was chosen: all parameters were given.")
 
 
 class Seeds(NamedTuple):
@@ -50,31 +58,7 @@ class Seeds(NamedTuple):
     batches: np.random.SeedSequence
     interpolation: np.random.SeedSequence
     hold_out: np.random.SeedSequence
-
-
-@dataclass(frozen=True)
-class FitRows:
-    """The rows of the data to which a flow and its interpolant are fitted.
-
-    Attributes
-    ----------
-    points : ndarray, shape (n, d)
-        Points, not yet scaled.
-    targets : ndarray, shape (n, m)
-        Targets of the flow and of the interpolant.
-    rows : ndarray of int, shape (n,), or None
-        Which rows of the data they are; None for all of them.
-    stopping : CollapseStopping or None
-        The callback that may end the flow.
-    held_out : ndarray, shape (n_held, d), or None
-        The points by which it does.
-    """
-
-    points: FloatArray
-    targets: FloatArray
-    rows: npt.NDArray[np.intp] | None = None
-    stopping: CollapseStopping | None = None
-    held_out: FloatArray | None = None
+    folds: np.random.SeedSequence
 
 
 class KernelFlowEstimator(
@@ -91,24 +75,25 @@ class KernelFlowEstimator(
 
     def __init__(
         self,
-        kernel: Radial | None = None,
+        kernel: Radial | str | None = "auto",
         *,
-        n_layers: int = 100,
-        batch_size: int = 100,
+        metric: GradientMetric | str | None = "auto",
+        n_layers: int | str = "auto",
+        batch_size: int | str = "auto",
         coarse_fraction: float = 0.5,
-        nugget: Any = 3.0,
+        nugget: Any = "auto",
         step: Any = "rms",
-        step_size: Any = 0.01,
+        step_size: Any = 0.02,
         step_over: str = "all",
-        gradient_cap: Any = math.inf,
+        gradient_cap: Any = 1.0,
         n_halves: int = 2,
         n_interpolation: int | None = None,
-        interpolation_nugget: float = 1.0,
+        interpolation_nugget: float | str = "auto",
         scaling: str | None = "standard",
         rank: str | int | float | None = None,
         shrink_every: int = 0,
         shrink_tolerance: float = 1e-4,
-        dtype: str = "float32",
+        dtype: str = "float64",
         random_state: Any = None,
         n_threads: int | None = None,
         layers: str = "memory",
@@ -129,25 +114,26 @@ class KernelFlowEstimator(
         *,
         resume: bool,
     ) -> None:
-        """Scale the points, run the flow, and interpolate at some of the points that it moved."""
+        """Choose what is "auto", run the flow, and interpolate at some of the points it moved."""
         # What concerns the interpolant only must not fail after the flow.
-        as_nugget(self.interpolation_nugget, "interpolation_nugget")
+        wanted = Wanted.by(self)
         followed = self._followed(follow, data.held_out)
-        scaling = Preprocessing.fit(data.points, self.scaling)
-        flow = flow_of_parameters(self, len(data.points), seeds.batches)
+        fitted = fit_choice(self, wanted, data, seeds.folds)
+        self.interpolation_nugget_ = fitted.choice.chosen.nugget
+        flow = flow_of_parameters(self, len(data.points), seeds.batches, **fitted.flow_settings)
         if data.stopping is not None:
             flow.callbacks += (data.stopping,)
         try:
-            flow.start(data.points, data.targets, followed, scaling=scaling, resume=resume)
+            flow.start(data.points, data.targets, followed, scaling=fitted.scaling, resume=resume)
             flow.finish()
         except BaseException:
             # A flow that stopped early is at its last good layer: what it learned is kept. If no
             # interpolant can be made of it, the flow's own error says more about the reason.
             if flow.is_fitted:
                 with suppress(Exception):
-                    self._keep(flow, scaling, data, seeds)
+                    self._keep(flow, fitted, data, seeds)
             raise
-        self._keep(flow, scaling, data, seeds)
+        self._keep(flow, fitted, data, seeds)
 
     def _followed(
         self, follow: Mapping[str, npt.ArrayLike] | None, held_out: FloatArray | None
@@ -165,24 +151,28 @@ class KernelFlowEstimator(
             followed[VALIDATION] = held_out
         return followed
 
-    def _keep(self, flow: KernelFlow, scaling: Preprocessing, data: FitRows, seeds: Seeds) -> None:
+    def _keep(self, flow: KernelFlow, fitted: FittedChoice, data: FitRows, seeds: Seeds) -> None:
         """Make a flow, and an interpolant of the points that it moved, the estimator's."""
         self.__dict__.pop("interpolant_", None)  # that of an earlier flow
-        self.scaling_, self.flow_ = scaling, flow
+        self.scaling_, self.flow_ = fitted.scaling, flow
+        self.selection_, self.map_importances_ = fitted.choice.selection, fitted.importances
+        self._calibrate(fitted.choice.out_of_fold)
         flow.rest()
-        rows = self._interpolation_rows(data.targets, np.random.default_rng(seeds.interpolation))
+        rows = self._interpolation_rows(data, np.random.default_rng(seeds.interpolation))
         self.interpolation_rows_ = rows if data.rows is None else data.rows[rows]
         self.interpolant_ = Interpolant(
             flow.positions().training[rows],
             data.targets[rows],
             kernel=flow.kernel_,
-            nugget=as_nugget(self.interpolation_nugget, "interpolation_nugget"),
+            nugget=self.interpolation_nugget_,
+            sample_weight=None if data.weights is None else data.weights[rows],
             n_threads=self.n_threads,
         )
 
-    def _interpolation_rows(
-        self, targets: FloatArray, rng: np.random.Generator
-    ) -> npt.NDArray[np.intp]:
+    def _calibrate(self, out_of_fold: OutOfFold | None) -> None:
+        """Learn from predictions of rows left out what they say about the truth."""
+
+    def _interpolation_rows(self, data: FitRows, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Draw the rows at which the interpolant interpolates."""
         raise NotImplementedError
 
@@ -194,7 +184,7 @@ class KernelFlowEstimator(
                 "a resumed fit must draw the same rows again"
             )
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return Seeds(*np.random.SeedSequence(seed).spawn(3))
+        return Seeds(*np.random.SeedSequence(seed).spawn(4))
 
     # ---- the map ------------------------------------------------------------------------------
 
@@ -202,6 +192,31 @@ class KernelFlowEstimator(
         """Return points as an array, if they have the features of the training data."""
         array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return array
+
+    @property
+    def feature_importances_(self) -> Doubles:
+        """How much the predictions change along each scaled feature, shape (d,); the sum is 1.
+
+        It is the diagonal of the average outer product of the gradients of an interpolant of the
+        scaled features, as in `GradientMetric`: that from which the linear map was learned, or else
+        the final one.
+
+        Raises
+        ------
+        AttributeError
+            If there is a flow but no linear map: the final interpolant is no function of the features.
+        """
+        check_is_fitted(self)
+        if self.map_importances_ is not None:
+            return self.map_importances_.copy()
+        if self.flow_.n_layers_ or self.flow_.rank_ < self.n_features_in_:
+            raise AttributeError(
+                "feature_importances_ needs a linear map, or neither flow nor subspace: pass "
+                "metric=kflow.GradientMetric(), or n_layers=0 and rank=None"
+            )
+        points = self.interpolant_.centres[:_MAX_GRADIENTS]
+        importances = gradient_outer_product(self.interpolant_, points).diagonal()
+        return np.asarray(importances / max(importances.sum(), np.finfo(float).tiny))
 
     @property
     def energy_dropped_(self) -> float:
@@ -269,6 +284,7 @@ class KernelFlowEstimator(
         flow_settings, flow_parts = self.flow_.to_parts(layers_dtype)
         settings = {
             "parameters": parameters_to_json(self),
+            "selection": self.selection_.to_dict(),
             "flow": flow_settings,
             "n_features_in": int(self.n_features_in_),
             "interpolant": {
@@ -283,6 +299,8 @@ class KernelFlowEstimator(
         yield "interpolant_centres", self.interpolant_.centres
         yield "interpolant_coefficients", self.interpolant_.coefficients
         yield "interpolation_rows", self.interpolation_rows_
+        if self.map_importances_ is not None:
+            yield "importances", self.map_importances_
         yield from input_arrays(self)
         for name, array in self._own_arrays().items():
             yield f"own_{name}", array
@@ -310,10 +328,17 @@ class KernelFlowEstimator(
             If what the file holds is no estimator of this class.
         """
         with damaged("settings"):
-            estimator = cls(**parameters_from_json(reader.settings["parameters"]))
+            parameters = parameters_from_json(reader.settings["parameters"])
+            if isinstance(parameters.get("metric"), Mapping):
+                parameters["metric"] = GradientMetric(**parameters_from_json(parameters["metric"]))
+            estimator = cls(**parameters)
             n_features = as_count(reader.settings["n_features_in"], "n_features_in", 1)
             flow_settings = reader.settings["flow"]
+            # Files of early versions have none.
+            chosen = reader.settings.get("selection")
+            estimator.selection_ = _NO_SELECTION if chosen is None else Selection.from_dict(chosen)
         read_inputs(reader, estimator, n_features)
+        estimator._read_importances(reader)
         estimator.flow_ = KernelFlow.from_parts(reader, flow_settings)
         if estimator.flow_.n_features_in_ != n_features:
             raise ModelFileError("the model's flow does not fit its features")
@@ -334,8 +359,17 @@ class KernelFlowEstimator(
             self.interpolant_ = Interpolant.from_coefficients(
                 centres, coefficients, kernel=kernel, nugget=nugget
             )
+        self.interpolation_nugget_ = self.interpolant_.nugget
         if "interpolation_rows" in reader:  # files of early versions lack them
             rows = reader.array("interpolation_rows", ndim=1)
             if rows.shape != (len(centres),) or rows.dtype.kind != "i" or rows.min() < 0:
                 raise ModelFileError("the model's interpolation rows do not fit its interpolant")
             self.interpolation_rows_ = rows.astype(np.intp)
+
+    def _read_importances(self, reader: ModelReader) -> None:
+        self.map_importances_ = None
+        if "importances" in reader:
+            importances = reader.array("importances", ndim=1)
+            if importances.shape != (self.n_features_in_,) or importances.dtype.kind != "f":
+                raise ModelFileError("the model's importances do not fit its features")
+            self.map_importances_ = importances.astype(np.float64)

@@ -6,25 +6,34 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kflow._base.arguments import as_count
+from kflow.estimators.auto import is_auto
+from kflow.estimators.selection.flows import default_batch_size
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.settings import setting_names
 
-__all__ = ["flow_of_parameters", "with_flow_parameters"]
+__all__ = ["flow_of_parameters", "flow_settings", "with_flow_parameters"]
 
 _PARAMETERS = """
     Parameters
     ----------
-    kernel : kflow.kernels.Radial or None
-        Kernel of the flow and of the interpolant. None: a Gaussian exp(-1.5 r^2 / msd), where msd is
-        the mean squared distance of the scaled data.
-    n_layers : int
-        Layers of the flow.
-    batch_size : int
-        Points that each layer draws; all of them if the data has fewer.
+    kernel : "auto", kflow.kernels.Radial or None
+        Kernel of the flow and of the interpolant. "auto": a Gaussian, rational quadratic or Laplacian
+        and its length scale, chosen by the squared error on folds. None: a Gaussian
+        exp(-1.5 r^2 / msd), where msd is the mean squared distance of the scaled data.
+    metric : "auto", kflow.GradientMetric or None
+        A linear map of the scaled data. "auto": none, or one of four maps by the gradients of an
+        interpolant, chosen likewise.
+    n_layers : "auto" or int
+        Layers of the flow. "auto": 10, 30 or 100, if that lowers the error on folds by more than
+        one standard error, else 0.
+    batch_size : "auto" or int
+        Points that each layer draws; all of them if the data has fewer. "auto": half of the data, and
+        at most 600.
     coarse_fraction : float
         Part of the batch that predicts the rest, in (0, 1).
-    nugget : float, mapping or callable
-        Nugget of the flow. It may be a schedule, as in `kflow.KernelFlow`.
+    nugget : "auto", float, mapping or callable
+        Nugget of the flow. It may be a schedule, as in `kflow.KernelFlow`. "auto": the nugget with
+        which the kernel alone does best on folds, and at least 0.1.
     step, step_size : str and float, mapping or callable
         Step rule and its size, as in `kflow.KernelFlow`.
     step_over : {{"all", "batch"}}
@@ -35,10 +44,10 @@ _PARAMETERS = """
     n_halves : int
         Number of coarse subsets of one batch over which rho is averaged.
     n_interpolation : int or None
-        Number of training points of the final interpolant{balanced}. None: all of them, or 2000 if
-        there are more.
-    interpolation_nugget : float
-        Nugget of the final interpolant.
+        Number of training points of the final interpolant{balanced}. None: all of them, or 8000
+        drawn at random if there are more{proportional}.
+    interpolation_nugget : "auto" or float
+        Nugget of the final interpolant. "auto": the one with the least squared error on folds.
     scaling : {{"standard", "unit"}} or None
         ``"standard"`` scales each feature to mean 0 and variance 1. ``"unit"`` scales each row to
         norm 1, which suits images. None leaves the data as it is.
@@ -73,10 +82,17 @@ _PARAMETERS = """
 
     Attributes
     ----------
+    selection_ : kflow.estimators.selection.record.Selection
+        What was chosen where a parameter is "auto", and what else was tried. Print it.
     flow_ : kflow.KernelFlow
         The flow of the scaled data. Its own `transform` takes scaled points.
     scaling_ : kflow.data.scaling.Preprocessing
-        The map from rows of X to scaled points.
+        The map from rows of X to scaled points, after the linear map if there is one.
+    map_importances_ : ndarray of float64, shape (d,), or None
+        Importances of the scaled features by which the linear map was made, if there is one;
+        `feature_importances_` has them in any case.
+    interpolation_nugget_ : float
+        The nugget of the final interpolant.
     interpolant_ : kflow.Interpolant
         The final interpolant, a function of ``flow_.reduced_points_``.
     interpolation_rows_ : ndarray of int
@@ -92,27 +108,39 @@ _PARAMETERS = """
 _Class = TypeVar("_Class", bound=type)
 
 
-def with_flow_parameters(balanced: str, own: str = "") -> Callable[[_Class], _Class]:
+def with_flow_parameters(
+    balanced: str, proportional: str = "", own: str = ""
+) -> Callable[[_Class], _Class]:
     """Return a decorator that puts the shared parameters into the docstring of a class.
 
     Parameters
     ----------
     balanced : str
-        How the interpolation points are drawn.
+        How a given number of interpolation points is drawn.
+    proportional : str
+        How they are drawn if no number is given.
     own : str
         The entries of the parameters that only this class has.
     """
 
     def decorate(cls: _Class) -> _Class:
         if cls.__doc__ is not None:  # None under python -OO
-            parameters = _PARAMETERS.format(balanced=balanced, own=own.rstrip()).strip()
+            parameters = _PARAMETERS.format(
+                balanced=balanced, proportional=proportional, own=own.rstrip()
+            ).strip()
             cls.__doc__ = cls.__doc__.replace("{parameters}", parameters)
         return cls
 
     return decorate
 
 
-def flow_of_parameters(estimator: Any, n_rows: int, random_state: Any) -> KernelFlow:
+def flow_settings(estimator: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator that are settings of its flow, as they are given."""
+    parameters = estimator.get_params(deep=False)
+    return {name: parameters[name] for name in setting_names() if name in parameters}
+
+
+def flow_of_parameters(estimator: Any, n_rows: int, random_state: Any, **chosen: Any) -> KernelFlow:
     """Return the flow that an estimator's parameters describe, not yet fitted.
 
     Parameters
@@ -123,14 +151,17 @@ def flow_of_parameters(estimator: Any, n_rows: int, random_state: Any) -> Kernel
         Number of training rows: a larger `batch_size` counts as this number.
     random_state : numpy.random.SeedSequence
         Source of the batches.
+    **chosen
+        What was chosen in the place of "auto".
 
     Raises
     ------
     TypeError, ValueError
         For parameters of the wrong kind or values, naming them.
     """
-    parameters = estimator.get_params(deep=False)
-    settings = {name: parameters[name] for name in setting_names() if name in parameters}
+    settings = {**flow_settings(estimator), **chosen}
+    if is_auto(settings["batch_size"]):
+        settings["batch_size"] = default_batch_size(n_rows)
     settings["batch_size"] = min(as_count(settings["batch_size"], "batch_size", 4), n_rows)
     settings["random_state"] = random_state
     return KernelFlow(**settings)

@@ -20,8 +20,7 @@ from kflow.estimators.target_scaling import TargetScaling
 from kflow.flow.start import default_kernel
 from kflow.kernels import Radial, check_isotropic
 from kflow.layers.moments import mean_squared_distance, product
-from kflow.learning.gradient_metric import gradient_outer_product, power_of_metric
-from kflow.linear.interpolant import Interpolant
+from kflow.learning.gradient_metric import LinearMap, MapSettings
 from kflow.operations import one_hot
 
 __all__ = ["GradientMetric"]
@@ -175,22 +174,11 @@ class GradientMetric(
         kernel = default_kernel(points) if given is None else given
         if not np.isfinite(msd) or msd == 0.0:
             raise ValueError("X: its rows all coincide, or their squares overflow: scale them")
-        components, mapped = np.eye(points.shape[1]), points
-        importances: Doubles | None = None
-        for _ in range(n_steps):
-            u = Interpolant(mapped, Y[rows], kernel=kernel, nugget=nugget, n_threads=self.n_threads)
-            M = gradient_outer_product(u, mapped)
-            if not M.trace() > 0.0:
-                raise ValueError(
-                    "y: no change along any feature of X, so that none can be preferred"
-                )
-            if importances is None:
-                importances = M.diagonal() / M.trace()
-            components = power_of_metric(M, power, diagonal=diagonal) @ components
-            mapped = product(points, components.T)
-            factor = np.sqrt(msd / mean_squared_distance(mapped))
-            components, mapped = factor * components, factor * mapped
-        self.components_, self.feature_importances_ = components, importances
+        settings = MapSettings(power, n_steps, diagonal)
+        learned = LinearMap.learn(
+            points, Y[rows], kernel, nugget, settings, n_threads=self.n_threads
+        )
+        self.components_, self.feature_importances_ = learned.components, learned.importances
         self.kernel_, self.rows_ = kernel, rows
         return self
 

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from kflow._base.arguments import float_dtype
+from kflow.estimators.auto import is_auto
 from kflow.flow.schedules import SCHEDULES, Schedule
 from kflow.kernels import Kernel, from_dict
 
@@ -64,6 +66,8 @@ def parameters_to_json(estimator: Any, without: Collection[str] = ()) -> dict[st
 def _json_value(name: str, value: Any) -> Any:
     if isinstance(value, Kernel):
         return value.to_dict()
+    if isinstance(value, BaseEstimator):
+        return parameters_to_json(value)
     if name in SCHEDULES:
         return Schedule.to_json(value)
     if name == "dtype":
@@ -87,6 +91,6 @@ def parameters_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in stored.items():
         if isinstance(value, list):  # JSON has no tuples
             parameters[name] = tuple(value)
-    if parameters.get("kernel") is not None:
+    if parameters.get("kernel") is not None and not is_auto(parameters["kernel"]):
         parameters["kernel"] = from_dict(parameters["kernel"])
     return parameters

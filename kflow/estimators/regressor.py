@@ -11,12 +11,13 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._base.arguments import as_count
-from kflow._base.array_types import FloatArray
 from kflow.errors import ModelFileError, damaged
-from kflow.estimators.base import MAX_INTERPOLATION, FitRows, KernelFlowEstimator
+from kflow.estimators.base import MAX_INTERPOLATION, KernelFlowEstimator
 from kflow.estimators.earlier_fit import restored_on_failure
+from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import with_flow_parameters
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.weights import row_weights
 from kflow.storage.model_file import ModelReader
 
 __all__ = ["KernelFlowRegressor"]
@@ -26,10 +27,8 @@ __all__ = ["KernelFlowRegressor"]
 class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[misc]
     """Regressor by a kernel flow and an interpolant of standardised targets.
 
-    The defaults are those of `KernelFlowClassifier`. Five-fold cross-validation on diabetes and
-    Friedman 1 to 3 confirmed them (``bench/defaults.py`` prints the comparison): they help where the
-    targets have structure that a plain kernel misses, and cost a little on noise, where the plain
-    interpolant, ``n_layers=0``, is best.
+    The defaults are those of `KernelFlowClassifier`: kernel, linear map, flow and nugget are chosen by
+    the squared error on folds.
 
     {parameters}
 
@@ -49,8 +48,9 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
         follow: Mapping[str, npt.ArrayLike] | None = None,
         *,
         resume: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> KernelFlowRegressor:
-        """Fit the flow and the interpolant.
+        """Choose what is "auto", and fit the flow and the interpolant.
 
         Parameters
         ----------
@@ -64,6 +64,8 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             Whether to go on with the flow that the `checkpoint` holds, until it has `n_layers` layers.
             A flow is started where there is none yet. The data and all other settings must be the
             same.
+        sample_weight : array_like, shape (N,), optional
+            Weights of the rows, as in `KernelFlowClassifier.fit`.
 
         Returns
         -------
@@ -88,11 +90,14 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
                 y_numeric=True,
             )
             values = np.asarray(values, dtype=np.float64)
-            self._target_scaling = TargetScaling.fit(values)
+            weights, rows = row_weights(sample_weight, len(points)), None
+            if weights is not None:
+                rows = np.flatnonzero(weights > 0.0)
+                points, values, weights = points[rows], values[rows], weights[rows]
+            self._target_scaling = TargetScaling.fit(values, weights)
             self._n_interpolation(len(points))  # fails before the flow, not after it
-            self._fit(
-                FitRows(points, self._target_scaling(values)), follow, self._seeds(), resume=resume
-            )
+            data = FitRows(points, self._target_scaling(values), rows, weights=weights)
+            self._fit(data, follow, self._seeds(), resume=resume)
         return self
 
     def _n_interpolation(self, n_rows: int) -> int:
@@ -104,11 +109,9 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             raise ValueError(f"n_interpolation={wanted} exceeds the {n_rows} rows of X")
         return wanted
 
-    def _interpolation_rows(
-        self, targets: FloatArray, rng: np.random.Generator
-    ) -> npt.NDArray[np.intp]:
+    def _interpolation_rows(self, data: FitRows, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Draw rows at random."""
-        n = len(targets)
+        n = len(data.points)
         return np.sort(rng.choice(n, self._n_interpolation(n), replace=False)).astype(np.intp)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:

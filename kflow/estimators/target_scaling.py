@@ -36,20 +36,23 @@ class TargetScaling:
             raise ValueError("targets of one dimension cannot have several outputs")
 
     @classmethod
-    def fit(cls, y: FloatArray) -> TargetScaling:
+    def fit(cls, y: FloatArray, weights: Doubles | None = None) -> TargetScaling:
         """Learn the map from targets.
 
         Parameters
         ----------
         y : ndarray of float64, shape (N,) or (N, m)
             Targets.
+        weights : ndarray of float64, shape (N,), optional
+            Positive weights of the rows, 1 by default.
 
         Raises
         ------
         ValueError
             If their squares overflow.
         """
-        return cls(*standardisation(y.reshape(len(y), -1), "y"), one_dimensional=y.ndim == 1)
+        mean, scale = standardisation(y.reshape(len(y), -1), "y", weights)
+        return cls(mean, scale, one_dimensional=y.ndim == 1)
 
     def __call__(self, y: FloatArray) -> Doubles:
         """Return targets (N,) or (N, m) as scaled columns, (N, m)."""

@@ -74,7 +74,7 @@ class EstimatorFlow:
     def nugget(self) -> float:
         """The nugget of the estimator's interpolant; for a flow itself, that of the last layer."""
         if self.estimator is not self.flow:
-            return as_nugget(self.estimator.interpolation_nugget, "interpolation_nugget")
+            return as_nugget(self.estimator.interpolation_nugget_, "interpolation_nugget")
         nuggets = self.flow.history_["nugget"]
         if len(nuggets):
             return float(nuggets[-1])

@@ -26,25 +26,33 @@ def product(X: Doubles, A: Doubles) -> Doubles:
 
 
 def mean_squared_distance(
-    X: Data, scaling: Scaling | None = None, dtype: npt.DTypeLike | None = None
+    X: Data,
+    scaling: Scaling | None = None,
+    dtype: npt.DTypeLike | None = None,
+    weights: Doubles | None = None,
 ) -> float:
     """Return the mean squared distance between two rows of the scaled X.
 
-    It takes two passes over X in float64, a few rows at a time. The result is nan or inf if squares
-    overflow.
+    It takes two passes over X in float64, a few rows at a time. A row of weight 2 counts as two rows.
+    The result is nan or inf if squares overflow.
     """
+    total = float(len(X) if weights is None else weights.sum())
     with np.errstate(over="ignore", invalid="ignore"):
         # Differences from the first row lose no digits where the data are far from the origin.
         origin = next(scaled_chunks(X[:1], scaling, dtype))[1][0]
         mean = np.zeros_like(origin)
-        for _, points in scaled_chunks(X, scaling, dtype):
-            mean += (points - origin).sum(axis=0)
-        mean = origin + mean / len(X)
+        for rows, points in scaled_chunks(X, scaling, dtype):
+            mean += _weighted(points - origin, weights, rows).sum(axis=0)
+        mean = origin + mean / total
         squares = 0.0
-        for _, points in scaled_chunks(X, scaling, dtype):
+        for rows, points in scaled_chunks(X, scaling, dtype):
             points = points - mean
-            squares += float(np.einsum("ij,ij->", points, points))
-    return 2.0 * squares / max(len(X) - 1, 1)
+            squares += float(np.einsum("ij,ij->", _weighted(points, weights, rows), points))
+    return 2.0 * squares / max(total - 1.0, 1.0)
+
+
+def _weighted(points: Doubles, weights: Doubles | None, rows: slice) -> Doubles:
+    return points if weights is None else points * weights[rows, None]
 
 
 def moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
 from kflow.linear.jitter import with_jitter
 
-__all__ = ["Factor", "factorise"]
+__all__ = ["Factor", "cholesky_factor", "factorise", "solve_factored"]
 
 # The caller of an estimator's `fit`, as seen from where a matrix is found to be singular.
 _CALLER = 6
 
 
 class Factor:
-    """The Cholesky factor L of A = K(X, X) + nugget I.
+    """The Cholesky factor L of A = K(X, X) + nugget W^-1, with the weights W of the points.
 
     Parameters
     ----------
@@ -32,6 +32,9 @@ class Factor:
         Points.
     nugget : float
         Added to the diagonal.
+    weights : ndarray of float64, shape (n,), optional
+        Positive numbers: a point of weight 2 counts as two of weight 1, and its nugget is half as
+        large. All are 1 by default.
     n_threads : int, optional
         Threads for the kernel; the factorisation runs on one.
     what : str
@@ -53,39 +56,18 @@ class Factor:
         X: FloatArray,
         nugget: float,
         *,
+        weights: Doubles | None = None,
         n_threads: int | None = None,
         what: str = "points",
     ) -> None:
-        # Imported here: it takes longer to import than the rest of the package.
-        from scipy.linalg import cholesky
-
         self.kernel, self.points, self.nugget = kernel, X, nugget
         self._n_threads = n_threads
         matrix = kernel(X, n_threads=n_threads)
-        matrix.flat[:: len(matrix) + 1] += nugget
-        largest = float(matrix.diagonal().max())
-        try:
-            # On one thread the result is the same on every machine, and BLAS's own threads do not
-            # fight with those of the engine that have just finished.
-            with single_threaded_blas:
-                # The transpose is the same matrix in LAPACK's order: it is factored in place.
-                self._factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-            # Pivots as small as this are rounding errors: no digit of a solution would be right.
-            noise = len(X) * np.finfo(np.float64).eps * largest
-            if not np.diagonal(self._factor).min() ** 2 > noise:  # also where it is NaN
-                raise np.linalg.LinAlgError
-        except np.linalg.LinAlgError:
-            raise SingularKernelError(
-                f"the kernel matrix of {len(X)} {what} with nugget={nugget:g} is "
-                "numerically singular: pass a larger nugget or remove duplicates"
-            ) from None
+        self._factor = cholesky_factor(np.asarray(matrix, np.float64), nugget, weights, what)
 
     def solve(self, Y: FloatArray) -> FloatArray:
         """Return A^-1 Y, (n, m)."""
-        from scipy.linalg import cho_solve
-
-        with single_threaded_blas:
-            return np.ascontiguousarray(cho_solve((self._factor, True), Y, check_finite=False))
+        return solve_factored(self._factor, Y)
 
     def inverse_diagonal(self) -> FloatArray:
         """Return the diagonal of A^-1, (n,): n^3 / 3 flops, and 8 n^2 bytes for the time of the call."""
@@ -109,6 +91,60 @@ class Factor:
                 cross = solve_triangular(self._factor, cross, lower=True, check_finite=False)
             out[rows] -= np.einsum("ij,ij->j", cross, cross)
         return np.maximum(out, 0.0)
+
+
+def cholesky_factor(
+    matrix: Doubles, nugget: float, weights: Doubles | None = None, what: str = "points"
+) -> Doubles:
+    """Factor a kernel matrix with its nugget in place.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (n, n)
+        K, which is overwritten.
+    nugget, weights, what
+        As for `Factor`.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        The lower triangular L with L L' = K + nugget W^-1; what is above its diagonal is undefined.
+
+    Raises
+    ------
+    SingularKernelError
+        If that matrix is not positive definite to working precision.
+    """
+    # Imported here: it takes longer to import than the rest of the package.
+    from scipy.linalg import cholesky
+
+    n = len(matrix)
+    matrix.flat[:: n + 1] += nugget if weights is None else nugget / weights
+    largest = float(matrix.diagonal().max())
+    try:
+        # On one thread the result is the same on every machine, and BLAS's own threads do not
+        # fight with those of the engine that have just finished.
+        with single_threaded_blas:
+            # The transpose is the same matrix in LAPACK's order: it is factored in place.
+            factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+        # Pivots as small as this are rounding errors: no digit of a solution would be right.
+        noise = n * np.finfo(np.float64).eps * largest
+        if not np.diagonal(factor).min() ** 2 > noise:  # also where it is NaN
+            raise np.linalg.LinAlgError
+    except np.linalg.LinAlgError:
+        raise SingularKernelError(
+            f"the kernel matrix of {n} {what} with nugget={nugget:g} is "
+            "numerically singular: pass a larger nugget or remove duplicates"
+        ) from None
+    return np.asarray(factor)
+
+
+def solve_factored(factor: Doubles, Y: FloatArray) -> Doubles:
+    """Return A^-1 Y, (n, m), for a factor of A by `cholesky_factor`."""
+    from scipy.linalg import cho_solve
+
+    with single_threaded_blas:
+        return np.ascontiguousarray(cho_solve((factor, True), Y, check_finite=False))
 
 
 def factorise(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_nugget, common_dtype
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix
+from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels import Kernel, check_isotropic, check_kernel
@@ -77,6 +77,9 @@ class Interpolant:
         The kernel.
     nugget : float
         Added to the diagonal; not negative.
+    sample_weight : array_like, shape (m,), optional
+        Positive weights of the points, 1 by default: the nugget of a point is divided by its weight,
+        so that a point of weight 2 counts as two points.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`.
 
@@ -85,7 +88,7 @@ class Interpolant:
     centres : ndarray, shape (m, d)
         Z.
     coefficients : ndarray, shape (m, q)
-        (K(Z, Z) + nugget I)^-1 Y, in the dtype of Z.
+        (K(Z, Z) + nugget W^-1)^-1 Y with the weights W, in the dtype of Z.
 
     Raises
     ------
@@ -104,6 +107,7 @@ class Interpolant:
         *,
         kernel: Kernel,
         nugget: float,
+        sample_weight: npt.ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.kernel = check_kernel(kernel)
@@ -115,7 +119,12 @@ class Interpolant:
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         points = self.centres.astype(np.float64)
         factor = Factor(
-            self.kernel, points, self.nugget, n_threads=n_threads, what="interpolation points"
+            self.kernel,
+            points,
+            self.nugget,
+            weights=as_weights(sample_weight, len(points)),
+            n_threads=n_threads,
+            what="interpolation points",
         )
         self.coefficients = np.ascontiguousarray(factor.solve(values), dtype=dtype)
 

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 import kflow
 from kflow import kernels
 from kflow.analysis import adversarial_distance, unflowed
+from kflow.presets import FIXED
 
 
 def spirals(n=200, seed=0):
@@ -31,13 +32,16 @@ def three_classes(n=150, seed=0, spread=0.35):
 def fitted(request):
     X, y = three_classes()
     classifier = kflow.KernelFlowClassifier(
-        n_layers=40,
-        nugget=1.0,
-        step_size=0.02,
-        interpolation_nugget=0.1,
-        scaling=None,
-        dtype=request.param,
-        random_state=0,
+        **{
+            **FIXED,
+            "n_layers": 40,
+            "nugget": 1.0,
+            "step_size": 0.02,
+            "interpolation_nugget": 0.1,
+            "scaling": None,
+            "dtype": request.param,
+            "random_state": 0,
+        }
     )
     return classifier.fit(X, y), X, y
 
@@ -125,7 +129,14 @@ def test_distances_scale_with_the_data(rng):
 def test_next_to_a_search_in_the_plane(data):
     X, y = data()
     after = kflow.KernelFlowClassifier(
-        n_layers=40, nugget=0.1, interpolation_nugget=0.01, scaling=None, random_state=0
+        **{
+            **FIXED,
+            "n_layers": 40,
+            "nugget": 0.1,
+            "interpolation_nugget": 0.01,
+            "scaling": None,
+            "random_state": 0,
+        }
     ).fit(X, y)
     radii = np.geomspace(0.003, 3.0, 300)
     for classifier in (unflowed(after, X, y), after):
@@ -195,7 +206,9 @@ def test_rows_are_drawn(fitted):
 def test_images_of_norm_one(rng):
     X = np.abs(rng.normal(size=(80, 6))) * rng.uniform(1, 100, (80, 1))
     y = X[:, 0] > X[:, 1]
-    classifier = kflow.KernelFlowClassifier(n_layers=5, scaling="unit", rank=5, random_state=0)
+    classifier = kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 5, "scaling": "unit", "rank": 5, "random_state": 0}
+    )
     classifier.fit(X, y)
     found = adversarial_distance(classifier, X, max_points=15)
     np.testing.assert_allclose(found.norms, 1.0, rtol=1e-6)
@@ -220,12 +233,15 @@ def test_flat_is_not_robust():
     # Collapsed classes: the gradient is nearly zero within them, but the boundary is where it was.
     X, y = three_classes(spread=0.15)
     classifier = kflow.KernelFlowClassifier(
-        n_layers=150,
-        nugget=1.0,
-        step_size=0.03,
-        interpolation_nugget=0.01,
-        scaling=None,
-        random_state=0,
+        **{
+            **FIXED,
+            "n_layers": 150,
+            "nugget": 1.0,
+            "step_size": 0.03,
+            "interpolation_nugget": 0.01,
+            "scaling": None,
+            "random_state": 0,
+        }
     ).fit(X, y)
     before = adversarial_distance(unflowed(classifier, X, y), X, max_points=50)
     after = adversarial_distance(classifier, X, max_points=50)

@@ -12,6 +12,7 @@ from kflow.analysis import (
     neighbour_dimension,
     participation_ratio,
 )
+from kflow.presets import FIXED
 
 
 def subspace_points(rng, n, d, dimension, dtype=np.float64):
@@ -214,7 +215,9 @@ def test_a_class_of_one_point(collapsing):
 def test_scaled_points_of_an_estimator():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 4)) * [1, 10, 100, 1000]
-    classifier = kflow.KernelFlowClassifier(n_layers=2, random_state=0).fit(X, X[:, 0] > 0)
+    classifier = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 2, "random_state": 0}).fit(
+        X, X[:, 0] > 0
+    )
     result = effective_dimension(classifier, X, layers=[0])
     assert result.participation[0, 0] > 3.5
     assert participation_ratio(X) < 1.1

@@ -8,6 +8,7 @@ import pytest
 import kflow
 from kflow import kernels
 from kflow.analysis import lipschitz, lipschitz_bound
+from kflow.presets import FIXED
 from kflow.testing import slow as testing
 
 
@@ -222,7 +223,9 @@ def test_rows_are_drawn(flow):
 
 def test_scaled_points_of_an_estimator():
     X, y = spirals()
-    classifier = kflow.KernelFlowClassifier(n_layers=5, random_state=0).fit(100 * X, y)
+    classifier = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 5, "random_state": 0}).fit(
+        100 * X, y
+    )
     result = lipschitz(classifier, 100 * X, y, layers=[0, 5])
     assert (result.local[1] < 10).all()
     scaled = lipschitz(classifier.flow_, classifier.scaling_(100 * X), y, layers=[0, 5])

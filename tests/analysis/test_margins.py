@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 import kflow
 from kflow.analysis import class_margins, hypothesis_margins, unflowed
+from kflow.presets import FIXED
 
 
 def clusters(n=150, seed=0):
@@ -23,7 +24,13 @@ def clusters(n=150, seed=0):
 def fitted():
     X, y = clusters()
     classifier = kflow.KernelFlowClassifier(
-        n_layers=60, step_size=0.02, interpolation_nugget=0.1, random_state=0
+        **{
+            **FIXED,
+            "n_layers": 60,
+            "step_size": 0.02,
+            "interpolation_nugget": 0.1,
+            "random_state": 0,
+        }
     )
     return classifier.fit(X, y), X, y
 
@@ -158,7 +165,7 @@ def test_wrong_arguments(fitted, arguments, message):
 def test_other_estimators(fitted):
     _, X, y = fitted
     with pytest.raises(TypeError, match="must be a KernelFlowClassifier, got KernelFlowRegressor"):
-        class_margins(kflow.KernelFlowRegressor(n_layers=1).fit(X, X[:, 0]), X, y)
+        class_margins(kflow.KernelFlowRegressor(**{**FIXED, "n_layers": 1}).fit(X, X[:, 0]), X, y)
     with pytest.raises(NotFittedError):
         class_margins(kflow.KernelFlowClassifier(), X, y)
 
@@ -175,7 +182,13 @@ def test_unflowed_is_a_fit_without_layers(settings, n_interpolation, tmp_path):
     X, y = clusters(90)
     X = np.hstack([X, X[:, :1] ** 2])
     classifier = kflow.KernelFlowClassifier(
-        n_layers=6, n_interpolation=n_interpolation, random_state=5, **settings
+        **{
+            **FIXED,
+            "n_layers": 6,
+            "n_interpolation": n_interpolation,
+            "random_state": 5,
+            **settings,
+        }
     ).fit(X, y)
     refitted = clone(classifier).set_params(n_layers=0, kernel=classifier.flow_.kernel_).fit(X, y)
     assert (refitted.interpolation_rows_ == classifier.interpolation_rows_).all()
@@ -195,7 +208,13 @@ def test_unflowed_is_a_fit_without_layers(settings, n_interpolation, tmp_path):
 def test_unflowed_without_a_random_state():
     X, y = clusters(90)
     classifier = kflow.KernelFlowClassifier(
-        n_layers=5, n_interpolation=15, early_stopping=True, layers="memory"
+        **{
+            **FIXED,
+            "n_layers": 5,
+            "n_interpolation": 15,
+            "early_stopping": True,
+            "layers": "memory",
+        }
     ).fit(X, y)
     rows = classifier.interpolation_rows_
     before = unflowed(classifier, X, y)

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 import kflow
 from kflow import KernelFlow, kernels
 from kflow.compression import FlowSize
+from kflow.presets import FIXED
 
 KERNEL = kernels.Gaussian(1.0)
 
@@ -28,7 +29,11 @@ def make_flow(X, y, **options):
 @pytest.fixture(scope="module")
 def classifier():
     X, y = make_data(300)
-    return kflow.KernelFlowClassifier(n_layers=60, random_state=0).fit(X, y), X, y
+    return (
+        kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 60, "random_state": 0}).fit(X, y),
+        X,
+        y,
+    )
 
 
 # ---- the fit ----------------------------------------------------------------------------------
@@ -124,7 +129,7 @@ def test_points_that_were_not_trained_on(classifier):
 def test_regressor():
     X, _ = make_data(300)
     y = np.column_stack([X[:, 0] * X[:, 1], X[:, 2]])
-    original = kflow.KernelFlowRegressor(n_layers=50, random_state=0).fit(X, y)
+    original = kflow.KernelFlowRegressor(**{**FIXED, "n_layers": 50, "random_state": 0}).fit(X, y)
     small = kflow.compress(original, X, n_centres=80, random_state=0)
     assert 0 < small.prediction_change < 0.3
     predicted = small.estimator.predict(X)
@@ -136,7 +141,7 @@ def test_held_out_points_are_not_predicted_from_their_own_label():
     X = np.random.default_rng(0).normal(size=(300, 3))
     y = np.random.default_rng(1).integers(2, size=300)  # nothing but learned by heart
     original = kflow.KernelFlowClassifier(
-        n_layers=60, random_state=0, interpolation_nugget=1e-3
+        **{**FIXED, "n_layers": 60, "random_state": 0, "interpolation_nugget": 1e-3}
     ).fit(X, y)
     small = kflow.compress(original, X, n_centres=10, n_layers=2, random_state=0)
     # Each is predicted right from its own label, but not alike from the others'.

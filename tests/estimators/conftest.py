@@ -7,8 +7,9 @@ from kflow import (
     KernelFlowClassifier,
     KernelFlowRegressor,
 )
+from kflow.presets import FIXED
 
-SETTINGS = {"n_layers": 5, "batch_size": 20, "random_state": 0}
+SETTINGS = {**FIXED, "n_layers": 5, "batch_size": 20, "random_state": 0}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from kflow import KernelFlowClassifier, KernelFlowRegressor, kernels
 from kflow.estimators.flow_parameters import flow_of_parameters
 from kflow.flow.settings import setting_names
+from kflow.presets import FIXED
 
 # Every parameter that is a setting of a flow, and none at its default.
 OTHERS = {
@@ -22,7 +23,7 @@ OTHERS = {
     "rank": "auto",
     "shrink_every": 3,
     "shrink_tolerance": 0.01,
-    "dtype": "float64",
+    "dtype": "float32",
     "n_threads": 1,
     "layers": "none",
     "checkpoint": "folder",
@@ -44,9 +45,19 @@ def test_a_flow_has_the_settings_of_the_parameters(kind):
 
 
 def test_the_batch_is_no_larger_than_the_data():
-    assert flow_of_parameters(KernelFlowClassifier(batch_size=50), 20, None).batch_size == 20
+    classifier = KernelFlowClassifier(**{**FIXED, "batch_size": 50})
+    assert flow_of_parameters(classifier, 20, None).batch_size == 20
     with pytest.raises(TypeError, match="batch_size must be a whole number"):
-        flow_of_parameters(KernelFlowClassifier(batch_size=None), 20, None)
+        flow_of_parameters(classifier.set_params(batch_size=None), 20, None)
+
+
+def test_what_is_auto_is_replaced():
+    chosen = {"kernel": kernels.Matern32(2.0), "n_layers": 10, "nugget": 0.5}
+    flow = flow_of_parameters(KernelFlowClassifier(), 100, None, **chosen)
+    assert {name: getattr(flow, name) for name in chosen} == chosen
+    assert flow.batch_size == 50
+    assert flow_of_parameters(KernelFlowClassifier(), 5, None, **chosen).batch_size == 4
+    assert flow_of_parameters(KernelFlowClassifier(), 10**6, None, **chosen).batch_size == 600
 
 
 @pytest.mark.parametrize("kind", [KernelFlowClassifier, KernelFlowRegressor])

@@ -7,8 +7,9 @@ import kflow
 from kflow import (
     KernelFlowRegressor,
 )
+from kflow.presets import FIXED
 
-SETTINGS = {"n_layers": 5, "batch_size": 20, "random_state": 0}
+SETTINGS = {**FIXED, "n_layers": 5, "batch_size": 20, "random_state": 0}
 
 
 def assert_same(first, second, X):
@@ -25,7 +26,7 @@ def test_interpolation_points_of_a_regression(X):
 
 def test_several_targets(X):
     Y = np.column_stack([X[:, 0], 1000 * X[:, 1] + 5])
-    model = KernelFlowRegressor(**SETTINGS, interpolation_nugget=0.01).fit(X, Y)
+    model = KernelFlowRegressor(**{**SETTINGS, "interpolation_nugget": 0.01}).fit(X, Y)
     assert model.predict(X).shape == (80, 2)
     assert model.score(X, Y) > 0.8
     column = KernelFlowRegressor(**SETTINGS).fit(X, X[:, :1])

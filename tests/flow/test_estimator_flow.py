@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 import kflow
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.layers.replay import layer_count
+from kflow.presets import FIXED
 
 
 @pytest.fixture
@@ -41,7 +42,9 @@ def test_a_flow_without_layers_has_the_nugget_of_the_first(X, y):
 
 @pytest.mark.parametrize("scaling", ["standard", "unit", None])
 def test_a_classifier_is_its_flow_of_scaled_points(scaling, X, y):
-    classifier = kflow.KernelFlowClassifier(n_layers=5, scaling=scaling, random_state=0).fit(X, y)
+    classifier = kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 5, "scaling": scaling, "random_state": 0}
+    ).fit(X, y)
     source = estimator_flow(classifier)
     assert source.flow is classifier.flow_
     assert source.nugget == classifier.interpolation_nugget
@@ -51,7 +54,9 @@ def test_a_classifier_is_its_flow_of_scaled_points(scaling, X, y):
 
 def test_columns_of_a_table_have_names(X, y):
     table = pd.DataFrame(X, columns=list("abc"))
-    source = estimator_flow(kflow.KernelFlowClassifier(n_layers=2, random_state=0).fit(table, y))
+    source = estimator_flow(
+        kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 2, "random_state": 0}).fit(table, y)
+    )
     np.testing.assert_array_equal(source.scaled(table), source.scaled(X))
     with pytest.raises(ValueError, match="feature names"):
         source.scaled(table[["b", "a", "c"]])
@@ -73,7 +78,9 @@ def test_what_was_not_fitted_is_refused():
 def test_other_estimators_are_refused(X, y):
     with pytest.raises(TypeError, match="got StandardScaler"):
         estimator_flow(StandardScaler())
-    pipeline = make_pipeline(StandardScaler(), kflow.KernelFlowClassifier(n_layers=1)).fit(X, y)
+    pipeline = make_pipeline(
+        StandardScaler(), kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 1})
+    ).fit(X, y)
     with pytest.raises(TypeError, match="pass its last step"):
         estimator_flow(pipeline)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import kflow
+from kflow.presets import FIXED
 
 
 @pytest.fixture(scope="module")
@@ -17,4 +18,6 @@ def data():
 @pytest.fixture(scope="module")
 def classifier(data):
     """A classifier of the clouds."""
-    return kflow.KernelFlowClassifier(n_layers=10, batch_size=30, random_state=0).fit(*data)
+    return kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 10, "batch_size": 30, "random_state": 0}
+    ).fit(*data)

@@ -7,6 +7,7 @@ import kflow
 from kflow.evaluation import class_distances, interpolation_errors
 from kflow.plotting import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.history import running_mean
+from kflow.presets import FIXED
 
 N = np.arange(100)
 RHO = np.linspace(0.5, 0.1, 100) + 0.05 * (-1.0) ** N
@@ -21,7 +22,9 @@ def data():
 
 @pytest.fixture(scope="module")
 def classifier(data):
-    return kflow.KernelFlowClassifier(n_layers=8, batch_size=30, random_state=0).fit(*data)
+    return kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 8, "batch_size": 30, "random_state": 0}
+    ).fit(*data)
 
 
 def test_loss_and_its_running_mean(ax):

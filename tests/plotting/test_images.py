@@ -7,6 +7,7 @@ import pytest
 
 import kflow
 from kflow.plotting import ImageStripDisplay
+from kflow.presets import FIXED
 
 
 @pytest.fixture
@@ -22,7 +23,14 @@ Y = np.arange(24) // 2 % 3
 @pytest.mark.parametrize("rank", [None, 4])
 def test_the_difference_is_in_units_of_the_pixels(scaling, rank, images, ax):
     classifier = kflow.KernelFlowClassifier(
-        n_layers=5, scaling=scaling, rank=rank, dtype="float64", random_state=0
+        **{
+            **FIXED,
+            "n_layers": 5,
+            "scaling": scaling,
+            "rank": rank,
+            "dtype": "float64",
+            "random_state": 0,
+        }
     ).fit(images, Y)
     display = ImageStripDisplay.from_estimator(classifier, images, image_shape=(2, 3), ax=ax)
     moved = classifier.transform(images)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 import kflow
 from kflow.plotting import PointsDisplay
+from kflow.presets import FIXED
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,13 @@ def digits():
     rng = np.random.default_rng(1)
     y = np.arange(90) % 6
     X = rng.normal(size=(90, 8)) + 3 * np.eye(6, 8)[y]
-    return kflow.KernelFlowClassifier(n_layers=6, batch_size=40, random_state=0).fit(X, y), X, y
+    return (
+        kflow.KernelFlowClassifier(
+            **{**FIXED, "n_layers": 6, "batch_size": 40, "random_state": 0}
+        ).fit(X, y),
+        X,
+        y,
+    )
 
 
 def drawn(scatters):

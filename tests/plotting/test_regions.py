@@ -5,6 +5,7 @@ import pytest
 
 import kflow
 from kflow.plotting import DecisionRegionDisplay
+from kflow.presets import FIXED
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,9 @@ def data():
 
 @pytest.fixture(scope="module")
 def classifier(data):
-    return kflow.KernelFlowClassifier(n_layers=8, batch_size=30, random_state=0).fit(*data)
+    return kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 8, "batch_size": 30, "random_state": 0}
+    ).fit(*data)
 
 
 def grid(n=4):

@@ -6,6 +6,7 @@ import pytest
 import kflow
 from kflow.plotting import SpreadDisplay
 from kflow.plotting.spread import bin_edges
+from kflow.presets import FIXED
 
 
 def test_a_row_for_each_name(rng, ax):
@@ -60,7 +61,7 @@ def test_errors_that_are_all_the_same(value, ax):
 def test_spread_of_an_estimator(rng, ax):
     y = np.arange(60) % 3
     X = rng.normal(size=(60, 4)) + np.eye(3, 4)[y]
-    classifier = kflow.KernelFlowClassifier(n_layers=5, random_state=0).fit(X, y)
+    classifier = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 5, "random_state": 0}).fit(X, y)
     display = SpreadDisplay.from_estimator(
         classifier, X, y, X + 0.1, y, n_interpolation=(30, 3), n_draws=4, ax=ax
     )

@@ -699,15 +699,17 @@ PROGRAM = textwrap.dedent(
     import sys
     import numpy as np, kflow
     from kflow import kernels
+    from kflow.presets import FIXED
     options = eval(sys.argv[2])
     rng = np.random.default_rng(3)
     y = np.arange(60) % 3
     X = 2 * rng.normal(size=(3, 8))[y] + 0.4 * rng.normal(size=(60, 8))
     print("data", flush=True)
     if options.pop("estimator", False):
-        model = kflow.KernelFlowClassifier(
+        own = dict(
             n_layers=150, batch_size=30, checkpoint=sys.argv[1], every=5, random_state=0,
             early_stopping=True, validation_fraction=0.2, **options)
+        model = kflow.KernelFlowClassifier(**{**FIXED, **own})
         model.fit(X, y, {"test": X[:7] + 0.1}, resume=True)
         flow = model.flow_
         extra = [str(model.stopping_.to_state()), model.predict(X).tolist()]

@@ -12,6 +12,7 @@ import scipy.linalg  # noqa: F401 - its BLAS, too, is one that `is_same_machine`
 from threadpoolctl import threadpool_info
 
 import kflow
+from kflow.presets import FIXED
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "version-1"
 SETTINGS = json.loads((FOLDER / "expected.json").read_text())
@@ -106,7 +107,7 @@ def test_a_checkpoint_is_resumed(name, tmp_path):
 
     options["callbacks"] = [callback]
     if name == "checkpoint-classifier":
-        model = kflow.KernelFlowClassifier(n_layers=MORE, **options)
+        model = kflow.KernelFlowClassifier(**{**FIXED, **options, "n_layers": MORE})
         flow = model.fit(X, EXPECTED["codes"], follow, resume=True).flow_
         assert model.stopping_.layers == list(range(1, MORE + 1))
     else:

@@ -1,0 +1,1 @@
+"""How the estimators choose what is "auto": by errors on rows that were left out."""
