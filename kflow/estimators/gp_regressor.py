@@ -436,6 +436,11 @@ learning_rate, n_steps, n_restarts
         TypeError
             If the kernel holds Python functions.
         """
+        settings, parts = self.to_parts()
+        write_model(path, type(self).__name__, settings, parts)
+
+    def to_parts(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
+        """Return the settings and the parts of a model file, as `save` writes them."""
         check_is_fitted(self)
         settings = {
             # A loss that is a function is left out: None would say that nothing is learned.
@@ -450,7 +455,7 @@ learning_rate, n_steps, n_restarts
             "one_dimensional": self._target_scaling.one_dimensional,
             "engine": HOST.identity,
         }
-        write_model(path, type(self).__name__, settings, self._arrays())
+        return settings, self._arrays()
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the arrays of a model file, by name."""
