@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
+from kflow.data.csv_format import header_is_data
 from kflow.data.targets import Task, as_targets, held_out_rows
 
 __all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
@@ -110,7 +112,9 @@ def load_file(
     ----------
     path : path
         .npz: arrays ``X`` (N, d) and ``y`` (N,), and optionally ``X_test`` and ``y_test``.
-        .csv: a header, and numbers in all columns except that of the target.
+        .csv: a header, and numbers in all columns except that of the target. Tables with text or
+        empty cells are for `kflow.make_table_pipeline`. If the first line holds values, it counts as
+        a row, with a warning.
     target : str, optional
         .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: name of the
         target's column; if not given, the last column.
@@ -335,6 +339,14 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
                     rows.append(row)
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+    if rows and header_is_data([header, *rows[:100]]):
+        warn(
+            f"{path}: the first line holds values, not names: it counts as a row, and the columns are "
+            "called column_1, column_2, ...",
+            stacklevel=3,
+        )
+        rows.insert(0, header)
+        header = [f"column_{place}" for place in range(1, len(header) + 1)]
     if not rows:
         raise ValueError(f"{path} has no data: it must hold a header and rows of cells")
     return header, rows

@@ -265,8 +265,7 @@ class KernelFlowEstimator(
         ValueError
             If `layers_dtype` is another dtype.
         """
-        settings, parts = self.to_parts(layers_dtype)
-        write_model(path, type(self).__name__, settings, parts)
+        write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
 
     def to_parts(
         self, layers_dtype: str | None = None

@@ -436,8 +436,7 @@ learning_rate, n_steps, n_restarts
         TypeError
             If the kernel holds Python functions.
         """
-        settings, parts = self.to_parts()
-        write_model(path, type(self).__name__, settings, parts)
+        write_model(path, type(self).__name__, *self.to_parts())
 
     def to_parts(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
         """Return the settings and the parts of a model file, as `save` writes them."""

@@ -14,6 +14,7 @@ from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles
 from kflow.errors import damaged
 from kflow.estimators.column_values import column_values
+from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.table_columns import (
     CategoryColumn,
@@ -104,16 +105,17 @@ class TableEncoder(
         """
         min_frequency = as_count(self.min_frequency, "min_frequency", 1)
         max_categories = as_count(self.max_categories, "max_categories", 1)
-        columns = self._cells(X, reset=True)
-        refused = {name: why for name, cells in columns.items() if (why := reason_to_refuse(cells))}
-        if refused:
-            raise ValueError(_refusal(refused))
-        self.columns_: tuple[Column, ...] = tuple(
-            learned_column(name, cells, min_frequency, max_categories)
-            for name, cells in columns.items()
-        )
-        if not self.n_features_out_:
-            raise ValueError(f"X: no column is left:\n{self.report_}")
+        with restored_on_failure(self):
+            columns = self._cells(X, reset=True)
+            reasons = {name: reason_to_refuse(cells) for name, cells in columns.items()}
+            if any(reasons.values()):
+                raise ValueError(_refusal({name: why for name, why in reasons.items() if why}))
+            self.columns_: tuple[Column, ...] = tuple(
+                learned_column(name, cells, min_frequency, max_categories)
+                for name, cells in columns.items()
+            )
+            if not self.n_features_out_:
+                raise ValueError(f"X: no column is left:\n{self.report_}")
         return self
 
     def transform(self, X: Any) -> Doubles:
@@ -265,5 +267,5 @@ def _refusal(refused: Mapping[str, str]) -> str:
     names = ",".join(refused)
     return (
         f"X: {'this column' if len(refused) == 1 else 'these columns'} cannot be used: {reasons}. "
-        f"X.drop(columns={list(refused)}) drops them, on the command line --drop '{names}'"
+        f"X.drop(columns={list(refused)}) drops them; on the command line --drop '{names}' does, or --id for one that names the rows"
     )
