@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ _NO_NUMBER = MISSING | {"None", "none", "-", "--", "."}
 
 _TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
 _PARQUET = (".parquet", ".pq")
-_PACKED = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 _N_SAMPLE_LINES = 250
 
 
@@ -87,6 +87,22 @@ class TableFile:
     notes: tuple[str, ...]
 
 
+def _unzipped(content: bytes) -> bytes:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = [name for name in archive.namelist() if not name.endswith("/")]
+        if len(members) != 1:
+            raise ValueError(f"it holds {len(members)} files, where a table is alone")
+        return archive.read(members[0])
+
+
+_PACKED = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zip": _unzipped,
+}
+
+
 def is_table_file(path: str | os.PathLike[str]) -> bool:
     """Return whether the name of a file is that of a table `read_table` reads."""
     return _kind(Path(path)) is not None
@@ -95,7 +111,7 @@ def is_table_file(path: str | os.PathLike[str]) -> bool:
 def _kind(path: Path) -> str | None:
     """Return ``"text"``, ``"parquet"``, or None for other files."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in (*_PACKED, ".zip"):
+    if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
         return "text" if suffixes and suffixes[-1] in _TEXT else None
     if not suffixes or suffixes[-1] not in (*_TEXT, *_PARQUET):
@@ -135,7 +151,7 @@ def read_table(
     if kind is None:
         raise ValueError(
             f"{path}: tables are read from {', '.join((*_TEXT, *_PARQUET))} files, text also "
-            f"compressed ({', '.join((*_PACKED, '.zip'))}), and arrays from .npz files"
+            f"compressed ({', '.join(_PACKED)}), and arrays from .npz files"
         )
     pandas = _pandas(path)
     if kind == "parquet":
@@ -180,15 +196,11 @@ def _content(path: Path) -> bytes:
     """Return the content of a file, unpacked."""
     content = path.read_bytes()
     suffix = path.suffix.lower()
+    if suffix not in _PACKED:
+        return content
     try:
-        if suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                members = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(members) != 1:
-                    raise ValueError(f"it holds {len(members)} files: pack one table alone")
-                return archive.read(members[0])
-        return _PACKED[suffix](content) if suffix in _PACKED else content
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        return _PACKED[suffix](content)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise ValueError(f"it is damaged, or not compressed as its name says: {error}") from None
 
 

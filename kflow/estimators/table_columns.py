@@ -65,21 +65,27 @@ class NumberColumn:
 
     def encode(self, values: npt.NDArray[Any]) -> Doubles:
         """Return the features of cells that `column_values` returned, (n, 1 or 2)."""
-        if values.dtype.kind != "f":
-            held = "dates" if holds_dates(values) else f"text such as {_first(values)!r}"
-            raise ValueError(f"column {self.name!r} held numbers in training, and now {held}")
-        missing = np.isnan(values)
+        missing = np.isnan(self._checked(values))
         filled = np.where(missing, self.median, values)
         return np.column_stack([filled, missing]) if self.n_missing else filled[:, None]
 
     def surprise(self, values: npt.NDArray[Any]) -> str:
         """Return what cells have that those of training had not, as a sentence; nothing if nothing."""
-        n = 0 if self.n_missing else int(np.isnan(values).sum())
+        n = 0 if self.n_missing else int(np.isnan(self._checked(values)).sum())
         return (
             f"{n} cells of {self.name!r} are missing, which none was in training: they become the "
             f"median {self.median:g}"
             if n
             else ""
+        )
+
+    def _checked(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if values.dtype.kind == "f":
+            return values
+        words = (text for text in _as_texts(values) if text is not None and not _is_float(text))
+        raise ValueError(
+            f"column {self.name!r} held numbers in training, and now text such as "
+            f"{next(words, _first(values))!r}"
         )
 
     def report(self) -> str:
