@@ -14,6 +14,9 @@ from kflow.data.targets import Task
 
 __all__ = ["baseline", "cross_validated", "told_cross_validation"]
 
+# What the error of each task is called in the results.
+_NAMES = {"classification": "error", "regression": "rmse"}
+
 
 def cross_validated(
     make: Callable[[], Any], rows: Any, y: npt.NDArray[Any], task: Task, n_folds: int, seed: int
@@ -61,9 +64,6 @@ def cross_validated(
         "std": float(np.std(of_fold)),
         "baseline": _error(baselines, task),
     }
-
-
-_NAMES = {"classification": "error", "regression": "rmse"}
 
 
 def baseline(y_train: npt.NDArray[Any], y_test: npt.NDArray[Any], task: Task) -> float:

@@ -81,6 +81,11 @@ class FitOptions:
         return self.of({**self._values(), **known})
 
     @property
+    def is_table(self) -> bool:
+        """Whether the data are a table, not arrays."""
+        return self.data is not None and self.data.suffix.lower() != ".npz"
+
+    @property
     def model_file(self) -> Path:
         """The file of the model."""
         return self.output / "model.kflow"
@@ -111,8 +116,11 @@ class FitOptions:
             raise click.UsageError("--data excludes --dataset and --data-dir")
         if self.data is None and (self.target or self.task):
             raise click.UsageError("--target and --task belong to --data")
-        if self.data is None and (self.drop or self.id):
-            raise click.UsageError("--drop and --id belong to --data")
+        form = {self.separator, self.encoding, self.decimal}
+        if not self.is_table and (self.drop or self.id or form != {"auto"}):
+            raise click.UsageError(
+                "--drop, --id, --separator, --encoding and --decimal belong to tables: pass one by --data"
+            )
         if self.validation_fraction is not None and not self.early_stopping:
             raise click.UsageError("--validation-fraction belongs to --early-stopping")
 

@@ -173,9 +173,7 @@ class FitRun:
         options = self.options
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
-        elif options.data.suffix.lower() == ".npz":
-            if options.drop or options.id:
-                raise click.UsageError("--drop and --id belong to tables, which have columns")
+        elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
         else:
             self.table = load_fit_table(options.data, options, self.note)

@@ -68,6 +68,11 @@ def predict(
         table = predicted_table(estimator, data, id_column, form)
         _write(table.arrays(), table.text(), output)
         return
+    if id_column is not None or set(form.values()) != {"auto"}:
+        raise click.UsageError(
+            "--id, --separator, --encoding and --decimal belong to models of tables, and MODEL was "
+            "fitted to arrays"
+        )
     y = _predicted(estimator, data, target)
     _write({"y": y}, "".join(f"{value}\n" for value in y.tolist()), output)
 

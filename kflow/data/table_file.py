@@ -27,7 +27,7 @@ from kflow.data.csv_format import (
     is_number,
 )
 
-__all__ = ["MISSING", "TableFile", "TableFormat", "is_table_file", "read_table"]
+__all__ = ["MISSING", "TableFile", "TableFormat", "read_table"]
 
 # Cells that stand for nothing, in any column, and those that do among numbers only.
 MISSING = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?", "#N/A"))
@@ -101,11 +101,6 @@ _PACKED = {
     ".xz": lzma.decompress,
     ".zip": _unzipped,
 }
-
-
-def is_table_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether the name of a file is that of a table `read_table` reads."""
-    return _kind(Path(path)) is not None
 
 
 def _kind(path: Path) -> str | None:

@@ -73,8 +73,8 @@ class NumberColumn:
         """Return what cells have that those of training had not, as a sentence; nothing if nothing."""
         n = 0 if self.n_missing else int(np.isnan(self._checked(values)).sum())
         return (
-            f"{n} cells of {self.name!r} are missing, which none was in training: they become the "
-            f"median {self.median:g}"
+            f"Column {self.name!r}: {_cells(n)} missing, where none was in training: the median "
+            f"{self.median:g} instead"
             if n
             else ""
         )
@@ -155,15 +155,15 @@ class CategoryColumn:
         if self.n_rare or not unknown:
             return ""
         return (
-            f"{_cells(len(unknown))} of {self.name!r} hold categories that training had not "
-            f"({_listed(sorted(set(unknown)))}): all of its columns are 0 there"
+            f"Column {self.name!r}: {_cells(len(unknown))} with categories that training had not "
+            f"({_listed(sorted(set(unknown)))}): all of its features are 0 there"
         )
 
     def report(self) -> str:
         """Return what becomes of the column."""
         text = f"{len(self.categories)} categories, a column for each: {_listed(self.categories)}"
         if self.n_rare:
-            text += f"; {self.n_rare} rare ones share a column"
+            text += f"; {self.n_rare} rare, one column for all of them"
         if self.n_missing:
             text += f"; {_cells(self.n_missing)} missing, a category of their own"
         return text

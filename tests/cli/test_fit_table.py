@@ -113,7 +113,7 @@ def test_what_is_unusual_about_other_files(run, model, people, write):
     rows = [list(row) for row in people[:5]]
     rows[0][2] = "Paris"
     result = run("predict", model, write("paris.csv", rows))
-    assert "1 cell of 'city' hold categories that training had not (Paris)" in result.stderr
+    assert "Column 'city': 1 cell with categories that training had not (Paris)" in result.stderr
     rows[1][1] = "old"
     result = run("predict", model, write("old.csv", rows), code=1)
     assert "'age' held numbers in training, and now text such as 'old'" in result.stderr
@@ -192,8 +192,9 @@ def test_what_cannot_be_is_explained(options, message, run, small, people, write
 
 
 def test_options_of_tables_belong_to_tables(run, clouds):
-    assert "belong to --data" in run("fit", "--drop", "a", code=2).stderr
+    assert "belong to tables" in run("fit", "--drop", "a", code=2).stderr
     assert "belong to tables" in run("fit", "--data", clouds, "--id", "a", code=2).stderr
+    assert "belong to tables" in run("fit", "--data", clouds, "--decimal", ",", code=2).stderr
 
 
 def test_without_pandas_tables_cannot_be_read(run, people, write, monkeypatch):
@@ -210,3 +211,5 @@ def test_a_model_of_arrays_still_predicts_tables(run, fitted, clouds, tmp_path):
     expected = kflow.load(fitted / "model.kflow").predict(X)
     lines = run("predict", fitted / "model.kflow", tmp_path / "new.csv").stdout.split()
     assert lines == list(expected)
+    arguments = ("predict", fitted / "model.kflow", tmp_path / "new.csv", "--separator", "comma")
+    assert "belong to models of tables" in run(*arguments, code=2).stderr
