@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
+    from kflow.estimators.table_encoder import TableEncoder
+    from kflow.estimators.table_pipeline import make_table_pipeline
     from kflow.learning import LearnedKernel, learn_kernel
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "ModelFileError",
     "SingularKernelError",
     "StorageError",
+    "TableEncoder",
     "__version__",
     "analysis",
     "build_config",
@@ -47,6 +50,7 @@ __all__ = [
     "learn_kernel",
     "load",
     "losses",
+    "make_table_pipeline",
     "move",
     "one_hot",
     "pde",
@@ -69,7 +73,9 @@ _NAMES = {
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
     "LearnedKernel": "kflow.learning",
+    "TableEncoder": "kflow.estimators.table_encoder",
     "learn_kernel": "kflow.learning",
+    "make_table_pipeline": "kflow.estimators.table_pipeline",
 }
 _MODULES = (
     "analysis",

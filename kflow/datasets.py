@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,10 @@ import numpy.typing as npt
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
+from kflow.data.csv_format import header_is_data
+from kflow.data.targets import Task, as_targets, held_out_rows
 
 __all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
-
-Task = Literal["classification", "regression"]
 
 DATASETS = ("digits", "mnist", "fashion-mnist")
 
@@ -111,7 +112,9 @@ def load_file(
     ----------
     path : path
         .npz: arrays ``X`` (N, d) and ``y`` (N,), and optionally ``X_test`` and ``y_test``.
-        .csv: a header, and numbers in all columns except that of the target.
+        .csv: a header, and numbers in all columns except that of the target. Tables with text or
+        empty cells are for `kflow.make_table_pipeline`. If the first line holds values, it counts as
+        a row, with a warning.
     target : str, optional
         .npz: name of the array used as ``y``; its test part is ``<target>_test``. .csv: name of the
         target's column; if not given, the last column.
@@ -138,20 +141,22 @@ def load_file(
         column = _target_column(path, header, target)
         features = [number for number in range(len(header)) if number != column]
         X = _columns(path, header, rows, features)
-        y, task = _targets(path, np.array([row[column].strip() for row in rows]), task)
+        cells = np.array([row[column].strip() for row in rows])
+        targets = as_targets(cells, task, str(path))
         names = tuple(header[number] for number in features)
         unique = names if len(set(names)) == len(names) else None
-        return _hold_out(path.name, X, y, task, feature_names=unique)
+        return _hold_out(path.name, X, targets.values, targets.task, feature_names=unique)
 
     name = target or "y"
     arrays = _read_npz(path, ("X", name), ("X_test", f"{name}_test"))
     X = _points(path, arrays, "X")
-    y, task = _targets(path, _target_array(path, arrays, name, len(X)), task)
+    targets = as_targets(_target_array(path, arrays, name, len(X)), task, str(path))
+    y, task = targets.values, targets.task
     if "X_test" not in arrays:
         return _hold_out(path.name, X, y, task)
     X_test = _points(path, arrays, "X_test", n_columns=X.shape[1])
     values = _target_array(path, arrays, f"{name}_test", len(X_test))
-    return Dataset(path.name, X, y, X_test, _targets(path, values, task)[0], task)
+    return Dataset(path.name, X, y, X_test, as_targets(values, task, str(path)).values, task)
 
 
 def load_points(
@@ -334,6 +339,14 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
                     rows.append(row)
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+    if rows and header_is_data([header, *rows[:100]]):
+        warn(
+            f"{path}: the first line holds values, not names: it counts as a row, and the columns are "
+            "called column_1, column_2, ...",
+            stacklevel=3,
+        )
+        rows.insert(0, header)
+        header = [f"column_{place}" for place in range(1, len(header) + 1)]
     if not rows:
         raise ValueError(f"{path} has no data: it must hold a header and rows of cells")
     return header, rows
@@ -381,38 +394,6 @@ def _is_number(cell: str) -> bool:
 # ---- targets --------------------------------------------------------------------------------------
 
 
-def _targets(
-    path: Path, values: npt.NDArray[Any], task: Task | None
-) -> tuple[npt.NDArray[Any], Task]:
-    """Return the targets as class labels or numbers, and which of the two they are."""
-    if values.dtype.kind in "SU":
-        values = values.astype(str)
-        if (values == "").any():
-            raise ValueError(f"{path}: the target of row {np.argmax(values == '') + 1} is empty")
-        try:
-            values = values.astype(np.float64)
-        except ValueError:
-            if task == "regression":
-                raise ValueError(
-                    f"{path}: the targets are text: regression needs numbers"
-                ) from None
-            return values, "classification"
-    if values.dtype.kind == "b" and task != "regression":
-        return values, "classification"
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: the targets must be numbers or text, got {values.dtype}")
-    numbers = values.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{path}: the targets contain NaN or infinity: remove those rows")
-    whole = bool((numbers == np.rint(numbers)).all())
-    if task is None:
-        few = len(np.unique(numbers)) <= math.sqrt(len(numbers))
-        task = "classification" if whole and few else "regression"
-    if task == "regression":
-        return numbers, task
-    return (numbers.astype(np.int64) if whole else numbers), task
-
-
 def _hold_out(
     name: str,
     X: FloatArray,
@@ -421,16 +402,5 @@ def _hold_out(
     image_shape: tuple[int, int] | None = None,
     feature_names: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Hold out every fourth row of each class, in a random order that is always the same."""
-    order = np.random.default_rng(0).permutation(len(y))
-    groups = [order]
-    if task == "classification":
-        groups = [order[y[order] == label] for label in np.unique(y)]
-    held = np.zeros(len(y), bool)
-    held[np.concatenate([group[3::4] for group in groups])] = True
-    if not held.any():
-        raise ValueError(
-            f"{name}: too few rows ({len(y)}) to hold any out for the test: add rows, or X_test and "
-            "y_test to a .npz file"
-        )
+    held = held_out_rows(y, task, name)
     return Dataset(name, X[~held], y[~held], X[held], y[held], task, image_shape, feature_names)

@@ -38,13 +38,27 @@ def _gp_regressor(reader: ModelReader) -> Any:
     return GPRegressor.from_model_file(reader)
 
 
-# How each kind of model is read.
-_READERS: Mapping[str, Callable[[ModelReader], Any]] = {
-    "KernelFlow": _flow,
+def _table_pipeline(reader: ModelReader) -> Any:
+    from kflow.estimators.table_pipeline import TablePipeline
+
+    return TablePipeline.from_model_file(reader, lambda inner: _read(inner, _ESTIMATORS))
+
+
+# How each kind of model is read. Estimators may also stand behind the encoder of a table.
+_ESTIMATORS: Mapping[str, Callable[[ModelReader], Any]] = {
     "KernelFlowClassifier": _classifier,
     "KernelFlowRegressor": _regressor,
     "GPRegressor": _gp_regressor,
 }
+_READERS = {**_ESTIMATORS, "KernelFlow": _flow, "TablePipeline": _table_pipeline}
+
+
+def _read(reader: ModelReader, readers: Mapping[str, Callable[[ModelReader], Any]]) -> Any:
+    if reader.kind not in readers:
+        raise ModelFileError(
+            f"{reader.path} holds a {reader.kind!r}, which this kflow does not know"
+        )
+    return readers[reader.kind](reader)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -59,7 +73,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier, KernelFlowRegressor or GPRegressor
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor or TablePipeline
         The model as it was saved.
 
     Raises
@@ -70,6 +84,4 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it cannot be read.
     """
     with ModelReader(path) as reader:
-        if reader.kind not in _READERS:
-            raise ModelFileError(f"{path} holds a {reader.kind!r}, which this kflow does not know")
-        return _READERS[reader.kind](reader)
+        return _read(reader, _READERS)

@@ -383,3 +383,11 @@ def test_points_are_found_by_name(table, npz):
 def test_points_that_cannot_be_found_by_name_are_explained(text, message, table):
     with pytest.raises(ValueError, match=message):
         load_points(table(rows(*text.split("\n"))), 2, feature_names=("a", "b"))
+
+
+def test_a_first_line_of_values_is_a_row(table):
+    path = table("5.1,3.5,a\n" + "4.9,3.0,b\n5.0,3.1,a\n" * 6)
+    with pytest.warns(UserWarning, match="the first line holds values"):
+        data = load_file(path)
+    assert len(data.y_train) + len(data.y_test) == 13
+    assert data.feature_names == ("column_1", "column_2")

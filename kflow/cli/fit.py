@@ -16,6 +16,7 @@ from kflow.cli.options import (
     as_json_option,
     n_threads_option,
     seed_option,
+    table_format_options,
     with_options,
 )
 from kflow.cli.output import note, print_data, results_table
@@ -38,20 +39,38 @@ _DATA_OPTIONS = (
     click.option(
         "--data",
         type=click.Path(path_type=Path),
-        help="File of your own data, .npz or .csv, instead of a known data set.",
+        help="File of your own data instead of a known data set: a table (.csv, .tsv, .txt, also "
+        "compressed, or .parquet), whose cells may be text or empty, or arrays (.npz).",
     ),
     click.option(
         "--target",
-        help="Array (.npz) or column (.csv) of --data to predict.  [default: y; last column]",
+        help="Column (of a table) or array (.npz) of --data to predict.  [default: last column; y]",
     ),
     click.option(
         "--task",
         type=click.Choice(["classification", "regression"]),
         help="What to do with --data.  [default: from the targets]",
     ),
+    click.option(
+        "--drop",
+        multiple=True,
+        metavar="COLUMNS",
+        help="Columns of a table to leave out, separated by commas. May be given several times.",
+    ),
+    click.option(
+        "--id",
+        metavar="COLUMN",
+        help="Column of a table that names its rows: no feature, but a column of the predictions.",
+    ),
 )
 
 _EVALUATION_OPTIONS = (
+    click.option(
+        "--cv",
+        type=click.IntRange(2),
+        metavar="K",
+        help="Before the fit, tell the error of K-fold cross-validation on the training points.",
+    ),
     click.option(
         "--early-stopping",
         is_flag=True,
@@ -114,6 +133,7 @@ _PRINTING_OPTIONS = (
 @click.command()
 @with_options(
     *_DATA_OPTIONS,
+    *table_format_options(),
     *FLOW_OPTIONS,
     seed_option(),
     n_threads_option(),
@@ -124,6 +144,9 @@ _PRINTING_OPTIONS = (
 @click.pass_context
 def fit(context: click.Context, /, verbose: bool, **values: Any) -> None:
     """Fit a model and measure its test error.
+
+    Of a table, a quarter of the rows is held out for the test error. What is predicted, what becomes
+    of each column, and what was found out about the file is told before the fit.
 
     A known data set has a preset of these options. Values marked 0:VALUE,N:VALUE may change during
     the flow: 0:0.01,800:1.0 is 0.01 until layer 800, then 1.0.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import click
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
-_OF_THE_PROCESS = ("as_json", "n_threads", "no_save", "output", "quiet", "resume")
+_OF_THE_PROCESS = ("as_json", "cv", "n_threads", "no_save", "output", "quiet", "resume")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class FitOptions:
     data: Path | None
     target: str | None
     task: Any
+    drop: Sequence[str]
+    id: str | None
+    separator: str
+    encoding: str
+    decimal: str
+    cv: int | None
     kernel: str | None
     length_scale: float | None
     rank: str | int | float | None
@@ -75,6 +81,11 @@ class FitOptions:
         return self.of({**self._values(), **known})
 
     @property
+    def is_table(self) -> bool:
+        """Whether the data are a table, not arrays."""
+        return self.data is not None and self.data.suffix.lower() != ".npz"
+
+    @property
     def model_file(self) -> Path:
         """The file of the model."""
         return self.output / "model.kflow"
@@ -105,6 +116,11 @@ class FitOptions:
             raise click.UsageError("--data excludes --dataset and --data-dir")
         if self.data is None and (self.target or self.task):
             raise click.UsageError("--target and --task belong to --data")
+        form = {self.separator, self.encoding, self.decimal}
+        if not self.is_table and (self.drop or self.id or form != {"auto"}):
+            raise click.UsageError(
+                "--drop, --id, --separator, --encoding and --decimal belong to tables: pass one by --data"
+            )
         if self.validation_fraction is not None and not self.early_stopping:
             raise click.UsageError("--validation-fraction belongs to --early-stopping")
 

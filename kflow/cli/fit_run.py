@@ -14,10 +14,12 @@ import numpy as np
 from kflow import __version__
 from kflow._base.files import check_folder
 from kflow._base.json_values import to_json
+from kflow.cli.cross_validation import baseline, cross_validated, told_cross_validation
 from kflow.cli.evaluate import ErrorsOnTheWay, evaluate
 from kflow.cli.failures import Failures, run_status
 from kflow.cli.fit_checkpoint import FitCheckpoint
 from kflow.cli.fit_options import FitOptions
+from kflow.cli.fit_table import FitTable, load_fit_table
 from kflow.cli.info import describe
 from kflow.cli.output import no_note, note, print_data, results_table
 from kflow.cli.pictures import draw_pictures
@@ -26,6 +28,7 @@ from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output
 from kflow.datasets import Dataset, load_dataset, load_file
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
+from kflow.estimators.table_pipeline import make_table_pipeline
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
@@ -44,9 +47,9 @@ def fit_estimator(
     estimator.fit(points.X_train, points.y_train, follow=follow, resume=resume)
 
 
-def save_model(estimator: Estimator, path: Path, layers_dtype: str | None) -> None:
-    """Write an estimator to a model file."""
-    estimator.save(path, layers_dtype=layers_dtype)
+def save_model(model: Any, path: Path, layers_dtype: str | None) -> None:
+    """Write an estimator, or one behind the encoder of a table, to a model file."""
+    model.save(path, layers_dtype=layers_dtype)
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
@@ -67,7 +70,7 @@ class FitSteps:
     """
 
     fit: Callable[[Estimator, Dataset, Mapping[str, Any] | None, bool], None] = fit_estimator
-    save: Callable[[Estimator, Path, str | None], None] = save_model
+    save: Callable[[Any, Path, str | None], None] = save_model
     evaluate: Callable[[Estimator, Dataset, int, np.random.Generator], dict[str, Any]] = evaluate
     write: Callable[[Path, Mapping[str, Any]], None] = write_results
     draw: Callable[[Path, KernelFlow, ErrorCurve | None, Callable[[str], None]], None] = (
@@ -92,6 +95,8 @@ class FitRun:
         The steps that compute or write.
     points : Dataset
         The data, without the points that the flow holds once it has run.
+    table : FitTable or None
+        The table from which the points come; None for arrays.
     estimator : KernelFlowClassifier or KernelFlowRegressor
         The estimator.
     curve : ErrorsOnTheWay or None
@@ -115,6 +120,7 @@ class FitRun:
     steps: FitSteps
     points: Dataset = field(init=False)
     estimator: Estimator = field(init=False)
+    table: FitTable | None = None
     curve: ErrorsOnTheWay | None = None
     results: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
@@ -135,6 +141,7 @@ class FitRun:
         self.options.check()
         return_freed_memory()
         self.load_data()
+        self.cross_validate()
         stop = Stop()
         self.make_estimator(stop)
         self.reserve_room()
@@ -166,25 +173,47 @@ class FitRun:
         options = self.options
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
-        else:
+        elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
+        else:
+            self.table = load_fit_table(options.data, options, self.note)
+            self.points = self.table.points
         if options.early_stopping and not self.is_classification:
             raise click.UsageError("--early-stopping belongs to classification")
+
+    def cross_validate(self) -> None:
+        """Tell the cross-validated error, if it is asked for."""
+        options, points = self.options, self.points
+        if options.cv is None:
+            return
+        rows = points.X_train if self.table is None else self.table.training_rows
+        result = cross_validated(
+            self._unfitted, rows, points.y_train, points.task, options.cv, options.seed
+        )
+        self.results["cross_validation"] = result
+        self.note(told_cross_validation(result, len(points.y_train), points.task))
+
+    def _unfitted(self) -> Any:
+        """Return an estimator for the rows of the data, without callbacks."""
+        estimator = self._estimator()
+        estimator.progress = False
+        return estimator if self.table is None else make_table_pipeline(estimator)
+
+    def _estimator(self) -> Estimator:
+        preset = PRESETS.get(self.points.name, {}) if self.options.data is None else {}
+        settings = self.options.estimator_settings(preset)
+        return (KernelFlowClassifier if self.is_classification else KernelFlowRegressor)(**settings)
 
     def make_estimator(self, stop: Stop) -> None:
         """Make the estimator and its callbacks."""
         options, points = self.options, self.points
-        preset = PRESETS.get(points.name, {}) if options.data is None else {}
-        settings = options.estimator_settings(preset)
-        if self.is_classification:
-            classifier = KernelFlowClassifier(**settings)
+        self.estimator = self._estimator()
+        callbacks: tuple[Callback, ...] = (stop,)
+        if isinstance(self.estimator, KernelFlowClassifier):
             n_draws = min(options.n_draws, _MAX_DRAWS_ON_THE_WAY)
-            self.curve = ErrorsOnTheWay(classifier, points.y_test, options.seed, n_draws)
-            classifier.callbacks = (stop, self.curve, *self.steps.callbacks)
-            self.estimator = classifier
-        else:
-            self.estimator = KernelFlowRegressor(**settings)
-            self.estimator.callbacks = (stop, *self.steps.callbacks)
+            self.curve = ErrorsOnTheWay(self.estimator, points.y_test, options.seed, n_draws)
+            callbacks += (self.curve,)
+        self.estimator.callbacks = (*callbacks, *self.steps.callbacks)
 
     def reserve_room(self) -> None:
         """Check that the output can be written, and begin the checkpoint or find the one to resume."""
@@ -212,6 +241,11 @@ class FitRun:
             f"{points.name}: {len(points.X_train)} training and {len(points.X_test)} test points in "
             f"{points.X_train.shape[1]} dimensions"
         )
+        if self.checkpoint is not None and self.options.model_file.exists():
+            self.note(
+                f"{self.options.model_file} holds an earlier model, which this run will replace: "
+                "pass another --output to keep it"
+            )
         if self.checkpoint is not None:
             megabytes = bytes_of_layers(self.estimator, points) / 1e6
             self.note(
@@ -290,8 +324,16 @@ class FitRun:
             return
         with self.failures.kept(self._unwritten):
             path = self.options.model_file
-            self.steps.save(self.estimator, path, self.options.layers_dtype)
+            self.steps.save(self._model(), path, self.options.layers_dtype)
             self.note(f"The model is in {path}")
+
+    def _model(self) -> Any:
+        """Return what is saved: the estimator, behind the encoder of a table if there is one."""
+        if self.table is None:
+            return self.estimator
+        model = make_table_pipeline(self.estimator, encoder=self.table.encoder)
+        model.id_column = self.table.id_column
+        return model
 
     def evaluate(self) -> None:
         """Measure the test error, and put the results together."""
@@ -303,14 +345,16 @@ class FitRun:
                 self.options.n_draws,
                 np.random.default_rng([self.options.seed, 2]),
             )
-        self.results = {
+        points = self.points
+        self.results |= {
             "kflow": __version__,
-            "dataset": self.points.name,
-            "task": self.points.task,
-            "n_train": len(self.points.y_train),
-            "n_test": len(self.points.y_test),
+            "dataset": points.name,
+            "task": points.task,
+            "n_train": len(points.y_train),
+            "n_test": len(points.y_test),
             "status": self.status,
             "seconds": self.seconds,
+            "baseline": baseline(points.y_train, points.y_test, points.task),
             **evaluation,
             "model": describe(self.estimator),
         }

@@ -44,7 +44,13 @@ def info(model: Path, as_json: bool) -> None:
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """Return kind, kernel, sizes, loss and settings of a fitted flow or estimator as JSON data."""
+    """Return kind, kernel, sizes, loss and settings of a fitted flow or estimator as JSON data.
+
+    Of an estimator for tables, also what becomes of each column.
+    """
+    if hasattr(model, "encoder"):
+        columns = {column.name: column.report() for column in model.encoder.columns_}
+        return {**describe(model.estimator), "id_column": model.id_column, "columns": columns}
     flow: KernelFlow = getattr(model, "flow_", model)
     is_estimator = model is not flow
     history = flow.history_

@@ -18,6 +18,7 @@ __all__ = [
     "current_name",
     "n_threads_option",
     "seed_option",
+    "table_format_options",
     "with_options",
 ]
 
@@ -211,6 +212,32 @@ def n_threads_option() -> Option:
         type=int,
         help="Number of threads.  [default: KFLOW_NUM_THREADS or OMP_NUM_THREADS of the environment, "
         "else the physical cores]",
+    )
+
+
+def table_format_options() -> tuple[Option, ...]:
+    """Declare how a table in a file of text is written."""
+    return (
+        click.option(
+            "--separator",
+            default="auto",
+            show_default=True,
+            help="What separates the cells of a table: one character, or tab, semicolon, bar, comma or "
+            "space; auto finds it out.",
+        ),
+        click.option(
+            "--encoding",
+            default="auto",
+            show_default=True,
+            help="Encoding of a table, such as utf-8 or latin-1; auto finds it out.",
+        ),
+        click.option(
+            "--decimal",
+            type=click.Choice(["auto", ".", ","]),
+            default="auto",
+            show_default=True,
+            help="Decimal mark of the numbers in a table; auto finds it out.",
+        ),
     )
 
 

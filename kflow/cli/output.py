@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -61,10 +62,10 @@ def _caption(results: Mapping[str, Any]) -> str:
 
 
 def _fill_regression(table: Table, results: Mapping[str, Any]) -> None:
-    for name in ("RMSE", "R^2"):
+    for name in ("RMSE", "R^2", "RMSE of the mean"):
         table.add_column(name, justify="right")
-    errors = results["errors"]
-    table.add_row(f"{errors['rmse']:.6g}", f"{errors['r2']:.4f}")
+    errors, mean = results["errors"], results.get("baseline", math.nan)
+    table.add_row(f"{errors['rmse']:.6g}", f"{errors['r2']:.4f}", f"{mean:.6g}")
 
 
 def _fill_classification(table: Table, results: Mapping[str, Any]) -> None:
@@ -75,6 +76,8 @@ def _fill_classification(table: Table, results: Mapping[str, Any]) -> None:
         table.add_row(str(row["n_interpolation"]), *(f"{100 * share:.2f} %" for share in shares))
     n_interpolation = results["model"]["n_interpolation"]
     table.add_row(f"model: {n_interpolation}", f"{100 * results['model_error']:.2f} %")
+    if "baseline" in results:
+        table.add_row("the most frequent class", f"{100 * results['baseline']:.2f} %")
 
 
 def info_table(info: Mapping[str, Any]) -> Table:

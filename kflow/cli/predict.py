@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
+
+from kflow.cli.options import table_format_options, with_options
 
 __all__ = ["predict"]
 
@@ -22,33 +25,68 @@ __all__ = ["predict"]
     "column, if DATA has one more than MODEL]",
 )
 @click.option(
+    "--id",
+    "id_column",
+    metavar="COLUMN",
+    help="Column of a table that names the rows in the predictions.  [default: that of kflow fit, "
+    "else the number of the row]",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="File of the predictions: FILE.csv with one prediction in a line, or FILE.npz with an "
-    "array y.  [default: standard output]",
+    help="File of the predictions: FILE.csv, or FILE.npz with an array y.  [default: standard "
+    "output]",
 )
-def predict(model: Path, data: Path, target: str | None, output: Path | None) -> None:
-    """Predict with MODEL for the points in DATA, a .npz file (array X) or a .csv file.
+@with_options(*table_format_options())
+def predict(
+    model: Path,
+    data: Path,
+    target: str | None,
+    id_column: str | None,
+    output: Path | None,
+    **form: str,
+) -> None:
+    """Predict with MODEL for the rows of DATA, a table or a .npz file (array X).
 
-    A model that was fitted to a table finds its columns by their names and ignores others.
+    A model that was fitted to a table finds its columns by their names and ignores others. It prints a
+    table: the id or the number of each row, the prediction, and the probability of each class. Other
+    models print one prediction in a line.
     """
     if output is not None and output.suffix.lower() not in (".csv", ".npz"):
         raise click.UsageError("--output must end in .csv or .npz")
     if output is not None:
         _check_file(output)
 
-    from kflow.cli.evaluate import predict_columns
-    from kflow.datasets import load_points
     from kflow.persistence import load
 
     estimator = load(model)
     if not hasattr(estimator, "predict"):
         raise ValueError(f"{model} holds a {type(estimator).__name__}, which predicts nothing")
+    if hasattr(estimator, "encoder"):
+        from kflow.cli.predict_table import predicted_table
+
+        table = predicted_table(estimator, data, id_column, form)
+        _write(table.arrays(), table.text(), output)
+        return
+    if id_column is not None or set(form.values()) != {"auto"}:
+        raise click.UsageError(
+            "--id, --separator, --encoding and --decimal belong to models of tables, and MODEL was "
+            "fitted to arrays"
+        )
+    y = _predicted(estimator, data, target)
+    _write({"y": y}, "".join(f"{value}\n" for value in y.tolist()), output)
+
+
+def _predicted(estimator: Any, data: Path, target: str | None) -> npt.NDArray[Any]:
+    """Return the predictions of a model that was fitted to arrays."""
+    from kflow.cli.evaluate import predict_columns
+    from kflow.datasets import load_points
+
     names = getattr(estimator, "feature_names_in_", None)
     points = load_points(
         data, estimator.n_features_in_, target, None if names is None else names.tolist()
     )
-    _write(predict_columns(estimator, points), output)
+    return predict_columns(estimator, points)
 
 
 def _check_file(path: Path) -> None:
@@ -62,13 +100,11 @@ def _check_file(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
-def _write(predicted: npt.NDArray[np.generic], output: Path | None) -> None:
-    """Write predictions to a file, or to standard output."""
-    if output is not None and output.suffix.lower() == ".npz":
-        np.savez(output, y=predicted)
-        return
-    lines = "".join(f"{value}\n" for value in predicted.tolist())
-    if output is not None:
-        output.write_text(lines)
+def _write(arrays: dict[str, npt.NDArray[Any]], text: str, output: Path | None) -> None:
+    """Write predictions to a file, as arrays or as text, or to standard output."""
+    if output is None:
+        click.echo(text, nl=False)
+    elif output.suffix.lower() == ".npz":
+        np.savez(output, **arrays)  # type: ignore[arg-type]
     else:
-        click.echo(lines, nl=False)
+        output.write_text(text, encoding="utf-8")

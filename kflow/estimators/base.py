@@ -280,6 +280,12 @@ class KernelFlowEstimator(
         ValueError
             If `layers_dtype` is another dtype.
         """
+        write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
+
+    def to_parts(
+        self, layers_dtype: str | None = None
+    ) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any] | bytes]]]:
+        """Return the settings and the parts of a model file, as `save` writes them."""
         check_is_fitted(self)
         flow_settings, flow_parts = self.flow_.to_parts(layers_dtype)
         settings = {
@@ -292,7 +298,7 @@ class KernelFlowEstimator(
                 "nugget": self.interpolant_.nugget,
             },
         }
-        write_model(path, type(self).__name__, settings, chain(flow_parts, self._arrays()))
+        return settings, chain(flow_parts, self._arrays())
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield what a model file holds besides the flow, by name."""

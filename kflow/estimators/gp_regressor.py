@@ -436,6 +436,10 @@ learning_rate, n_steps, n_restarts
         TypeError
             If the kernel holds Python functions.
         """
+        write_model(path, type(self).__name__, *self.to_parts())
+
+    def to_parts(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
+        """Return the settings and the parts of a model file, as `save` writes them."""
         check_is_fitted(self)
         settings = {
             # A loss that is a function is left out: None would say that nothing is learned.
@@ -450,7 +454,7 @@ learning_rate, n_steps, n_restarts
             "one_dimensional": self._target_scaling.one_dimensional,
             "engine": HOST.identity,
         }
-        write_model(path, type(self).__name__, settings, self._arrays())
+        return settings, self._arrays()
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the arrays of a model file, by name."""

@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.files import replacing
-from kflow.errors import ModelFileError
+from kflow.errors import ModelFileError, damaged
 
 __all__ = ["ModelReader", "write_model"]
 
@@ -74,6 +75,15 @@ def write_model(
 class ModelReader:
     """A model file, open for reading.
 
+    Attributes
+    ----------
+    path : Path
+        The file.
+    kind : str
+        What it holds, such as "KernelFlow".
+    settings : dict
+        JSON data.
+
     Raises
     ------
     ModelFileError
@@ -83,16 +93,16 @@ class ModelReader:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        if self._path.is_dir():
-            raise ModelFileError(f"{self._path} is a folder, not a kflow model file")
-        with self._path.open("rb"):
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise ModelFileError(f"{self.path} is a folder, not a kflow model file")
+        with self.path.open("rb"):
             pass  # a file that cannot be read raises OSError here; later errors are of its content
         try:
-            self._archive = zipfile.ZipFile(self._path)
+            self._archive = zipfile.ZipFile(self.path)
         except Exception as error:  # zipfile raises nearly anything for a damaged directory
             raise ModelFileError(
-                f"{self._path} is not a kflow model file, or it was cut short: {error}"
+                f"{self.path} is not a kflow model file, or it was cut short: {error}"
             ) from None
         try:
             header = json.loads(self.read("model.json"))
@@ -103,14 +113,14 @@ class ModelReader:
             self.settings: dict[str, Any] = dict(header["settings"])
         except Exception as error:  # among them RecursionError and OverflowError
             self._archive.close()
-            raise ModelFileError(f"{self._path} is not a kflow model file: {error}") from None
+            raise ModelFileError(f"{self.path} is not a kflow model file: {error}") from None
         if version > _VERSION:
             self._archive.close()
-            raise ModelFileError(f"{self._path} was written by a newer kflow: upgrade to read it")
+            raise ModelFileError(f"{self.path} was written by a newer kflow: upgrade to read it")
         if version < _VERSION:
             self._archive.close()
             raise ModelFileError(
-                f"{self._path} was written by an older kflow, in a format that is no longer read: "
+                f"{self.path} was written by an older kflow, in a format that is no longer read: "
                 "fit the model again"
             )
 
@@ -127,7 +137,21 @@ class ModelReader:
         try:
             return self._archive.read(member)
         except Exception as error:  # among them zlib.error, RuntimeError and NotImplementedError
-            raise ModelFileError(f"{self._path} is damaged or foreign: {error}") from None
+            raise ModelFileError(f"{self.path} is damaged or foreign: {error}") from None
+
+    def within(self, name: str) -> ModelReader:
+        """Return a reader of the same file for the model in a setting, which has a kind and settings.
+
+        Raises
+        ------
+        ModelFileError
+            If the setting is missing or holds no model.
+        """
+        inner = copy(self)
+        with damaged("settings"):
+            stored = self.settings[name]
+            inner.kind, inner.settings = str(stored["kind"]), dict(stored["settings"])
+        return inner
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is an array of that name."""
@@ -142,7 +166,7 @@ class ModelReader:
                 if member.read(1):
                     raise ValueError("more data than its header says")
         except Exception as error:  # as above, and what read_array raises for a bad header
-            raise ModelFileError(f"{self._path} is damaged: {name}: {error}") from None
+            raise ModelFileError(f"{self.path} is damaged: {name}: {error}") from None
         if ndim is not None and array.ndim != ndim:
-            raise ModelFileError(f"{self._path} is damaged: {name} has {array.ndim} dimensions")
+            raise ModelFileError(f"{self.path} is damaged: {name} has {array.ndim} dimensions")
         return np.asarray(array)

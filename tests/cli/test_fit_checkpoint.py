@@ -35,9 +35,10 @@ def outcome(out):
     for name in ("seconds", "layers_per_second"):
         results.pop(name, None)
         results["model"].pop(name, None)
+    model = kflow.load(out / "model.kflow")
     return (
         results,
-        kflow.load(out / "model.kflow"),
+        getattr(model, "estimator", model),
         {p.name: p.read_bytes() for p in out.glob("*.png")},
     )
 

@@ -214,7 +214,8 @@ def test_a_diverging_flow_keeps_the_last_good_layer(data, run, small, tmp_path, 
     results = json.loads(result.stdout)
     assert results["status"] == "diverged"
     assert results["model"]["n_layers"] == 3
-    assert kflow.load(out / "model.kflow").flow_.n_layers_ == 3
+    model = kflow.load(out / "model.kflow")
+    assert getattr(model, "estimator", model).flow_.n_layers_ == 3
     run("predict", out / "model.kflow", path)
 
 

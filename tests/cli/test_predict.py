@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 
 import numpy as np
@@ -18,8 +19,12 @@ def table_model(run, small, tmp_path, rng):
     run("fit", "--data", path, "--target", "kind", *small, "--output", tmp_path / "out")
     model = kflow.load(tmp_path / "out" / "model.kflow")
     assert list(model.feature_names_in_) == ["a", "b", "c"]
-    del model.feature_names_in_  # or scikit-learn would warn that an array has none
-    return tmp_path / "out" / "model.kflow", X, model.predict(X).tolist()
+    return tmp_path / "out" / "model.kflow", X, model.estimator.predict(X).tolist()
+
+
+def column(result, name):
+    """A column of the table that was printed."""
+    return [row[name] for row in csv.DictReader(result.stdout.splitlines())]
 
 
 @pytest.mark.slow
@@ -56,14 +61,14 @@ def test_predict_finds_columns_by_name(header, run, table_model, tmp_path):
         "\n".join([header, *(",".join(map(str, row)) for row in zip(*cells, strict=True))])
     )
     result = run("predict", model, path)
-    assert list(map(int, result.stdout.split())) == expected
+    assert list(map(int, column(result, "prediction"))) == expected
     assert result.stderr == ""
 
 
 @pytest.mark.slow
 def test_predict_names_a_missing_column(run, table_model, tmp_path):
     path = tmp_path / "other.csv"
-    path.write_text("a,b,d\n1,2,3\n")
+    path.write_text("a,b,d\n1.5,2,3\n")
     result = run("predict", table_model[0], path, code=1)
     assert "has no column 'c'; its columns are a, b, d" in result.stderr
 
@@ -73,7 +78,7 @@ def test_predict_takes_arrays_in_the_order_of_the_names(run, table_model, tmp_pa
     model, X, expected = table_model
     np.savez(tmp_path / "points.npz", X=X)
     result = run("predict", model, tmp_path / "points.npz")
-    assert list(map(int, result.stdout.split())) == expected
+    assert list(map(int, column(result, "prediction"))) == expected
     assert result.stderr == ""
 
 

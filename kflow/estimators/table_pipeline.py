@@ -1,0 +1,143 @@
+"""An encoder of tables and an estimator, as one estimator that is saved in one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from kflow.errors import ModelFileError
+from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.table_encoder import TableEncoder
+from kflow.storage.model_file import ModelReader, write_model
+
+__all__ = ["TablePipeline", "make_table_pipeline"]
+
+
+class TablePipeline(Pipeline):  # type: ignore[misc]
+    """The pipeline that `make_table_pipeline` returns: scikit-learn's, which can be saved.
+
+    Attributes
+    ----------
+    id_column : str or None
+        The column that names the rows of the table and is no feature. `kflow fit --id` sets it.
+    """
+
+    id_column: str | None = None
+
+    @property
+    def encoder(self) -> TableEncoder:
+        """The encoder of tables."""
+        encoder: TableEncoder = self.steps[0][1]
+        return encoder
+
+    @property
+    def estimator(self) -> Any:
+        """The estimator behind it."""
+        return self.steps[1][1]
+
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
+        """Write the fitted encoder and estimator to one file; `kflow.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file, as in `KernelFlowClassifier.save`; not for estimators
+            without layers.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an earlier file of that name is then untouched.
+        TypeError
+            If the estimator is none of kflow.
+        ValueError
+            If `layers_dtype` is another dtype.
+        """
+        check_is_fitted(self)
+        if not hasattr(self.estimator, "to_parts"):
+            raise TypeError(
+                f"only estimators of kflow can be saved in a model file, not a "
+                f"{type(self.estimator).__name__}"
+            )
+        options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
+        inner, parts = self.estimator.to_parts(**options)
+        settings = {
+            "encoder": self.encoder.to_settings(),
+            "id_column": self.id_column,
+            "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
+        }
+        write_model(path, "TablePipeline", settings, parts)
+
+    @classmethod
+    def from_model_file(
+        cls, reader: ModelReader, read_estimator: Callable[[ModelReader], Any]
+    ) -> TablePipeline:
+        """Return the pipeline that a model file holds: `kflow.load` calls this.
+
+        Parameters
+        ----------
+        reader : kflow.storage.model_file.ModelReader
+            The file, open.
+        read_estimator : callable
+            Returns the estimator of a reader.
+
+        Raises
+        ------
+        ModelFileError
+            If what the file holds is no pipeline, or its parts do not fit each other.
+        """
+        encoder = TableEncoder.from_settings(reader.settings.get("encoder", {}))
+        estimator = read_estimator(reader.within("estimator"))
+        if estimator.n_features_in_ != encoder.n_features_out_:
+            raise ModelFileError("the model's table encoder does not fit its estimator")
+        pipeline = _pipeline(encoder, estimator)
+        id_column = reader.settings.get("id_column")
+        if not isinstance(id_column, (str, type(None))):
+            raise ModelFileError("the model's id column is no name")
+        pipeline.id_column = id_column
+        return pipeline
+
+
+def _pipeline(encoder: TableEncoder, estimator: Any) -> TablePipeline:
+    return TablePipeline([("encoder", encoder), ("estimator", estimator)])
+
+
+def make_table_pipeline(
+    estimator: Any = None, *, encoder: TableEncoder | None = None
+) -> TablePipeline:
+    """Return an estimator for tables with text and missing cells.
+
+    Parameters
+    ----------
+    estimator : estimator, optional
+        A classifier or regressor. By default a `KernelFlowClassifier`.
+    encoder : TableEncoder, optional
+        By default one with its defaults.
+
+    Returns
+    -------
+    TablePipeline
+        A `sklearn.pipeline.Pipeline` with the steps ``"encoder"`` and ``"estimator"``. It also has a
+        method `save`, whose file `kflow.load` reads, if the estimator is one of kflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import kflow
+    >>> numbers = np.random.default_rng(0).normal(size=60)
+    >>> table = np.array([[x, "in" if x > 0 else "out"] for x in numbers], dtype=object)
+    >>> table[5, 0] = None
+    >>> model = kflow.make_table_pipeline().fit(table, numbers > 0.5)
+    >>> model.predict(table[:3]).tolist() == (numbers[:3] > 0.5).tolist()
+    True
+    """
+    return _pipeline(
+        TableEncoder() if encoder is None else encoder,
+        KernelFlowClassifier() if estimator is None else estimator,
+    )
