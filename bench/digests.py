@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 import logging
 import math
@@ -580,6 +581,22 @@ def value_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X, np.column_stack([y, X[:, 3] - y**2]), rng.uniform(size=(30, 5))
 
 
+# With these nothing is chosen: the defaults of versions that had no "auto" do not depend on it.
+GIVEN: dict[str, Any] = {
+    "kernel": None,
+    "n_layers": 100,
+    "batch_size": 100,
+    "nugget": 3.0,
+    "step_size": 0.01,
+    "gradient_cap": float("inf"),
+    "interpolation_nugget": 1.0,
+    "dtype": "float32",
+}
+# Parameters that versions without "auto" do not have.
+LATER = {"metric", "class_weight"}
+if "metric" in inspect.signature(kflow.KernelFlowClassifier).parameters:
+    GIVEN["metric"] = None
+
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "defaults": {"n_layers": 20},
     "unit": {"scaling": "unit", "rank": "auto", "n_interpolation": 30},
@@ -608,7 +625,8 @@ def estimator_of(model: Any, T: np.ndarray, *, is_loaded: bool = False) -> Named
     )
     yield from prefixed("flow", state_of(model.flow_))
     if not is_loaded:
-        yield "settings", {name: str(value) for name, value in sorted(model.get_params().items())}
+        parameters = sorted(model.get_params().items())
+        yield "settings", {name: str(value) for name, value in parameters if name not in LATER}
 
 
 def estimators(
@@ -616,15 +634,16 @@ def estimators(
 ) -> Named:
     for dtype in DTYPES:
         for name, options in ESTIMATORS.items():
-            settings = {"n_layers": 8, "batch_size": 60, "random_state": 2, **options}
-            model = kind(**settings, dtype=dtype).fit(X, y, {"test": T})
+            settings = {**GIVEN, "n_layers": 8, "batch_size": 60, "random_state": 2, **options}
+            settings["dtype"] = dtype
+            model = kind(**settings).fit(X, y, {"test": T})
             yield from prefixed(f"{name}/{dtype}", estimator_of(model, T))
             model.save(folder / "model.kflow")
             parts = list(estimator_of(kflow.load(folder / "model.kflow"), T, is_loaded=True))
             check_same(parts, estimator_of(model, T, is_loaded=True))
             again = pickle.loads(pickle.dumps(model))
             check_same(parts, estimator_of(again, T, is_loaded=True))
-    settings.update(n_layers=9, every=2, **SHRINKING)
+    settings.update(n_layers=9, every=2, dtype="float32", **SHRINKING)
     expected = list(estimator_of(kind(**settings).fit(X, y), T, is_loaded=True))
     yield from prefixed("resumed", expected)
     for n_layers in (5, 9):
@@ -638,12 +657,16 @@ def classifier(folder: Path) -> Named:
     X, y, T = class_data()
     yield from estimators(kflow.KernelFlowClassifier, X, y, T, folder)
     words = np.array(["one", "two", "three"])[y]
-    model = kflow.KernelFlowClassifier(n_layers=5, batch_size=50, random_state=1).fit(X, words)
+    model = kflow.KernelFlowClassifier(
+        **{**GIVEN, "n_layers": 5, "batch_size": 50}, random_state=1
+    ).fit(X, words)
     yield from prefixed("words", estimator_of(model, T))
     model.save(folder / "words.kflow")
     yield "words/loaded", kflow.load(folder / "words.kflow").predict(T)
     random = np.random.RandomState(4)
-    model = kflow.KernelFlowClassifier(n_layers=5, random_state=random).fit(X.astype("f4"), y)
+    model = kflow.KernelFlowClassifier(**{**GIVEN, "n_layers": 5}, random_state=random).fit(
+        X.astype("f4"), y
+    )
     yield from prefixed("random-state", estimator_of(model, T))
 
 
@@ -656,7 +679,7 @@ def early_stopping(folder: Path) -> Named:
         "shrinking": SHRINKING,
         "scaled": {"scaling": "unit"},
     }.items():
-        settings = {"n_layers": 100, "random_state": 3, "early_stopping": True, **options}
+        settings = {**GIVEN, "random_state": 3, "early_stopping": True, **options}
         model = kflow.KernelFlowClassifier(**settings, validation_fraction=0.2).fit(X, y)
         stopping = model.stopping_
         yield f"{name}/stopping", [stopping.layers, stopping.errors, stopping.stopped_at]
@@ -670,7 +693,9 @@ def early_stopping(folder: Path) -> Named:
 def regressor(folder: Path) -> Named:
     X, Y, T = value_data()
     yield from estimators(kflow.KernelFlowRegressor, X, Y[:, 0], T, folder)
-    model = kflow.KernelFlowRegressor(n_layers=6, random_state=1, n_interpolation=70).fit(X, Y)
+    model = kflow.KernelFlowRegressor(
+        **{**GIVEN, "n_layers": 6}, random_state=1, n_interpolation=70
+    ).fit(X, Y)
     yield from prefixed("two-columns", estimator_of(model, T))
     model.save(folder / "two.kflow")
     yield "two-columns/loaded", kflow.load(folder / "two.kflow").predict(T)
@@ -1077,10 +1102,11 @@ def compression_of(small: kflow.Compression) -> dict[str, Any]:
 def compression(folder: Path) -> Named:
     X, y, T = class_data()
     settings: dict[str, Any] = {"n_layers": 24, "batch_size": 60, "random_state": 0}
+    given = {**GIVEN, **settings}
     models = {
-        "classifier": kflow.KernelFlowClassifier(**settings).fit(X, y),
-        "shrinking": kflow.KernelFlowClassifier(**settings, **SHRINKING).fit(X, y),
-        "regressor": kflow.KernelFlowRegressor(**settings, dtype="float64").fit(X, y),
+        "classifier": kflow.KernelFlowClassifier(**given).fit(X, y),
+        "shrinking": kflow.KernelFlowClassifier(**given, **SHRINKING).fit(X, y),
+        "regressor": kflow.KernelFlowRegressor(**{**given, "dtype": "float64"}).fit(X, y),
         "flow": kflow.KernelFlow(**{**FLOW, **settings}).fit(X, y),
     }
     for name, model in models.items():
@@ -1110,7 +1136,9 @@ def look(_: Path) -> Named:
 
     X, y, T = class_data()
     for name, options in {"plain": {}, "shrinking": SHRINKING}.items():
-        model = kflow.KernelFlowClassifier(n_layers=12, random_state=0, **options).fit(X, y)
+        model = kflow.KernelFlowClassifier(
+            **{**GIVEN, "n_layers": 12}, random_state=0, **options
+        ).fit(X, y)
         flow = model.flow_
         dimensions = analysis.effective_dimension(model, X, y, layers=[0, 5, 12])
         yield f"{name}/dimension", [fields(dimensions), dimensions.summary()]
@@ -1183,6 +1211,10 @@ def command_line(folder: Path) -> Named:
         assert done.exit_code == 0, done.output
         return done.stdout
 
+    given = ["--kernel", "gaussian", "--nugget", 3, "--step-size", 0.01, "--gradient-cap", "inf"]
+    given += ["--dtype", "float32"]
+    if "metric" in GIVEN:
+        given += ["--metric", "none", "--interpolation-nugget", 1]
     X, y, T = class_data()
     for name, target, options in (
         ("classification", y, ["--n-halves", 2]),
@@ -1193,7 +1225,7 @@ def command_line(folder: Path) -> Named:
         output = folder / name
         settings = ["--n-layers", 9, "--batch-size", 50, "--json", "--quiet", "--output", output]
         results = json.loads(
-            run("fit", "--data", folder / "data.npz", "--task", name, *settings, *options)
+            run("fit", "--data", folder / "data.npz", "--task", name, *settings, *given, *options)
         )
         model = {key: value for key, value in results["model"].items() if "second" not in key}
         yield f"{name}/results", [results["errors"], model]

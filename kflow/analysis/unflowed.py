@@ -95,6 +95,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         nugget=classifier.interpolant_.nugget,
         n_threads=classifier.n_threads,
     )
+    before.n_layers_ = 0
     before.interpolation_nugget_ = classifier.interpolant_.nugget
     before.stopping_ = before.temperature_ = None
     for name in (

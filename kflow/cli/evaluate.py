@@ -139,7 +139,7 @@ class ErrorsOnTheWay:
                 _labels(self._estimator, flow),
                 self._test_labels,
                 nugget=self._estimator.interpolation_nugget_,
-                every=max(1, self._estimator.n_layers // 20),
+                every=max(1, self._estimator.n_layers_ // 20),
                 rng=np.random.default_rng([self._seed, 1]),
                 n_draws=self._n_draws,
             )

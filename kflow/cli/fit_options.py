@@ -38,6 +38,7 @@ class FitOptions:
     decimal: str
     cv: int | None
     kernel: str | None
+    metric: str | None
     length_scale: float | None
     rank: str | int | float | None
     scaling: str | None
@@ -130,7 +131,7 @@ class FitOptions:
         Raises
         ------
         click.UsageError
-            For a kernel that needs a length scale and has none.
+            For a kernel that needs a length scale and has none, and where nothing could stop early.
         """
         settings = dict(preset, random_state=self.seed)
         settings.update(
@@ -145,6 +146,10 @@ class FitOptions:
             settings["validation_fraction"] = self.validation_fraction
         if self.scaling is not None:
             settings["scaling"] = None if self.scaling == "none" else self.scaling
+        if self.metric is not None:
+            settings["metric"] = None if self.metric == "none" else self.metric
+        if self.early_stopping and settings.get("n_layers", "auto") == "auto":
+            raise click.UsageError("--early-stopping needs a number of layers: pass --n-layers")
         settings["progress"] = not self.quiet
         return settings
 
@@ -152,8 +157,12 @@ class FitOptions:
         from kflow.kernels import from_dict
 
         if self.length_scale is not None:
+            if self.kernel == "auto":
+                raise click.UsageError("--length-scale needs a --kernel that is not auto")
             kernel = {"kernel": self.kernel or "gaussian", "length_scale": self.length_scale}
             return {"kernel": from_dict(kernel)}
-        if self.kernel not in (None, "gaussian"):
+        if self.kernel in (None, "auto"):
+            return {} if self.kernel is None else {"kernel": "auto"}
+        if self.kernel != "gaussian":
             raise click.UsageError(f"--kernel {self.kernel} needs --length-scale")
-        return {}
+        return {"kernel": None}

@@ -24,7 +24,7 @@ from kflow.cli.info import describe
 from kflow.cli.output import no_note, note, print_data, results_table
 from kflow.cli.pictures import draw_pictures
 from kflow.cli.process import Stop, return_freed_memory
-from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output
+from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output, most_layers
 from kflow.datasets import Dataset, load_dataset, load_file
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
@@ -248,8 +248,9 @@ class FitRun:
             )
         if self.checkpoint is not None:
             megabytes = bytes_of_layers(self.estimator, points) / 1e6
+            some = "Up to " if isinstance(self.estimator.n_layers, str) else ""
             self.note(
-                f"{self.estimator.n_layers} layers will take up to {megabytes:.3g} MB in "
+                f"{some}{most_layers(self.estimator)} layers will take up to {megabytes:.3g} MB in "
                 f"{self.checkpoint.folder}"
             )
 
@@ -288,7 +289,9 @@ class FitRun:
 
     def conclude(self) -> None:
         """Find out how the flow ended, and tell it if it has fewer layers than it was to have."""
-        n_layers, wanted = self.estimator.flow_.n_layers_, self.estimator.n_layers
+        n_layers, wanted = self.estimator.flow_.n_layers_, self.estimator.n_layers_
+        if self.estimator.selection_.tried:
+            self.note(str(self.estimator.selection_))
         if n_layers == wanted:
             self.status = "complete"
         elif self.status is not None:
@@ -356,6 +359,7 @@ class FitRun:
             "seconds": self.seconds,
             "baseline": baseline(points.y_train, points.y_test, points.task),
             **evaluation,
+            "selection": self.estimator.selection_.to_dict(),
             "model": describe(self.estimator),
         }
         errors = self._error_curve()

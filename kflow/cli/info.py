@@ -27,7 +27,7 @@ _FLOW_SETTINGS = (
     "shrink_tolerance",
     "dtype",
 )
-_ESTIMATOR_SETTINGS = ("scaling", "interpolation_nugget", "n_interpolation")
+_ESTIMATOR_SETTINGS = ("scaling", "interpolation_nugget_", "n_interpolation")
 
 
 @click.command()
@@ -69,6 +69,10 @@ def describe(model: Any) -> dict[str, Any]:
         "settings": {
             **{name: Schedule.to_json(getattr(flow, name)) for name in SCHEDULES},
             **{name: getattr(flow, name) for name in _FLOW_SETTINGS},
-            **{name: getattr(model, name) for name in _ESTIMATOR_SETTINGS if is_estimator},
+            **{
+                name.rstrip("_"): getattr(model, name)
+                for name in _ESTIMATOR_SETTINGS
+                if is_estimator
+            },
         },
     }

@@ -31,19 +31,22 @@ _FORMER_NAMES = {"draws": "n-draws", "layers": "n-layers", "threads": "n-threads
 # The defaults of the estimators, which the help tells. Their own signatures hold them, but importing
 # the estimators for --help takes longer than everything else: a test compares both.
 ESTIMATOR_DEFAULTS: dict[str, Any] = {
-    "n_layers": 100,
-    "batch_size": 100,
-    "nugget": 3.0,
+    "kernel": "auto",
+    "metric": "auto",
+    "n_layers": "auto",
+    "batch_size": "auto",
+    "nugget": "auto",
+    "interpolation_nugget": "auto",
     "step": "rms",
-    "step_size": 0.01,
+    "step_size": 0.02,
     "step_over": "all",
-    "gradient_cap": float("inf"),
+    "gradient_cap": 1.0,
     "n_halves": 2,
     "rank": None,
     "shrink_every": 0,
     "shrink_tolerance": 1e-4,
     "scaling": "standard",
-    "dtype": "float32",
+    "dtype": "float64",
     "validation_fraction": 0.1,
 }
 
@@ -89,6 +92,20 @@ def _schedule(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse
 
 
+def _auto_or(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of ``auto`` or of a value."""
+
+    def parse(text: str) -> Any:
+        if text == "auto":
+            return text
+        try:
+            return kind(text)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is neither auto nor a number") from None
+
+    return parse
+
+
 def _rank(text: str) -> str | int | float:
     """Parse a rank, where 0 stands for none."""
     for kind in (int, float):
@@ -114,13 +131,23 @@ def _estimator_option(name: str, text: str, **attributes: Any) -> Option:
 
 
 FLOW_OPTIONS: tuple[Option, ...] = (
-    _estimator_option("n_layers", "Number of layers of the flow.", type=int),
-    _estimator_option("batch_size", "Number of points drawn in each layer.", type=int),
+    _estimator_option(
+        "n_layers", "Number of layers of the flow.", type=_auto_or(int), metavar="auto|N"
+    ),
+    _estimator_option(
+        "batch_size", "Number of points drawn in each layer.", type=_auto_or(int), metavar="auto|N"
+    ),
     _estimator_option(
         "nugget",
         "Nugget of the flow: what is added to the diagonal of the kernel matrix of a batch.",
-        type=_schedule(float),
-        metavar=_SCHEDULE,
+        type=_auto_or(_schedule(float)),
+        metavar=f"auto|{_SCHEDULE}",
+    ),
+    _estimator_option(
+        "interpolation_nugget",
+        "Nugget of the final interpolant.",
+        type=_auto_or(float),
+        metavar="auto|VALUE",
     ),
     _estimator_option(
         "step",
@@ -174,16 +201,21 @@ FLOW_OPTIONS: tuple[Option, ...] = (
         "(unit), or none.",
         type=click.Choice(["standard", "unit", "none"]),
     ),
-    click.option(
-        "--kernel",
-        type=click.Choice(_KERNELS),
-        help="Kernel K_1 of the flow.  [default: the preset's, else gaussian]",
+    _estimator_option(
+        "kernel",
+        "Kernel K_1 of the flow; auto chooses it with its length scale.",
+        type=click.Choice(["auto", *_KERNELS]),
+    ),
+    _estimator_option(
+        "metric",
+        "Linear map of the scaled data, learned from gradients.",
+        type=click.Choice(["auto", "none"]),
     ),
     click.option(
         "--length-scale",
         type=float,
-        help="Length scale of the kernel, in units of the scaled data.  [default: the preset's, else "
-        "chosen from the data]",
+        help="Length scale of the kernel, in units of the scaled data, for a --kernel that is "
+        "given.  [default for gaussian: chosen from the data]",
     ),
     _estimator_option(
         "dtype", "Precision of the points.", type=click.Choice(["float32", "float64"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from kflow.datasets import Dataset
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
+from kflow.estimators.selection.candidates import MAX_LAYERS
+from kflow.estimators.selection.flows import default_batch_size
 from kflow.layers.stores import layer_bytes
 
-__all__ = ["Estimator", "bytes_of_layers", "bytes_of_output"]
+__all__ = ["Estimator", "bytes_of_layers", "bytes_of_output", "most_layers"]
 
 Estimator = KernelFlowClassifier | KernelFlowRegressor
 
@@ -16,11 +18,18 @@ _BLOCK_HEADER_BYTES = 2**12
 _PICTURE_BYTES = 2**20
 
 
+def most_layers(estimator: Estimator) -> int:
+    """Return how many layers the flow will have at most."""
+    n_layers = estimator.n_layers
+    return MAX_LAYERS if isinstance(n_layers, str) else n_layers
+
+
 def bytes_of_layers(estimator: Estimator, points: Dataset) -> int:
     """Return the bytes of all layers, rather too many than too few."""
     n, d = points.X_train.shape
-    size = min(estimator.batch_size, n)
-    return layer_bytes(estimator.n_layers, size, _max_rank(estimator, n, d), estimator.dtype)
+    size = estimator.batch_size
+    size = default_batch_size(n) if isinstance(size, str) else min(size, n)
+    return layer_bytes(most_layers(estimator), size, _max_rank(estimator, n, d), estimator.dtype)
 
 
 def bytes_of_output(estimator: Estimator, points: Dataset, layers_dtype: str | None) -> int:
@@ -49,7 +58,7 @@ def bytes_of_output(estimator: Estimator, points: Dataset, layers_dtype: str | N
     matrices = 2 * 8 * rank * (d + n_rotations * rank)
     model = layers * (item if layers_dtype is None else _ITEM_BYTES[layers_dtype]) // item
     # Headers and states, of which each block has one. A rotation ends a block early.
-    n_blocks = estimator.n_layers // estimator.every + n_rotations + 2
+    n_blocks = most_layers(estimator) // estimator.every + n_rotations + 2
     n_bytes: int = (
         _BLOCK_HEADER_BYTES * n_blocks + layers + model + others * item + matrices + _PICTURE_BYTES
     )
@@ -67,4 +76,4 @@ def _max_rotations(estimator: Estimator, rank: int) -> int:
     """Return how many times the flow can drop directions at most."""
     if not estimator.shrink_every:
         return 0
-    return min(rank, int(estimator.n_layers) // max(int(estimator.shrink_every), 1))
+    return min(rank, most_layers(estimator) // max(int(estimator.shrink_every), 1))

@@ -119,7 +119,8 @@ class KernelFlowEstimator(
         wanted = Wanted.by(self)
         followed = self._followed(follow, data.held_out)
         fitted = fit_choice(self, wanted, data, seeds.folds)
-        self.interpolation_nugget_ = fitted.choice.chosen.nugget
+        chosen = fitted.choice.chosen
+        self.n_layers_, self.interpolation_nugget_ = chosen.n_layers, chosen.nugget
         flow = flow_of_parameters(self, len(data.points), seeds.batches, **fitted.flow_settings)
         if data.stopping is not None:
             flow.callbacks += (data.stopping,)
@@ -365,7 +366,7 @@ class KernelFlowEstimator(
             self.interpolant_ = Interpolant.from_coefficients(
                 centres, coefficients, kernel=kernel, nugget=nugget
             )
-        self.interpolation_nugget_ = self.interpolant_.nugget
+        self.n_layers_, self.interpolation_nugget_ = self.flow_.n_layers_, self.interpolant_.nugget
         if "interpolation_rows" in reader:  # files of early versions lack them
             rows = reader.array("interpolation_rows", ndim=1)
             if rows.shape != (len(centres),) or rows.dtype.kind != "i" or rows.min() < 0:

@@ -91,6 +91,8 @@ _PARAMETERS = """
     map_importances_ : ndarray of float64, shape (d,), or None
         Importances of the scaled features by which the linear map was made, if there is one;
         `feature_importances_` has them in any case.
+    n_layers_ : int
+        Layers that the flow was to have.
     interpolation_nugget_ : float
         The nugget of the final interpolant.
     interpolant_ : kflow.Interpolant

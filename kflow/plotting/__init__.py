@@ -20,6 +20,7 @@ from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.images import ImageStripDisplay
+from kflow.plotting.importances import ImportanceDisplay
 from kflow.plotting.lipschitz import LipschitzDisplay
 from kflow.plotting.margins import MarginDisplay
 from kflow.plotting.points import PointsDisplay
@@ -35,6 +36,7 @@ __all__ = [
     "DimensionDisplay",
     "ErrorDisplay",
     "ImageStripDisplay",
+    "ImportanceDisplay",
     "LipschitzDisplay",
     "LossDisplay",
     "MarginDisplay",

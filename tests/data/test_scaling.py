@@ -140,3 +140,49 @@ def test_damaged_arrays(X, name, value):
         arrays[name] = value
     with pytest.raises(ModelFileError, match="preprocessing"):
         Preprocessing.from_arrays(arrays, 6)
+
+
+# ---- a linear map that follows -------------------------------------------------------------------
+
+
+@pytest.fixture
+def mapped(X, rng):
+    return Preprocessing.fit(X, "standard").followed_by(rng.normal(size=(6, 6)))
+
+
+def test_a_linear_map_follows_the_scaling(X, mapped):
+    wanted = Preprocessing.fit(X, "standard")(X) @ mapped.components.T
+    found = mapped(X)
+    assert found.dtype == X.dtype
+    np.testing.assert_allclose(found, wanted, atol=100 * np.finfo(X.dtype).eps)
+    # To the last bit, however the rows are cut into chunks.
+    np.testing.assert_array_equal(mapped(X[1030:1040]), found[1030:1040])
+    alone = Preprocessing().followed_by(mapped.components)
+    np.testing.assert_allclose(alone(X), X @ mapped.components.T, rtol=1e-3, atol=1e-3)
+
+
+def test_a_linear_map_is_undone(X, mapped):
+    back = mapped.undone(mapped(X), X)
+    assert back.dtype == X.dtype
+    np.testing.assert_allclose(back, X, atol=1e5 * np.finfo(X.dtype).eps)
+
+
+def test_a_linear_map_as_arrays(X, mapped):
+    again = Preprocessing.from_arrays(mapped.to_arrays(), 6)
+    np.testing.assert_array_equal(again(X), mapped(X))
+    for broken in (np.zeros((6, 5)), np.full((6, 6), np.nan), np.zeros((6, 6), dtype=np.int64)):
+        with pytest.raises(ModelFileError, match="preprocessing"):
+            Preprocessing.from_arrays({**mapped.to_arrays(), "components": broken}, 6)
+
+
+# ---- weights -------------------------------------------------------------------------------------
+
+
+def test_a_weight_of_two_is_a_row_twice(X, rng):
+    weights = rng.integers(1, 4, N)
+    mean, scale = standardisation(X, "X", weights.astype(float))
+    wanted = standardisation(X.repeat(weights, axis=0), "X")
+    np.testing.assert_allclose(mean, wanted[0], rtol=1e-6)
+    np.testing.assert_allclose(scale, wanted[1], rtol=1e-6)
+    scaled = Preprocessing.fit(X, "standard", weights.astype(float))(X)
+    np.testing.assert_allclose(np.average(scaled, axis=0, weights=weights), 0.0, atol=1e-5)

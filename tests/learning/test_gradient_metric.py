@@ -5,7 +5,12 @@ import pytest
 
 import kflow
 from kflow import kernels
-from kflow.learning.gradient_metric import gradient_outer_product, power_of_metric
+from kflow.learning.gradient_metric import (
+    LinearMap,
+    MapSettings,
+    gradient_outer_product,
+    power_of_metric,
+)
 
 
 def differences(u, x, step):
@@ -67,3 +72,41 @@ def test_a_metric_without_full_rank(rng):
     np.testing.assert_allclose(root, np.outer(along, along), atol=1e-5)
     zero = power_of_metric(np.diag([2.0, 0.0]), 0.5, diagonal=True)
     np.testing.assert_array_equal(zero, np.diag([1.0, 0.0]))
+
+
+def test_weights_count_points_several_times(rng):
+    X, Y = rng.normal(size=(25, 3)), rng.normal(size=(25, 2))
+    weights = rng.integers(1, 4, 25)
+    u = kflow.Interpolant(X, Y, kernel=kernels.Gaussian(1.0), nugget=0.1)
+    weighted = gradient_outer_product(u, X, weights.astype(float))
+    np.testing.assert_allclose(weighted, gradient_outer_product(u, X.repeat(weights, axis=0)))
+
+
+@pytest.mark.parametrize(
+    "settings", [MapSettings(), MapSettings(1.0, 2), MapSettings(1.0, 1, True)]
+)
+def test_a_learned_map(settings, rng):
+    X = rng.normal(size=(60, 4))
+    Y = np.sin(X[:, :1]) + 0.1 * X[:, 1:2]
+    kernel = kernels.Gaussian(1.5)
+    found = LinearMap.learn(X, Y, kernel, 0.1, settings)
+    expected, points = np.eye(4), X
+    for _ in range(settings.n_steps):
+        M = gradient_outer_product(kflow.Interpolant(points, Y, kernel=kernel, nugget=0.1), points)
+        expected = power_of_metric(M, settings.power, diagonal=settings.diagonal) @ expected
+        points = X @ expected.T
+        factor = np.sqrt(np.var(X, axis=0).sum() / np.var(points, axis=0).sum())
+        expected, points = factor * expected, factor * points
+    np.testing.assert_allclose(found.components, expected, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(found(X), X @ expected.T, rtol=1e-8, atol=1e-10)
+    M = gradient_outer_product(kflow.Interpolant(X, Y, kernel=kernel, nugget=0.1), X)
+    np.testing.assert_allclose(found.importances, np.diag(M) / np.trace(M))
+    known = LinearMap.learn(X, Y, kernel, 0.1, settings, M=M)
+    np.testing.assert_array_equal(known.components, found.components)
+
+
+def test_nothing_to_learn_from(rng):
+    with pytest.raises(ValueError, match="no change along any feature"):
+        LinearMap.learn(
+            rng.normal(size=(9, 2)), np.zeros((9, 1)), kernels.Gaussian(1.0), 0.1, MapSettings()
+        )

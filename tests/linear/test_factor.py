@@ -5,7 +5,7 @@ import pytest
 
 from kflow import SingularKernelError, kernels, losses
 from kflow.errors import JitterWarning
-from kflow.linear.factor import Factor, factorise
+from kflow.linear.factor import Factor, cholesky_factor, factorise, solve_factored
 
 ARD = 1.3 * kernels.Matern52((0.8, 1.5, 2.0)) + 0.1 * kernels.Linear()
 
@@ -77,3 +77,12 @@ def test_blas_is_left_as_it_was(X, Y, blas_threads):
     factor.inverse_diagonal()
     factor.variances(X)
     assert blas_threads() == before
+
+
+def test_weights_divide_the_nugget(X, Y, rng):
+    weights = rng.uniform(0.5, 3.0, len(X))
+    expected = np.linalg.solve(ARD(X) + np.diag(0.1 / weights), Y)
+    factor = Factor(ARD, X, 0.1, weights=weights)
+    np.testing.assert_allclose(factor.solve(Y), expected, rtol=1e-8)
+    lower = cholesky_factor(ARD(X), 0.1, weights)
+    np.testing.assert_allclose(solve_factored(lower, Y), expected, rtol=1e-8)

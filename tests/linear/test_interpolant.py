@@ -148,3 +148,22 @@ def test_pull_back_refuses_what_does_not_fit(rng):
     other = kflow.Interpolant(Z, Y, kernel=kflow.kernels.Linear(), nugget=0.1)
     with pytest.raises(TypeError, match="kernel"):
         other.pull_back(Z, Y)
+
+
+def test_a_weight_of_two_is_a_point_twice(rng):
+    Z, Y, X = rng.normal(size=(20, 3)), rng.normal(size=(20, 2)), rng.normal(size=(9, 3))
+    weights = rng.integers(1, 4, 20)
+    kernel = kernels.Gaussian(1.0)
+    weighted = Interpolant(Z, Y, kernel=kernel, nugget=0.3, sample_weight=weights)
+    twice = Interpolant(
+        Z.repeat(weights, axis=0), Y.repeat(weights, axis=0), kernel=kernel, nugget=0.3
+    )
+    np.testing.assert_allclose(weighted(X), twice(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [1.0, -1.0], [1.0], [1.0, np.inf]])
+def test_weights_that_are_none(weights):
+    with pytest.raises(ValueError, match="sample_weight"):
+        Interpolant(
+            np.eye(2), [0, 1], kernel=kernels.Gaussian(1.0), nugget=0.1, sample_weight=weights
+        )

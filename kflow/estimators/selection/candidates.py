@@ -89,19 +89,19 @@ class Candidate:
         The linear map of the features; None for none.
     n_layers : int
         Layers of the flow.
-    error : float
-        Mean squared error on the rows left out.
+    error : float or None
+        Mean squared error on the rows left out; None if it was not tried.
     """
 
     kernel: KernelChoice
     nugget: float
     map: MapSettings | None = None
     n_layers: int = 0
-    error: float = float("nan")
+    error: float | None = None
 
     def with_layers(self, n_layers: int) -> Candidate:
         """Return the candidate with a flow, not yet tried."""
-        return replace(self, n_layers=n_layers, error=float("nan"))
+        return replace(self, n_layers=n_layers, error=None)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -141,5 +141,5 @@ class Candidate:
             as_nugget(data["nugget"]),
             None if settings is None else MapSettings(**settings),
             as_count(data["n_layers"], "n_layers", 0),
-            as_number(data["error"], "error"),
+            None if data["error"] is None else as_number(data["error"], "error"),
         )

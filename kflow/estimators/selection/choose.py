@@ -21,7 +21,7 @@ from kflow.estimators.selection.candidates import (
     KernelChoice,
 )
 from kflow.estimators.selection.flows import moving_fold
-from kflow.estimators.selection.folds import N_FOLDS, Fold, Rows, folds_of
+from kflow.estimators.selection.folds import N_FOLDS, Fold, Rows, folds_of, scale_of
 from kflow.estimators.selection.record import Selection
 from kflow.estimators.selection.search import Search, Tried
 from kflow.estimators.selection.wanted import Wanted
@@ -140,6 +140,9 @@ def choose(
         return default_choice(wanted, reason)
     fold_seed, flow_seed = seed.spawn(2)
     folds = folds_of(rows, codes, np.random.default_rng(fold_seed))
+    if not all(scale_of(fold.kept.points) > 0.0 for fold in folds):
+        reason = "Nothing was tried, because nearly all rows coincide: defaults were taken."
+        return default_choice(wanted, reason)
     if isinstance(wanted.metric, GradientMetric):
         folds = [_behind(wanted.metric, fold, codes is not None) for fold in folds]
     search = Search(folds, _given_kernel(wanted), wanted.nugget, resolve_n_threads(n_threads))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kflow._base.arguments import as_count
 from kflow.errors import DivergenceError, SingularKernelError
 from kflow.estimators.auto import is_auto
 from kflow.estimators.selection.candidates import Candidate
@@ -58,7 +59,11 @@ def moving_fold(
     own = {
         "kernel": kernel,
         "n_layers": 0,
-        "batch_size": default_batch_size(n) if is_auto(batch_size) else min(batch_size, n),
+        "batch_size": (
+            default_batch_size(n)
+            if is_auto(batch_size)
+            else min(as_count(batch_size, "batch_size", 4), n)
+        ),
         "nugget": default_nugget(start.nugget) if is_auto(nugget) else nugget,
         "n_threads": 1,
     }

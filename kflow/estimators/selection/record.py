@@ -60,7 +60,7 @@ class Selection:
             length_text(kernel) if candidate.kernel.relative else "given",
             f"{candidate.nugget:.2g}",
             str(candidate.n_layers),
-            f"{candidate.error:.4g}",
+            "-" if candidate.error is None else f"{candidate.error:.4g}",
         )
 
     __repr__ = __str__

@@ -272,7 +272,8 @@ class Search:
 
 
 def _error(tried: Tried | None) -> float:
-    return float("inf") if tried is None else tried.candidate.error
+    error = None if tried is None else tried.candidate.error
+    return float("inf") if error is None else error
 
 
 def _losses(fold: Fold, predictions: Doubles) -> Doubles:
