@@ -2,7 +2,7 @@
 
     $ python bench/full_size.py --dataset fashion-mnist --data-dir DIR
     $ python bench/full_size.py --dataset mnist --data-dir DIR --test
-    $ python bench/full_size.py --dataset mnist --data-dir DIR --held-out 0 --nuggets 0.01 --test
+    $ python bench/full_size.py --dataset fashion-mnist --data-dir DIR --held-out 0 --nuggets 0.07 --test
 
 `bench/generalisation.py images` asks this of 12 000 images, which a factorisation can still solve for.
 Here the kernel matrix is stored once, in float32 (14.4 GB for 60 000 images), and kernel ridge
@@ -19,8 +19,9 @@ The images are their pixels' square roots, divided by their norm, in their leadi
 
 With `--held-out`, so many training images measure, and choose a nugget for each side. With `--test`, all
 images train then, and each side predicts the test set once with its nugget: the first of `--nuggets` if
-no image was held out. Printed are the parts of wrong labels, residuals |A C - Y| / |Y| of the worst
-class, iterations of the last nugget taken, seconds of the side, and the most memory used so far.
+no image was held out. Printed are the parts of wrong labels, the residual |A C - Y| / |Y| of the worst
+class, iterations, seconds since the row before, and the most memory used so far. Of the data set
+"digits", held-out images are too few to tell the sides apart: it shows that the script runs.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ from kflow.linear.conjugate_gradients import conjugate_gradients
 from kflow.linear.interpolant import Interpolant
 from kflow.linear.low_rank import Preconditioner, low_rank
 
-# Of 12 000 images, 10 000 others chose these: profile, length scale, power of M, and nuggets.
+# Profile, length scale, power of M, and nuggets: with 12 000 images they were the best, or among
+# those that 10 000 other training images could not tell apart.
 SETTINGS = {
     "fashion-mnist": ("rational quadratic", 0.58, 0.25, (0.2, 0.07)),
-    "mnist": ("gaussian", 0.8, 1.0, (0.02, 0.007)),
-    "digits": ("gaussian", 0.8, 1.0, (0.02, 0.007)),
+    "mnist": ("gaussian", 0.8, 1.0, (0.01,)),
+    "digits": ("gaussian", 0.8, 1.0, (0.03, 0.01)),
 }
 
 COLUMNS = {
@@ -58,7 +60,7 @@ COLUMNS = {
     "s": "7.1f",
     "GB": "6.2f",
 }
-# Of each side, those that it may choose from.
+# For each side, those that it may choose from.
 Nuggets: TypeAlias = Mapping[str, Sequence[float]]
 
 
@@ -180,7 +182,7 @@ def sides(
         metric = yield from best(f"metric {power:g}", after, y_new, kernel, nuggets, args)
         mean = (plain.values + metric.values) / 2.0
         yield f"mean {power:g}", Solved(None, None, mean, None, None)
-    for n, after in flowed(rows, kernel, args):
+    for n, after in flowed(rows, kernel, args) if args.n_layers else ():
         yield from best(f"flow {n}", after, y_new, kernel, nuggets, args)
 
 
@@ -209,7 +211,7 @@ def main() -> None:
     options.add_argument("--n-layers", type=int, nargs="*", default=[], help="of a flow")
     options.add_argument("--batch", type=int, default=1200, help="points of the flow's batches")
     options.add_argument("--rank", type=int, default=200, help="directions of the images")
-    options.add_argument("--sample", type=int, default=10_000, help="images for the metric")
+    options.add_argument("--sample", type=int, default=5000, help="images for the metric")
     options.add_argument("--pivots", type=int, default=2000, help="rank of the preconditioner")
     options.add_argument("--tolerance", type=float, default=1e-3, help="of the residuals")
     options.add_argument("--seed", type=int, default=0)
@@ -223,7 +225,8 @@ def main() -> None:
     found, chosen = [], {}
     if n_held:
         found = compare("held-out", *pixels(data, order, n_held, args.rank), {}, args)
-        for row in sorted(found, key=lambda row: -row["error"]):
+        # The last one of a side stays, which is its best.
+        for row in sorted(found, key=lambda row: row["error"], reverse=True):
             chosen[row["side"]] = [row["nugget"]]
     else:
         args.nuggets = args.nuggets[:1]

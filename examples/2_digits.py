@@ -30,12 +30,15 @@ X, X_test, y, y_test = train_test_split(
 # The other 200 have a large one and pull each class together.
 
 classifier = kflow.KernelFlowClassifier(
+    kernel=None,  # a Gaussian, and no linear map
+    metric=None,
     n_layers=400,
     batch_size=200,
     n_halves=2,
     nugget={0: 0.01, 200: 1.0},
     step={0: "relative", 200: "rms"},
     step_size={0: 0.1, 200: 0.02},
+    gradient_cap=np.inf,
     interpolation_nugget=0.01,
     scaling="unit",
     random_state=0,

@@ -142,7 +142,8 @@ def adversarial_distance(
 
     Notes
     -----
-    The scaled points are perturbed. With ``scaling="unit"`` lengths are parts of the image's norm, and
+    The scaled points are perturbed, behind the linear map if there is one: with ``metric=None`` lengths
+    are those of scaled features. With ``scaling="unit"`` lengths are parts of the image's norm, and
     the perturbed image is not scaled again; with ``"standard"`` they are in standard deviations of the
     features.
 
@@ -177,7 +178,8 @@ def adversarial_distance(
     >>> import kflow
     >>> from kflow.analysis import adversarial_distance
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = kflow.KernelFlowClassifier(random_state=0, scaling=None).fit(X, y)
+    >>> classifier = kflow.KernelFlowClassifier(metric=None, scaling=None, random_state=0)
+    >>> classifier = classifier.fit(X, y)
     >>> found = adversarial_distance(classifier, X, max_points=20)
     >>> fooled = classifier.predict(X[found.rows] + found.perturbations)
     >>> bool((fooled == found.perturbed_labels).all() and (fooled != found.labels).all())

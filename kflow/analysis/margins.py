@@ -114,7 +114,7 @@ def class_margins(
     >>> import kflow
     >>> from kflow.analysis import class_margins
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = kflow.KernelFlowClassifier(random_state=0).fit(X, y)
+    >>> classifier = kflow.KernelFlowClassifier(n_layers=100, random_state=0).fit(X, y)
     >>> before, after = class_margins(classifier, X, y).hypothesis.mean(axis=1)
     >>> bool(after > before)
     True

@@ -55,7 +55,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
     >>> import kflow
     >>> from kflow.analysis import unflowed
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = kflow.KernelFlowClassifier(random_state=0).fit(X, y)
+    >>> classifier = kflow.KernelFlowClassifier(n_layers=30, random_state=0).fit(X, y)
     >>> before = unflowed(classifier, X, y)
     >>> before.flow_.n_layers_, bool(before.score(X, y) > 0.9)
     (0, True)

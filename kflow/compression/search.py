@@ -77,9 +77,10 @@ def compress(
     Examples
     --------
     >>> import numpy as np, kflow
+    >>> from kflow.presets import FIXED
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
     >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
-    >>> classifier = kflow.KernelFlowClassifier(n_layers=100, random_state=0).fit(X, y)
+    >>> classifier = kflow.KernelFlowClassifier(**FIXED, random_state=0).fit(X, y)
     >>> small = kflow.compress(classifier, X, tolerance=0.1, random_state=0)
     >>> small.reached, small.before.n_layers, small.after.n_layers
     (True, 100, 4)
