@@ -78,7 +78,7 @@ _PARAMETERS = """
     callbacks : iterable of callable
         Functions that are called with the flow after every layer; a true result ends the flow.
     progress : bool
-        Whether to show a progress bar.{own}
+        Whether to show progress bars of the choice and of the flow.{own}
 
     Attributes
     ----------

@@ -229,3 +229,27 @@ def test_levers(run_benchmark):
     assert len({row["lever"] for row in rows}) == len(rows) / 2 == 10
     assert all(0 <= row["all"] < 0.5 for row in rows)
     assert len({row["all"] for row in rows if row["layers"] == 0}) == 1
+
+
+@pytest.mark.slow
+def test_tables(run_benchmark, tmp_path):
+    printed, report = run_benchmark("tables", f"--quick --results {tmp_path / 'results.json'}")
+    assert len(report["runs"]) == 4
+    assert {(row["task"], row["part"]) for row in report["reports"]} == {
+        ("classification", "A"),
+        ("classification", "B"),
+        ("regression", "A"),
+    }
+    for row in report["reports"]:
+        assert not any(method["failed"] for method in row["methods"].values())
+    assert "kflow, no flow" in printed
+
+
+@pytest.mark.slow
+def test_table_sizes(run_benchmark):
+    printed, report = run_benchmark("table_sizes", "--n 60 200")
+    assert [(row["n"], row["method"]) for row in report["rows"]] == [
+        (n, method) for n in (60, 200) for method in ("kflow", "SVC")
+    ]
+    assert positive(report["rows"], "fit_s", "predict_us", "error")
+    assert "predict us" in printed

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,9 @@ from kflow._base.array_types import Doubles
 from kflow.engine.threads import resolve_n_threads
 from kflow.estimators.gradient_metric import GradientMetric
 from kflow.estimators.selection.candidates import (
+    FAMILIES,
     LAYERS,
+    MAPS,
     MAX_LAYERS,
     Candidate,
     KernelChoice,
@@ -34,6 +37,9 @@ MIN_ROWS = 40
 
 # More rows make the choice slower and hardly better: the cost grows as their third power.
 MAX_ROWS = 1200
+
+# Kinds of candidates at most: kernels, maps and one more kernel behind the best, numbers of layers.
+_MOST_KINDS = len(FAMILIES) + len(MAPS) + 1 + len(LAYERS)
 
 # What is taken where nothing can be tried: the nugget of noisy labels, and the kernel of a flow,
 # exp(-1.5 r^2 / msd), in units of the spread of the points, the root of msd / 2.
@@ -98,6 +104,7 @@ def choose(
     flow_settings: Mapping[str, Any],
     *,
     tries_flow: bool,
+    progress: bool,
     n_threads: int | None,
     seed: np.random.SeedSequence,
 ) -> Choice:
@@ -115,6 +122,8 @@ def choose(
         Settings of the flows.
     tries_flow : bool
         Whether a flow of a given number of layers is run on the folds.
+    progress : bool
+        Whether to show a progress bar.
     n_threads : int or None
         Threads; the choice does not depend on them.
     seed : numpy.random.SeedSequence
@@ -145,15 +154,16 @@ def choose(
         return default_choice(wanted, reason)
     if isinstance(wanted.metric, GradientMetric):
         folds = [_behind(wanted.metric, fold, codes is not None) for fold in folds]
-    search = Search(folds, _given_kernel(wanted), wanted.nugget, resolve_n_threads(n_threads))
-    plain = search.kernels()
-    best = search.maps() if wanted.metric is None else plain
-    reason = f"Chosen by the squared error on {N_FOLDS} folds of {n} rows"
-    best, suffix = _with_flow(
-        wanted, search, best, {**flow_settings, "random_state": flow_seed}, tries_flow
-    )
+    with _bar(progress) as tell:
+        threads = resolve_n_threads(n_threads)
+        search = Search(folds, _given_kernel(wanted), wanted.nugget, threads, tell)
+        plain = search.kernels()
+        best = search.maps() if wanted.metric is None else plain
+        settings = {**flow_settings, "random_state": flow_seed}
+        best, outcome = _with_flow(wanted, search, best, settings, tries_flow)
+    reason = f"Chosen by the squared error on {N_FOLDS} folds of {n} rows{outcome}"
     tried = tuple(each.candidate for each in search.tried)
-    selection = Selection(best.candidate, tried, n, N_FOLDS, reason + suffix)
+    selection = Selection(best.candidate, tried, n, N_FOLDS, reason)
     found = OutOfFold(
         np.concatenate(best.predictions),
         np.concatenate([fold.left_out.targets for fold in folds]),
@@ -162,6 +172,28 @@ def choose(
         else np.concatenate([_weights(fold.left_out) for fold in folds]),
     )
     return Choice(selection, best.candidate, plain.candidate, found)
+
+
+@contextmanager
+def _bar(progress: bool) -> Iterator[Callable[[], None] | None]:
+    if not progress:
+        yield None
+        return
+    # Imported here: Rich takes longer to import than a small table takes to be fitted.
+    from kflow._base.progress import step_progress
+
+    done = 0
+    with step_progress(_MOST_KINDS, "candidate") as advance:
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            advance()
+
+        yield tell
+        # Kinds that could not win were left out.
+        for _ in range(done, _MOST_KINDS):
+            advance()
 
 
 def _with_flow(

@@ -94,6 +94,7 @@ def fit_choice(
         None if codes is None else codes[rows],
         {**flow_settings(estimator), **_QUIET},
         tries_flow=data.stopping is None,
+        progress=bool(estimator.progress),
         n_threads=estimator.n_threads,
         seed=fold_seed,
     )

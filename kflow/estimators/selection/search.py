@@ -93,6 +93,8 @@ class Search:
         The nugget of the interpolant, if it is given.
     n_threads : int
         Threads. Each works on a fold, so that their number does not change a result.
+    tell : callable, optional
+        Called after each kind of candidates.
 
     Attributes
     ----------
@@ -106,8 +108,10 @@ class Search:
         kernel: KernelChoice | None,
         nugget: float | None,
         n_threads: int,
+        tell: Callable[[], None] | None = None,
     ) -> None:
         self._folds, self._given, self._nugget = list(folds), kernel, nugget
+        self._tell = tell
         self._n_threads = min(n_threads, len(self._folds))
         self._behind: dict[MapSettings | None, list[Fold]] = {None: self._folds}
         self._plain: Tried | None = None
@@ -241,6 +245,8 @@ class Search:
         nuggets = _NUGGETS if self._nugget is None else range(1)
         within = (_nearest(start[0], lengths), _nearest(start[1], nuggets))
         best = known[descend(error, within, (lengths, nuggets))]
+        if self._tell is not None:
+            self._tell()
         return [] if best is None else [best]
 
     def _nugget_at(self, j: int) -> float:

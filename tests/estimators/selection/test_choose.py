@@ -238,6 +238,15 @@ def test_probabilities(rng):
     np.testing.assert_array_equal(differences > 0, model.predict(X[300:]) == 1)
 
 
+def test_the_choice_shows_its_progress(make, X, y, capsys):
+    make(progress=True, n_layers=0).fit(X, y)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "candidate" in captured.err
+    make(n_layers=0).fit(X, y)
+    assert capsys.readouterr().err == ""
+
+
 def test_early_stopping_needs_a_number_of_layers(X, y, make):
     if is_classifier(make()):
         with pytest.raises(ValueError, match="pass n_layers"):
