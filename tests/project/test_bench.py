@@ -253,3 +253,11 @@ def test_table_sizes(run_benchmark):
     ]
     assert positive(report["rows"], "fit_s", "predict_us", "error")
     assert "predict us" in printed
+
+
+@pytest.mark.slow
+def test_full_size(run_benchmark):
+    printed, report = run_benchmark("full_size", "--dataset digits --held-out 300")
+    assert {"unflowed", "mean"} <= {row["side"].split()[0] for row in report["rows"]}
+    assert all(row["error"] < 0.05 for row in report["rows"])
+    assert "residual" in printed
