@@ -83,6 +83,7 @@ METHODS: dict[str, dict[str, Factory]] = {
     "classification": {
         "kflow": lambda _: kflow.KernelFlowClassifier(random_state=0),
         "kflow, no flow": lambda _: kflow.KernelFlowClassifier(n_layers=0, random_state=0),
+        "kflow, 30 layers": lambda _: kflow.KernelFlowClassifier(n_layers=30, random_state=0),
         "SVC": lambda _: scaled(SVC()),
         "SVC, grid": lambda d: grid(SVC(), d, C=[0.1, 1.0, 10.0, 100.0, 1000.0]),
         "random forest": lambda _: RandomForestClassifier(random_state=0),
@@ -94,6 +95,7 @@ METHODS: dict[str, dict[str, Factory]] = {
     "regression": {
         "kflow": lambda _: kflow.KernelFlowRegressor(random_state=0),
         "kflow, no flow": lambda _: kflow.KernelFlowRegressor(n_layers=0, random_state=0),
+        "kflow, 30 layers": lambda _: kflow.KernelFlowRegressor(n_layers=30, random_state=0),
         "GPRegressor": lambda _: kflow.GPRegressor(random_state=0),
         "ridge": lambda _: scaled(RidgeCV(np.logspace(-3, 3, 13))),
         "SVR, grid": lambda d: grid(SVR(), d, C=[1.0, 10.0, 100.0], epsilon=[0.01, 0.1]),
