@@ -87,6 +87,7 @@ _MODULES = (
     "optimizers",
     "pde",
     "points_file",
+    "presets",
     "replay",
     "schedules",
     "timeseries",

@@ -29,7 +29,6 @@ FIXED: dict[str, Any] = {
 # The first phase of each flow learns the detail with a small nugget; the second collapses the
 # classes with a large one, so that one interpolation point for each class does as well as
 # thousands.
-# Nothing is left to be chosen.
 _IMAGES: dict[str, Any] = {
     "kernel": None,
     "metric": None,

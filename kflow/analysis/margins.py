@@ -146,6 +146,7 @@ def class_margins(
                 values,
                 kernel=flow.kernel_,
                 nugget=classifier.interpolant_.nugget,
+                sample_weight=classifier.interpolant_.sample_weight,
                 n_threads=flow.n_threads,
             )
             interpolant[i] = _margins(u(moved), codes)

@@ -93,6 +93,7 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         targets[rows],
         kernel=fitted.kernel_,
         nugget=classifier.interpolant_.nugget,
+        sample_weight=classifier.interpolant_.sample_weight,
         n_threads=classifier.n_threads,
     )
     before.n_layers_ = 0

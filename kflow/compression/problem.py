@@ -177,8 +177,7 @@ class Problem:
         if rows is not None and rows.max() < len(self._points):
             apart = np.abs(self._moved(self._fitted.flow, rows) - old.centres).max()
             if apart <= _SAME * np.abs(old.centres).max():
-                # The values that the original interpolates are K C + nugget C.
-                return rows, old(old.centres) + old.nugget * old.coefficients, True
+                return rows, old.targets(), True
         n = min(len(old.centres), len(self._rows))
         rows = self._rows[np.linspace(0, len(self._rows) - 1, n).astype(np.intp)]
         return rows, old(self._moved(self._fitted.flow, rows)), False
@@ -192,6 +191,7 @@ class Problem:
             values,
             kernel=old.kernel,
             nugget=old.nugget,
+            sample_weight=old.sample_weight if len(rows) == len(old.centres) else None,
             n_threads=old.n_threads,
         )
 

@@ -120,7 +120,8 @@ class KernelFlowEstimator(
         followed = self._followed(follow, data.held_out)
         fitted = fit_choice(self, wanted, data, seeds.folds)
         chosen = fitted.choice.chosen
-        self.n_layers_, self.interpolation_nugget_ = chosen.n_layers, chosen.nugget
+        self.n_layers_ = chosen.n_layers
+        self.interpolation_nugget_ = fitted.choice.interpolation_nugget
         flow = flow_of_parameters(self, len(data.points), seeds.batches, **fitted.flow_settings)
         if data.stopping is not None:
             flow.callbacks += (data.stopping,)
@@ -210,12 +211,14 @@ class KernelFlowEstimator(
         check_is_fitted(self)
         if self.map_importances_ is not None:
             return self.map_importances_.copy()
-        if self.flow_.n_layers_ or self.flow_.rank_ < self.n_features_in_:
+        if self.flow_.n_layers_ or self.flow_.state_.subspace is not None:
             raise AttributeError(
                 "feature_importances_ needs a linear map, or neither flow nor subspace: pass "
                 "metric=kflow.GradientMetric(), or n_layers=0 and rank=None"
             )
-        points = self.interpolant_.centres[:_MAX_GRADIENTS]
+        centres = self.interpolant_.centres
+        most = min(len(centres), _MAX_GRADIENTS)
+        points = centres[np.linspace(0, len(centres) - 1, most).astype(np.intp)]
         importances = gradient_outer_product(self.interpolant_, points).diagonal()
         return np.asarray(importances / max(importances.sum(), np.finfo(float).tiny))
 
@@ -263,8 +266,8 @@ class KernelFlowEstimator(
     def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
-        A file does not hold functions that are schedules, nor a `random_state` that is not an int:
-        these parameters are None after `kflow.load`. Nor does it hold `n_threads`, `layers`,
+        A file does not hold functions that are schedules, nor a `random_state` that is not an int, nor
+        a `class_weight` that is a mapping: these parameters are None after `kflow.load`. Nor does it hold `n_threads`, `layers`,
         `checkpoint`, `every`, `callbacks` and `progress`, which then have their defaults.
 
         Parameters
@@ -305,6 +308,8 @@ class KernelFlowEstimator(
         """Yield what a model file holds besides the flow, by name."""
         yield "interpolant_centres", self.interpolant_.centres
         yield "interpolant_coefficients", self.interpolant_.coefficients
+        if self.interpolant_.sample_weight is not None:
+            yield "interpolant_weights", self.interpolant_.sample_weight
         yield "interpolation_rows", self.interpolation_rows_
         if self.map_importances_ is not None:
             yield "importances", self.map_importances_
@@ -335,7 +340,8 @@ class KernelFlowEstimator(
             If what the file holds is no estimator of this class.
         """
         with damaged("settings"):
-            parameters = parameters_from_json(reader.settings["parameters"])
+            # Files of versions that had no linear map.
+            parameters = {"metric": None, **parameters_from_json(reader.settings["parameters"])}
             if isinstance(parameters.get("metric"), Mapping):
                 parameters["metric"] = GradientMetric(**parameters_from_json(parameters["metric"]))
             estimator = cls(**parameters)
@@ -362,9 +368,12 @@ class KernelFlowEstimator(
         coefficients = reader.array("interpolant_coefficients", ndim=2)
         if centres.shape[1] != self.flow_.positions().n_coordinates:
             raise ModelFileError("the model's interpolant does not fit its flow")
+        weights = None
+        if "interpolant_weights" in reader:
+            weights = reader.array("interpolant_weights", ndim=1)
         with damaged("interpolant"):
             self.interpolant_ = Interpolant.from_coefficients(
-                centres, coefficients, kernel=kernel, nugget=nugget
+                centres, coefficients, kernel=kernel, nugget=nugget, sample_weight=weights
             )
         self.n_layers_, self.interpolation_nugget_ = self.flow_.n_layers_, self.interpolant_.nugget
         if "interpolation_rows" in reader:  # files of early versions lack them

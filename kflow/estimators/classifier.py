@@ -76,8 +76,8 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         The labels, in ascending order.
     temperature_ : float or None
         By what values are divided for probabilities. It has the least log loss on the rows that were
-        left out by the folds; None if there were none, because nothing was "auto" or there were too
-        few rows.
+        left out by the folds; None if there were none, because nothing was "auto", there were too few
+        rows, or the flow was not run on the folds.
     stopping_ : kflow.stopping.CollapseStopping or None
         The callback that holds the errors on the rows held out, and where they ended the flow. None
         without `early_stopping`, and after `kflow.load`.
@@ -152,7 +152,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         sample_weight : array_like, shape (N,), optional
             Weights of the rows, not negative; a row of weight 2 counts as two rows, and one of weight 0
             not at all. The scaling, the choice and the interpolant take account of them; the batches
-            of the flow do not.
+            of the flow and a `metric` that is given do not.
 
         Returns
         -------

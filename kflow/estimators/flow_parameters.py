@@ -21,8 +21,9 @@ _PARAMETERS = """
         and its length scale, chosen by the squared error on folds. None: a Gaussian
         exp(-1.5 r^2 / msd), where msd is the mean squared distance of the scaled data.
     metric : "auto", kflow.GradientMetric or None
-        A linear map of the scaled data. "auto": none, or one of four maps by the gradients of an
-        interpolant, chosen likewise.
+        A linear map of the scaled data, before the subspace of a `rank`. "auto": none, or one of four
+        maps by the gradients of an interpolant, chosen likewise; none with more than 1000 features, or
+        with a `rank` that is a number. None: no map.
     n_layers : "auto" or int
         Layers of the flow. "auto": 10, 30 or 100, if that lowers the error on folds by more than
         one standard error, else 0.
@@ -62,7 +63,8 @@ _PARAMETERS = """
     dtype : {{"float32", "float64"}}
         Precision of the points.
     random_state : None, int or numpy.random.RandomState
-        Source of the batches and of the interpolation points.
+        Source of everything that is drawn: the folds and their rows, the batches, the interpolation
+        points, and what else is held out.
     n_threads : int, optional
         Number of threads; see `kflow.get_num_threads`. The result does not depend on it.
     layers : "memory" or "none"

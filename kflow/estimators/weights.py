@@ -13,6 +13,9 @@ from kflow.data.arrays import as_matrix
 
 __all__ = ["row_weights"]
 
+# A flow's batch has at least so many points.
+_FEWEST = 4
+
 
 def row_weights(
     sample_weight: npt.ArrayLike | None,
@@ -55,9 +58,18 @@ def row_weights(
         raise ValueError("sample_weight must not be negative")
     if not (weights > 0.0).any():
         raise ValueError("sample_weight: all weights are zero, and at least one row must count")
+    if np.count_nonzero(weights) < _FEWEST:
+        raise ValueError(
+            f"sample_weight is positive for {np.count_nonzero(weights)} rows: at least {_FEWEST} are "
+            "needed"
+        )
     if class_weight is not None:
         # The rows of weight 0 do not count for the balance.
         counted = weights > 0.0
         assert labels is not None
         weights[counted] *= compute_sample_weight(class_weight, labels[counted])
+        if not (np.isfinite(weights).all() and (weights[counted] > 0.0).all()):
+            raise ValueError(
+                f"class_weight must hold positive finite numbers, got {class_weight!r}"
+            )
     return weights

@@ -87,6 +87,8 @@ class Interpolant:
     ----------
     centres : ndarray, shape (m, d)
         Z.
+    sample_weight : ndarray of float64, shape (m,), or None
+        The weights.
     coefficients : ndarray, shape (m, q)
         (K(Z, Z) + nugget W^-1)^-1 Y with the weights W, in the dtype of Z.
 
@@ -118,11 +120,13 @@ class Interpolant:
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         points = self.centres.astype(np.float64)
+        weights = as_weights(sample_weight, len(points))
+        self.sample_weight = None if weights is None else weights.copy()
         factor = Factor(
             self.kernel,
             points,
             self.nugget,
-            weights=as_weights(sample_weight, len(points)),
+            weights=self.sample_weight,
             n_threads=n_threads,
             what="interpolation points",
         )
@@ -136,6 +140,7 @@ class Interpolant:
         *,
         kernel: Kernel,
         nugget: float,
+        sample_weight: npt.ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> Interpolant:
         """Return the interpolant K(x, centres) coefficients, from known coefficients."""
@@ -148,7 +153,13 @@ class Interpolant:
         self.coefficients = as_matrix(
             coefficients, "coefficients", dtype=dtype, n_rows=len(self.centres)
         )
+        self.sample_weight = as_weights(sample_weight, len(self.centres))
         return self
+
+    def targets(self) -> FloatArray:
+        """Return the values Y that it was made of, (m, q), up to rounding errors."""
+        nuggets = self.nugget if self.sample_weight is None else self.nugget / self.sample_weight
+        return np.asarray(self(self.centres) + (nuggets * self.coefficients.T).T)
 
     def __call__(self, X: npt.ArrayLike) -> FloatArray:
         """Return u(X), shape (n, q), in the dtype of Z."""

@@ -11,8 +11,8 @@ def test_none_without_weights():
 
 
 def test_weights_are_copied():
-    given = np.array([1.0, 0.0, 2.0])
-    weights = row_weights(given, 3)
+    given = np.array([1.0, 0.0, 2.0, 1.0, 1.0])
+    weights = row_weights(given, 5)
     np.testing.assert_array_equal(weights, given)
     weights[0] = 5.0
     assert given[0] == 1.0
@@ -28,8 +28,9 @@ def test_balanced_classes_have_the_same_sum():
 
 
 def test_weights_of_classes_by_name():
-    labels = np.array(["a", "b", "a"])
-    np.testing.assert_array_equal(row_weights([1, 1, 3], 3, {"a": 2.0}, labels), [2, 1, 6])
+    labels = np.array(["a", "b", "a", "b"])
+    weights = row_weights([1, 1, 3, 2], 4, {"a": 2.0}, labels)
+    np.testing.assert_array_equal(weights, [2, 1, 6, 2])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kflow._base.arguments import as_count, as_nugget, as_number
@@ -118,7 +118,7 @@ class Candidate:
             "kernel": self.kernel.kernel.to_dict(),
             "relative": self.kernel.relative,
             "nugget": self.nugget,
-            "map": None if settings is None else settings.__dict__,
+            "map": None if settings is None else asdict(settings),
             "n_layers": self.n_layers,
             "error": self.error,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from kflow._base.array_types import Doubles
 from kflow.engine.threads import resolve_n_threads
+from kflow.errors import SingularKernelError
 from kflow.estimators.gradient_metric import GradientMetric
 from kflow.estimators.selection.candidates import (
     FAMILIES,
@@ -76,13 +77,20 @@ class Choice:
         Kernel, map, number of layers and nugget of the interpolant.
     plain : Candidate
         Kernel and nugget with which the map is learned, and on which the flow's nugget depends.
+    interpolation_nugget : float
+        Nugget of the interpolant, in units of the weights of the rows; those of candidates are for
+        weights of mean 1.
+    mean_weight : float
+        What the weights of the rows are divided by; 1 if nothing was tried.
     out_of_fold : OutOfFold or None
-        What the chosen candidate predicted; None if nothing was tried.
+        What the chosen candidate predicted; None if it was not tried.
     """
 
     selection: Selection
     chosen: Candidate
     plain: Candidate
+    interpolation_nugget: float
+    mean_weight: float = 1.0
     out_of_fold: OutOfFold | None = None
 
 
@@ -94,7 +102,8 @@ def default_choice(wanted: Wanted, reason: str) -> Choice:
         _NUGGET if wanted.nugget is None else wanted.nugget,
         n_layers=wanted.n_layers or 0,
     )
-    return Choice(Selection(None, (), 0, 0, reason), candidate, candidate)
+    nothing = Selection(None, (), 0, 0, reason)
+    return Choice(nothing, candidate, candidate, candidate.nugget)
 
 
 def choose(
@@ -144,9 +153,14 @@ def choose(
     if wanted.is_settled:
         return default_choice(wanted, "Nothing was chosen: all parameters were given.")
     n = len(rows.points)
+    mean_weight = 1.0 if rows.weights is None else float(rows.weights.mean())
     if n < MIN_ROWS:
         reason = f"Nothing was tried, because {n} rows are too few: defaults were taken."
         return default_choice(wanted, reason)
+    if rows.weights is not None:
+        # So that nuggets of the lattice mean the same whatever the unit of the weights is.
+        rows = replace(rows, weights=rows.weights / mean_weight)
+    given_nugget = None if wanted.nugget is None else wanted.nugget / mean_weight
     fold_seed, flow_seed = seed.spawn(2)
     folds = folds_of(rows, codes, np.random.default_rng(fold_seed))
     if not all(scale_of(fold.kept.points) > 0.0 for fold in folds):
@@ -156,7 +170,7 @@ def choose(
         folds = [_behind(wanted.metric, fold, codes is not None) for fold in folds]
     with _bar(progress) as tell:
         threads = resolve_n_threads(n_threads)
-        search = Search(folds, _given_kernel(wanted), wanted.nugget, threads, tell)
+        search = Search(folds, _given_kernel(wanted), given_nugget, threads, tell)
         plain = search.kernels()
         best = search.maps() if wanted.metric is None else plain
         settings = {**flow_settings, "random_state": flow_seed}
@@ -171,7 +185,15 @@ def choose(
         if rows.weights is None
         else np.concatenate([_weights(fold.left_out) for fold in folds]),
     )
-    return Choice(selection, best.candidate, plain.candidate, found)
+    return Choice(
+        selection,
+        best.candidate,
+        plain.candidate,
+        mean_weight * best.candidate.nugget if wanted.nugget is None else wanted.nugget,
+        mean_weight,
+        # What was not tried with its flow predicted nothing.
+        None if best.candidate.error is None else found,
+    )
 
 
 @contextmanager
@@ -203,7 +225,9 @@ def _with_flow(
     counts: Sequence[int] = LAYERS if wanted.n_layers is None else (wanted.n_layers,)
     if wanted.n_layers == 0:
         return best, "."
-    if not tries_flow or max(counts) > MAX_LAYERS:
+    if not tries_flow:
+        return _untried(search, best, counts[0]), ", without the flow, which may stop early."
+    if max(counts) > MAX_LAYERS:
         return _untried(search, best, counts[0]), ", without the flow, which has too many layers."
     flow = partial(moving_fold, settings)
     flowed = search.layers(best, flow, counts)
@@ -237,7 +261,10 @@ def _behind(metric: GradientMetric, fold: Fold, labels: bool) -> Fold:
     kept = fold.kept
     targets = kept.targets.argmax(axis=1) if labels else kept.targets
     own = clone(metric).set_params(targets="labels" if labels else "numbers", n_threads=1)
-    own.fit(kept.points, targets)
+    try:
+        own.fit(kept.points, targets)
+    except (SingularKernelError, ValueError):
+        return fold  # a single class, or nothing else to learn: no map
     return fold.moved(own.transform(kept.points), own.transform(fold.left_out.points))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from kflow.estimators.selection.folds import Rows, proportional_rows, scale_of
 from kflow.estimators.selection.wanted import Wanted
 from kflow.kernels import Radial
 from kflow.layers.moments import mean_squared_distance
+from kflow.layers.subspace import Subspace
 from kflow.learning.gradient_metric import LinearMap
 
 __all__ = ["FittedChoice", "fit_choice"]
@@ -84,13 +85,22 @@ def fit_choice(
         As for the fit of an estimator.
     """
     codes = data.codes
-    row_seed, fold_seed, map_seed = seed.spawn(3)
+    row_seed, fold_seed, map_seed, metric_seed = seed.spawn(4)
     scaling = Preprocessing.fit(data.points, estimator.scaling, data.weights)
+    if not wanted.is_settled:
+        _check_spread(data, scaling)
+    wanted = wanted.with_seed(int(metric_seed.generate_state(1)[0]), estimator.n_threads)
     rng = np.random.default_rng(row_seed)
     rows = proportional_rows(len(data.points), MAX_ROWS, codes, rng)
+    sample = _scaled(data, scaling, rows)
+    reduced_scale = None
+    if _drops_directions(estimator.rank) and not isinstance(wanted.metric, GradientMetric):
+        # The flow and the interpolant see the leading directions only; a map would come before these.
+        wanted, sample = replace(wanted, metric="none"), _reduced(sample, estimator.rank)
+        reduced_scale = scale_of(sample.points)
     choice = choose(
         wanted,
-        _scaled(data, scaling, rows),
+        sample,
         None if codes is None else codes[rows],
         {**flow_settings(estimator), **_QUIET},
         tries_flow=data.stopping is None,
@@ -103,13 +113,31 @@ def fit_choice(
         scaling = scaling.followed_by(learned.components)
     chosen = choice.chosen
     settings: dict[str, Any] = {
-        "kernel": _kernel(wanted, choice, data, scaling),
+        "kernel": _kernel(wanted, choice, data, scaling, reduced_scale),
         "n_layers": chosen.n_layers,
     }
     if is_auto(estimator.nugget):
+        # Batches are drawn without weights, as the nugget's unit is without them.
         settings["nugget"] = default_nugget(choice.plain.nugget)
     importances = None if learned is None else learned.importances
     return FittedChoice(choice, scaling, importances, settings)
+
+
+def _check_spread(data: FitRows, scaling: Preprocessing) -> None:
+    if not np.isfinite(mean_squared_distance(data.points, scaling)):
+        raise ValueError("X: the squares of its numbers overflow: scale them")
+
+
+def _drops_directions(rank: Any) -> bool:
+    """Return whether a flow of this rank runs in fewer directions than the data have."""
+    return rank is not None and not is_auto(rank)
+
+
+def _reduced(rows: Rows, rank: Any) -> Rows:
+    """Return rows in the coordinates of a flow of this rank."""
+    subspace = Subspace.fit(rows.points, rank, scaling=None, dtype=np.dtype(np.float64))
+    points = subspace.reduce(rows.points, scaling=None, dtype=np.dtype(np.float64))
+    return replace(rows, points=np.asarray(points, np.float64))
 
 
 def _scaled(data: FitRows, scaling: Preprocessing, rows: npt.NDArray[np.intp]) -> Rows:
@@ -138,24 +166,33 @@ def _learned_map(
     rng = np.random.default_rng(seed)
     rows = _scaled(data, scaling, proportional_rows(len(data.points), _MAX_MAP, codes, rng))
     plain = choice.plain
+    weights = None if rows.weights is None else rows.weights / choice.mean_weight
     return LinearMap.learn(
         rows.points,
         rows.targets,
         plain.kernel.at(scale_of(rows.points)),
         plain.nugget,
         choice.chosen.map,
-        weights=rows.weights,
+        weights=weights,
         n_threads=estimator.n_threads,
     )
 
 
-def _kernel(wanted: Wanted, choice: Choice, data: FitRows, scaling: Preprocessing) -> Radial | None:
+def _kernel(
+    wanted: Wanted,
+    choice: Choice,
+    data: FitRows,
+    scaling: Preprocessing,
+    reduced_scale: float | None,
+) -> Radial | None:
     """Return the kernel of the flow; None for the flow's own default."""
     if isinstance(wanted.kernel, Radial):
         return wanted.kernel
     if wanted.kernel == "default" and data.weights is None:
         return None
-    msd = mean_squared_distance(data.points, scaling, weights=data.weights)
+    weights = None if data.weights is None else data.weights / choice.mean_weight
+    msd = mean_squared_distance(data.points, scaling, weights=weights)
     if not msd > 0.0:
         raise ValueError("X: all rows coincide, so that no length scale fits: pass a kernel")
-    return choice.chosen.kernel.at(float(np.sqrt(msd / 2.0)))
+    scale = float(np.sqrt(msd / 2.0)) if reduced_scale is None else reduced_scale
+    return choice.chosen.kernel.at(scale)

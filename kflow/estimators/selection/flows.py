@@ -15,11 +15,11 @@ from kflow.estimators.selection.folds import Fold
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial
 
-__all__ = ["SMALLEST_NUGGET", "default_batch_size", "default_nugget", "moving_fold"]
+__all__ = ["default_batch_size", "default_nugget", "moving_fold"]
 
 # A layer moves few points by the interpolant of a batch: with a smaller nugget it follows the noise
 # of their labels.
-SMALLEST_NUGGET = 0.1
+_SMALLEST_NUGGET = 0.1
 
 _LARGEST_BATCH = 600
 
@@ -31,7 +31,7 @@ def default_batch_size(n_rows: int) -> int:
 
 def default_nugget(interpolation_nugget: float) -> float:
     """Return the nugget of a flow whose interpolant has the given one."""
-    return max(interpolation_nugget, SMALLEST_NUGGET)
+    return max(interpolation_nugget, _SMALLEST_NUGGET)
 
 
 def moving_fold(
@@ -42,6 +42,8 @@ def moving_fold(
     counts: Sequence[int],
 ) -> Iterator[Fold]:
     """Yield a fold after each of several numbers of layers, as long as the flow has no failure.
+
+    Nothing is yielded if all targets that are kept are the same.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def moving_fold(
     kept = fold.kept
     n = len(kept.points)
     batch_size, nugget = settings["batch_size"], settings["nugget"]
+    if not np.ptp(kept.targets, axis=0).any():
+        return  # a single class, or the same value everywhere: a flow has nothing to learn
     own = {
         "kernel": kernel,
         "n_layers": 0,

@@ -34,9 +34,8 @@ _LENGTHS = range(-4, 7)
 _NUGGETS = range(-12, 4)
 _START = (0, -2)
 
-# A full map has d^2 numbers, and its roots cost d^3: above this number of features only the
-# diagonal one is tried.
-_MAX_FULL = 1000
+# A map has d^2 numbers, and its roots cost d^3: with more features than this none is tried.
+_MAX_FEATURES = 1000
 
 # Behind a sharp map a kernel that is not smooth does well, whichever did before.
 _BEHIND_A_MAP = "laplacian"
@@ -144,9 +143,10 @@ class Search:
         """Try linear maps by the gradients of what the best kernel learned; return the best of all."""
         assert self._plain is not None
         plain = self._plain.candidate
-        metrics = self._each(partial(_metric, plain=plain), self._folds)
         found: list[Tried] = []
-        for settings in self._maps():
+        settings_tried = self._maps()
+        metrics = self._each(partial(_metric, plain=plain), self._folds) if settings_tried else []
+        for settings in settings_tried:
             mapped = self._each(
                 partial(_mapped, plain=plain, settings=settings),
                 list(zip(self._folds, metrics, strict=True)),
@@ -202,7 +202,7 @@ class Search:
 
     def _maps(self) -> list[MapSettings]:
         d = self._folds[0].kept.points.shape[1]
-        return [settings for settings in MAPS if d > 1 and (settings.diagonal or d <= _MAX_FULL)]
+        return list(MAPS) if 1 < d <= _MAX_FEATURES else []
 
     def _descent(self, settings: MapSettings | None, family: str, start: Place) -> list[Tried]:
         """Return the best length scale and nugget of a family of kernels, if there is any."""

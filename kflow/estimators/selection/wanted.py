@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from sklearn.base import clone
 
 from kflow._base.arguments import as_count, as_nugget
 from kflow.estimators.auto import is_auto
@@ -57,6 +59,15 @@ class Wanted:
             None if is_auto(n_layers) else as_count(n_layers, "n_layers", 0),
             None if is_auto(nugget) else as_nugget(nugget, "interpolation_nugget"),
         )
+
+    def with_seed(self, seed: int, n_threads: int | None) -> Wanted:
+        """Return the same with a seed and threads for a given metric that has none of its own."""
+        if not isinstance(self.metric, GradientMetric):
+            return self
+        own = {"random_state": seed, "n_threads": n_threads}
+        metric = clone(self.metric)
+        metric.set_params(**{k: v for k, v in own.items() if getattr(metric, k) is None})
+        return replace(self, metric=metric)
 
     @property
     def is_settled(self) -> bool:

@@ -251,3 +251,104 @@ def test_early_stopping_needs_a_number_of_layers(X, y, make):
     if is_classifier(make()):
         with pytest.raises(ValueError, match="pass n_layers"):
             make(early_stopping=True).fit(X, y)
+
+
+# ---- what folds and weights may look like ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["auto", GradientMetric()])
+def test_a_single_row_of_a_class_or_of_another_value(make, rng, metric):
+    X = rng.normal(size=(60, 3))
+    y = np.zeros(60, int if is_classifier(make()) else float)
+    y[7] = 1
+    model = make(metric=metric).fit(X, y)
+    assert model.flow_.n_layers_ == 0
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_a_rank_counts_in_the_choice(rng):
+    X = rng.normal(size=(300, 12)) * np.geomspace(5.0, 0.5, 12)
+    y = np.sin(X[:, 0]) + np.sin(X[:, 1])
+    reduced = KernelFlowRegressor(rank=2, scaling=None, n_layers=0, random_state=0)
+    reduced.fit(X[:150], y[:150])
+    assert {candidate.map for candidate in reduced.selection_.tried} == {None}
+    directions = np.linalg.svd(X[:150], full_matrices=False)[2][:2]
+    by_hand = clone(reduced).set_params(rank=None).fit(X[:150] @ directions.T, y[:150])
+    error = np.mean((reduced.predict(X[150:]) - y[150:]) ** 2)
+    assert error < 2.0 * np.mean((by_hand.predict(X[150:] @ directions.T) - y[150:]) ** 2)
+
+
+def test_all_directions_are_no_features(make, X, y):
+    model = make(rank="auto", n_layers=0, metric=None).fit(X, y)
+    with pytest.raises(AttributeError, match="rank=None"):
+        _ = model.feature_importances_
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1 / 160, 1e4])
+def test_the_unit_of_the_weights_says_nothing(make, X, y, unit):
+    plain = make().fit(X, y)
+    weighted = make().fit(X, y, sample_weight=np.full(160, unit))
+    tried = zip(plain.selection_.tried, weighted.selection_.tried, strict=True)
+    assert all(a.place == b.place for a, b in tried)
+    if is_classifier(plain):
+        np.testing.assert_array_equal(weighted.predict(X), plain.predict(X))
+        assert weighted.temperature_ == pytest.approx(plain.temperature_, rel=1e-6)
+    else:
+        np.testing.assert_allclose(weighted.predict(X), plain.predict(X), atol=1e-3)
+
+
+def test_a_given_metric_follows_the_seed(make, X, y):
+    settings = {"metric": GradientMetric(max_points=60), "n_layers": 0}
+    first, second = (make(**settings).fit(X, y).scaling_.components for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    other = make(**settings, random_state=1).fit(X, y).scaling_.components
+    assert (other != first).any()
+
+
+@pytest.mark.parametrize("weights", [{"up": -1.0}, {"up": np.nan}, {"up": 0.0}, {"up": np.inf}])
+def test_class_weights_that_are_none(rng, weights):
+    X = rng.normal(size=(50, 2))
+    y = np.where(X[:, 0] > 0, "up", "down")
+    with pytest.raises(ValueError, match="class_weight must hold positive finite numbers"):
+        KernelFlowClassifier(class_weight=weights).fit(X, y)
+
+
+def test_too_few_rows_with_a_weight(make, X, y):
+    weights = np.zeros(160)
+    weights[:3] = 1.0
+    with pytest.raises(ValueError, match="sample_weight is positive for 3 rows"):
+        make().fit(X, y, sample_weight=weights)
+
+
+def test_weights_are_part_of_the_model(make, X, y, rng, tmp_path):
+    weights = rng.uniform(0.2, 3.0, 160)
+    model = make(n_layers=0).fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(model.interpolant_.sample_weight, weights)
+    targets = model.interpolant_.targets()
+    if is_classifier(model):
+        np.testing.assert_allclose(targets, kflow.one_hot(y), atol=1e-6)
+        before = kflow.analysis.unflowed(model, X, y)
+        np.testing.assert_allclose(before.decision_function(X), model.decision_function(X))
+    model.save(tmp_path / "model")
+    again = kflow.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.interpolant_.sample_weight, weights)
+
+
+def test_many_features_are_not_mapped(make, rng):
+    X = rng.normal(size=(60, 1001))
+    y = X[:, 0] > 0 if is_classifier(make()) else X[:, 0]
+    model = make(n_layers=0).fit(X, y)
+    assert {candidate.map for candidate in model.selection_.tried} == {None}
+
+
+def test_no_temperature_of_what_was_not_tried(X):
+    y = X[:, 0] > 3
+    early = KernelFlowClassifier(n_layers=20, early_stopping=True, random_state=0).fit(X, y)
+    assert early.temperature_ is None
+    assert "may stop early" in str(early.selection_)
+    assert KernelFlowClassifier(n_layers=101, random_state=0).fit(X, y).temperature_ is None
+
+
+def test_numbers_that_cannot_be_squared(make, X, y):
+    with pytest.raises(ValueError, match="overflow"):
+        make(scaling=None).fit(X * 1e200, y)
