@@ -166,12 +166,12 @@ def cells_of(lines: Iterable[str], separator: str, quote: str) -> Iterator[tuple
     ValueError
         If quotes do not fit, naming the line.
     """
-    lines = list(lines)
-    reader = _reader(lines, separator, quote, strict=True)
+    kept = list(lines)
+    reader = _reader(kept, separator, quote, strict=True)
     try:
         for row in reader:
             # A line of separators is a row whose cells are missing, and "" one of one empty cell.
-            if len(row) > 1 or lines[reader.line_num - 1].strip():
+            if len(row) > 1 or kept[reader.line_num - 1].strip():
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}: check the quotes {quote}") from None
