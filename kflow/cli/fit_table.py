@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,8 +167,11 @@ def _told_features(id_column: str | None, dropped: list[str], encoder: TableEnco
 
 def _warnings(features: Any) -> Iterator[str]:
     for name in features.columns:
-        if looks_like_an_id(column_values(features[name], name)):
+        values = column_values(features[name], name)
+        if looks_like_an_id(values):
+            cells = "texts" if values.dtype.kind == "O" else "whole numbers"
+            word = shlex.quote(name)
             yield (
-                f"Warning: {name!r} looks like an id, as its whole numbers are all different. If it "
-                f"says nothing of the target, pass --id '{name}' or --drop '{name}'"
+                f"Warning: {name!r} looks like an id, as its {cells} are all different. If it says "
+                f"nothing of the target, pass --id {word} or --drop {word}"
             )

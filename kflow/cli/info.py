@@ -46,11 +46,14 @@ def info(model: Path, as_json: bool) -> None:
 def describe(model: Any) -> dict[str, Any]:
     """Return kind, kernel, sizes, loss and settings of a fitted flow or estimator as JSON data.
 
-    Of an estimator for tables, also what becomes of each column.
+    Of an estimator for tables, also what becomes of each column. Of one without a flow, such as
+    GPRegressor, only kind, kernel, sizes and nugget.
     """
     if hasattr(model, "encoder"):
         columns = {column.name: column.report() for column in model.encoder.columns_}
         return {**describe(model.estimator), "id_column": model.id_column, "columns": columns}
+    if not hasattr(getattr(model, "flow_", model), "history_"):
+        return _describe_without_flow(model)
     flow: KernelFlow = getattr(model, "flow_", model)
     is_estimator = model is not flow
     history = flow.history_
@@ -76,3 +79,16 @@ def describe(model: Any) -> dict[str, Any]:
             },
         },
     }
+
+
+def _describe_without_flow(model: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"kind": type(model).__name__}
+    if hasattr(model, "kernel_"):
+        facts["kernel"] = model.kernel_.to_dict()
+    if hasattr(model, "X_train_"):
+        facts["n_points"] = len(model.X_train_)
+    if hasattr(model, "n_features_in_"):
+        facts["n_features"] = int(model.n_features_in_)
+    if hasattr(model, "nugget_"):
+        facts["nugget"] = float(model.nugget_)
+    return facts

@@ -17,6 +17,7 @@ from kflow.cli.output import note
 from kflow.data.table_file import TableFormat, read_table
 from kflow.datasets import load_points
 from kflow.estimators.column_values import column_values
+from kflow.estimators.table_encoder import TableEncoder
 from kflow.estimators.table_pipeline import TablePipeline
 
 __all__ = ["PredictedTable", "predicted_table"]
@@ -75,7 +76,9 @@ def predicted_table(
     model : TablePipeline
         The model.
     path : Path
-        A table, or a .npz file with an array X of numbers in the order of the model's columns.
+        A table, or a .npz file with an array X of numbers in the order of the model's columns. A table
+        needs no columns that training dropped. If the model has no names of columns, those of the table
+        are taken in their order.
     id_column : str, optional
         The column that names the rows; by default the model's, if the table has it.
     form : mapping of str to str
@@ -102,26 +105,54 @@ def _rows(
 ) -> tuple[Any, str, Any]:
     """Return the model's columns, and the name and the cells of the id's column; None without."""
     encoder = model.encoder
-    names = encoder.feature_names_in_.tolist()
+    names = getattr(encoder, "feature_names_in_", None)
     if path.suffix.lower() == ".npz":
-        import pandas
-
-        return pandas.DataFrame(load_points(path, len(names)), columns=names), "", None
+        points = load_points(path, encoder.n_features_in_)
+        return (points if names is None else _frame(points, names)), "", None
     wanted = id_column or model.id_column
-    text = (*encoder.category_names_, *([wanted] if wanted else []))
-    file = read_table(path, TableFormat(**form), text=text)
+    ids = () if wanted is None else (wanted,)
+    form_, source = TableFormat(**form), str(path)
+    file = read_table(path, form_, text=(*encoder.category_names_, *ids))
     for line in file.notes:
         note(line)
     columns = list(file.frame.columns)
-    frame = file.frame[[column_named(name, columns, str(path)) for name in names]]
     if id_column is not None:
-        wanted = column_named(id_column, columns, str(path))
+        wanted = column_named(id_column, columns, source)
+    if names is None:
+        others = [name for name in columns if name != wanted]
+        categories = _columns_in_order(encoder, others, source)
+        if categories:  # only now is it known what the file calls them
+            file = read_table(path, form_, text=(*categories, *ids))
+        rows = file.frame[others].to_numpy(dtype=object)
+    else:
+        for column in encoder.columns_:
+            if column.feature_names(column.name):
+                column_named(column.name, columns, source)
+        rows = file.frame.reindex(columns=names.tolist())
     if wanted is None:
-        return frame, "", None
+        return rows, "", None
     if wanted not in columns:
         note(
             f"{path} has no column {wanted!r}: the predictions have the numbers of the rows instead"
         )
-        return frame, "", None
+        return rows, "", None
     cells = column_values(file.frame[wanted], wanted)
-    return frame, wanted, ["" if cell is None else cell for cell in cells]
+    return rows, wanted, ["" if cell is None else cell for cell in cells]
+
+
+def _frame(points: Any, names: Any) -> Any:
+    import pandas
+
+    return pandas.DataFrame(points, columns=names.tolist())
+
+
+def _columns_in_order(encoder: TableEncoder, columns: list[str], source: str) -> list[str]:
+    """Return which columns of a file hold categories, for a model without names of columns."""
+    if len(columns) != encoder.n_features_in_:
+        raise ValueError(
+            f"{source} has {len(columns)} columns to predict from ({', '.join(columns)}), and the "
+            f"model was fitted to an array of {encoder.n_features_in_}, whose columns have no names: "
+            "pass a table with these columns in their order"
+        )
+    pairs = zip(columns, encoder.columns_, strict=True)
+    return [name for name, column in pairs if column.name in encoder.category_names_]

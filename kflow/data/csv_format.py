@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,8 @@ from itertools import islice
 from typing import Any
 
 __all__ = [
+    "MISSING",
+    "NO_NUMBER",
     "SEPARATORS",
     "cells_of",
     "decoded",
@@ -25,6 +28,10 @@ __all__ = [
 # of a cell. The empty one stands for spaces of any number.
 SEPARATORS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": ""}
 
+# Cells that stand for nothing, in any column, and those that do among numbers.
+MISSING = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?", "#N/A"))
+NO_NUMBER = MISSING | {"None", "none", "-", "--", "."}
+
 _N_SAMPLE_ROWS = 200
 # The part of the rows that must have the same number of cells.
 _SAME_WIDTH = 0.9
@@ -32,8 +39,8 @@ _SAME_WIDTH = 0.9
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
-# With a comma 1,234 may be a thousand and more, or little more than one.
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+# With a comma 1,234 may be a thousand and more, or little more than one; 0,123 is less than one.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:
@@ -46,7 +53,7 @@ def is_number(cell: str, decimal: str = ".") -> bool:
 
 
 def decoded(content: bytes, encoding: str) -> tuple[str, str]:
-    """Return the text of a file, and its encoding.
+    """Return the text of a file without its byte order mark, and its encoding.
 
     Parameters
     ----------
@@ -63,7 +70,7 @@ def decoded(content: bytes, encoding: str) -> tuple[str, str]:
     """
     if encoding != "auto":
         try:
-            return content.decode(encoding), encoding
+            return content.decode(encoding).removeprefix("\ufeff"), encoding
         except LookupError:
             raise ValueError(
                 f"encoding {encoding!r} is unknown: utf-8 and latin-1 are two"
@@ -96,6 +103,9 @@ def find_quote(lines: Sequence[str]) -> str:
 def find_separator(lines: Sequence[str], quote: str) -> str | None:
     """Return the separator for which most rows have the same number of cells, two at least.
 
+    One for which the first line has this number, too, is preferred: text in a column may hold as many
+    semicolons in all rows.
+
     Parameters
     ----------
     lines : sequence of str
@@ -109,17 +119,18 @@ def find_separator(lines: Sequence[str], quote: str) -> str | None:
         A separator of `SEPARATORS`, which is empty for spaces. None if no line has any of them, so
         that there is one column only.
     """
-    fallback, most = None, 0.0
+    fallbacks: list[tuple[float, str]] = []
     for separator in SEPARATORS.values():
         header, *others = _widths(lines, separator, quote)
         width, n = Counter(others or [header]).most_common(1)[0]
         share = n / max(len(others), 1)
-        # One column of text may have as many spaces in all cells, but hardly in its name.
-        if width > 1 and share >= _SAME_WIDTH and (separator or header == width):
+        if width > 1 and share >= _SAME_WIDTH and header == width:
             return separator
-        if separator and max(header, width) > 1 and share > most:
-            fallback, most = separator, share
-    return fallback
+        # One column of text may have as many spaces in all cells, but hardly in its name.
+        if separator and max(header, width) > 1:
+            is_even = width > 1 and share >= _SAME_WIDTH
+            fallbacks.append((math.inf if is_even else share, separator))
+    return max(fallbacks, key=lambda pair: pair[0])[1] if fallbacks else None
 
 
 def _widths(lines: Sequence[str], separator: str, quote: str) -> list[int]:
@@ -139,7 +150,7 @@ def _reader(lines: Iterable[str], separator: str, quote: str, strict: bool = Fal
 def cells_of(lines: Iterable[str], separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row, without spaces around them, with the number of its last line.
 
-    Empty lines are left out.
+    Blank lines are left out.
 
     Parameters
     ----------
@@ -155,10 +166,12 @@ def cells_of(lines: Iterable[str], separator: str, quote: str) -> Iterator[tuple
     ValueError
         If quotes do not fit, naming the line.
     """
-    reader = _reader(lines, separator, quote, strict=True)
+    kept = list(lines)
+    reader = _reader(kept, separator, quote, strict=True)
     try:
         for row in reader:
-            if row:
+            # A line of separators is a row whose cells are missing, and "" one of one empty cell.
+            if len(row) > 1 or kept[reader.line_num - 1].strip():
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}: check the quotes {quote}") from None
@@ -179,9 +192,10 @@ def find_decimal(rows: Iterable[Sequence[str]]) -> str:
 def header_is_data(rows: Sequence[Sequence[str]], decimal: str = ".") -> bool:
     """Return whether the first row of a table holds values instead of names of columns.
 
-    Years and the numbers of columns, such as 0, 1, 2, may be names. The first row holds values if a
-    number in it has a sign or digits after the point, if it holds a number twice, or a word that its
-    column holds again beside a number, or if its numbers do not follow each other.
+    A word above a column of numbers is a name, and so is its whole line. Otherwise years and the numbers
+    of columns, such as 0, 1, 2, may be names: the first row holds values if a number in it has a sign or
+    digits after the point, if it holds a number twice, or a word that its column holds again beside a
+    number, or if its numbers do not follow each other.
 
     Parameters
     ----------
@@ -192,13 +206,27 @@ def header_is_data(rows: Sequence[Sequence[str]], decimal: str = ".") -> bool:
     """
     first, others = rows[0], rows[1:]
     numbers = [cell for cell in first if is_number(cell, decimal)]
+    words = {
+        place: cell
+        for place, cell in enumerate(first)
+        if cell not in NO_NUMBER and cell not in numbers
+    }
+    below = {place: [row[place] for row in others if place < len(row)] for place in words}
+    if any(_are_numbers(cells, decimal) for cells in below.values()):
+        return False
     if any(not cell.isdecimal() for cell in numbers):
         return True
     values = [int(cell) for cell in numbers]
     if not values or len(set(values)) < len(values):
         return bool(values)
-    words = [(place, cell) for place, cell in enumerate(first) if cell and cell not in numbers]
     if words:
-        again = any(row[place : place + 1] == [cell] for place, cell in words for row in others)
-        return again or values != sorted(values)
+        again = any(cell in below[place] for place, cell in words.items())
+        downwards = list(range(values[0], values[0] - len(values), -1))
+        return again or values not in (sorted(values), downwards)
     return values != list(range(values[0], values[0] + len(values)))
+
+
+def _are_numbers(cells: Iterable[str], decimal: str) -> bool:
+    """Return whether the present cells of a column are numbers, and there are some."""
+    present = [cell for cell in cells if cell not in NO_NUMBER]
+    return bool(present) and all(is_number(cell, decimal) for cell in present)

@@ -11,12 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kflow.data.csv_format import (
+    MISSING,
+    NO_NUMBER,
     SEPARATORS,
     cells_of,
     decoded,
@@ -27,11 +29,7 @@ from kflow.data.csv_format import (
     is_number,
 )
 
-__all__ = ["MISSING", "TableFile", "TableFormat", "read_table"]
-
-# Cells that stand for nothing, in any column, and those that do among numbers only.
-MISSING = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?", "#N/A"))
-_NO_NUMBER = MISSING | {"None", "none", "-", "--", "."}
+__all__ = ["TableFile", "TableFormat", "read_table"]
 
 _TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
 _PARQUET = (".parquet", ".pq")
@@ -207,7 +205,8 @@ def _read_text(
     text, encoding = decoded(content, form.encoding)
     if form.encoding == "auto" and not encoding.startswith("utf-8"):
         notes.append(f"The encoding is {encoding}, as far as can be told (--encoding)")
-    lines = text.splitlines(keepends=True)
+    # str.splitlines would also cut cells at characters such as U+2028, which do not end a line here.
+    lines = list(StringIO(text, newline=""))
     sample = [line for line in islice(lines, _N_SAMPLE_LINES) if line.strip()]
     if not sample:
         raise ValueError("it is empty")
@@ -280,10 +279,10 @@ def _unique(names: Iterable[str], notes: list[str]) -> list[str]:
 
 def _column(pandas: Any, cells: list[str], decimal: str, is_text: bool) -> Any:
     """Return a column as numbers if its present cells are numbers, else as text."""
-    present = [cell for cell in cells if cell not in _NO_NUMBER]
+    present = [cell for cell in cells if cell not in NO_NUMBER]
     if not is_text and all(is_number(cell, decimal) for cell in present):
         numbers = [
-            math.nan if cell in _NO_NUMBER else float(cell.replace(",", ".")) for cell in cells
+            math.nan if cell in NO_NUMBER else float(cell.replace(",", ".")) for cell in cells
         ]
         return pandas.Series(numbers, dtype="float64")
     return pandas.Series([None if cell in MISSING else cell for cell in cells], dtype=object)

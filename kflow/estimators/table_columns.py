@@ -150,14 +150,20 @@ class CategoryColumn:
 
     def surprise(self, values: npt.NDArray[Any]) -> str:
         """Return what cells have that those of training had not, as a sentence; nothing if nothing."""
-        known = set(self.categories)
-        unknown = [text for text in _as_texts(values) if text is not None and text not in known]
-        if self.n_rare or not unknown:
+        texts, known = _as_texts(values), set(self.categories)
+        unknown = [text for text in texts if text is not None and text not in known]
+        n_missing = texts.count(None)
+        told = []
+        if unknown and not self.n_rare:
+            told.append(
+                f"{_cells(len(unknown))} with categories that training had not "
+                f"({_listed(sorted(set(unknown)))})"
+            )
+        if n_missing and not self.n_missing:
+            told.append(f"{_cells(n_missing)} missing, where none was in training")
+        if not told:
             return ""
-        return (
-            f"Column {self.name!r}: {_cells(len(unknown))} with categories that training had not "
-            f"({_listed(sorted(set(unknown)))}): all of its features are 0 there"
-        )
+        return f"Column {self.name!r}: {'; '.join(told)}: all of its features are 0 there"
 
     def report(self) -> str:
         """Return what becomes of the column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -264,8 +265,13 @@ class TableEncoder(
 
 def _refusal(refused: Mapping[str, str]) -> str:
     reasons = "; ".join(f"{name!r} {why}" for name, why in refused.items())
-    names = ",".join(refused)
+    is_one = len(refused) == 1
+    # A comma in the text of --drop stands between names, unless the text is the name of a column.
+    is_plain = all("," not in name and name == name.strip() for name in refused)
+    texts = [",".join(refused)] if is_plain else list(refused)
+    options = " ".join(f"--drop {shlex.quote(text)}" for text in texts)
     return (
-        f"X: {'this column' if len(refused) == 1 else 'these columns'} cannot be used: {reasons}. "
-        f"X.drop(columns={list(refused)}) drops them; on the command line --drop '{names}' does, or --id for one that names the rows"
+        f"X: {'this column' if is_one else 'these columns'} cannot be used: {reasons}. "
+        f"X.drop(columns={list(refused)}) drops {'it' if is_one else 'them'}; on the command line "
+        f"{options} does, or --id for one that names the rows"
     )

@@ -28,6 +28,12 @@ class TablePipeline(Pipeline):  # type: ignore[misc]
 
     id_column: str | None = None
 
+    def __sklearn_clone__(self) -> TablePipeline:
+        """Return an unfitted copy for `sklearn.base.clone`, with the same column of names."""
+        copy: TablePipeline = super().__sklearn_clone__()
+        copy.id_column = self.id_column
+        return copy
+
     @property
     def encoder(self) -> TableEncoder:
         """The encoder of tables."""

@@ -163,8 +163,16 @@ def test_an_earlier_model_is_announced_before_it_is_replaced(run, model, people,
 def test_columns_that_look_like_an_id(run, small, people, write):
     rows = [[number, *row[1:]] for number, row in enumerate(people)]
     result = run("fit", "--data", write("people.csv", rows), *small, "--no-save")
-    assert "Warning: 'customer' looks like an id" in result.stderr
-    assert "pass --id 'customer' or --drop 'customer'" in result.stderr
+    assert "'customer' looks like an id, as its whole numbers are all different" in result.stderr
+    assert "pass --id customer or --drop customer" in result.stderr
+
+
+def test_texts_that_look_like_an_id(run, small, write):
+    rows = [[f"text {number}", number % 3, number % 2] for number in range(8)]
+    path = write("few.csv", rows, ["a name", "x", "y"], ",")
+    result = run("fit", "--data", path, *small, "--no-save")
+    assert "'a name' looks like an id, as its texts are all different" in result.stderr
+    assert "pass --id 'a name' or --drop 'a name'" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -213,3 +221,52 @@ def test_a_model_of_arrays_still_predicts_tables(run, fitted, clouds, tmp_path):
     assert lines == list(expected)
     arguments = ("predict", fitted / "model.kflow", tmp_path / "new.csv", "--separator", "comma")
     assert "belong to models of tables" in run(*arguments, code=2).stderr
+
+
+@pytest.fixture
+def array_model(rng, tmp_path):
+    """A model of an array, whose columns have no names."""
+    array = np.array([[x, str(rng.integers(3)), "EU"] for x in rng.normal(size=60)], dtype=object)
+    model = kflow.make_table_pipeline(kflow.GPRegressor(n_steps=2, random_state=0))
+    model.fit(array, array[:, 0].astype(float) + array[:, 1].astype(float))
+    model.save(tmp_path / "model.kflow")
+    return tmp_path / "model.kflow", model, array
+
+
+def test_a_model_of_an_array_takes_columns_in_their_order(run, array_model, write, tmp_path):
+    path, model, array = array_model
+    expected = model.predict(array[:9]).tolist()
+    new = write("new.csv", array[:9].tolist(), ["x", "kind", "place"], ",")
+    lines = run("predict", path, new).stdout.splitlines()
+    assert [float(line.split(",")[1]) for line in lines[1:]] == pytest.approx(expected)
+    rows = [[f"n{place}", *row] for place, row in enumerate(array[:9].tolist())]
+    named = write("named.csv", rows, ["name", "x", "kind", "place"], ",")
+    lines = run("predict", path, named, "--id", "name").stdout.splitlines()
+    assert [float(line.split(",")[1]) for line in lines[1:]] == pytest.approx(expected)
+    assert lines[1].startswith("n0,")
+    result = run("predict", path, named, code=1)
+    assert "has 4 columns to predict from (name, x, kind, place), and the model" in result.stderr
+    assert "an array of 3, whose columns have no names" in result.stderr
+
+
+def test_numbers_for_a_model_of_an_array(run, rng, tmp_path):
+    X = rng.normal(size=(40, 2))
+    model = kflow.make_table_pipeline(kflow.GPRegressor(n_steps=2, random_state=0))
+    model.fit(X, X[:, 0]).save(tmp_path / "model.kflow")
+    np.savez(tmp_path / "new.npz", X=X[:5])
+    lines = run("predict", tmp_path / "model.kflow", tmp_path / "new.npz").stdout.splitlines()
+    expected = model.predict(X[:5]).tolist()
+    assert [float(line.split(",")[1]) for line in lines[1:]] == pytest.approx(expected)
+
+
+def test_columns_that_training_dropped_are_not_needed(run, write, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": np.arange(40) % 7, "one": 1, "place": "EU"})
+    model = kflow.make_table_pipeline(kflow.GPRegressor(n_steps=2, random_state=0))
+    model.fit(frame, np.sin(frame["x"])).save(tmp_path / "model.kflow")
+    path = write("new.csv", [[3, "a"], [5, "b"]], ["x", "other"], ",")
+    lines = run("predict", tmp_path / "model.kflow", path).stdout.splitlines()
+    expected = model.predict(frame.iloc[[3, 5]]).tolist()
+    assert [float(line.split(",")[1]) for line in lines[1:]] == pytest.approx(expected)
+    path = write("none.csv", [[3, "a"]], ["one", "place"], ",")
+    assert "has no column 'x'" in run("predict", tmp_path / "model.kflow", path, code=1).stderr

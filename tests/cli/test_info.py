@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import kflow
@@ -32,3 +33,25 @@ def test_info_of_a_flow(run, tmp_path, rng, clouds):
     assert facts["settings"]["nugget"] is None
     result = run("predict", tmp_path / "flow.kflow", clouds, code=1)
     assert "holds a KernelFlow, which predicts nothing" in result.stderr
+
+
+def test_info_of_a_gaussian_process(run, tmp_path, rng):
+    X = rng.normal(size=(30, 2))
+    model = kflow.GPRegressor(n_steps=2, random_state=0).fit(X, X[:, 0])
+    model.save(tmp_path / "model.kflow")
+    facts = json.loads(run("info", tmp_path / "model.kflow", "--json").stdout)
+    assert facts["kind"] == "GPRegressor"
+    assert facts["kernel"] == model.kernel_.to_dict()
+    assert (facts["n_points"], facts["n_features"]) == (30, 2)
+    assert facts["nugget"] == pytest.approx(model.nugget_)
+    assert "n_layers" not in facts
+    assert "GPRegressor" in run("info", tmp_path / "model.kflow").stdout
+
+
+def test_info_of_a_gaussian_process_for_tables(run, tmp_path, rng):
+    table = np.array([[x, "in" if x > 0 else "out"] for x in rng.normal(size=30)], dtype=object)
+    model = kflow.make_table_pipeline(kflow.GPRegressor(n_steps=2, random_state=0))
+    model.fit(table, table[:, 0].astype(float)).save(tmp_path / "model.kflow")
+    facts = json.loads(run("info", tmp_path / "model.kflow", "--json").stdout)
+    assert (facts["kind"], facts["n_points"], facts["n_features"]) == ("GPRegressor", 30, 3)
+    assert facts["columns"]["x0"] == "number"

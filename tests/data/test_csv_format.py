@@ -39,6 +39,12 @@ def test_bytes_that_cp1252_does_not_know():
     assert decoded(b"a\x81\xe9", "auto") == ("a\x81é", "latin-1")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_byte_order_mark_is_no_text(encoding):
+    mark = "" if encoding in ("utf-8-sig", "utf-16") else "\ufeff"
+    assert decoded(f"{mark}a,b".encode(encoding), encoding) == ("a,b", encoding)
+
+
 def test_encodings_that_do_not_fit():
     with pytest.raises(ValueError, match="'utf-9' is unknown"):
         decoded(b"a", "utf-9")
@@ -65,6 +71,9 @@ def lines(text):
         ("x\n1\n2\n", None),
         ("a,b\n1,2\n3\n", ","),
         ('a,b\n"x;y",2\n"x;y;z",2\n', ","),
+        ("title,genre,y\n1,Drama;Comedy,0\n2,Crime;War,1\n", ","),
+        ("a,b\n1;2,x\n1;2,y;z\n", ","),
+        ("a\n1;2\n3;4\n", ";"),
         ('a,b\n"two\nlines",2\n1,2\n', ","),
     ],
 )
@@ -82,6 +91,9 @@ def test_cells():
     rows = list(cells_of(lines('a , "b, c",d\n\n"x\ny",1,\n'), ",", '"'))
     assert rows == [(1, ["a", "b, c", "d"]), (4, ["x\ny", "1", ""])]
     assert list(cells_of(lines("  a   b\tc\n"), "", '"')) == [(1, ["a", "b", "c"])]
+    assert list(cells_of(lines("a\n  \n\t\n1\n"), ",", '"')) == [(1, ["a"]), (4, ["1"])]
+    assert list(cells_of(lines('a\n""\n'), ",", '"')) == [(1, ["a"]), (2, [""])]
+    assert list(cells_of(lines("a,b\n,\n"), ",", '"')) == [(1, ["a", "b"]), (2, ["", ""])]
     with pytest.raises(ValueError, match=r"line 2: .* check the quotes"):
         list(cells_of(lines('a,b\n"1,2\n'), ",", '"'))
 
@@ -94,6 +106,8 @@ def test_cells():
         ([["1,5", "2.5"]], "."),
         ([["1,234"]], "."),  # it may be a thousand and more
         ([["1,234"], ["1,2"]], ","),
+        ([["0,125"]], ","),  # but thousands do not begin with zero
+        ([["-0,125"]], ","),
         ([["1"]], "."),
     ],
 )
@@ -120,3 +134,18 @@ def test_decimal_marks(rows, mark):
 def test_headers(first, is_data):
     others = [["30", "male", "x", "y"], ["40", "female", "x", "y"]]
     assert header_is_data([first.split(","), *others]) is is_data
+
+
+@pytest.mark.parametrize(
+    ("text", "is_data"),
+    [
+        ("name,2021,2020,2019\nOslo,1,2,3\nRome,4,5,6", False),
+        ("year,2021,2019,2020\n1,1,2,3\n2,4,5,6", False),  # a word above numbers
+        ("code,1.5,-2\n1,1,2\n?,4,5", False),
+        ("a,7,7\n1,1,2\n3,4,5", False),
+        ("Oslo,2,9,4\nRome,1,2,3\nBonn,4,5,6", True),
+        ("?,5,3\n1,4,2\n2,7,1", True),  # which is a missing cell, not a word
+    ],
+)
+def test_headers_above_their_columns(text, is_data):
+    assert header_is_data([line.split(",") for line in text.splitlines()]) is is_data

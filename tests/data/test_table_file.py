@@ -96,6 +96,23 @@ def test_a_first_line_of_values_is_a_row(read):
     assert "The first line holds values (5.1, 3.5, setosa, ...), not names" in table.notes[0]
 
 
+@pytest.mark.parametrize("character", [*"\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"])
+def test_only_line_feeds_and_carriage_returns_end_lines(character, read):
+    text = f"a{character}b"
+    assert cells(read(f"x,y\n{text},1\n").frame, "x") == [text]
+    for end in ("\n", "\r", "\r\n"):
+        assert cells(read(end.join(["x,y", "a,1", "b,2"])).frame, "x") == ["a", "b"]
+
+
+def test_blank_lines_are_skipped(read):
+    assert cells(read("a,b\n1,2\n   \n\n3,4\n \t\n").frame, "b") == [2, 4]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(read):
+    frame = read("\ufeffa,b\n1,2\n", form=TableFormat(encoding="utf-8")).frame
+    assert list(frame.columns) == ["a", "b"]
+
+
 def test_names_that_are_missing_or_come_again(read):
     table = read("a,,a\n1,2,3\n")
     assert list(table.frame.columns) == ["a", "column_2", "a_2"]

@@ -153,7 +153,35 @@ def test_columns_that_are_refused(cells, message, table):
         TableEncoder().fit(frame)
     assert message in str(caught.value)
     assert "X.drop(columns=['bad', 'worse']) drops them" in str(caught.value)
-    assert "--drop 'bad,worse'" in str(caught.value)
+    assert "--drop bad,worse does" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (["made"], "drops it; on the command line --drop made does"),
+        (["a,b"], "--drop a,b does"),
+        (["a,b", "made"], "--drop a,b --drop made does"),
+        (["it's", "a b"], """--drop 'it'"'"'s,a b' does"""),
+    ],
+)
+def test_the_command_that_drops_columns_can_be_pasted(names, options, table):
+    frame = table[:20].assign(**dict.fromkeys(names, pandas.Timestamp("2024-01-01")))
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        TableEncoder().fit(frame)
+    assert options in str(caught.value)
+
+
+def test_missing_categories_are_told_if_training_had_none():
+    frame = pandas.DataFrame({"side": ["left", "right"] * 5, "rare": [*"aaabbb", *"wxyz"]})
+    encoder = TableEncoder().fit(frame)
+    new = pandas.DataFrame({"side": [None, "up", None], "rare": [None, "new", "a"]})
+    assert encoder.surprises(new) == (
+        "Column 'side': 1 cell with categories that training had not (up); 2 cells missing, where "
+        "none was in training: all of its features are 0 there",
+        "Column 'rare': 1 cell missing, where none was in training: all of its features are 0 there",
+    )
+    assert TableEncoder().fit(pandas.concat([frame, new[::2]])).surprises(new[::2]) == ()
 
 
 def test_a_fit_that_fails_leaves_the_earlier_one(table):

@@ -54,7 +54,9 @@ def test_a_saved_pipeline_comes_back(estimator, numbers, table, y, tmp_path):
 def test_scikit_learn_knows_it(table, y):
     pipeline = make_table_pipeline(kflow.KernelFlowClassifier(**SETTINGS))
     pipeline.set_params(encoder__min_frequency=2, estimator__n_layers=1)
+    pipeline.id_column = "number"
     again = clone(pipeline)
+    assert again.id_column == "number"
     assert (again.encoder.min_frequency, again.estimator.n_layers) == (2, 1)
     assert cross_val_score(again, table, y, cv=3).mean() > 0.8
     assert isinstance(make_table_pipeline().estimator, kflow.KernelFlowClassifier)
