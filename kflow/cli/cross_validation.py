@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ def cross_validated(
     y : ndarray, shape (N,)
         Their targets.
     task : "classification" or "regression"
-        Classes are spread over the folds alike.
+        Classes are spread over the folds alike, as far as they have the rows.
     n_folds : int
         Number of folds.
     seed : int
@@ -42,19 +43,28 @@ def cross_validated(
     -------
     dict of str to number
         ``folds``, and ``error``, the part of wrong classes, or ``rmse``; ``std``, the standard
-        deviation of the folds' errors; ``baseline``, as `baseline` returns it, by the same folds.
+        deviation of the folds' errors; ``baseline``, as `baseline` returns it, by the same folds. If a
+        class has fewer rows than there are folds, also ``smallest_class``, their number.
 
     Raises
     ------
     ValueError
-        If there are fewer rows than folds, or no class has as many.
+        If there are fewer rows than folds.
     """
-    smallest = int(np.unique(y, return_counts=True)[1].min())
-    is_stratified = task == "classification" and smallest >= n_folds
+    counts = np.unique(y, return_counts=True)[1]
+    is_rare = task == "classification" and counts.min() < n_folds
+    # The folds of StratifiedKFold need one class with as many rows.
+    is_stratified = task == "classification" and counts.max() >= n_folds
     folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # `told_cross_validation` says so
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(folds.split(np.empty(len(y)), y))
     losses, baselines, of_fold = np.empty(len(y)), np.empty(len(y)), []
-    for train, test in folds.split(np.empty(len(y)), y):
-        predicted = make().fit(_taken(rows, train), y[train]).predict(_taken(rows, test))
+    for train, test in splits:
+        if task == "classification" and len(np.unique(y[train])) == 1:
+            predicted = y[train[0]]  # no classifier could be fitted to one class, nor know others
+        else:
+            predicted = make().fit(_taken(rows, train), y[train]).predict(_taken(rows, test))
         losses[test] = _losses(y[test], predicted, task)
         baselines[test] = _losses(y[test], _constant(y[train], task), task)
         of_fold.append(_error(losses[test], task))
@@ -63,6 +73,7 @@ def cross_validated(
         _NAMES[task]: _error(losses, task),
         "std": float(np.std(of_fold)),
         "baseline": _error(baselines, task),
+        **({"smallest_class": int(counts.min())} if is_rare else {}),
     }
 
 
@@ -79,9 +90,11 @@ def told_cross_validation(result: dict[str, Any], n_rows: int, task: Task) -> st
             f"{start}RMSE {result['rmse']:.6g} (between folds ±{result['std']:.2g}); of the mean "
             f"{result['baseline']:.6g}"
         )
+    n_rare = result.get("smallest_class")
+    rare = "" if n_rare is None else f"; not all folds have the smallest class (rows: {n_rare})"
     return (
         f"{start}error {100 * result['error']:.2f} % (between folds ±{100 * result['std']:.2f} %); of "
-        f"the most frequent class {100 * result['baseline']:.2f} %"
+        f"the most frequent class {100 * result['baseline']:.2f} %{rare}"
     )
 
 

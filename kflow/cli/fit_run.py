@@ -28,6 +28,7 @@ from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output, most_lay
 from kflow.datasets import Dataset, load_dataset, load_file
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
+from kflow.estimators.selection.wanted import Wanted
 from kflow.estimators.table_pipeline import make_table_pipeline
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
@@ -290,8 +291,9 @@ class FitRun:
     def conclude(self) -> None:
         """Find out how the flow ended, and tell it if it has fewer layers than it was to have."""
         n_layers, wanted = self.estimator.flow_.n_layers_, self.estimator.n_layers_
-        if self.estimator.selection_.tried:
-            self.note(str(self.estimator.selection_))
+        selection = self.estimator.selection_
+        if selection.tried or not Wanted.by(self.estimator).is_settled:
+            self.note(str(selection))
         if n_layers == wanted:
             self.status = "complete"
         elif self.status is not None:
@@ -320,9 +322,6 @@ class FitRun:
 
     def save(self) -> None:
         """Write the model: first of all, whatever happens to the rest."""
-        names = self.points.feature_names
-        if names is not None:  # so that the model finds its columns in any table
-            self.estimator.feature_names_in_ = np.array(names, dtype=object)
         if self.options.no_save:
             return
         with self.failures.kept(self._unwritten):

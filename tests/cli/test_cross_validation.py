@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from kflow.cli.cross_validation import baseline, cross_validated
+from kflow.cli.cross_validation import baseline, cross_validated, told_cross_validation
 
 
 def test_classes_as_scikit_learn_does_it(rng):
@@ -37,8 +38,33 @@ def test_numbers_as_scikit_learn_does_it(rng):
 
 def test_a_class_of_fewer_rows_than_folds(rng):
     y = np.repeat([0, 1, 2], [20, 20, 2])
-    got = cross_validated(KNeighborsClassifier, rng.normal(size=(42, 2)), y, "classification", 5, 0)
+    X = rng.normal(size=(42, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = cross_validated(KNeighborsClassifier, X, y, "classification", 5, 0)
     assert 0 < got["error"] < 1
+    assert got["smallest_class"] == 2
+    told = told_cross_validation(got, 42, "classification")
+    assert told.endswith("; not all folds have the smallest class (rows: 2)")
+    enough = cross_validated(KNeighborsClassifier, X[:40], y[:40], "classification", 5, 0)
+    assert "smallest class" not in told_cross_validation(enough, 40, "classification")
+
+
+@pytest.mark.parametrize("n_rare", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_rare_classes_are_spread_over_the_folds(n_rare, seed, rng):
+    y = np.repeat([0, 1], [9, n_rare])
+    got = cross_validated(
+        LogisticRegression, rng.normal(size=(len(y), 2)), y, "classification", 4, seed
+    )
+    assert 0 < got["error"] < 1
+
+
+def test_leave_one_out(rng):
+    y = np.repeat([0, 1], 6)
+    X = rng.normal(size=(12, 2)) + 5 * y[:, None]
+    got = cross_validated(LogisticRegression, X, y, "classification", 12, 0)
+    assert got["error"] < 0.2
 
 
 def test_baselines():

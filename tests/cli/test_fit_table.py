@@ -233,7 +233,7 @@ def array_model(rng, tmp_path):
     return tmp_path / "model.kflow", model, array
 
 
-def test_a_model_of_an_array_takes_columns_in_their_order(run, array_model, write, tmp_path):
+def test_a_model_of_an_array_takes_columns_in_their_order(run, array_model, write):
     path, model, array = array_model
     expected = model.predict(array[:9]).tolist()
     new = write("new.csv", array[:9].tolist(), ["x", "kind", "place"], ",")
@@ -270,3 +270,12 @@ def test_columns_that_training_dropped_are_not_needed(run, write, tmp_path):
     assert [float(line.split(",")[1]) for line in lines[1:]] == pytest.approx(expected)
     path = write("none.csv", [[3, "a"]], ["one", "place"], ",")
     assert "has no column 'x'" in run("predict", tmp_path / "model.kflow", path, code=1).stderr
+
+
+def test_why_nothing_was_tried_is_told(run, write, small):
+    rows = [[number % 7, number % 3, number % 2] for number in range(24)]
+    path = write("few.csv", rows, ["a", "b", "y"], ",")
+    options = ("--n-layers", 2, "--n-draws", 1, "--no-save")
+    told = "Nothing was tried, because 18 rows are too few"
+    assert told in run("fit", "--data", path, *options).stderr
+    assert "Nothing was" not in run("fit", "--data", path, *small, "--no-save").stderr
