@@ -27,7 +27,7 @@ from kflow.estimators.parameters import (
     parameters_from_json,
     parameters_to_json,
 )
-from kflow.estimators.selection.choose import OutOfFold
+from kflow.estimators.selection.choose import ALL_GIVEN, OutOfFold
 from kflow.estimators.selection.fitted import FittedChoice, fit_choice
 from kflow.estimators.selection.record import Selection
 from kflow.estimators.selection.wanted import Wanted
@@ -49,7 +49,7 @@ _MAX_GRADIENTS = 2000
 # The name under which the flow follows the rows that are held out.
 VALIDATION = "validation"
 
-_NO_SELECTION = Selection(None, (), 0, 0, "Nothing was chosen: all parameters were given.")
+_NO_SELECTION = Selection(None, (), 0, 0, ALL_GIVEN)
 
 
 class Seeds(NamedTuple):

@@ -31,7 +31,17 @@ from kflow.estimators.selection.search import Search, Tried
 from kflow.estimators.selection.wanted import Wanted
 from kflow.kernels import Gaussian, Radial
 
-__all__ = ["MAX_ROWS", "MIN_ROWS", "Choice", "OutOfFold", "choose", "default_choice"]
+__all__ = [
+    "ALL_GIVEN",
+    "MAX_ROWS",
+    "MIN_ROWS",
+    "Choice",
+    "OutOfFold",
+    "choose",
+    "default_choice",
+]
+
+ALL_GIVEN = "Nothing was chosen: all parameters were given."
 
 # With fewer rows the errors of a fold are noise.
 MIN_ROWS = 40
@@ -122,7 +132,7 @@ def choose(
     Parameters
     ----------
     wanted : Wanted
-        What is given.
+        What is given; something is not.
     rows : Rows
         Scaled points with their targets and weights, at most `MAX_ROWS` of them.
     codes : ndarray of int, shape (n,), or None
@@ -150,8 +160,6 @@ def choose(
     ValueError
         If all kernel matrices are numerically singular.
     """
-    if wanted.is_settled:
-        return default_choice(wanted, "Nothing was chosen: all parameters were given.")
     n = len(rows.points)
     mean_weight = 1.0 if rows.weights is None else float(rows.weights.mean())
     if n < MIN_ROWS:

@@ -15,7 +15,7 @@ from kflow.estimators.auto import is_auto
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import flow_settings
 from kflow.estimators.gradient_metric import GradientMetric
-from kflow.estimators.selection.choose import MAX_ROWS, Choice, choose
+from kflow.estimators.selection.choose import ALL_GIVEN, MAX_ROWS, Choice, choose, default_choice
 from kflow.estimators.selection.flows import default_nugget
 from kflow.estimators.selection.folds import Rows, proportional_rows, scale_of
 from kflow.estimators.selection.wanted import Wanted
@@ -87,27 +87,30 @@ def fit_choice(
     codes = data.codes
     row_seed, fold_seed, map_seed, metric_seed = seed.spawn(4)
     scaling = Preprocessing.fit(data.points, estimator.scaling, data.weights)
-    if not wanted.is_settled:
-        _check_spread(data, scaling)
     wanted = wanted.with_seed(int(metric_seed.generate_state(1)[0]), estimator.n_threads)
-    rng = np.random.default_rng(row_seed)
-    rows = proportional_rows(len(data.points), MAX_ROWS, codes, rng)
-    sample = _scaled(data, scaling, rows)
     reduced_scale = None
-    if _drops_directions(estimator.rank) and not isinstance(wanted.metric, GradientMetric):
-        # The flow and the interpolant see the leading directions only; a map would come before these.
-        wanted, sample = replace(wanted, metric="none"), _reduced(sample, estimator.rank)
-        reduced_scale = scale_of(sample.points)
-    choice = choose(
-        wanted,
-        sample,
-        None if codes is None else codes[rows],
-        {**flow_settings(estimator), **_QUIET},
-        tries_flow=data.stopping is None,
-        progress=bool(estimator.progress),
-        n_threads=estimator.n_threads,
-        seed=fold_seed,
-    )
+    if wanted.is_settled:
+        choice = default_choice(wanted, ALL_GIVEN)
+    else:
+        _check_spread(data, scaling)
+        rng = np.random.default_rng(row_seed)
+        rows = proportional_rows(len(data.points), MAX_ROWS, codes, rng)
+        sample = _scaled(data, scaling, rows)
+        quiet = dict(_QUIET)
+        if _drops_directions(estimator.rank) and not isinstance(wanted.metric, GradientMetric):
+            # The flow and the interpolant see the leading directions only; a map would come before.
+            wanted, sample = replace(wanted, metric="none"), _reduced(sample, estimator.rank)
+            reduced_scale, quiet["rank"] = scale_of(sample.points), None
+        choice = choose(
+            wanted,
+            sample,
+            None if codes is None else codes[rows],
+            {**flow_settings(estimator), **quiet},
+            tries_flow=data.stopping is None,
+            progress=bool(estimator.progress),
+            n_threads=estimator.n_threads,
+            seed=fold_seed,
+        )
     learned = _learned_map(estimator, wanted, choice, data, scaling, map_seed)
     if learned is not None:
         scaling = scaling.followed_by(learned.components)

@@ -278,6 +278,12 @@ def test_a_rank_counts_in_the_choice(rng):
     assert error < 2.0 * np.mean((by_hand.predict(X[150:] @ directions.T) - y[150:]) ** 2)
 
 
+def test_a_rank_and_a_flow(make, X, y):
+    model = make(rank=3, n_layers=5).fit(X, y)
+    assert model.selection_.chosen.error is not None
+    assert model.flow_.rank_ == 3
+
+
 def test_all_directions_are_no_features(make, X, y):
     model = make(rank="auto", n_layers=0, metric=None).fit(X, y)
     with pytest.raises(AttributeError, match="rank=None"):
