@@ -290,7 +290,7 @@ def test_all_directions_are_no_features(make, X, y):
         _ = model.feature_importances_
 
 
-@pytest.mark.parametrize("unit", [1e-6, 1 / 160, 1e4])
+@pytest.mark.parametrize("unit", [1e-6, 1e4])
 def test_the_unit_of_the_weights_says_nothing(make, X, y, unit):
     plain = make().fit(X, y)
     weighted = make().fit(X, y, sample_weight=np.full(160, unit))
