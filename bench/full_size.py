@@ -33,10 +33,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from generalisation import PROFILES, Rows, scale_of
+from generalisation import PROFILES, Rows, flow_of_images, scale_of
 from measuring import Table, parser, write_json
 
-from kflow import KernelFlow, kernels
+from kflow import kernels
 from kflow.datasets import DATASETS, Dataset, load_dataset
 from kflow.learning.gradient_metric import gradient_outer_product, power_of_metric
 from kflow.linear.conjugate_gradients import conjugate_gradients
@@ -138,17 +138,7 @@ def mapped(rows: Rows, M: np.ndarray, power: float) -> Rows:
 
 def flowed(rows: Rows, kernel: kernels.Radial, args: Any) -> Iterator[tuple[int, Rows]]:
     """Yield the points after so many layers."""
-    flow = KernelFlow(
-        kernel,
-        n_layers=0,
-        batch_size=min(args.batch, len(rows.X) // 2),
-        nugget=0.25,
-        step="rms",
-        step_size=0.02,
-        gradient_cap=1.0,
-        n_halves=2,
-        random_state=args.seed,
-    ).fit(rows.X, rows.Y, follow={"new": rows.X_new})
+    flow = flow_of_images(rows, kernel, args)
     for n in args.n_layers:
         flow.run(n - flow.n_layers_)
         yield n, Rows(flow.points_, rows.Y, flow.follow_["new"])

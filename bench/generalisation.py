@@ -286,6 +286,21 @@ def image_rows(args: Any) -> tuple[Rows, np.ndarray, np.ndarray, str, float]:
     return rows, codes[train], codes[held], profile, length
 
 
+def flow_of_images(rows: Rows, kernel: kernels.Radial, args: Any) -> KernelFlow:
+    """Return a flow of images without layers yet, which other images follow as "new"."""
+    return KernelFlow(
+        kernel,
+        n_layers=0,
+        batch_size=min(args.batch, len(rows.X) // 2),
+        nugget=0.25,
+        step="rms",
+        step_size=0.02,
+        gradient_cap=1.0,
+        n_halves=2,
+        random_state=args.seed,
+    ).fit(rows.X, rows.Y, follow={"new": rows.X_new})
+
+
 def images(args: Any) -> list[dict[str, Any]]:
     start, codes, held, profile, length = image_rows(args)
     choice = Choice(None, 0, profile, length, 0.1)
@@ -300,17 +315,7 @@ def images(args: Any) -> list[dict[str, Any]]:
     for name, which in {"none": None, "metric": (False, 0.5, 1)}.items():
         clock = time.perf_counter()
         rows = mapped(start, choice, which)
-        flow = KernelFlow(
-            kernel_of(rows, choice),
-            n_layers=0,
-            batch_size=min(args.batch, args.n // 2),
-            nugget=0.25,
-            step="rms",
-            step_size=0.02,
-            gradient_cap=1.0,
-            n_halves=2,
-            random_state=args.seed,
-        ).fit(rows.X, rows.Y, follow={"new": rows.X_new})
+        flow = flow_of_images(rows, kernel_of(rows, choice), args)
         for n in args.n_layers:
             flow.run(n - flow.n_layers_)
             rho = float(np.mean(flow.history_["rho"][-10:])) if n else None

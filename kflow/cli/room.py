@@ -6,7 +6,7 @@ from kflow.datasets import Dataset
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.regressor import KernelFlowRegressor
 from kflow.estimators.selection.candidates import MAX_LAYERS
-from kflow.estimators.selection.flows import default_batch_size
+from kflow.estimators.selection.flows import batch_size_of
 from kflow.layers.stores import layer_bytes
 
 __all__ = ["Estimator", "bytes_of_layers", "bytes_of_output", "most_layers"]
@@ -27,8 +27,7 @@ def most_layers(estimator: Estimator) -> int:
 def bytes_of_layers(estimator: Estimator, points: Dataset) -> int:
     """Return the bytes of all layers, rather too many than too few."""
     n, d = points.X_train.shape
-    size = estimator.batch_size
-    size = default_batch_size(n) if isinstance(size, str) else min(size, n)
+    size = batch_size_of(estimator.batch_size, n)
     return layer_bytes(most_layers(estimator), size, _max_rank(estimator, n, d), estimator.dtype)
 
 

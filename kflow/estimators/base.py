@@ -267,8 +267,9 @@ class KernelFlowEstimator(
         """Write the fitted estimator to one file; `kflow.load` reads it.
 
         A file does not hold functions that are schedules, nor a `random_state` that is not an int, nor
-        a `class_weight` that is a mapping: these parameters are None after `kflow.load`. Nor does it hold `n_threads`, `layers`,
-        `checkpoint`, `every`, `callbacks` and `progress`, which then have their defaults.
+        a `class_weight` that is a mapping: these parameters are None after `kflow.load`. Nor does it
+        hold `n_threads`, `layers`, `checkpoint`, `every`, `callbacks` and `progress`, which then have
+        their defaults.
 
         Parameters
         ----------

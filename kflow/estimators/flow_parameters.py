@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kflow._base.arguments import as_count
-from kflow.estimators.auto import is_auto
-from kflow.estimators.selection.flows import default_batch_size
+from kflow.estimators.selection.flows import batch_size_of
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.settings import setting_names
 
@@ -164,8 +162,6 @@ def flow_of_parameters(estimator: Any, n_rows: int, random_state: Any, **chosen:
         For parameters of the wrong kind or values, naming them.
     """
     settings = {**flow_settings(estimator), **chosen}
-    if is_auto(settings["batch_size"]):
-        settings["batch_size"] = default_batch_size(n_rows)
-    settings["batch_size"] = min(as_count(settings["batch_size"], "batch_size", 4), n_rows)
+    settings["batch_size"] = batch_size_of(settings["batch_size"], n_rows)
     settings["random_state"] = random_state
     return KernelFlow(**settings)

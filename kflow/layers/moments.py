@@ -48,10 +48,8 @@ def mean_squared_distance(
         for rows, points in scaled_chunks(X, scaling, dtype):
             points = points - mean
             squares += float(np.einsum("ij,ij->", _weighted(points, weights, rows), points))
-    # Weights whose sum is small, such as 1, are no numbers of rows.
-    return (
-        2.0 * squares / (max(total - 1.0, 1.0) if weights is None else max(total - 1.0, total / 2))
-    )
+    # Weights whose sum is below 2 are no numbers of rows; a single row has no distances.
+    return 2.0 * squares / max(total - 1.0, total / 2.0)
 
 
 def _weighted(points: Doubles, weights: Doubles | None, rows: slice) -> Doubles:

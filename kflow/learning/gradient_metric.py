@@ -13,7 +13,13 @@ from kflow.kernels import Radial
 from kflow.layers.moments import mean_squared_distance, product
 from kflow.linear.interpolant import Interpolant
 
-__all__ = ["LinearMap", "MapSettings", "gradient_outer_product", "power_of_metric"]
+__all__ = [
+    "LinearMap",
+    "MapSettings",
+    "gradient_outer_product",
+    "learned_metric",
+    "power_of_metric",
+]
 
 # Eigenvalues below this part of the largest one are rounding errors, and may be negative.
 _NOISE = 1e-12
@@ -102,15 +108,7 @@ class LinearMap:
         importances: Doubles | None = None
         for _ in range(settings.n_steps):
             if M is None:
-                u = Interpolant(
-                    mapped,
-                    Y,
-                    kernel=kernel,
-                    nugget=nugget,
-                    sample_weight=weights,
-                    n_threads=n_threads,
-                )
-                M = gradient_outer_product(u, mapped, weights)
+                M = learned_metric(mapped, Y, kernel, nugget, weights=weights, n_threads=n_threads)
             if not M.trace() > 0.0:
                 raise ValueError(
                     "y: no change along any feature of X, so that none can be preferred"
@@ -128,6 +126,26 @@ class LinearMap:
     def __call__(self, X: Doubles) -> Doubles:
         """Return mapped points, (n, d). Each row depends on its row of X alone."""
         return product(X, self.components.T)
+
+
+def learned_metric(
+    X: Doubles,
+    Y: Doubles,
+    kernel: Radial,
+    nugget: float,
+    *,
+    weights: Doubles | None = None,
+    n_threads: int | None = None,
+) -> Doubles:
+    """Return the gradient outer product, at points (n, d), of the interpolant of their values (n, q).
+
+    Raises
+    ------
+    SingularKernelError
+        If the kernel matrix is numerically singular.
+    """
+    u = Interpolant(X, Y, kernel=kernel, nugget=nugget, sample_weight=weights, n_threads=n_threads)
+    return gradient_outer_product(u, X, weights)
 
 
 def gradient_outer_product(

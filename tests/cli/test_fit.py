@@ -146,7 +146,7 @@ def test_regression(run, small, wave, tmp_path):
     assert results["errors"]["r2"] > 0.8
     assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json", "rho.png"}
     assert results["baseline"] > 2 * results["errors"]["rmse"]
-    lines = run("predict", out / "model.kflow", wave).stdout.splitlines()
+    lines = run("predict", out / "model.kflow", wave, "--target", "height").stdout.splitlines()
     assert lines[:1] == ["row,prediction"]
     truth = np.loadtxt(wave, delimiter=",", skiprows=1)[:, 0]
     assert np.corrcoef([float(line.split(",")[1]) for line in lines[1:]], truth)[0, 1] > 0.9

@@ -68,7 +68,7 @@ def test_predict_finds_columns_by_name(header, run, table_model, tmp_path):
 @pytest.mark.slow
 def test_predict_names_a_missing_column(run, table_model, tmp_path):
     path = tmp_path / "other.csv"
-    path.write_text("a,b,d\n1.5,2,3\n")
+    path.write_text("a,b,d\n1,2,3\n")
     result = run("predict", table_model[0], path, code=1)
     assert "has no column 'c'; its columns are a, b, d" in result.stderr
 

@@ -15,7 +15,7 @@ from kflow.estimators.selection.folds import Fold
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial
 
-__all__ = ["default_batch_size", "default_nugget", "moving_fold"]
+__all__ = ["batch_size_of", "default_nugget", "moving_fold"]
 
 # A layer moves few points by the interpolant of a batch: with a smaller nugget it follows the noise
 # of their labels.
@@ -24,9 +24,24 @@ _SMALLEST_NUGGET = 0.1
 _LARGEST_BATCH = 600
 
 
-def default_batch_size(n_rows: int) -> int:
-    """Return the batch size of a flow of so many rows: half of them, but at most 600."""
-    return min(max(4, n_rows // 2), n_rows, _LARGEST_BATCH)
+def batch_size_of(value: Any, n_rows: int) -> int:
+    """Return the batch size of a flow of so many rows.
+
+    Parameters
+    ----------
+    value : "auto" or int
+        The parameter of the estimator: "auto" stands for half of the rows, but at most 600. No batch
+        has more than all rows.
+    n_rows : int
+        Number of rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is another word, or no whole number of at least 4.
+    """
+    wanted = min(max(4, n_rows // 2), _LARGEST_BATCH) if is_auto(value) else value
+    return min(as_count(wanted, "batch_size", 4), n_rows)
 
 
 def default_nugget(interpolation_nugget: float) -> float:
@@ -57,17 +72,13 @@ def moving_fold(
     """
     kept = fold.kept
     n = len(kept.points)
-    batch_size, nugget = settings["batch_size"], settings["nugget"]
+    nugget = settings["nugget"]
     if not np.ptp(kept.targets, axis=0).any():
         return  # a single class, or the same value everywhere: a flow has nothing to learn
     own = {
         "kernel": kernel,
         "n_layers": 0,
-        "batch_size": (
-            default_batch_size(n)
-            if is_auto(batch_size)
-            else min(as_count(batch_size, "batch_size", 4), n)
-        ),
+        "batch_size": batch_size_of(settings["batch_size"], n),
         "nugget": default_nugget(start.nugget) if is_auto(nugget) else nugget,
         "n_threads": 1,
     }

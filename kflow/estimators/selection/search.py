@@ -23,8 +23,7 @@ from kflow.estimators.selection.candidates import (
 from kflow.estimators.selection.folds import Fold, scale_of
 from kflow.estimators.selection.lattice import Place, descend
 from kflow.kernels import Radial
-from kflow.learning.gradient_metric import LinearMap, MapSettings, gradient_outer_product
-from kflow.linear.interpolant import Interpolant
+from kflow.learning.gradient_metric import LinearMap, MapSettings, learned_metric
 
 __all__ = ["FoldFlow", "Search", "Tried"]
 
@@ -294,20 +293,14 @@ def _nearest(number: int, within: range) -> int:
 
 def _metric(fold: Fold, *, plain: Candidate) -> Doubles | None:
     """Return the gradient outer product of the plain candidate's interpolant, if there is one."""
-    points = fold.kept.points
-    kernel = plain.kernel.at(scale_of(points))
+    kept = fold.kept
+    kernel = plain.kernel.at(scale_of(kept.points))
     try:
-        u = Interpolant(
-            points,
-            fold.kept.targets,
-            kernel=kernel,
-            nugget=plain.nugget,
-            sample_weight=fold.kept.weights,
-            n_threads=1,
+        return learned_metric(
+            kept.points, kept.targets, kernel, plain.nugget, weights=kept.weights, n_threads=1
         )
     except SingularKernelError:
         return None
-    return gradient_outer_product(u, points, fold.kept.weights)
 
 
 def _mapped(

@@ -5,7 +5,7 @@ import pytest
 
 from kflow import KernelFlow, kernels
 from kflow.estimators.selection.candidates import Candidate, KernelChoice
-from kflow.estimators.selection.flows import default_batch_size, default_nugget, moving_fold
+from kflow.estimators.selection.flows import batch_size_of, default_nugget, moving_fold
 from kflow.estimators.selection.folds import Fold, Rows
 
 START = Candidate(KernelChoice(kernels.Gaussian(1.0), relative=True), 0.01)
@@ -46,5 +46,5 @@ def test_a_flow_that_fails_ends(fold):
 
 
 def test_defaults():
-    assert [default_batch_size(n) for n in (4, 7, 100, 10**6)] == [4, 4, 50, 600]
+    assert [batch_size_of("auto", n) for n in (4, 7, 100, 10**6)] == [4, 4, 50, 600]
     assert [default_nugget(nugget) for nugget in (1e-6, 0.1, 3.0)] == [0.1, 0.1, 3.0]
