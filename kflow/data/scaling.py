@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks
-from kflow.engine import HOST
-from kflow.engine.threads import resolve_n_threads
+from kflow.data.products import product
 from kflow.errors import damaged
 
 __all__ = ["Preprocessing", "standardisation"]
@@ -133,13 +132,7 @@ class Preprocessing:
         return _unit_rows(X) if self.unit else X
 
     def _mapped(self, X: FloatArray) -> FloatArray:
-        if self.components is None:
-            return X
-        # By the engine, so that each row depends on its row of X alone, not on the chunks.
-        out = np.empty((len(X), len(self.components)))
-        points = np.ascontiguousarray(X, np.float64)
-        HOST.product(points, np.ascontiguousarray(self.components.T), out, resolve_n_threads(None))
-        return out
+        return X if self.components is None else product(X, self.components.T)
 
     def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
         """Return scaled points in the units of X.

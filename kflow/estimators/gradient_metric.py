@@ -13,13 +13,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_number
 from kflow._base.array_types import Doubles, FloatArray
+from kflow.data.products import product
 from kflow.estimators.gp_posterior import drawn_rows
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.target_scaling import TargetScaling
 from kflow.flow.start import default_kernel
 from kflow.kernels import Radial, check_isotropic
-from kflow.layers.moments import mean_squared_distance, product
+from kflow.layers.moments import mean_squared_distance
 from kflow.learning.gradient_metric import LinearMap, MapSettings
 from kflow.operations import one_hot
 
@@ -194,7 +195,7 @@ class GradientMetric(
         """
         check_is_fitted(self)
         points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        mapped = product(points.astype(np.float64), self.components_.T)
+        mapped = product(points, self.components_.T)
         return np.asarray(mapped.astype(points.dtype, copy=False))
 
     @property

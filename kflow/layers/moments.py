@@ -9,20 +9,10 @@ import numpy.typing as npt
 
 from kflow._base.array_types import Doubles
 from kflow.data.chunks import Data, Scaling, scaled_chunks
-from kflow.engine import HOST
-from kflow.engine.threads import resolve_n_threads
 
-__all__ = ["EPS", "eigen", "fewest", "mean_squared_distance", "moments", "product"]
+__all__ = ["EPS", "eigen", "fewest", "mean_squared_distance", "moments"]
 
 EPS = float(np.finfo(np.float64).eps)
-
-
-def product(X: Doubles, A: Doubles) -> Doubles:
-    """Return X A. Each row depends on its row of X alone, not on how X is cut into chunks."""
-    out = np.empty((len(X), A.shape[1]))
-    X, A = np.ascontiguousarray(X), np.ascontiguousarray(A)
-    HOST.product(X, A, out, resolve_n_threads(None))
-    return out
 
 
 def mean_squared_distance(

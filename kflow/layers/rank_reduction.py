@@ -8,8 +8,9 @@ import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks, scaled_chunks
+from kflow.data.products import product
 from kflow.engine.threads import single_threaded_blas
-from kflow.layers.moments import EPS, eigen, fewest, mean_squared_distance, moments, product
+from kflow.layers.moments import EPS, eigen, fewest, mean_squared_distance, moments
 
 __all__ = ["RankReduction"]
 

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import Data, Scaling, scaled_chunks
+from kflow.data.products import product
 from kflow.engine.threads import single_threaded_blas
-from kflow.layers.moments import EPS, eigen, fewest, moments, product
+from kflow.layers.moments import EPS, eigen, fewest, moments
 
 __all__ = ["Subspace", "check_orthonormal", "check_rank"]
 

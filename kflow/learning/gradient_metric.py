@@ -8,9 +8,10 @@ import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks
+from kflow.data.products import product
 from kflow.engine.threads import single_threaded_blas
 from kflow.kernels import Radial
-from kflow.layers.moments import mean_squared_distance, product
+from kflow.layers.moments import mean_squared_distance
 from kflow.linear.interpolant import Interpolant
 
 __all__ = [
