@@ -82,6 +82,7 @@ _MODULES = (
     "block_file",
     "blocks",
     "callbacks",
+    "features",
     "interpolant",
     "learning",
     "optimizers",

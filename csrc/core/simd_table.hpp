@@ -32,6 +32,17 @@ struct Centres {
     T close;           ///< whose digits cancellation has eaten, are replaced by such sums
 };
 
+/// The stages of a discrete Fourier transform of n numbers. Each has `factors`: the roots of unity
+/// of its radix r, exp(-2 pi i k / r), then the r - 1 twiddle factors of each of its small
+/// transforms; real part, imaginary part.
+template <class T>
+struct FourierLine {
+    Index n;
+    int n_stages;
+    const int* radices;
+    const T* factors;
+};
+
 /// The routines that one instruction set provides for one precision.
 template <class T>
 struct SimdRoutines {
@@ -103,6 +114,39 @@ struct SimdRoutines {
 
     /// Whether no x[i] is NaN or infinite.
     bool (*all_finite)(const T* x, Index n);
+
+    // Below, every element of an array stands for as many numbers as a register has lanes, each of
+    // which belongs to an image of its own. Real arrays hold one register for each element, complex
+    // arrays two: real parts, imaginary parts.
+
+    /// Numbers in one register.
+    Index lanes;
+
+    /// z (down.n, along.n) <- its two-dimensional discrete Fourier transform, or the inverse one
+    /// without its factor 1 / (down.n along.n). `scratch` has room for 2 elements of the longer
+    /// side.
+    void (*fourier)(const FourierLine<T>& down, const FourierLine<T>& along, bool inverse, T* z,
+                    T* scratch);
+
+    /// z[i] = x[i], a real number; and x[i] += re z[i].
+    void (*to_complex)(const T* x, Index n, T* z);
+    void (*add_real)(const T* z, Index n, T* x);
+
+    /// out (rows / k, cols / k) = sum of the k^2 parts of that shape into which z wave is divided.
+    void (*filter_down)(const T* z, const T* wave, Index rows, Index cols, Index k, T* out);
+
+    /// z (rows, cols) += wave (rows, cols) times the periodic continuation of in (rows / k, cols /
+    /// k).
+    void (*filter_up)(const T* in, const T* wave, Index rows, Index cols, Index k, T* z);
+
+    /// x[i] = |z[i]|; and z[i] <- x[i] z[i] / |z[i]|, 0 where z[i] is 0.
+    void (*modulus)(const T* z, Index n, T* x);
+    void (*turn)(const T* x, Index n, T* z);
+
+    /// out(i, j) = sum_k a[i, k] in(k, j) for i < n_out, j < n and k < n_in. Elements follow each
+    /// other, in numbers, by the steps given for their two indices.
+    void (*mix)(const T* a, Index n_out, Index n_in, const T* in, Index step_k, Index step_j,
+                Index n, T* out, Index out_step_i, Index out_step_j);
 };
 
 struct SimdTable {

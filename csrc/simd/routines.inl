@@ -202,7 +202,16 @@ constexpr SimdRoutines<T> routines() {
             add_scaled<T>,
             centre<T>,
             dot<T>,
-            all_finite<T>};
+            all_finite<T>,
+            kLanes<T>,
+            fourier<T>,
+            to_complex<T>,
+            add_real<T>,
+            filter_down<T>,
+            filter_up<T>,
+            modulus<T>,
+            turn<T>,
+            mix<T>};
 }
 
 }  // namespace

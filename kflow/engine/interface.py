@@ -50,6 +50,7 @@ from kflow.engine.records import (
     Profile,
     Term,
 )
+from kflow.engine.scattering import ScatteringFilters, ScatteringOperator
 
 __all__ = [
     "BatchRunner",
@@ -62,6 +63,8 @@ __all__ = [
     "MovingPoints",
     "NotPositiveDefinite",
     "Profile",
+    "ScatteringFilters",
+    "ScatteringOperator",
     "Term",
 ]
 
@@ -295,6 +298,10 @@ class Engine(ABC):
 
         A row of the result depends on that row of X alone, and not on n, to the last bit.
         """
+
+    @abstractmethod
+    def scattering(self, filters: ScatteringFilters) -> ScatteringOperator:
+        """Return a scattering transform, in the dtype of the filters, which are copied."""
 
     # ---- losses -------------------------------------------------------------------------------
 

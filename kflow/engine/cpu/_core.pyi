@@ -205,3 +205,43 @@ def push_layer_forward(
 def pull_layer_back(
     points: _Floats, z: _Floats, c: _Floats, profile: Profile, a: _Floats, n_threads: int
 ) -> None: ...
+
+class ScatteringFloat:
+    def __init__(
+        self,
+        *,
+        image: tuple[int, int],
+        row_of: Sequence[int],
+        col_of: Sequence[int],
+        n_scales: int,
+        n_angles: int,
+        max_order: int,
+        out: tuple[int, int],
+        waves: Sequence[_Floats],
+        smooth_rows: Sequence[_Floats],
+        smooth_cols: Sequence[_Floats],
+    ) -> None: ...
+    def transform(self, images: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def pull_back(
+        self, images: _Floats, covectors: _Floats, out: _Floats, n_threads: int
+    ) -> None: ...
+
+class ScatteringDouble:
+    def __init__(
+        self,
+        *,
+        image: tuple[int, int],
+        row_of: Sequence[int],
+        col_of: Sequence[int],
+        n_scales: int,
+        n_angles: int,
+        max_order: int,
+        out: tuple[int, int],
+        waves: Sequence[_Floats],
+        smooth_rows: Sequence[_Floats],
+        smooth_cols: Sequence[_Floats],
+    ) -> None: ...
+    def transform(self, images: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def pull_back(
+        self, images: _Floats, covectors: _Floats, out: _Floats, n_threads: int
+    ) -> None: ...

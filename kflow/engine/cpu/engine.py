@@ -12,10 +12,12 @@ from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow.engine.cpu import _core
 from kflow.engine.cpu.convert import core_errors, core_expression, core_profile
 from kflow.engine.cpu.moving_points import CpuBatchRunner, CpuMovingPoints
+from kflow.engine.cpu.scattering import CpuScattering
 from kflow.engine.interface import (
     Engine,
     Layer,
     Profile,
+    ScatteringFilters,
     Term,
 )
 
@@ -158,6 +160,10 @@ class CpuEngine(Engine):
     def product(self, X: FloatArray, A: FloatArray, out: FloatArray, n_threads: int) -> None:
         """Write X A to `out`."""
         _core.product(X, A, out, n_threads)
+
+    def scattering(self, filters: ScatteringFilters) -> CpuScattering:
+        """Return a scattering transform."""
+        return CpuScattering(filters)
 
     # ---- losses -------------------------------------------------------------------------------
 

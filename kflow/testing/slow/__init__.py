@@ -31,6 +31,7 @@ from kflow.testing.slow.losses import (
     symmetric_gradient,
 )
 from kflow.testing.slow.points import class_distance_ratio, move, rho, rho_gradient, step_length
+from kflow.testing.slow.scattering import scattering
 
 __all__ = [
     "SLOW_LOSSES",
@@ -54,6 +55,7 @@ __all__ = [
     "move",
     "rho",
     "rho_gradient",
+    "scattering",
     "solve",
     "step_length",
     "subspace",

@@ -1,0 +1,7 @@
+"""Features of images: wavelet scattering, and the coordinates of a flow that are made of it."""
+
+from __future__ import annotations
+
+from kflow.features.scattering import Scattering
+
+__all__ = ["Scattering"]
