@@ -285,7 +285,9 @@ class KernelFlowEstimator(
         ValueError
             If `layers_dtype` is another dtype.
         """
-        write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
+        check_is_fitted(self)
+        with self.flow_.still():
+            write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
 
     def to_parts(
         self, layers_dtype: str | None = None

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow._base.locks import OwnLock, Turn
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
@@ -26,11 +27,16 @@ from kflow.flow.settings import FlowSettings
 from kflow.flow.start import start
 from kflow.flow.state import FlowState
 from kflow.kernels import Radial
-from kflow.layers.positions import TRAINING, Positions
+from kflow.layers.positions import Positions
 from kflow.layers.replay import Linearization, Replay, layer_count, layer_counts
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["KernelFlow"]
+
+_RUNNING = (
+    "this flow is running, in another thread or in the callback that asks: wait until it has ended, "
+    "or ask a copy that was made before"
+)
 
 
 class KernelFlow(FlowSettings):
@@ -167,6 +173,9 @@ class KernelFlow(FlowSettings):
     profile, and one Cholesky factorisation of N_f^3 / 3 flops. All of it runs in one call of the
     compiled core, without the GIL. Ctrl-C takes effect at the end of the layer.
 
+    Any number of threads may read a flow, also while one runs it: each sees the flow as it is
+    between two layers. A second thread that runs, starts, pickles or copies it gets a RuntimeError.
+
     References
     ----------
     H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
@@ -235,6 +244,8 @@ class KernelFlow(FlowSettings):
             If the `checkpoint` holds a flow and `resume` is false.
         ModelFileError
             If files of the `checkpoint` are damaged or missing; the message names them.
+        RuntimeError
+            If the flow is running already, in another thread or in the callback that calls this.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
@@ -247,9 +258,10 @@ class KernelFlow(FlowSettings):
             settings or data that differ from those of the flow to be resumed. (Schedules that are
             functions cannot be compared.)
         """
-        self.start(X, Y, follow, resume=resume, client=client)
-        self.finish()
-        self.state_.points.release_scratch()  # what follows a fit may need the space
+        with self._turn:
+            self._state = start(self, X, Y, follow, resume=resume, client=client)
+            self._finish()
+            self._state.points.release_scratch()  # what follows a fit may need the space
         return self
 
     def start(
@@ -277,23 +289,28 @@ class KernelFlow(FlowSettings):
         KernelFlow
             The flow itself.
         """
-        self._state = start(self, X, Y, follow, scaling=scaling, resume=resume, client=client)
+        with self._turn:
+            self._state = start(self, X, Y, follow, scaling=scaling, resume=resume, client=client)
         return self
 
     def finish(self) -> KernelFlow:
         """Run layers until there are `n_layers` of them, unless a callback has ended the flow."""
+        with self._turn:
+            self._finish()
+        return self
+
+    def _finish(self) -> None:
         state = self.state_
         n = 0 if state.has_ended else self.n_layers - state.n_layers
         if n > 0:
             run(self, state, n, state.n_layers)
-        return self
 
     def run(self, n: int) -> KernelFlow:
         """Run `n` more layers.
 
         Raises
         ------
-        BlockingIOError, DivergenceError, SingularKernelError, StorageError
+        BlockingIOError, DivergenceError, RuntimeError, SingularKernelError, StorageError
             As for `fit`.
         ValueError
             For a flow that has layers but no training points, such as a compressed one.
@@ -304,12 +321,23 @@ class KernelFlow(FlowSettings):
                 "this flow has layers but no training points, from which batches are drawn, so that "
                 "it cannot run: call fit with points to start a new flow"
             )
-        run(self, state, n)
+        with self._turn:
+            run(self, state, n)
         return self
 
     def rest(self) -> None:
         """Release the memory that is only needed to run further layers."""
-        self.state_.rest(resolve_n_threads(self.n_threads))
+        with self._turn:
+            self.state_.rest(resolve_n_threads(self.n_threads))
+
+    @property
+    def _turn(self) -> Turn:
+        # Made when it is first needed, in one step: of several threads, all get the same one.
+        return self.__dict__.setdefault("_own_turn", Turn(_RUNNING))  # type: ignore[no-any-return]
+
+    def still(self) -> OwnLock:
+        """Return a context in which no layer of another thread changes the points."""
+        return self.state_.points.lock
 
     # ---- state --------------------------------------------------------------------------------
 
@@ -404,9 +432,8 @@ class KernelFlow(FlowSettings):
         points : ndarray, shape (n, d) or (n, rank_ + 1)
             F_n of these points: a copy.
         """
-        state, first = self.state_, 0
-        for part in state.training_positions(resolve_n_threads(self.n_threads)):
-            points = part.training.copy() if reduced else state.restored(part, TRAINING)
+        first, threads = 0, resolve_n_threads(self.n_threads)
+        for points in self.state_.training_points(threads, reduced=reduced):
             yield slice(first, first + len(points)), points
             first += len(points)
 
@@ -418,8 +445,10 @@ class KernelFlow(FlowSettings):
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
-        positions = self.positions()
-        return {name: self.state_.restored(positions, name) for name in positions.followed}
+        state = self.state_
+        with state.points.lock:
+            positions = self.positions()
+            return {name: state.restored(positions, name) for name in positions.followed}
 
     @property
     def reduced_points_(self) -> FloatArray:
@@ -429,7 +458,8 @@ class KernelFlow(FlowSettings):
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays in reduced coordinates: copies."""
-        return {name: points.copy() for name, points in self.positions().followed.items()}
+        with self.state_.points.lock:
+            return {name: points.copy() for name, points in self.positions().followed.items()}
 
     # ---- the map ------------------------------------------------------------------------------
 
@@ -571,8 +601,9 @@ class KernelFlow(FlowSettings):
         ValueError
             If `layers_dtype` is none of these.
         """
-        settings, parts = self.to_parts(layers_dtype)
-        write_model(path, "KernelFlow", settings, parts)
+        with self.still():
+            settings, parts = self.to_parts(layers_dtype)
+            write_model(path, "KernelFlow", settings, parts)
 
     def to_parts(
         self, layers_dtype: str | None = None
@@ -601,7 +632,9 @@ class KernelFlow(FlowSettings):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep: everything except scratch memory."""
+        self._turn.check()
         values = self.__dict__.copy()
+        del values["_own_turn"]
         if self._state is not None:
             self.positions()  # from here on the points contain all layers
             # Points that are not in memory cannot be copied: the copy of the flow is without them.
