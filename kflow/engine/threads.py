@@ -22,9 +22,8 @@ from kflow.engine.cpu import _core
 
 __all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
 
-# Larger numbers count as this one, which is more than any machine makes use of. Every thread takes
-# memory of its own, and libgomp ends the process if it cannot start a thread: a mistyped number
-# must not have that effect.
+# Larger numbers count as this one, which is more than any machine makes use of: every thread takes
+# memory of its own. Where the system refuses threads, the engine goes on with those that it has.
 _MAX_THREADS = 512
 
 _default: int | None = None
