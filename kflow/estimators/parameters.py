@@ -85,9 +85,12 @@ def parameters_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     TypeError, ValueError
-        If the kernel is none.
+        If the kernel is none, or for parameters that no file holds.
     """
     parameters = dict(stored)
+    foreign = sorted(parameters.keys() & set(_NOT_STORED))
+    if foreign:
+        raise ValueError(f"no file holds the parameter {foreign[0]}")
     for name, value in stored.items():
         if isinstance(value, list):  # JSON has no tuples
             parameters[name] = tuple(value)
