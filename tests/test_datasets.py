@@ -311,7 +311,7 @@ def test_the_target_column_must_exist_once(table):
     ("y", "task", "kind"),
     [
         (np.arange(64) % 3, "classification", "i"),
-        (np.arange(64) % 2 * 2.0 - 1.0, "classification", "i"),
+        (np.arange(64) % 2 * 2.0 - 1.0, "classification", "f"),
         (np.arange(64) % 2 == 0, "classification", "b"),
         (np.array(["a", "b"])[np.arange(64) % 2], "classification", "U"),
         (np.array([b"a", b"b"])[np.arange(64) % 2], "classification", "U"),
