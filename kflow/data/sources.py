@@ -41,9 +41,9 @@ class Source:
         self.shape = shape
         self.dtype = dtype
         self.name = name
-        # The rows that were read last. They are kept because most rows are read in small steps.
-        self._start = 0
-        self._buffer: FloatArray = np.empty((0, shape[1]), dtype)
+        # The first of the rows that were read last, and these rows, which are kept because most
+        # rows are read in small steps. One tuple, so that threads find both or neither.
+        self._last: tuple[int, FloatArray] = 0, np.empty((0, shape[1]), dtype)
 
     def __len__(self) -> int:
         """Return n."""
@@ -67,14 +67,14 @@ class Source:
             return self._checked(self._pick(rows))
         start, stop, _ = rows.indices(len(self))
         stop = max(start, stop)
-        if start < self._start or stop > self._start + len(self._buffer):
+        first, buffer = self._last
+        if start < first or stop > first + len(buffer):
             ahead = max(1, _READ_BYTES // (self.shape[1] * self.dtype.itemsize))
             if stop - start > ahead:
                 return self._checked(self._read(start, stop))
             end = min(len(self), max(stop, start + ahead))
-            self._buffer = self._checked(self._read(start, end))
-            self._start = start
-        return self._buffer[start - self._start : stop - self._start]
+            first, buffer = self._last = start, self._checked(self._read(start, end))
+        return buffer[start - first : stop - first]
 
     def _checked(self, values: Any) -> FloatArray:
         return as_matrix(

@@ -247,7 +247,7 @@ learning_rate, n_steps, n_restarts
             values = np.asarray(values, np.float64)
             self._target_scaling = TargetScaling.fit(values)
             self.scaling_ = Preprocessing.fit(points, self.scaling)
-            points = np.ascontiguousarray(self.scaling_(points))
+            points = np.array(self.scaling_(points), order="C")  # a copy: it is kept
             self._fit(points, self._target_scaling(values))
         return self
 

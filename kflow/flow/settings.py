@@ -135,11 +135,11 @@ _STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def _scheduled(name: str) -> Callable[[Any], Any]:
-    """Return the check of a setting that may be a schedule; it keeps the user's value as it is."""
+    """Return the check of a setting that may be a schedule; it keeps the user's value, or a copy."""
 
     def check(value: Any) -> Any:
         Schedule(value, name, _STEP_CHECKS[name])
-        return value
+        return dict(value) if isinstance(value, Mapping) else value
 
     return check
 

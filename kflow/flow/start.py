@@ -194,6 +194,10 @@ def _followed(
         else np.asarray(value)
         for name, value in (follow or {}).items()
     }
+    if len(followed) < len(follow or {}):
+        raise ValueError(
+            f"follow has two names that are the same as text, got {list(follow or {})}: pass others"
+        )
     if TRAINING in followed:
         raise ValueError(f"follow: {TRAINING!r} is the name of the training points, pass another")
     return followed

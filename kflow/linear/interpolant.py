@@ -149,11 +149,12 @@ class Interpolant:
         self.nugget = as_nugget(nugget)
         self.n_threads = n_threads
         dtype = common_dtype(centres)
-        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)
+        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False).copy()
         self.coefficients = as_matrix(
             coefficients, "coefficients", dtype=dtype, n_rows=len(self.centres)
-        )
-        self.sample_weight = as_weights(sample_weight, len(self.centres))
+        ).copy()
+        weights = as_weights(sample_weight, len(self.centres))
+        self.sample_weight = None if weights is None else weights.copy()
         return self
 
     def targets(self) -> FloatArray:

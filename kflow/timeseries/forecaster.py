@@ -229,8 +229,8 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         self._delay, self._increments = delay, increments
         self._scale, self._gap_unit, self._target_scale = scale, gap_unit, target_scale
         self._is_flat = not is_several(series) and np.ndim(series) == 1
-        self._end = tables[-1][-delay:]
-        self._end_times = None if clocks is None else clocks[-1][-delay:]
+        self._end = tables[-1][-delay:].copy()
+        self._end_times = None if clocks is None else clocks[-1][-delay:].copy()
         states = scale(np.concatenate(tables))
         margin = _FAR * (float(np.ptp(states, axis=0).max()) or 1.0 + float(np.abs(states).max()))
         self._region = states.min(axis=0) - margin, states.max(axis=0) + margin
