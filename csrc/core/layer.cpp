@@ -155,7 +155,7 @@ void refuse_divergence(const LayerReport& report, MatrixView<T> c) {
     constexpr const char* remedy = ": pass a smaller step_size or a larger nugget";
     bool finite = report.finite;
     for (Index i = 0; i < c.rows; ++i) {
-        finite = finite && detail::simd().get<T>().all_finite(c.row(i), c.cols);
+        finite = finite && detail::simd().get<T>().all_finite(c.row(i), c.cols, T(1));
     }
     if (!finite) {
         throw Diverged(std::string("a value is no longer finite") + remedy);

@@ -102,7 +102,7 @@ struct SimdRoutines {
     T (*dot)(const T* x, const T* y, Index n);
 
     /// Whether no x[i] is NaN or infinite.
-    bool (*all_finite)(const T* x, Index n);
+    bool (*all_finite)(const T* x, Index n, T factor);
 };
 
 struct SimdTable {

@@ -574,7 +574,9 @@ class KernelFlow(FlowSettings):
         return self.replay().linearize(points.copy(), count)
 
     def _points(self, X: npt.ArrayLike) -> FloatArray:
-        return as_matrix(X, "X", dtype=self.dtype, n_columns=self.state_.n_features)
+        return as_matrix(
+            X, "X", dtype=self.dtype, n_columns=self.state_.n_features, are_points=True
+        )
 
     # ---- files --------------------------------------------------------------------------------
 

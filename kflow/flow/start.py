@@ -189,7 +189,9 @@ def _followed(
     if follow is not None and not isinstance(follow, Mapping):
         raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
     followed = {
-        str(name): as_matrix(value, f"follow[{name!r}]", dtype=settings.dtype, n_columns=d)
+        str(name): as_matrix(
+            value, f"follow[{name!r}]", dtype=settings.dtype, n_columns=d, are_points=True
+        )
         if scaling is None
         else np.asarray(value)
         for name, value in (follow or {}).items()
