@@ -8,7 +8,7 @@ import numpy.typing as npt
 from kflow import losses
 from kflow._base.arguments import as_nugget, as_number, common_dtype
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix, check_out
+from kflow.data.arrays import as_matrix, check_out, refuse_masked
 from kflow.engine import HOST
 from kflow.engine.interface import NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
@@ -52,6 +52,7 @@ def one_hot(labels: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> FloatAr
         Each row is 1 in the column of its class and 0 elsewhere. Columns are in sorted order of the
         classes.
     """
+    refuse_masked(labels, "labels")
     array = np.asarray(labels)
     if array.ndim != 1:
         raise ValueError(f"labels must have one dimension, got shape {array.shape}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine import HOST
 
-__all__ = ["as_matrix", "as_weights", "check_out", "largest_size"]
+__all__ = ["as_matrix", "as_weights", "check_out", "largest_size", "refuse_masked"]
 
 
 def as_matrix(
@@ -38,8 +38,7 @@ def as_matrix(
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries: remove or impute those rows")
+    refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -80,6 +79,12 @@ def as_matrix(
             "remove or impute those rows"
         )
     return result
+
+
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise ValueError if an array has masked entries, whose numbers mean nothing."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute those rows")
 
 
 def largest_size(dtype: np.dtype[Any], n_columns: int) -> float:

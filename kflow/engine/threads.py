@@ -32,7 +32,7 @@ _default: int | None = None
 def _positive(value: Any, name: str) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1 or isinstance(value, (bool, float)):
         raise ValueError(f"{name} must be a positive whole number, got {value!r}")

@@ -7,6 +7,7 @@ with. The work itself is done in the other files of this folder.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -584,7 +585,8 @@ class KernelFlow(FlowSettings):
         """Write the flow to one file, layers included; `kflow.load` reads it.
 
         A function given as a schedule cannot be stored: a loaded flow needs it set again before
-        `run`. Callbacks are not stored.
+        `run`. Callbacks are not stored. Nor are training points and targets that are not in memory
+        (`memory_budget`, `client`), of which a warning tells: such a flow transforms, and cannot run.
 
         Parameters
         ----------
@@ -603,6 +605,7 @@ class KernelFlow(FlowSettings):
         ValueError
             If `layers_dtype` is none of these.
         """
+        self._tell_of_points_elsewhere("the file")
         with self.still():
             settings, parts = self.to_parts(layers_dtype)
             write_model(path, "KernelFlow", settings, parts)
@@ -638,10 +641,21 @@ class KernelFlow(FlowSettings):
         values = self.__dict__.copy()
         del values["_own_turn"]
         if self._state is not None:
+            self._tell_of_points_elsewhere("the copy")
             self.positions()  # from here on the points contain all layers
             # Points that are not in memory cannot be copied: the copy of the flow is without them.
             values["_state"] = replace(self._state, elsewhere=None)
         return values
+
+    def _tell_of_points_elsewhere(self, what: str) -> None:
+        if self.state_.elsewhere is not None:
+            warnings.warn(
+                f"the {self.state_.n_points} training points of this flow are not in memory: {what} "
+                "has its layers, which transform other points, but neither training points nor "
+                "targets, and cannot run; to go on, resume the checkpoint",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Restore what `__getstate__` kept."""

@@ -190,7 +190,7 @@ def _followed(
         raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
     followed = {
         str(name): as_matrix(
-            value, f"follow[{name!r}]", dtype=settings.dtype, n_columns=d, are_points=True
+            value, f"follow[{str(name)!r}]", dtype=settings.dtype, n_columns=d, are_points=True
         )
         if scaling is None
         else np.asarray(value)

@@ -59,7 +59,7 @@ def balanced_subset(
     if len(short):
         worst = short[0]
         raise ValueError(
-            f"class {classes[worst]!r} has {counts[worst]} points where n_points={n_points} needs "
+            f"class {classes[worst].item()!r} has {counts[worst]} points where n_points={n_points} needs "
             f"{wanted[worst]} of each class: pass at most {counts.min() * len(classes)}"
         )
     rows = [

@@ -12,19 +12,19 @@ member takes more memory than it has bytes in the file.
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 import zipfile
 from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._base.files import replacing
+from kflow._base.npy import read_array
 from kflow.errors import ModelFileError, damaged
 
 __all__ = ["ModelReader", "write_model"]
@@ -214,30 +214,9 @@ class ModelReader:
         try:
             self._unread.discard(f"{name}.npy")
             with self._archive.open(f"{name}.npy") as member:
-                _check_size(member, self._members[f"{name}.npy"].file_size)
-                # The checksum is compared only if the member is read to the end.
-                array = np.lib.format.read_array(member, allow_pickle=False)
-                if member.read(1):
-                    raise ValueError("more data than its header says")
+                array = read_array(member, self._members[f"{name}.npy"].file_size)
         except Exception as error:  # as above, and what read_array raises for a bad header
             raise ModelFileError(f"{self.path} is damaged: {name}: {error}") from None
         if ndim is not None and array.ndim != ndim:
             raise ModelFileError(f"{self.path} is damaged: {name} has {array.ndim} dimensions")
-        return np.asarray(array)
-
-
-def _check_size(member: IO[bytes], size: int) -> None:
-    """Raise ValueError unless an array's header tells of so much data as there is."""
-    version = np.lib.format.read_magic(member)
-    known = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in known:
-        raise ValueError(f"its format is {version}")
-    shape, _, dtype = known[version](member)
-    wanted, there = math.prod(shape) * dtype.itemsize, size - member.tell()
-    if wanted != there:
-        more = "more data than its header says" if wanted < there else "less data"
-        raise ValueError(f"{more}: {there} bytes for the shape {shape}")
-    member.seek(0)
+        return array
