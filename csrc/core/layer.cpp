@@ -266,11 +266,13 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     const Index tile_rows = op.tile_rows(n_points);
     const std::vector<Tile<T>> tiles = cut(sets, tile_rows);
     const Index scratch_size = op.scratch(tile_rows);
-    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     std::vector<Extent> extents(tiles.size());
     const double work = static_cast<double>(n_points * n_batch) *
                         (static_cast<double>(d + q) + detail::kProfileWork);
     const int team = detail::team_for(work, n_threads);
+    // Nothing is allocated once points change: then nothing can fail between the first and the
+    // last.
+    auto scratch = detail::scratch_of<T>(team, scratch_size);
     detail::parallel_for(static_cast<Index>(tiles.size()), team, [&](Index t, int worker) {
         const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
         const MovingPoints<T>& set = *tile.set;

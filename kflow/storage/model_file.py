@@ -152,7 +152,7 @@ class ModelReader:
             version = int(header["version"])
             self.kind: str = str(header["kind"])
             self.settings: dict[str, Any] = dict(header["settings"])
-            listed = set(header["members"]) if version == _VERSION else self._unread
+            listed = set(map(str, header["members"])) if version == _VERSION else self._unread
         except Exception as error:  # among them RecursionError and OverflowError
             raise ModelFileError(f"{self.path} is not a kflow model file: {error}") from None
         if version > _VERSION:

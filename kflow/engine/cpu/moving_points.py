@@ -93,8 +93,11 @@ class CpuMovingPoints(MovingPoints):
 
     def through(self, layers: Sequence[Layer], n_threads: int) -> None:
         """Move all settled points through layers that were run elsewhere."""
-        for points in self._sets:
+        # Copies: where memory runs out on the way, the points are those before all layers.
+        moved = [points.copy() for points in self._sets]
+        for points in moved:
             _core.replay(points, layers, core_profile(self._profile, points.dtype), n_threads)
+        self._sets = moved
         self._n_layers[0] += len(layers)
 
     def to_host(self) -> list[FloatArray]:
