@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ import kflow
 
 __all__ = ["KilledFlow"]
 
-_LAYERS = 400
+_LAYERS = 1500
 
 # What is killed: it prints a word once it runs.
 _RUN = f"""
@@ -47,7 +48,12 @@ class KilledFlow:
         self.n_kills = self.n_flows = self._n_starts = 0
         self._rng = np.random.default_rng(seed)
         X = np.random.default_rng(3).normal(size=(60, 4))
-        options = {"batch_size": 20, "random_state": 0, "step_over": "batch", "nugget": 0.1}
+        options: dict[str, Any] = {
+            "batch_size": 20,
+            "random_state": 0,
+            "step_over": "batch",
+            "nugget": 0.1,
+        }
         flow = kflow.KernelFlow(kflow.kernels.Gaussian(2.0), n_layers=_LAYERS, **options)
         self._expected = flow.fit(X, np.sign(X[:, 0])).points_
 
@@ -59,7 +65,7 @@ class KilledFlow:
             command = [sys.executable, "-c", _RUN, folder / "flow", place, folder / "points.npy"]
             while not (folder / "points.npy").exists():
                 self._n_starts += 1
-                wait = None if self._n_starts % 4 == 0 else float(self._rng.uniform(0.0, 0.3))
+                wait = None if self._n_starts % 4 == 0 else float(self._rng.uniform(0.0, 0.25))
                 self._once([str(part) for part in command], wait)
             np.testing.assert_array_equal(np.load(folder / "points.npy"), self._expected)
         self.n_flows += 1

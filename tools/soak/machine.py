@@ -46,7 +46,9 @@ class SlowFlow:
 
     def __init__(self, X: Any, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self.past = [(np.array(X, np.float64), TEST.copy(), rng.bit_generator.state)]
+        self.past: list[tuple[Any, Any, Any]] = [
+            (np.array(X, np.float64), TEST.copy(), rng.bit_generator.state)
+        ]
 
     @property
     def n_layers(self) -> int:
@@ -95,14 +97,14 @@ class FlowLife(RuleBasedStateMachine):
     def fit(self, dtype: str, kept: bool, n_halves: int, fraction: float, n_layers: int) -> None:
         """Begin."""
         COUNTS["lives"] += 1
-        self.first = {
+        self.first: dict[str, Any] = {
             "nugget": 0.2,
             "step_size": 0.03,
             "n_halves": n_halves,
             "coarse_fraction": fraction,
         }
         self.settings = dict(self.first)
-        self.options = {
+        self.options: dict[str, Any] = {
             "batch_size": BATCH,
             "step": "rms",
             "dtype": dtype,
@@ -154,13 +156,13 @@ class FlowLife(RuleBasedStateMachine):
             if flow.n_layers_ == last:
                 raise error("stop")
 
-        self.flow.callbacks = [callback]
+        self.flow.callbacks = (callback,)
         try:
             self.flow.run(4)
         except error:
             COUNTS["injected failures"] += 1
         finally:
-            self.flow.callbacks = []
+            self.flow.callbacks = ()
         assert self.flow.n_layers_ == last
 
     @rule(n=st.integers(2, 4))
@@ -222,7 +224,9 @@ class FlowLife(RuleBasedStateMachine):
         COUNTS["resumptions"] += 1
         if torn:
             (self.folder / "flow" / f"block-{os.getpid()}.partial").write_bytes(b"half")
-        written = self.flow.state_.checkpoint.layers.n_written
+        checkpoint = self.flow.state_.checkpoint
+        assert checkpoint is not None
+        written = checkpoint.layers.n_written
         fresh = self._new(MOST_LAYERS + 9)
         fresh.start(X, Y, {"test": TEST}, resume=True)
         assert fresh.n_layers_ == written
@@ -238,10 +242,12 @@ class FlowLife(RuleBasedStateMachine):
     def change(self, nugget: float, step_size: float, n_halves: int) -> None:
         """Change settings; impossible ones are refused, and change nothing."""
         COUNTS["changes"] += 1
-        for name, value in (("nugget", nugget), ("step_size", step_size), ("n_halves", n_halves)):
+        wanted = {"nugget": nugget, "step_size": step_size, "n_halves": n_halves}
+        for name, value in wanted.items():
             setattr(self.flow, name, value)
-            self.settings[name] = value
-        for name, value in (("batch_size", 5), ("dtype", "float64"), ("n_halves", -1), ("step", 3)):
+        self.settings.update(wanted)
+        refused: dict[str, Any] = {"batch_size": 5, "dtype": "float64", "n_halves": -1, "step": 3}
+        for name, value in refused.items():
             kept = getattr(self.flow, name)
             try:
                 setattr(self.flow, name, value)

@@ -17,7 +17,23 @@ from kflow.storage.tensor_file import sealed
 __all__ = ["damaged", "resealed"]
 
 _NUMBERS = (b"0", b"-1", b"1", b"255", b"4294967296", b"18446744073709551616", b"1e999", b"NaN")
-_VALUES = (None, True, -1, 0, 1, 2**40, 1e300, 0.5, "", "a", [], [1], {}, {"a": 1}, [[]])
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**40,
+    1e300,
+    0.5,
+    "",
+    "a",
+    [],
+    [1],
+    {},
+    {"a": 1},
+    [[]],
+)
 _MARK = re.compile(rb'("sha256": ?")([0-9a-f]{64})')
 
 
@@ -86,26 +102,27 @@ def resealed(raw: bytes, seal: str, rng: np.random.Generator) -> bytes:
 
 def _zip(raw: bytes, rng: np.random.Generator) -> bytes:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        members = [[name, archive.read(name)] for name in archive.namelist()]
-    chosen = members[rng.integers(len(members))]
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    place = int(rng.integers(len(members)))
+    name, content = members[place]
     action = rng.random()
     if action < 0.1:
-        members.remove(chosen)
+        del members[place]
     elif action < 0.2:
-        members.append([chosen[0] if action < 0.15 else f"other{action}", chosen[1]])
-    elif chosen[0] == "model.json":
-        chosen[1] = json.dumps(_changed(json.loads(chosen[1]), rng)).encode()
-    elif chosen[0].endswith(".safetensors"):
-        chosen[1] = _tensors(chosen[1], rng)
+        members.append((name if action < 0.15 else f"other{action}", content))
+    elif name == "model.json":
+        members[place] = name, json.dumps(_changed(json.loads(content), rng)).encode()
+    elif name.endswith(".safetensors"):
+        members[place] = name, _tensors(content, rng)
     else:
-        chosen[1] = damaged(chosen[1], rng)
-    content = io.BytesIO()
+        members[place] = name, damaged(content, rng)
+    file = io.BytesIO()
     kind = zipfile.ZIP_DEFLATED if rng.random() < 0.05 else zipfile.ZIP_STORED
-    with warnings.catch_warnings(), zipfile.ZipFile(content, "w", kind) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", kind) as archive:
         warnings.simplefilter("ignore")
         for name, part in members:
             archive.writestr(name, part)
-    return content.getvalue()
+    return file.getvalue()
 
 
 def _changed(value: Any, rng: np.random.Generator) -> Any:

@@ -46,7 +46,7 @@ class ReadFlow:
 
         with ThreadPoolExecutor(n_threads) as pool:
             started = threading.Event()
-            flow.callbacks = [lambda _: started.set()]
+            flow.callbacks = (lambda _: started.set(),)
             running = pool.submit(flow.run, n_layers)
             assert started.wait(60)
             readers = [pool.submit(read) for _ in range(n_threads - 1)]
