@@ -135,3 +135,18 @@ def test_labels_come_back_as_they_are_in_the_file(run, small, tmp_path, rng, kin
     with np.load(tmp_path / "p.npz") as predicted:
         assert predicted["y"].tolist() == y.tolist()
         assert predicted["y"].dtype.kind in "iu"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["p.csv", "p.npz"])
+def test_a_full_disk_leaves_earlier_predictions(run, fitted, clouds, tmp_path, name, monkeypatch):
+    (tmp_path / name).write_bytes(b"earlier")
+
+    def full(_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("predict", fitted / "model.kflow", clouds, "--output", tmp_path / name, code=1)
+    assert "No space left" in result.stderr
+    assert (tmp_path / name).read_bytes() == b"earlier"
+    assert not list(tmp_path.glob("*.partial"))
