@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 __all__ = ["OwnLock", "Turn"]
 
 
 class OwnLock:
-    """A re-entrant lock. A copy of its owner, also by pickle, gets a lock of its own."""
+    """A re-entrant lock. A copy of its owner, also by pickle, gets a lock of its own.
+
+    So does a forked child, in which the thread that held the lock does not exist.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _LOCKS.add(self)
+
+    def renew(self) -> None:
+        """Become a lock that nobody holds."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
@@ -31,6 +41,18 @@ class OwnLock:
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what pickle and copy make: another lock."""
         return type(self), ()
+
+
+_LOCKS: WeakSet[OwnLock] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for lock in list(_LOCKS):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Turn:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import signal
 import threading
 
 import pytest
@@ -30,6 +32,29 @@ def test_an_own_lock_is_reentrant_and_its_copies_are_free():
     with lock, lock:
         for other in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):
             assert in_thread(lambda other=other: other.__enter__()) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    lock, held, leave = OwnLock(), threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        with lock:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    leave.set()
+    thread.join()
 
 
 def test_nobody_waits_for_a_turn():
