@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,3 +60,10 @@ class ReadFlow:
                 self.n_reads += reads
                 self.n_refused += refused
         np.testing.assert_array_equal(flow.points_, flow.transform(X))
+
+
+if __name__ == "__main__":
+    read = ReadFlow()
+    while read.n_refused < int(sys.argv[1]):
+        read.run(200)
+    print(f"{read.n_reads} reads beside a run, {read.n_refused} runs refused")
