@@ -120,7 +120,7 @@ class Rates:
         n = 16384 // np.dtype(dtype).itemsize  # half of a first-level cache
         r2 = aligned(n, dtype)
         r2[:] = np.random.default_rng(0).uniform(0, 4, n)
-        profile = core_profile(KERNELS[name].profile)
+        profile = core_profile(KERNELS[name].profile, r2.dtype)
         times = self._profile[name, dtype]
         for _ in range(3):
             times.append(timed(lambda: _core.evaluate_profile(r2, profile, repeats)))

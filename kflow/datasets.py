@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
+from kflow._base.npy import read_array
 from kflow.data.arrays import as_matrix
 from kflow.data.csv_format import header_is_data
 from kflow.data.targets import Task, as_targets, held_out_rows
@@ -210,6 +211,10 @@ def load_points(
 # ---- IDX ------------------------------------------------------------------------------------------
 
 
+# Bytes that are read at a time.
+_PART = 2**20
+
+
 def _load_images(
     folder: Path, part: str
 ) -> tuple[FloatArray, npt.NDArray[np.int64], tuple[int, int]]:
@@ -253,8 +258,10 @@ def _parse_idx(file: BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]
     if size == 0:
         raise ValueError(f"it holds no data: shape {shape}")
     # Read one byte more than the data: that shows whether the file ends there, and gzip compares
-    # the checksum only at the end.
-    data = file.read(size + 1)
+    # the checksum only at the end. A header may lie: no more memory is taken than there are bytes.
+    data = bytearray()
+    while len(data) <= size and (part := file.read(min(_PART, size + 1 - len(data)))):
+        data += part
     if len(data) != size:
         found = f"only {len(data)}" if len(data) < size else "more"
         raise ValueError(f"its shape {shape} needs {size} bytes of data, but it has {found}")
@@ -275,24 +282,28 @@ def _read_npz(
     path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the needed arrays, and all optional ones if the file has any of them."""
-    with open(path, "rb") as file:  # np.load leaves a file open that is no archive
+    with open(path, "rb") as file:
         try:
-            archive = np.load(file, allow_pickle=False)
-        except (zipfile.BadZipFile, EOFError, ValueError):
-            archive = None
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} is not a .npz file, or it is damaged")
-        if any(name in archive for name in optional):
+            archive = zipfile.ZipFile(file)
+        except Exception:  # zipfile raises nearly anything for a damaged directory
+            raise ValueError(f"{path} is not a .npz file, or it is damaged") from None
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if any(name in members for name in optional):
             needed += optional
-        missing = [name for name in needed if name not in archive]
+        missing = [name for name in needed if name not in members]
         if missing:
             raise ValueError(
-                f"{path} has no array {missing[0]!r}; it has {', '.join(sorted(archive)) or 'none'}"
+                f"{path} has no array {missing[0]!r}; it has {', '.join(sorted(members)) or 'none'}"
             )
         try:
-            return {name: archive[name] for name in needed}
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+            return {name: _array_of(archive, members[name]) for name in needed}
+        except Exception as error:  # as above, and what NumPy raises for a bad header
             raise ValueError(f"{path} is damaged or holds Python objects: {error}") from None
+
+
+def _array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    with archive.open(member) as content:
+        return read_array(content, member.file_size)
 
 
 def _points(

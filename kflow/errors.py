@@ -14,6 +14,7 @@ __all__ = [
     "JitterWarning",
     "LearningWarning",
     "ModelFileError",
+    "PrecisionWarning",
     "SingularKernelError",
     "StorageError",
 ]
@@ -64,3 +65,7 @@ class BoundsWarning(LearningWarning):
 
 class EngineWarning(UserWarning):
     """A flow goes on with another engine, or another build of it, than the one that ran it so far."""
+
+
+class PrecisionWarning(UserWarning):
+    """Results have few digits, because of rounding errors in the precision of the points."""

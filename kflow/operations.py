@@ -8,7 +8,7 @@ import numpy.typing as npt
 from kflow import losses
 from kflow._base.arguments import as_nugget, as_number, common_dtype
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix, check_out
+from kflow.data.arrays import as_matrix, check_out, refuse_masked
 from kflow.engine import HOST
 from kflow.engine.interface import NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
@@ -52,6 +52,7 @@ def one_hot(labels: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> FloatAr
         Each row is 1 in the column of its class and 0 elsewhere. Columns are in sorted order of the
         classes.
     """
+    refuse_masked(labels, "labels")
     array = np.asarray(labels)
     if array.ndim != 1:
         raise ValueError(f"labels must have one dimension, got shape {array.shape}")
@@ -137,7 +138,7 @@ def _rho(
 ) -> tuple[float, FloatArray | None]:
     check_kernel(kernel)
     value = as_nugget(nugget)
-    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
+    x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, are_points=True)
     kernel.check_dimension(x.shape[1])
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True)
     order, n_coarse = _coarse_first(coarse, len(x))
@@ -302,9 +303,9 @@ def move(
     radial = check_isotropic(kernel)
     threads = resolve_n_threads(n_threads)
     dtype = common_dtype(X, Z, C)
-    x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
+    x = as_matrix(X, "X", dtype=dtype, n_threads=threads, are_points=True)
     radial.check_dimension(x.shape[1])
-    z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
+    z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], are_points=True)
     c = as_matrix(C, "C", dtype=dtype, n_columns=x.shape[1], n_rows=z.shape[0])
     factor = as_number(step, "step")
     result = np.empty_like(x) if out is None else check_out(out, x.shape, dtype)

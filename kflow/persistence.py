@@ -84,4 +84,11 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it cannot be read.
     """
     with ModelReader(path) as reader:
-        return _read(reader, _READERS)
+        try:
+            model = _read(reader, _READERS)
+            reader.check_all_read()
+        except ModelFileError as error:
+            if str(reader.path) in str(error):
+                raise
+            raise ModelFileError(f"{reader.path}: {error}") from None
+        return model

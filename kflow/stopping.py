@@ -144,8 +144,8 @@ class CollapseStopping:
         confirmations: int = 2,
         follow: str = "validation",
     ) -> None:
-        self._labels = np.asarray(labels)
-        self._validation_labels = np.asarray(validation_labels)
+        self._labels = np.array(labels)
+        self._validation_labels = np.array(validation_labels)
         counts = np.unique(self._labels, return_counts=True)[1]
         if len(counts) < 2 or counts.min() < 2:
             raise ValueError("labels must hold two classes or more, with at least two points each")

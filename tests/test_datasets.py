@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -311,7 +313,7 @@ def test_the_target_column_must_exist_once(table):
     ("y", "task", "kind"),
     [
         (np.arange(64) % 3, "classification", "i"),
-        (np.arange(64) % 2 * 2.0 - 1.0, "classification", "i"),
+        (np.arange(64) % 2 * 2.0 - 1.0, "classification", "f"),
         (np.arange(64) % 2 == 0, "classification", "b"),
         (np.array(["a", "b"])[np.arange(64) % 2], "classification", "U"),
         (np.array([b"a", b"b"])[np.arange(64) % 2], "classification", "U"),
@@ -391,3 +393,26 @@ def test_a_first_line_of_values_is_a_row(table):
         data = load_file(path)
     assert len(data.y_train) + len(data.y_test) == 13
     assert data.feature_names == ("column_1", "column_2")
+
+
+@pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (60000, 2**16, 2**16), (3, 28, 28)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_idx_header_that_lies(tmp_path, sizes, packed):
+    content = bytes((0, 0, 8, 3)) + struct.pack(">3I", *sizes) + b"1234"
+    path = tmp_path / ("train-images-idx3-ubyte" + ".gz" * packed)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match=rf"{path} is damaged.*but it has only 4"):
+        load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_npz_header_that_lies(tmp_path, compressed):
+    content = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 8)}
+    np.lib.format.write_array_header_1_0(content, header)
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(tmp_path / "data.npz", "w", kind) as archive:
+        for name in ("X", "y"):
+            archive.writestr(f"{name}.npy", content.getvalue() + bytes(80))
+    with pytest.raises(ValueError, match=r"data\.npz is damaged.*less data: 80 bytes"):
+        load_file(tmp_path / "data.npz")

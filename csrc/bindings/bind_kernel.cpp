@@ -27,13 +27,14 @@ template <class T>
 void bind_precision(py::module_& m) {
     m.def(
         "all_finite",
-        [](const Array<T>& x, int n_threads) {
+        [](const Array<T>& x, double factor, int n_threads) {
             const T* data = x.data();
             const Index n = x.size();
             const py::gil_scoped_release unlocked;
-            return all_finite<T>(data, n, n_threads);
+            return all_finite<T>(data, n, static_cast<T>(factor), n_threads);
         },
-        py::arg("X").noconvert(), py::arg("n_threads"));
+        "whether every number times the factor is finite", py::arg("X").noconvert(),
+        py::arg("factor"), py::arg("n_threads"));
 
     m.def(
         "evaluate_profile",

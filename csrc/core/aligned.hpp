@@ -4,6 +4,8 @@
 #include <new>
 #include <vector>
 
+#include "kflow/matrix_view.hpp"
+
 namespace kflow::detail {
 
 /// Memory that starts with a cache line, so that no register's load or store straddles two.
@@ -25,5 +27,16 @@ struct AlignedAllocator {
 
 template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+/// Scratch memory for each of n workers, of which none is touched: a worker that resizes its own to
+/// `size` numbers allocates nothing.
+template <class T>
+std::vector<AlignedVector<T>> scratch_of(int n_workers, Index size) {
+    std::vector<AlignedVector<T>> scratch(static_cast<std::size_t>(n_workers > 1 ? n_workers : 1));
+    for (AlignedVector<T>& mine : scratch) {
+        mine.reserve(static_cast<std::size_t>(size));
+    }
+    return scratch;
+}
 
 }  // namespace kflow::detail

@@ -148,13 +148,27 @@ LayerReport measured(LayerReport report, const LayerOptions& options, const Exte
     return report;
 }
 
-void refuse_divergence(const LayerReport& report) {
-    if (!report.finite) {
-        throw Diverged("a value is no longer finite");
+// The step and the coefficients c are stored and applied in the precision T of the points: there,
+// too, they must be finite.
+template <class T>
+void refuse_divergence(const LayerReport& report, MatrixView<T> c) {
+    constexpr const char* remedy = ": pass a smaller step_size or a larger nugget";
+    bool finite = report.finite;
+    for (Index i = 0; i < c.rows; ++i) {
+        finite = finite && detail::simd().get<T>().all_finite(c.row(i), c.cols, T(1));
+    }
+    if (!finite) {
+        throw Diverged(std::string("a value is no longer finite") + remedy);
     }
     if (report.relative_displacement > kExplosion) {
         throw Diverged("one layer would move the points by " +
-                       std::to_string(report.relative_displacement) + " times their rms norm");
+                       std::to_string(report.relative_displacement) + " times their rms norm" +
+                       remedy);
+    }
+    if (!std::isfinite(static_cast<T>(report.step))) {
+        throw Diverged(
+            "the step is too large for the precision of the points, because the loss hardly "
+            "depends on them: pass a larger length scale");
     }
 }
 
@@ -215,7 +229,7 @@ LayerReport batch_layer(MatrixView<const T> z, MatrixView<const double> y, const
                         Batch& workspace, int n_threads) {
     const LayerReport report =
         descend(z, y, labels, further_halves, options, c, workspace, n_threads);
-    refuse_divergence(report);
+    refuse_divergence(report, c);
     return report;
 }
 
@@ -252,11 +266,13 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
     const Index tile_rows = op.tile_rows(n_points);
     const std::vector<Tile<T>> tiles = cut(sets, tile_rows);
     const Index scratch_size = op.scratch(tile_rows);
-    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
     std::vector<Extent> extents(tiles.size());
     const double work = static_cast<double>(n_points * n_batch) *
                         (static_cast<double>(d + q) + detail::kProfileWork);
     const int team = detail::team_for(work, n_threads);
+    // Nothing is allocated once points change: then nothing can fail between the first and the
+    // last.
+    auto scratch = detail::scratch_of<T>(team, scratch_size);
     detail::parallel_for(static_cast<Index>(tiles.size()), team, [&](Index t, int worker) {
         const Tile<T>& tile = tiles[static_cast<std::size_t>(t)];
         const MovingPoints<T>& set = *tile.set;
@@ -284,7 +300,7 @@ LayerReport flow_layer(const std::vector<MovingPoints<T>>& sets, double pending,
         }
         report = measured(report, options, total);
     }
-    refuse_divergence(report);
+    refuse_divergence(report, c);
     return report;
 }
 

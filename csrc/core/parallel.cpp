@@ -1,6 +1,10 @@
 #include "core/parallel.hpp"
 
 #include <atomic>
+#include <condition_variable>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "kflow/runtime.hpp"
 
@@ -23,12 +27,51 @@ std::atomic<double> threshold{2e7};
 
 thread_local int leases = 0;
 thread_local bool team_started = false;
+// The size of the largest team that the calling thread could start.
+thread_local int startable = 1;
+
+// How many of n threads can run at one time, found out by starting them.
+int threads_to_be_had(int n) {
+    std::vector<std::thread> threads;
+    std::mutex mutex;
+    std::condition_variable all_there;
+    bool done = false;
+    try {
+        threads.reserve(static_cast<std::size_t>(n));
+        while (static_cast<int>(threads.size()) < n) {
+            threads.emplace_back([&] {
+                std::unique_lock<std::mutex> lock(mutex);
+                all_there.wait(lock, [&] { return done; });
+            });
+        }
+    } catch (const std::system_error&) {  // no thread more, or no memory for it
+    } catch (const std::bad_alloc&) {
+    }
+    {
+        const std::lock_guard<std::mutex> lock(mutex);
+        done = true;
+    }
+    all_there.notify_all();
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    return static_cast<int>(threads.size());
+}
 
 }  // namespace
 
 void note_team() {
     team_started = true;
     team_process.store(process_id(), std::memory_order_relaxed);
+}
+
+// libgomp ends the process if it cannot start a thread. The threads that it has stay, so that only
+// further ones are tried.
+int team_to_be_had(int wanted) {
+    if (wanted > startable) {
+        startable += threads_to_be_had(wanted - startable);
+    }
+    return wanted < startable ? wanted : startable;
 }
 
 // libgomp hangs in a child that starts a team after its parent did: the pool's threads are gone.
@@ -44,6 +87,7 @@ TeamLease::~TeamLease() {
         return;
     }
     detail::team_started = false;
+    detail::startable = 1;
 #if defined(_OPENMP) && (_OPENMP >= 201811 || __GNUC__ >= 9)  // GCC has it, and says 4.5
     omp_pause_resource_all(omp_pause_soft);
 #endif

@@ -44,8 +44,9 @@ void replay_group(MatrixView<T> points, const Layer<T>* layers, Index n_layers,
     }
     const Index n_tiles = (points.rows + tile_rows - 1) / tile_rows;
     const auto& routines = detail::simd().get<T>();
-    std::vector<detail::AlignedVector<T>> scratch(static_cast<std::size_t>(std::max(n_threads, 1)));
-    detail::parallel_for(n_tiles, detail::team_for(work, n_threads), [&](Index t, int worker) {
+    const int team = detail::team_for(work, n_threads);
+    auto scratch = detail::scratch_of<T>(team, scratch_size + tile_rows * widest);
+    detail::parallel_for(n_tiles, team, [&](Index t, int worker) {
         const Index first = t * tile_rows;
         const Index rows = std::min(tile_rows, points.rows - first);
         detail::AlignedVector<T>& mine = scratch[static_cast<std::size_t>(worker)];

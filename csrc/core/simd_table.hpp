@@ -113,7 +113,7 @@ struct SimdRoutines {
     T (*dot)(const T* x, const T* y, Index n);
 
     /// Whether no x[i] is NaN or infinite.
-    bool (*all_finite)(const T* x, Index n);
+    bool (*all_finite)(const T* x, Index n, T factor);
 
     // Below, every element of an array stands for as many numbers as a register has lanes, each of
     // which belongs to an image of its own. Real arrays hold one register for each element, complex

@@ -161,20 +161,20 @@ T dot(const T* x, const T* y, Index n) {
 }
 
 template <class T>
-bool all_finite(const T* x, Index n) {
+bool all_finite(const T* x, Index n, T factor) {
     // 0 times a number is 0, 0 times NaN or infinity is NaN, which stays.
     Vec<T> sums[4] = {};
     Index i = 0;
     for (; i + 4 * kLanes<T> <= n; i += 4 * kLanes<T>) {
         for (int k = 0; k < 4; ++k) {
-            sums[k] += load(x + i + k * kLanes<T>) * T(0);
+            sums[k] += load(x + i + k * kLanes<T>) * factor * T(0);
         }
     }
     for (; i + kLanes<T> <= n; i += kLanes<T>) {
-        sums[0] += load(x + i) * T(0);
+        sums[0] += load(x + i) * factor * T(0);
     }
     if (i < n) {
-        sums[0] += load_part(x + i, n - i) * T(0);
+        sums[0] += load_part(x + i, n - i) * factor * T(0);
     }
     return horizontal_sum<T>(sums[0] + sums[1] + sums[2] + sums[3]) == T(0);
 }

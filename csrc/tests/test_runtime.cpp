@@ -1,8 +1,10 @@
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -68,12 +70,38 @@ void a_forked_child_computes() {
     CHECK(compute() == expected);
 }
 
+// Where the address space has no room for another thread's stack, work is done without one: the
+// runtime itself would end the process.
+void without_threads_one_computes() {
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // they need much address space
+    const Matrix<float> x = random_matrix<float>(1500, 9, 1);
+    Matrix<float> expected(x.rows(), x.rows()), out(x.rows(), x.rows());
+    gram<float>(x.view(), x.view(), {}, expected.view(), 1);
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        std::size_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        const rlim_t space = pages * static_cast<std::size_t>(getpagesize()) + (4 << 20);
+        const rlimit limit{space, RLIM_INFINITY};
+        setrlimit(RLIMIT_AS, &limit);
+        gram<float>(x.view(), x.view(), {}, out.view(), 4);
+        _exit(out == expected ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+#endif
+}
+
 }  // namespace
 
 int main() {
     the_environment_chooses();
     levels();
     threads();
+    without_threads_one_computes();
     a_forked_child_computes();
     return result();
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "MOST_HALVES",
+    "as_choice",
     "as_count",
     "as_flag",
     "as_generator",
@@ -20,6 +23,9 @@ __all__ = [
     "float_dtype",
 ]
 
+
+# Each half is drawn and factorised: more of them are a mistyped number.
+MOST_HALVES = 10_000
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -72,14 +78,26 @@ def as_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def as_count(value: Any, name: str, lowest: int) -> int:
-    """Return `value` as a whole number that is at least `lowest`."""
-    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    count = operator.index(value)
+def as_count(value: Any, name: str, lowest: int, highest: int | None = None) -> int:
+    """Return `value` as a whole number that is at least `lowest` and at most `highest`."""
+    try:
+        if isinstance(value, (bool, float)):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:  # among them arrays, which have the method
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
     if count < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {count}")
+    if highest is not None and count > highest:
+        raise ValueError(f"{name} must be at most {highest}, got {count}")
     return count
+
+
+def as_choice(value: Any, name: str, choices: Collection[str]) -> str:
+    """Return `value`, which must be one of some names."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {tuple(choices)}, got {value!r}")
+    return str(value)
 
 
 def as_generator(random_state: Any) -> np.random.Generator:

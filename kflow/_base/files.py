@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,15 +22,21 @@ __all__ = ["check_folder", "removed_if_empty", "replacing"]
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes the place of `path` once it is complete and on the disk.
 
+    A symbolic link stays, and what it leads to is replaced. The permissions of an earlier file stay.
+
     Raises
     ------
     OSError
-        If the file cannot be written; an earlier file of that name is then untouched.
+        If the file cannot be written; an earlier file of that name is then untouched. Devices and
+        pipes are refused.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
     partial = target.with_name(f"{target.name}{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as file:
+            if mode is not None:
+                os.chmod(partial, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,6 +45,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _mode_of(target: Path) -> int | None:
+    """Return the permissions of a file, or None if there is none."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder os.replace says what is wrong
+        raise OSError(
+            errno.EINVAL, "it is a device or a pipe: pass the name of a file", str(target)
+        )
+    return stat.S_IMODE(mode) if stat.S_ISREG(mode) else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -52,6 +52,9 @@ def _plain(state: Any) -> Any:
 def _unplain(state: Any) -> Any:
     if isinstance(state, Mapping):
         if set(state) == {"array", "dtype"}:
-            return np.array(state["array"], dtype=state["dtype"])
+            dtype = np.dtype(state["dtype"])
+            if dtype.kind != "u":
+                raise ValueError(f"a generator's numbers are not of dtype {dtype}")
+            return np.array(state["array"], dtype=dtype)
         return {key: _unplain(value) for key, value in state.items()}
     return state

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
+from kflow.data.arrays import refuse_masked
 
 __all__ = [
     "as_labels",
@@ -29,6 +30,7 @@ def as_labels(
     ValueError
         For a wrong shape, or labels that are not finite.
     """
+    refuse_masked(y, name)
     labels = np.asarray(y)
     if labels.shape != (n_rows,):
         raise ValueError(

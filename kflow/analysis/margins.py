@@ -150,7 +150,7 @@ def class_margins(
                 n_threads=flow.n_threads,
             )
             interpolant[i] = _margins(u(moved), codes)
-    return Margins(np.array(counts, np.intp), np.asarray(y), interpolant, hypothesis)
+    return Margins(np.array(counts, np.intp), np.array(y), interpolant, hypothesis)
 
 
 def hypothesis_margins(points: npt.ArrayLike, labels: npt.ArrayLike) -> Doubles:

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from kflow import __version__
-from kflow._base.files import check_folder
+from kflow._base.files import check_folder, replacing
 from kflow._base.json_values import to_json
 from kflow.cli.cross_validation import baseline, cross_validated, told_cross_validation
 from kflow.cli.evaluate import ErrorsOnTheWay, evaluate
@@ -55,7 +55,8 @@ def save_model(model: Any, path: Path, layers_dtype: str | None) -> None:
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
     """Write the results to a JSON file."""
-    path.write_text(to_json(results) + "\n")
+    with replacing(path) as file:
+        file.write(f"{to_json(results)}\n".encode())
 
 
 @dataclass(frozen=True)

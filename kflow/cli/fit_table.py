@@ -14,7 +14,13 @@ import numpy.typing as npt
 from kflow.cli.columns import column_named, columns_named
 from kflow.cli.fit_options import FitOptions
 from kflow.data.table_file import TableFormat, read_table
-from kflow.data.targets import Targets, as_targets, held_out_rows
+from kflow.data.targets import (
+    LARGEST_EXACT,
+    Targets,
+    as_targets,
+    held_out_rows,
+    whole_numbers,
+)
 from kflow.datasets import Dataset
 from kflow.estimators.column_values import column_values, looks_like_an_id
 from kflow.estimators.table_encoder import TableEncoder
@@ -78,7 +84,9 @@ def load_fit_table(path: Path, options: FitOptions, tell: Callable[[str], None])
     features = [name for name in columns if name not in (*dropped, id_column, target)]
     if not features:
         raise ValueError(f"{source} has no column beside the target {target!r} to learn from")
-    targets = _targets(frame[target], options, source)
+    if _is_inexact(frame[target]):  # in the file there may be more digits than float64 has
+        file = read_table(path, form, text=(*text, target))
+    targets = _targets(file.frame[target], options, source)
     tell(_told_target(target, options.target is None, targets))
     held = held_out_rows(targets.values, targets.task, path.name)
     training_rows = frame.loc[~held, features]
@@ -109,8 +117,23 @@ def _target(columns: list[str], others: list[str | None], name: str | None, sour
     return target
 
 
+def _is_inexact(column: Any) -> bool:
+    """Return whether a column holds whole numbers too large for all of them to be in float64."""
+    values = np.asarray(column)
+    if values.dtype.kind != "f":
+        return False
+    present = values[~np.isnan(values)]
+    is_whole = bool((present == np.rint(present)).all())
+    return is_whole and bool((np.abs(present) >= LARGEST_EXACT).any())
+
+
 def _targets(column: Any, options: FitOptions, source: str) -> Targets:
-    values = column_values(column, column.name)
+    exact = np.asarray(column)
+    if exact.dtype.kind in "iu":
+        values = exact
+    else:
+        values = column_values(column, column.name)
+        values = whole_numbers(values) if values.dtype.kind == "f" else values
     if values.dtype.kind in "Mm":
         raise ValueError(f"{source}: the target {column.name!r} holds dates: pass another --target")
     missing = _missing(values)

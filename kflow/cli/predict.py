@@ -11,6 +11,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from kflow._base.files import replacing
 from kflow.cli.options import table_format_options, with_options
 
 __all__ = ["predict"]
@@ -104,7 +105,9 @@ def _write(arrays: dict[str, npt.NDArray[Any]], text: str, output: Path | None) 
     """Write predictions to a file, as arrays or as text, or to standard output."""
     if output is None:
         click.echo(text, nl=False)
-    elif output.suffix.lower() == ".npz":
-        np.savez(output, **arrays)  # type: ignore[arg-type]
-    else:
-        output.write_text(text, encoding="utf-8")
+        return
+    with replacing(output) as file:
+        if output.suffix.lower() == ".npz":
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        else:
+            file.write(text.encode())

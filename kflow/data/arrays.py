@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine import HOST
 
-__all__ = ["as_matrix", "as_weights", "check_out"]
+__all__ = ["as_matrix", "as_weights", "check_out", "largest_size", "refuse_masked"]
 
 
 def as_matrix(
@@ -22,6 +23,7 @@ def as_matrix(
     n_rows: int | None = None,
     column_if_1d: bool = False,
     allow_no_rows: bool = True,
+    are_points: bool = False,
     n_threads: int = 1,
 ) -> FloatArray:
     """Return `value` as a C-contiguous (n, d) array, without a copy if it is such an array already.
@@ -31,12 +33,12 @@ def as_matrix(
     TypeError
         If `value` is sparse or not numeric.
     ValueError
-        If its shape is wrong, or if it has masked entries, NaN or infinity.
+        If its shape is wrong, or if it has masked entries, NaN, infinity or, if the rows are points
+        whose distances matter, numbers so large that their squares overflow.
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries: remove or impute those rows")
+    refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -64,12 +66,30 @@ def as_matrix(
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     with np.errstate(over="ignore"):  # an overflow in the cast is reported below
         result = np.require(array, dtype, ["C", "A"])
-    if not HOST.all_finite(result, n_threads):
+    largest = largest_size(result.dtype, result.shape[1]) if are_points else None
+    if not HOST.all_finite(result, n_threads, largest):
+        if largest is not None and np.isfinite(array).all():
+            other = " or pass float64" if result.dtype == np.float32 else ""
+            raise ValueError(
+                f"{name} contains values too large for {result.dtype}: beyond {largest:.1e} or so "
+                f"their squares overflow; scale {name}{other}"
+            )
         raise ValueError(
             f"{name} contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
             "remove or impute those rows"
         )
     return result
+
+
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise ValueError if an array has masked entries, whose numbers mean nothing."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute those rows")
+
+
+def largest_size(dtype: np.dtype[Any], n_columns: int) -> float:
+    """Return a number up to which entries of two rows have a squared distance that is finite."""
+    return math.sqrt(float(np.finfo(dtype).max) / (8.0 * n_columns))
 
 
 def as_weights(value: Any, n: int, name: str = "sample_weight") -> Doubles | None:

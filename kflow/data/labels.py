@@ -46,8 +46,8 @@ class ClassLabels:
                 one_hot = one_hot and zero_one and bool((targets.sum(axis=1) == 1).all())
         if n and constant:
             raise ValueError(
-                "Y has one class or value only, from which nothing can be learned: pass rows of at "
-                "least two classes"
+                "Y has one class or value only, from which nothing can be learned: pass targets of "
+                "at least two classes or values"
             )
         self._values = values
         few = len(values) <= max(2, min(_MOST_CLASSES, n // 10))

@@ -6,7 +6,7 @@ import json
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from kflow._base.array_types import FloatArray, Rows
 from kflow._base.files import replacing
 from kflow.data.arrays import as_matrix
+from kflow.errors import StorageError
 
 __all__ = ["ArraySource", "FileSource", "Source", "as_source", "copied", "reopened", "spool"]
 
@@ -41,9 +42,9 @@ class Source:
         self.shape = shape
         self.dtype = dtype
         self.name = name
-        # The rows that were read last. They are kept because most rows are read in small steps.
-        self._start = 0
-        self._buffer: FloatArray = np.empty((0, shape[1]), dtype)
+        # The first of the rows that were read last, and these rows, which are kept because most
+        # rows are read in small steps. One tuple, so that threads find both or neither.
+        self._last: tuple[int, FloatArray] = 0, np.empty((0, shape[1]), dtype)
 
     def __len__(self) -> int:
         """Return n."""
@@ -67,14 +68,14 @@ class Source:
             return self._checked(self._pick(rows))
         start, stop, _ = rows.indices(len(self))
         stop = max(start, stop)
-        if start < self._start or stop > self._start + len(self._buffer):
+        first, buffer = self._last
+        if start < first or stop > first + len(buffer):
             ahead = max(1, _READ_BYTES // (self.shape[1] * self.dtype.itemsize))
             if stop - start > ahead:
                 return self._checked(self._read(start, stop))
             end = min(len(self), max(stop, start + ahead))
-            self._buffer = self._checked(self._read(start, end))
-            self._start = start
-        return self._buffer[start - self._start : stop - self._start]
+            first, buffer = self._last = start, self._checked(self._read(start, end))
+        return buffer[start - first : stop - first]
 
     def _checked(self, values: Any) -> FloatArray:
         return as_matrix(
@@ -211,7 +212,7 @@ def copied(source: Source, folder: Path | None) -> FileSource:
     path = folder / f"{source.name}.bin"
     with path.open("wb") as file:
         for _, rows in source.chunks(2**16):
-            rows.tofile(file)
+            _write(file, path, rows)
     return FileSource(path, source.shape, source.dtype, source.name)
 
 
@@ -264,7 +265,7 @@ def spool(
                 )
                 rows = len(array)
                 widths[name] = array.shape[1]
-                array.tofile(file)
+                _write(file, paths[name], array)
             n_rows += rows or 0
     if n_rows == 0:
         raise ValueError("X: the iterator yields no points; it may have been used up before")
@@ -272,6 +273,18 @@ def spool(
     with replacing(folder / _SPOOLED) as description:  # written last: it marks the copy as complete
         description.write(json.dumps(sizes).encode())
     return reopened(folder)
+
+
+def _write(file: IO[bytes], path: Path, rows: FloatArray) -> None:
+    """Write rows to a file, or raise StorageError, naming it."""
+    try:
+        file.write(rows.data)
+        file.flush()  # a full disk is found here, and not when the file is closed
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written ({error.strerror or error}): free space there, or pass "
+            "another checkpoint"
+        ) from error
 
 
 def reopened(folder: Path) -> tuple[FileSource, FileSource]:

@@ -9,9 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Targets", "Task", "as_targets", "held_out_rows"]
+__all__ = ["LARGEST_EXACT", "Targets", "Task", "as_targets", "held_out_rows", "whole_numbers"]
 
 Task = Literal["classification", "regression"]
+
+# From here on not every whole number is one of float64.
+LARGEST_EXACT = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class Targets:
     Attributes
     ----------
     values : ndarray, shape (N,)
-        Class labels (text, booleans, int64 or float64), or numbers (float64) for regression.
+        Class labels in their own dtype, or numbers (float64) for regression.
     task : "classification" or "regression"
         Which of the two they are.
     reason : str
@@ -39,7 +42,8 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
     Parameters
     ----------
     values : ndarray, shape (N,)
-        Text, booleans or numbers. Text that holds nothing but numbers counts as numbers.
+        Text, booleans or numbers. Text that holds nothing but numbers counts as numbers: as int64 or
+        uint64 if all are whole numbers, of which no digit is lost.
     task : "classification" or "regression", optional
         If not given: text, booleans and at most sqrt(N) distinct whole numbers are classes, anything
         else is regression.
@@ -56,7 +60,7 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
         if (values == "").any():
             raise ValueError(f"{source}: the target of row {np.argmax(values == '') + 1} is empty")
         try:
-            values = values.astype(np.float64)
+            values = _numbers_of(values)
         except ValueError:
             if task == "regression":
                 raise ValueError(
@@ -67,13 +71,30 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
         return Targets(values, "classification", "because the targets are true or false")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{source}: the targets must be numbers or text, got {values.dtype}")
-    numbers = values.astype(np.float64)
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(values.astype(np.float64)).all():
         raise ValueError(f"{source}: the targets contain NaN or infinity: remove those rows")
-    return _of_numbers(numbers, task)
+    return _of_numbers(values, task)
 
 
-def _of_numbers(numbers: npt.NDArray[np.float64], task: Task | None) -> Targets:
+def _numbers_of(texts: npt.NDArray[np.str_]) -> npt.NDArray[Any]:
+    """Return the numbers that texts hold, or raise ValueError."""
+    try:
+        numbers = [int(text) for text in texts.tolist()]
+    except ValueError:  # not all are whole
+        return whole_numbers(texts.astype(np.float64))
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+            return np.array(numbers, dtype)
+    return texts.astype(np.float64)
+
+
+def whole_numbers(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return numbers as int64 if all of them are whole, and small enough to be exact in float64."""
+    exact = np.abs(values) < LARGEST_EXACT
+    return values.astype(np.int64) if (exact & (values == np.rint(values))).all() else values
+
+
+def _of_numbers(numbers: npt.NDArray[Any], task: Task | None) -> Targets:
     whole = bool((numbers == np.rint(numbers)).all())
     reason = "as asked for"
     if task is None:
@@ -87,8 +108,8 @@ def _of_numbers(numbers: npt.NDArray[np.float64], task: Task | None) -> Targets:
         else:
             reason = f"because the targets are {n} different whole numbers"
     if task == "regression":
-        return Targets(numbers, task, reason)
-    return Targets(numbers.astype(np.int64) if whole else numbers, task, reason)
+        return Targets(numbers.astype(np.float64), task, reason)
+    return Targets(numbers, task, reason)
 
 
 def held_out_rows(y: npt.NDArray[Any], task: Task, source: str) -> npt.NDArray[np.bool_]:

@@ -55,7 +55,11 @@ class TrainingData:
                 "Y is missing: pass the targets of X; a stream of pairs of both needs a "
                 "memory_budget"
             )
-        points = X if scaling is not None else as_matrix(X, "X", dtype=dtype, allow_no_rows=False)
+        points = (
+            X
+            if scaling is not None
+            else as_matrix(X, "X", dtype=dtype, allow_no_rows=False, are_points=True)
+        )
         targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
         return cls(points, targets, ClassLabels([targets]))
 

@@ -98,8 +98,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def all_finite(self, X: npt.NDArray[Any], n_threads: int) -> bool:
-        """Return whether an array of real, of any shape, holds no NaN and no infinity."""
+    def all_finite(self, X: npt.NDArray[Any], n_threads: int, largest: float | None = None) -> bool:
+        """Return whether an array of real, of any shape, holds no NaN and no infinity.
+
+        If `largest` is given, no number's size may be larger, either, up to rounding.
+        """
 
     # ---- flows --------------------------------------------------------------------------------
 

@@ -22,9 +22,8 @@ from kflow.engine.cpu import _core
 
 __all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
 
-# Larger numbers count as this one, which is more than any machine makes use of. Every thread takes
-# memory of its own, and libgomp ends the process if it cannot start a thread: a mistyped number
-# must not have that effect.
+# Larger numbers count as this one, which is more than any machine makes use of: every thread takes
+# memory of its own. Where the system refuses threads, the engine goes on with those that it has.
 _MAX_THREADS = 512
 
 _default: int | None = None
@@ -33,7 +32,7 @@ _default: int | None = None
 def _positive(value: Any, name: str) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1 or isinstance(value, (bool, float)):
         raise ValueError(f"{name} must be a positive whole number, got {value!r}")

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
@@ -31,6 +30,7 @@ from kflow.estimators.selection.choose import ALL_GIVEN, OutOfFold
 from kflow.estimators.selection.fitted import FittedChoice, fit_choice
 from kflow.estimators.selection.record import Selection
 from kflow.estimators.selection.wanted import Wanted
+from kflow.estimators.validation import seed_of, validated
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial, from_dict
@@ -185,14 +185,14 @@ class KernelFlowEstimator(
                 f"random_state must be an int where there is a checkpoint, got {self.random_state!r}: "
                 "a resumed fit must draw the same rows again"
             )
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = seed_of(self.random_state)
         return Seeds(*np.random.SeedSequence(seed).spawn(4))
 
     # ---- the map ------------------------------------------------------------------------------
 
     def _validated(self, X: Any) -> FloatArray:
         """Return points as an array, if they have the features of the training data."""
-        array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        array: FloatArray = validated(self, X, dtype=[np.float64, np.float32], reset=False)
         return array
 
     @property
@@ -285,7 +285,9 @@ class KernelFlowEstimator(
         ValueError
             If `layers_dtype` is another dtype.
         """
-        write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
+        check_is_fitted(self)
+        with self.flow_.still():
+            write_model(path, type(self).__name__, *self.to_parts(layers_dtype))
 
     def to_parts(
         self, layers_dtype: str | None = None

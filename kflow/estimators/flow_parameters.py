@@ -60,7 +60,7 @@ _PARAMETERS = """
         in `kflow.KernelFlow`.
     dtype : {{"float32", "float64"}}
         Precision of the points.
-    random_state : None, int or numpy.random.RandomState
+    random_state : None, int, RandomState, Generator or SeedSequence
         Source of everything that is drawn: the folds and their rows, the batches, the interpolation
         points, and what else is held out.
     n_threads : int, optional

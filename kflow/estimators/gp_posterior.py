@@ -111,6 +111,8 @@ def by_cholesky(
 
 def _leave_one_out_scale(factor: Factor, coefficients: FloatArray) -> FloatArray:
     """Return the amplitudes that give leave-one-out residuals the deviations predicted, (m,)."""
+    if len(coefficients) == 1:  # there is nothing to leave out: the amplitude of the kernel
+        return np.ones(coefficients.shape[1])
     squares = np.square(coefficients) / factor.inverse_diagonal()[:, None]
     return np.asarray(np.sqrt(squares.mean(axis=0)))
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
 from kflow._base.array_types import FloatArray
@@ -38,6 +37,7 @@ from kflow.estimators.parameters import (
     parameters_to_json,
 )
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.validation import seed_of, validated
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
 from kflow.linear.factor import Factor
@@ -97,7 +97,7 @@ learning_rate, n_steps, n_restarts
     tolerance, max_iterations : float, int
         Conjugate gradients end when the residual of every output is at most the part `tolerance` of
         its targets, or after `max_iterations` with a ConvergenceWarning.
-    random_state : None, int or numpy.random.RandomState
+    random_state : None, int, RandomState, Generator or SeedSequence
         Source of batches, subsets and pivots.
     n_threads : int, optional
         Number of threads; see `kflow.get_num_threads`. The result does not depend on it.
@@ -143,7 +143,7 @@ learning_rate, n_steps, n_restarts
     leave-one-out residuals of the subset, if the system could not be solved to the tolerance). From
     that solution the system of all rows is solved. With N up to `subset_size` the variance is exact.
 
-    Targets that are constant are predicted as that constant, with deviation 0.
+    Targets that are constant are predicted as that constant, with deviation 0; one row, with the kernel's.
 
     Differences from `sklearn.gaussian_process.GaussianProcessRegressor`: points and targets are
     scaled; the noise belongs to the model and is in `predict`'s deviations unless told otherwise
@@ -241,13 +241,13 @@ learning_rate, n_steps, n_restarts
         A fit that fails leaves an earlier fit as it was.
         """
         with restored_on_failure(self):
-            points, values = validate_data(
+            points, values = validated(
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
             )
             values = np.asarray(values, np.float64)
             self._target_scaling = TargetScaling.fit(values)
             self.scaling_ = Preprocessing.fit(points, self.scaling)
-            points = np.ascontiguousarray(self.scaling_(points))
+            points = np.array(self.scaling_(points), order="C")  # a copy: it is kept
             self._fit(points, self._target_scaling(values))
         return self
 
@@ -258,7 +258,7 @@ learning_rate, n_steps, n_restarts
         nugget = as_nugget(self.nugget)
         options = self._iterative_options()  # wrong ones are found before the kernel is learned
         solver = chosen_solver(self.solver, len(X), options.max_memory)
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = seed_of(self.random_state)
         learn_rng, solver_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
         self.learned_ = None
         if self.learn is not None and Y.any():
@@ -318,7 +318,7 @@ learning_rate, n_steps, n_restarts
         with warnings.catch_warnings():
             if self.kernel is None:
                 # Without an effect on y, a column's length scale grows up to its bound.
-                warnings.simplefilter("ignore", BoundsWarning)
+                warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
             return learn_kernel(
                 kernel,
                 X,
@@ -379,7 +379,7 @@ learning_rate, n_steps, n_restarts
         ``subset_size^2`` after conjugate gradients.
         """
         check_is_fitted(self)
-        points = validate_data(self, X, dtype=np.float64, reset=False)
+        points = validated(self, X, dtype=np.float64, reset=False)
         points = np.ascontiguousarray(self.scaling_(points))
         values = self.kernel_.apply(
             points, self.X_train_, self.coefficients_, n_threads=self.n_threads

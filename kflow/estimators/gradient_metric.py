@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_number
 from kflow._base.array_types import Doubles, FloatArray
@@ -18,6 +17,7 @@ from kflow.estimators.gp_posterior import drawn_rows
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.target_scaling import TargetScaling
+from kflow.estimators.validation import seed_of, validated
 from kflow.flow.start import default_kernel
 from kflow.kernels import Radial, check_isotropic
 from kflow.layers.moments import mean_squared_distance
@@ -69,7 +69,7 @@ class GradientMetric(
         What y holds: class labels, for which Y is one-hot, or numbers, which are standardised.
     max_points : int
         If there are more training points, the interpolant uses this many of them, drawn at random.
-    random_state : int, RandomState or None
+    random_state : None, int, RandomState, Generator or SeedSequence
         Source of the draw of points.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`.
@@ -158,7 +158,7 @@ class GradientMetric(
         diagonal = as_flag(self.diagonal, "diagonal")
         given = None if self.kernel is None else check_isotropic(self.kernel)
         numbers = self.targets == "numbers"
-        points, values = validate_data(
+        points, values = validated(
             self,
             X,
             y,
@@ -168,7 +168,7 @@ class GradientMetric(
             ensure_min_samples=2,
         )
         Y = _standardised(values) if numbers else _one_hot(values)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = np.random.default_rng(seed_of(self.random_state))
         rows = drawn_rows(rng, len(points), max_points)
         points = points[rows].astype(np.float64)
         msd = mean_squared_distance(points)
@@ -194,7 +194,7 @@ class GradientMetric(
             For a wrong shape or values.
         """
         check_is_fitted(self)
-        points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        points = validated(self, X, dtype=[np.float64, np.float32], reset=False)
         mapped = product(points, self.components_.T)
         return np.asarray(mapped.astype(points.dtype, copy=False))
 

@@ -55,12 +55,22 @@ def parameters_to_json(estimator: Any, without: Collection[str] = ()) -> dict[st
     ------
     TypeError
         If the kernel holds Python functions.
+    ValueError
+        If the kernel is none, so that the file could not be read.
     """
-    return {
+    stored = {
         name: _json_value(name, value)
         for name, value in estimator.get_params(deep=False).items()
         if name not in _NOT_STORED and name not in without
     }
+    try:
+        parameters_from_json(stored)
+    except Exception as error:  # a kernel that was set after fit, and is none
+        raise ValueError(
+            f"kernel={estimator.kernel!r} cannot be saved, since no kernel can be read from it: set "
+            f"the parameter that fit was given ({error})"
+        ) from None
+    return stored
 
 
 def _json_value(name: str, value: Any) -> Any:
@@ -85,9 +95,12 @@ def parameters_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     TypeError, ValueError
-        If the kernel is none.
+        If the kernel is none, or for parameters that no file holds.
     """
     parameters = dict(stored)
+    foreign = sorted(parameters.keys() & set(_NOT_STORED))
+    if foreign:
+        raise ValueError(f"no file holds the parameter {foreign[0]}")
     for name, value in stored.items():
         if isinstance(value, list):  # JSON has no tuples
             parameters[name] = tuple(value)

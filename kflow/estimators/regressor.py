@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow.errors import ModelFileError, damaged
@@ -17,6 +17,7 @@ from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import with_flow_parameters
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.validation import validated
 from kflow.estimators.weights import row_weights
 from kflow.storage.model_file import ModelReader
 
@@ -80,7 +81,7 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             As for `KernelFlowClassifier.fit`.
         """
         with restored_on_failure(self, unless_new="flow_"):
-            points, values = validate_data(
+            points, values = validated(
                 self,
                 X,
                 y,
@@ -94,6 +95,8 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             if weights is not None:
                 rows = np.flatnonzero(weights > 0.0)
                 points, values, weights = points[rows], values[rows], weights[rows]
+            if (values == values[0]).all():
+                raise ValueError("y is constant, from which nothing can be learned: pass others")
             self._target_scaling = TargetScaling.fit(values, weights)
             self._n_interpolation(len(points))  # fails before the flow, not after it
             data = FitRows(points, self._target_scaling(values), rows, weights=weights)

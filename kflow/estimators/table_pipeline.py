@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from sklearn.pipeline import Pipeline
@@ -72,13 +73,15 @@ class TablePipeline(Pipeline):  # type: ignore[misc]
                 f"{type(self.estimator).__name__}"
             )
         options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
-        inner, parts = self.estimator.to_parts(**options)
-        settings = {
-            "encoder": self.encoder.to_settings(),
-            "id_column": self.id_column,
-            "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
-        }
-        write_model(path, "TablePipeline", settings, parts)
+        flow = getattr(self.estimator, "flow_", None)
+        with nullcontext() if flow is None else flow.still():
+            inner, parts = self.estimator.to_parts(**options)
+            settings = {
+                "encoder": self.encoder.to_settings(),
+                "id_column": self.id_column,
+                "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
+            }
+            write_model(path, "TablePipeline", settings, parts)
 
     @classmethod
     def from_model_file(

@@ -111,8 +111,8 @@ class ErrorCurve:
         n_interpolation: Iterable[int] = N_INTERPOLATION[1:],
         n_draws: int = 3,
     ) -> None:
-        self._labels = labels
-        self._test_labels = test_labels
+        self._labels = np.array(labels)
+        self._test_labels = np.array(test_labels)
         self._nugget = nugget
         self._every = every
         self._rng = rng

@@ -78,10 +78,6 @@ class Scattering(
     n_features_in_ : int
         Number of pixels of an image, times its colours.
 
-    See Also
-    --------
-    ImageEncoder : Scattering, standardised and reduced to the coordinates of a flow.
-
     Notes
     -----
     An image of 32 x 32 pixels with J = 2 and L = 8 takes about 3 million flops. Features are computed

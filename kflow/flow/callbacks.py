@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from kflow.errors import ModelFileError
+
 __all__ = ["Callback", "StatefulCallback", "callback_states", "ends_flow", "set_callback_states"]
 
 # A function of the flow, a `kflow.KernelFlow`, that returns whether the flow should end.
@@ -64,11 +66,18 @@ def set_callback_states(callbacks: Sequence[Callback], states: Sequence[dict[str
     """
     stateful = [callback for callback in callbacks if isinstance(callback, StatefulCallback)]
     here = [type(callback).__qualname__ for callback in stateful]
-    there = [state["class"] for state in states]
+    there = [state.get("class") for state in states]
     if here != there:
         raise ValueError(
             f"callbacks: the flow had {there or 'none'} with a state, here are {here or 'none'}: "
             "pass those that it was fitted with"
         )
     for callback, state in zip(stateful, states, strict=True):
-        callback.from_state(state["state"])
+        try:
+            callback.from_state(state["state"])
+        except ValueError:  # it says what is wrong
+            raise
+        except Exception as error:  # from a state that no callback of this class has
+            raise ModelFileError(
+                f"callbacks: the state of {type(callback).__qualname__} is damaged: {error}"
+            ) from error

@@ -7,6 +7,7 @@ with. The work itself is done in the other files of this folder.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow._base.locks import OwnLock, Turn
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
@@ -26,11 +28,16 @@ from kflow.flow.settings import FlowSettings
 from kflow.flow.start import start
 from kflow.flow.state import FlowState
 from kflow.kernels import Radial
-from kflow.layers.positions import TRAINING, Positions
+from kflow.layers.positions import Positions
 from kflow.layers.replay import Linearization, Replay, layer_count, layer_counts
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["KernelFlow"]
+
+_RUNNING = (
+    "this flow is running, in another thread or in the callback that asks: wait until it has ended, "
+    "or ask a copy that was made before"
+)
 
 
 class KernelFlow(FlowSettings):
@@ -167,6 +174,9 @@ class KernelFlow(FlowSettings):
     profile, and one Cholesky factorisation of N_f^3 / 3 flops. All of it runs in one call of the
     compiled core, without the GIL. Ctrl-C takes effect at the end of the layer.
 
+    Any number of threads may read a flow, also while one runs it: each sees the flow as it is
+    between two layers. A second thread that runs, starts, pickles or copies it gets a RuntimeError.
+
     References
     ----------
     H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
@@ -235,6 +245,8 @@ class KernelFlow(FlowSettings):
             If the `checkpoint` holds a flow and `resume` is false.
         ModelFileError
             If files of the `checkpoint` are damaged or missing; the message names them.
+        RuntimeError
+            If the flow is running already, in another thread or in the callback that calls this.
         SingularKernelError
             If a batch's kernel matrix is numerically singular (duplicates without a nugget); the
             flow stays at the last good layer.
@@ -247,9 +259,10 @@ class KernelFlow(FlowSettings):
             settings or data that differ from those of the flow to be resumed. (Schedules that are
             functions cannot be compared.)
         """
-        self.start(X, Y, follow, resume=resume, client=client)
-        self.finish()
-        self.state_.points.release_scratch()  # what follows a fit may need the space
+        with self._turn:
+            self._state = start(self, X, Y, follow, resume=resume, client=client)
+            self._finish()
+            self._state.points.release_scratch()  # what follows a fit may need the space
         return self
 
     def start(
@@ -277,23 +290,28 @@ class KernelFlow(FlowSettings):
         KernelFlow
             The flow itself.
         """
-        self._state = start(self, X, Y, follow, scaling=scaling, resume=resume, client=client)
+        with self._turn:
+            self._state = start(self, X, Y, follow, scaling=scaling, resume=resume, client=client)
         return self
 
     def finish(self) -> KernelFlow:
         """Run layers until there are `n_layers` of them, unless a callback has ended the flow."""
+        with self._turn:
+            self._finish()
+        return self
+
+    def _finish(self) -> None:
         state = self.state_
         n = 0 if state.has_ended else self.n_layers - state.n_layers
         if n > 0:
             run(self, state, n, state.n_layers)
-        return self
 
     def run(self, n: int) -> KernelFlow:
         """Run `n` more layers.
 
         Raises
         ------
-        BlockingIOError, DivergenceError, SingularKernelError, StorageError
+        BlockingIOError, DivergenceError, RuntimeError, SingularKernelError, StorageError
             As for `fit`.
         ValueError
             For a flow that has layers but no training points, such as a compressed one.
@@ -304,12 +322,23 @@ class KernelFlow(FlowSettings):
                 "this flow has layers but no training points, from which batches are drawn, so that "
                 "it cannot run: call fit with points to start a new flow"
             )
-        run(self, state, n)
+        with self._turn:
+            run(self, state, n)
         return self
 
     def rest(self) -> None:
         """Release the memory that is only needed to run further layers."""
-        self.state_.rest(resolve_n_threads(self.n_threads))
+        with self._turn:
+            self.state_.rest(resolve_n_threads(self.n_threads))
+
+    @property
+    def _turn(self) -> Turn:
+        # Made when it is first needed, in one step: of several threads, all get the same one.
+        return self.__dict__.setdefault("_own_turn", Turn(_RUNNING))  # type: ignore[no-any-return]
+
+    def still(self) -> OwnLock:
+        """Return a context in which no layer of another thread changes the points."""
+        return self.state_.points.lock
 
     # ---- state --------------------------------------------------------------------------------
 
@@ -404,9 +433,8 @@ class KernelFlow(FlowSettings):
         points : ndarray, shape (n, d) or (n, rank_ + 1)
             F_n of these points: a copy.
         """
-        state, first = self.state_, 0
-        for part in state.training_positions(resolve_n_threads(self.n_threads)):
-            points = part.training.copy() if reduced else state.restored(part, TRAINING)
+        first, threads = 0, resolve_n_threads(self.n_threads)
+        for points in self.state_.training_points(threads, reduced=reduced):
             yield slice(first, first + len(points)), points
             first += len(points)
 
@@ -418,8 +446,10 @@ class KernelFlow(FlowSettings):
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
-        positions = self.positions()
-        return {name: self.state_.restored(positions, name) for name in positions.followed}
+        state = self.state_
+        with state.points.lock:
+            positions = self.positions()
+            return {name: state.restored(positions, name) for name in positions.followed}
 
     @property
     def reduced_points_(self) -> FloatArray:
@@ -429,7 +459,8 @@ class KernelFlow(FlowSettings):
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays in reduced coordinates: copies."""
-        return {name: points.copy() for name, points in self.positions().followed.items()}
+        with self.state_.points.lock:
+            return {name: points.copy() for name, points in self.positions().followed.items()}
 
     # ---- the map ------------------------------------------------------------------------------
 
@@ -544,7 +575,9 @@ class KernelFlow(FlowSettings):
         return self.replay().linearize(points.copy(), count)
 
     def _points(self, X: npt.ArrayLike) -> FloatArray:
-        return as_matrix(X, "X", dtype=self.dtype, n_columns=self.state_.n_features)
+        return as_matrix(
+            X, "X", dtype=self.dtype, n_columns=self.state_.n_features, are_points=True
+        )
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -552,7 +585,8 @@ class KernelFlow(FlowSettings):
         """Write the flow to one file, layers included; `kflow.load` reads it.
 
         A function given as a schedule cannot be stored: a loaded flow needs it set again before
-        `run`. Callbacks are not stored.
+        `run`. Callbacks are not stored. Nor are training points and targets that are not in memory
+        (`memory_budget`, `client`), of which a warning tells: such a flow transforms, and cannot run.
 
         Parameters
         ----------
@@ -571,8 +605,10 @@ class KernelFlow(FlowSettings):
         ValueError
             If `layers_dtype` is none of these.
         """
-        settings, parts = self.to_parts(layers_dtype)
-        write_model(path, "KernelFlow", settings, parts)
+        self._tell_of_points_elsewhere("the file")
+        with self.still():
+            settings, parts = self.to_parts(layers_dtype)
+            write_model(path, "KernelFlow", settings, parts)
 
     def to_parts(
         self, layers_dtype: str | None = None
@@ -601,12 +637,25 @@ class KernelFlow(FlowSettings):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep: everything except scratch memory."""
+        self._turn.check()
         values = self.__dict__.copy()
+        del values["_own_turn"]
         if self._state is not None:
+            self._tell_of_points_elsewhere("the copy")
             self.positions()  # from here on the points contain all layers
             # Points that are not in memory cannot be copied: the copy of the flow is without them.
             values["_state"] = replace(self._state, elsewhere=None)
         return values
+
+    def _tell_of_points_elsewhere(self, what: str) -> None:
+        if self.state_.elsewhere is not None:
+            warnings.warn(
+                f"the {self.state_.n_points} training points of this flow are not in memory: {what} "
+                "has its layers, which transform other points, but neither training points nor "
+                "targets, and cannot run; to go on, resume the checkpoint",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Restore what `__getstate__` kept."""

@@ -116,6 +116,6 @@ def layer_failure(error: Exception, layer: int, nugget: float, rows: Any) -> Exc
     if isinstance(error, Diverged):
         return DivergenceError(
             f"the flow diverged in layer {layer}: {error}. It stays at the last good layer "
-            f"({layer} layers); pass a smaller step_size or a larger nugget"
+            f"({layer} layers)"
         )
     return error

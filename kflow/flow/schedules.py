@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from kflow._base.arguments import as_count
+
 __all__ = ["SCHEDULES", "Schedule"]
 
 # The settings of a flow that may be schedules.
@@ -35,11 +37,15 @@ class Schedule(Generic[T]):
         if isinstance(value, Mapping):
             # JSON turns the keys into strings.
             try:
-                pieces = {int(layer): check(piece) for layer, piece in value.items()}
+                pieces = {_layer(layer): check(piece) for layer, piece in value.items()}
             except (TypeError, ValueError) as error:
                 raise type(error)(
                     f"{name} as a schedule must map first layers to values: {error}"
                 ) from None
+            if len(pieces) < len(value):
+                raise ValueError(
+                    f"{name} as a schedule has two values for one layer, got {value!r}"
+                )
             if 0 not in pieces or min(pieces) < 0:
                 raise ValueError(f"{name} as a schedule must have a value for layer 0")
             self._pieces = sorted(pieces.items())
@@ -68,6 +74,10 @@ class Schedule(Generic[T]):
         if isinstance(value, Mapping):
             return {str(int(layer)): _plain(piece) for layer, piece in value.items()}
         return None if callable(value) else _plain(value)
+
+
+def _layer(key: Any) -> int:
+    return int(key) if isinstance(key, str) else as_count(key, "a layer", -(2**63))
 
 
 def _plain(value: Any) -> Any:

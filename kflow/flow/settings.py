@@ -14,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.arguments import (
+    MOST_HALVES,
     as_cap,
+    as_choice,
     as_count,
+    as_flag,
     as_nugget,
     as_number,
     as_positive,
     float_dtype,
 )
-from kflow.engine import get_engine
+from kflow.engine import engine_names, get_engine
 from kflow.engine.interface import LayerOptions
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.callbacks import Callback
@@ -80,15 +83,11 @@ def _as_fraction(value: Any) -> float:
 
 
 def _as_step_rule(value: Any) -> str:
-    if value not in STEP_RULES:
-        raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
-    return str(value)
+    return as_choice(value, "step", STEP_RULES)
 
 
 def _as_step_over(value: Any) -> str:
-    if value not in STEP_OVER:
-        raise ValueError(f"step_over must be one of {STEP_OVER}, got {value!r}")
-    return str(value)
+    return as_choice(value, "step_over", STEP_OVER)
 
 
 def _as_folder(value: Any) -> str | os.PathLike[str] | None:
@@ -109,11 +108,10 @@ def _as_budget(value: Any) -> int | None:
 
 
 def _as_callbacks(value: Any) -> tuple[Callback, ...]:
-    if callable(value) or not isinstance(value, Iterable):
-        raise TypeError("callbacks must be a list of functions of the flow")
-    callbacks = tuple(value)
+    is_list = isinstance(value, Iterable) and not callable(value)
+    callbacks = tuple(value) if is_list else (None,)
     if not all(callable(callback) for callback in callbacks):
-        raise TypeError("callbacks must be a list of functions of the flow")
+        raise TypeError(f"callbacks must be a list of functions of the flow, got {value!r}")
     return callbacks
 
 
@@ -123,7 +121,7 @@ def _as_n_threads(value: Any) -> int | None:
 
 
 def _as_engine(value: Any) -> str:
-    return get_engine(value).name
+    return get_engine(as_choice(value, "engine", engine_names())).name
 
 
 _STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -135,11 +133,11 @@ _STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def _scheduled(name: str) -> Callable[[Any], Any]:
-    """Return the check of a setting that may be a schedule; it keeps the user's value as it is."""
+    """Return the check of a setting that may be a schedule; it keeps the user's value, or a copy."""
 
     def check(value: Any) -> Any:
         Schedule(value, name, _STEP_CHECKS[name])
-        return value
+        return dict(value) if isinstance(value, Mapping) else value
 
     return check
 
@@ -152,7 +150,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "coarse_fraction": _as_fraction,
     **{name: _scheduled(name) for name in SCHEDULES},
     "step_over": _as_step_over,
-    "n_halves": lambda value: as_count(value, "n_halves", 1),
+    "n_halves": lambda value: as_count(value, "n_halves", 1, MOST_HALVES),
     "rank": check_rank,
     "shrink_every": lambda value: as_count(value, "shrink_every", 0),
     "shrink_tolerance": lambda value: as_positive(value, "shrink_tolerance"),
@@ -164,7 +162,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "every": lambda value: as_count(value, "every", 1),
     "memory_budget": _as_budget,
     "callbacks": _as_callbacks,
-    "progress": bool,
+    "progress": lambda value: as_flag(value, "progress"),
     "engine": _as_engine,
 }
 

@@ -44,6 +44,7 @@ from kflow.storage.checkpoint import (
     locked,
     refuse_flow,
 )
+from kflow.storage.tensor_file import intact
 
 __all__ = ["default_kernel", "start"]
 
@@ -189,11 +190,17 @@ def _followed(
     if follow is not None and not isinstance(follow, Mapping):
         raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
     followed = {
-        str(name): as_matrix(value, f"follow[{name!r}]", dtype=settings.dtype, n_columns=d)
+        str(name): as_matrix(
+            value, f"follow[{str(name)!r}]", dtype=settings.dtype, n_columns=d, are_points=True
+        )
         if scaling is None
         else np.asarray(value)
         for name, value in (follow or {}).items()
     }
+    if len(followed) < len(follow or {}):
+        raise ValueError(
+            f"follow has two names that are the same as text, got {list(follow or {})}: pass others"
+        )
     if TRAINING in followed:
         raise ValueError(f"follow: {TRAINING!r} is the name of the training points, pass another")
     return followed
@@ -313,12 +320,16 @@ def _resumed(
             f"n_layers={settings.n_layers}, but the flow in {folder} has {n_layers} layers already: "
             "pass so many or more"
         )
-    set_generator_state(given.rng, header.identity.generator)
     has_ended = False
+    with intact(str(folder), "restore its files, or remove it and start again"):
+        set_generator_state(given.rng, header.identity.generator)
+        if progress.state is not None:
+            states = [dict(state) for state in progress.state["callbacks"]]
+            set_generator_state(given.rng, progress.state["generator"])
+            has_ended = as_flag(progress.state["ended"], "ended")
+            _name, _build = progress.state.get("engine") or (None, None)
     if progress.state is not None:
-        set_callback_states(settings.callbacks, progress.state["callbacks"])
-        set_generator_state(given.rng, progress.state["generator"])
-        has_ended = progress.state["ended"]
+        set_callback_states(settings.callbacks, states)
     _compare_engines(settings, progress.state, header, folder)
     targets = given.targets.copy()
     return FlowState.of(

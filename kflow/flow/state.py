@@ -16,7 +16,7 @@ from kflow.flow.settings import FlowSettings
 from kflow.kernels import Radial
 from kflow.layers.block import HISTORY, Block, LayerRecord
 from kflow.layers.motion import Motion
-from kflow.layers.positions import Positions
+from kflow.layers.positions import TRAINING, Positions
 from kflow.layers.rank_reduction import RankReduction
 from kflow.layers.replay import Replay, blocks_between
 from kflow.layers.stores import LayerStore
@@ -156,24 +156,41 @@ class FlowState:
         return len(self.targets) if self.elsewhere is None else len(self.elsewhere.data.X)
 
     def positions(self, n_threads: int) -> Positions:
-        """Return the positions of the points in memory after all layers; they are not copies."""
-        return self.points.after(self.n_layers, n_threads)
+        """Return the positions of the points in memory after all layers; they are not copies.
+
+        Where another thread may run the flow, they are right as long as ``points.lock`` is held.
+        """
+        with self.points.lock:
+            return self.points.after(self.n_layers, n_threads)
 
     def rest(self, n_threads: int) -> None:
         """Release the memory that is only needed to run further layers."""
-        self.points.rest(self.n_layers, n_threads)
+        with self.points.lock:
+            self.points.rest(self.n_layers, n_threads)
 
-    def training_positions(self, n_threads: int) -> Iterator[Positions]:
-        """Iterate over the positions of the training points, in order; they are not copies.
+    def training_points(self, n_threads: int, *, reduced: bool) -> Iterator[FloatArray]:
+        """Iterate over copies of the training points, in order.
 
         Points in memory come as one part, points elsewhere in several.
+
+        Parameters
+        ----------
+        n_threads : int
+            The largest number of threads.
+        reduced : bool
+            Whether to return coordinates (n, k), or else points (n, d), without what lies outside
+            the subspace.
         """
-        here = self.positions(n_threads)
+        with self.points.lock:
+            n_layers, here = self.n_layers, self.positions(n_threads)
+            if self.elsewhere is None:
+                points = here.training.copy() if reduced else self.restored(here, TRAINING)
         if self.elsewhere is None:
-            yield here
+            yield points
             return
-        for shard in self.elsewhere.points.shards(self.n_layers):
-            yield replace(shard, reductions=here.reductions)
+        for shard in self.elsewhere.points.shards(n_layers):
+            part = replace(shard, reductions=here.reductions)
+            yield part.training.copy() if reduced else self.restored(part, TRAINING)
 
     def restored(self, positions: Positions, name: str) -> FloatArray:
         """Return a copy of a set as points (n, d), without what lies outside the subspace."""
@@ -188,7 +205,7 @@ class FlowState:
 
     def history(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return the records as one array for each of their fields."""
-        columns = np.array(self.records, dtype=np.float64).reshape(-1, len(HISTORY)).T
+        columns = np.array(list(self.records), dtype=np.float64).reshape(-1, len(HISTORY)).T
         return {name: column.copy() for name, column in zip(HISTORY, columns, strict=True)}
 
     def blocks_between(self, first: int, end: int) -> Iterator[Block]:

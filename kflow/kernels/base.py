@@ -112,8 +112,12 @@ class Kernel(Parametric):
         """
         threads = resolve_n_threads(n_threads)
         dtype = common_dtype(X, Z)
-        x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
-        z = x if Z is None else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1])
+        x = as_matrix(X, "X", dtype=dtype, n_threads=threads, are_points=True)
+        z = (
+            x
+            if Z is None
+            else as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], are_points=True)
+        )
         shape = (x.shape[0], z.shape[0])
         result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
         if np.may_share_memory(result, x) or np.may_share_memory(result, z):
@@ -171,8 +175,8 @@ class Kernel(Parametric):
         """
         threads = resolve_n_threads(n_threads)
         dtype = common_dtype(X, Z, C)
-        x = as_matrix(X, "X", dtype=dtype, n_threads=threads)
-        z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], n_threads=threads)
+        x = as_matrix(X, "X", dtype=dtype, n_threads=threads, are_points=True)
+        z = as_matrix(Z, "Z", dtype=dtype, n_columns=x.shape[1], n_threads=threads, are_points=True)
         c = as_matrix(C, "C", dtype=dtype, n_rows=len(z), n_threads=threads)
         out = np.empty((len(x), c.shape[1]), dtype)
         apply(self, x, z, c, out, threads)
@@ -242,7 +246,7 @@ class Kernel(Parametric):
         if g.shape[0] == g.shape[1] and not np.array_equal(g, g.T):
             g = 0.5 * (g + g.T)
         threads = resolve_n_threads(n_threads)
-        x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False)
+        x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, are_points=True)
         g = as_matrix(g, "G", dtype=np.float64, n_rows=len(x), n_columns=len(x))
         return contract(self, x, g, points, threads)
 

@@ -287,7 +287,8 @@ class FunctionKernel(Kernel):
             raise ValueError(f"{name} of {self!r} must return finite real numbers")
         if not np.isfinite(array).all():
             raise NonFiniteError(f"{name} of {self!r} must return finite real numbers")
-        return np.ascontiguousarray(array, dtype)
+        # A copy, which may be written into: the function may have returned a part of its argument.
+        return np.array(array, dtype, order="C")
 
     def given_matrix(self, X: FloatArray, Z: FloatArray) -> FloatArray:
         """Return K(X, Z)."""

@@ -97,5 +97,5 @@ def coordinates(
     if subspace is not None:
         return subspace.reduce(X, scaling=scaling, dtype=dtype)
     scaled = X if scaling is None else scaling(X)
-    points = as_matrix(scaled, "X", dtype=dtype)
+    points = as_matrix(scaled, "X", dtype=dtype, are_points=True)
     return points.copy() if np.may_share_memory(points, X) else points

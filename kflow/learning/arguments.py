@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kflow import losses
-from kflow._base.arguments import as_count, as_positive
+from kflow._base.arguments import as_choice, as_count, as_positive
 from kflow._base.array_types import FloatArray
 from kflow.learning.objective import LossFunction
 from kflow.learning.optimizers import RULES
@@ -69,8 +70,7 @@ def as_batch_size(value: Any, n: int, loss: Loss | None, n_folds: int) -> int:
 
 def as_rate(learning_rate: Any, optimizer: Any) -> float:
     """Return the learning rate of a known optimizer; 0 if it has none."""
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
+    as_choice(optimizer, "optimizer", OPTIMIZERS)
     if optimizer not in RULES:
         if learning_rate is not None:
             raise ValueError(f"optimizer={optimizer!r} takes no learning_rate: leave it out")
@@ -82,7 +82,10 @@ def as_rate(learning_rate: Any, optimizer: Any) -> float:
 
 def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     """Return callbacks, which must be functions in a list."""
-    listeners = () if callable(callbacks) else tuple(callbacks)
-    if callable(callbacks) or not all(callable(listener) for listener in listeners):
-        raise TypeError("callbacks must be a list of functions of a LearningState")
+    is_list = isinstance(callbacks, Iterable) and not callable(callbacks)
+    listeners = tuple(callbacks) if is_list else (None,)
+    if not all(callable(listener) for listener in listeners):
+        raise TypeError(
+            f"callbacks must be a list of functions of a LearningState, got {callbacks!r}"
+        )
     return listeners

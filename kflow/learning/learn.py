@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_count, as_flag, as_generator
+from kflow._base.arguments import MOST_HALVES, as_choice, as_count, as_flag, as_generator
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.engine import HOST
@@ -203,15 +203,14 @@ def learn_kernel(
     n_batches = as_count(n_batches, "n_batches", 1)
     if size == len(x) and known is not None and not known.subsets:
         n_batches = 1  # all would be the same
-    if batches not in BATCHES:
-        raise ValueError(f"batches must be one of {tuple(BATCHES)}, got {batches!r}")
+    draw_rows = BATCHES[as_choice(batches, "batches", BATCHES)]
     source = BatchSource(
         x,
         y,
-        BATCHES[batches](x, size),
+        draw_rows(x, size),
         () if known is None else known.subsets,
         n_batches=n_batches,
-        n_halves=as_count(n_halves, "n_halves", 1),
+        n_halves=as_count(n_halves, "n_halves", 1, MOST_HALVES),
         n_folds=n_folds,
     )
     rate = as_rate(learning_rate, optimizer)
@@ -235,7 +234,7 @@ def learn_kernel(
     runs = _run_all(starts, follow, listeners, n_shown)
     window = 1 if optimizer == "lbfgs" else max(1, round(_WINDOW * n_steps))
     learned = result_of(runs, parameters, window)
-    warn_caller(runs, learned.kernel)
+    warn_caller(runs, learned.kernel, learned.nugget, parameters.nugget_limits)
     return learned
 
 

@@ -79,6 +79,13 @@ class Parameters:
         kernel = self._kernel.clone_with_theta(z[: self.n_theta]) if self.n_theta else self._kernel
         return kernel, math.exp(z[-1]) if self.learn_nugget else self._nugget
 
+    @property
+    def nugget_limits(self) -> tuple[float, float] | None:
+        """The bounds of the nugget; None if it is not learned."""
+        if not self.learn_nugget:
+            return None
+        return math.exp(self.lower[-1]), math.exp(self.upper[-1])
+
     def near_start(self, rng: np.random.Generator) -> Vector:
         """Draw a vector within the bounds: parameters log-uniform within a factor 10 of the start."""
         decade = math.log(10.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,16 +12,22 @@ from kflow.errors import BoundsWarning, JitterWarning, LearningWarning
 from kflow.kernels import Kernel
 from kflow.learning.run import Run
 
-__all__ = ["warn_caller"]
+__all__ = ["Limits", "warn_caller"]
+
+Limits: TypeAlias = tuple[float, float] | None
 
 # A parameter is at a bound if its logarithm differs by no more.
 _AT_BOUND = 1e-2
+
+# A nugget at a lower bound up to the first, or at an upper bound from the second on, says that there is
+# no noise, or nothing else: another bound would not help.
+_NO_NOISE, _ALL_NOISE = 1e-7, 1e4
 
 # The caller of `learn_kernel`, as seen from `warn_caller`.
 _CALLER = 3
 
 
-def warn_caller(runs: list[Run], kernel: Kernel) -> None:
+def warn_caller(runs: list[Run], kernel: Kernel, nugget: float, limits: Limits) -> None:
     """Warn the caller of `learn_kernel` of what happened in all runs, once of each kind.
 
     Parameters
@@ -29,11 +36,16 @@ def warn_caller(runs: list[Run], kernel: Kernel) -> None:
         All runs.
     kernel : Kernel
         The learned kernel.
+    nugget : float
+        The learned nugget.
+    limits : tuple of float, or None
+        Its bounds, if it was learned.
     """
     for message, category in (
         (_undefined(runs), LearningWarning),
         (_jittered(runs), JitterWarning),
         (_at_bounds(kernel), BoundsWarning),
+        (_nugget_at_bound(nugget, limits), BoundsWarning),
     ):
         if message:
             warnings.warn(message, category, stacklevel=_CALLER)
@@ -81,4 +93,19 @@ def _at_bounds(kernel: Kernel) -> str:
     return (
         f"learning ended at a bound of {names}: pass wider bounds, or 'fixed' ones if the "
         "parameter has no effect there"
+    )
+
+
+def _nugget_at_bound(nugget: float, limits: Limits) -> str:
+    """Return a message if the nugget was learned and is at a bound, else ""."""
+    if limits is None or limits[0] == limits[1]:
+        return ""
+    lower, upper = limits
+    at_lower = lower > _NO_NOISE and math.log(nugget / lower) < _AT_BOUND
+    at_upper = upper < _ALL_NOISE and math.log(upper / nugget) < _AT_BOUND
+    if not (at_lower or at_upper):
+        return ""
+    return (
+        f"learning ended at a bound of the nugget, {nugget:g}: pass wider nugget_bounds, or "
+        "learn_nugget=False"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
+from kflow.errors import PrecisionWarning
 from kflow.kernels import Kernel, check_isotropic, check_kernel
 from kflow.linear.factor import Factor
 
 __all__ = ["Interpolant", "balanced_subset"]
+
+# Rounding errors that are worth a warning, as a part of the values.
+_FEW_DIGITS = 1e-3
 
 
 def balanced_subset(
@@ -54,7 +59,7 @@ def balanced_subset(
     if len(short):
         worst = short[0]
         raise ValueError(
-            f"class {classes[worst]!r} has {counts[worst]} points where n_points={n_points} needs "
+            f"class {classes[worst].item()!r} has {counts[worst]} points where n_points={n_points} needs "
             f"{wanted[worst]} of each class: pass at most {counts.min() * len(classes)}"
         )
     rows = [
@@ -97,6 +102,12 @@ class Interpolant:
     SingularKernelError
         If the matrix is numerically singular.
 
+    Warns
+    -----
+    PrecisionWarning
+        If predictions have rounding errors of more than about a thousandth of Y, as float32 has with a
+        small nugget.
+
     Notes
     -----
     m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions.
@@ -117,7 +128,7 @@ class Interpolant:
         self.n_threads = n_threads
         dtype = common_dtype(Z)
         # A copy, so that a later change of Z does not change the interpolant.
-        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False).copy()
+        self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False, are_points=True).copy()
         values = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(self.centres), column_if_1d=True)
         points = self.centres.astype(np.float64)
         weights = as_weights(sample_weight, len(points))
@@ -131,6 +142,21 @@ class Interpolant:
             what="interpolation points",
         )
         self.coefficients = np.ascontiguousarray(factor.solve(values), dtype=dtype)
+        self._warn_of_rounding(values)
+
+    def _warn_of_rounding(self, values: FloatArray) -> None:
+        """Warn where large coefficients of opposite signs leave few digits of the predictions."""
+        epsilon = np.finfo(self.coefficients.dtype).eps
+        errors = epsilon * np.linalg.norm(self.coefficients.astype(np.float64), axis=0)
+        sizes = np.abs(values).max(axis=0)
+        if (errors > _FEW_DIGITS * sizes).any():
+            worst = float((errors / np.maximum(sizes, np.finfo(float).tiny)).max())
+            warnings.warn(
+                f"predictions have rounding errors of about {worst:.0e} of Y in "
+                f"{self.coefficients.dtype}: pass a larger nugget, or Z as float64",
+                PrecisionWarning,
+                stacklevel=3,
+            )
 
     @classmethod
     def from_coefficients(
@@ -149,11 +175,12 @@ class Interpolant:
         self.nugget = as_nugget(nugget)
         self.n_threads = n_threads
         dtype = common_dtype(centres)
-        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False)
+        self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False).copy()
         self.coefficients = as_matrix(
             coefficients, "coefficients", dtype=dtype, n_rows=len(self.centres)
-        )
-        self.sample_weight = as_weights(sample_weight, len(self.centres))
+        ).copy()
+        weights = as_weights(sample_weight, len(self.centres))
+        self.sample_weight = None if weights is None else weights.copy()
         return self
 
     def targets(self) -> FloatArray:
@@ -164,7 +191,7 @@ class Interpolant:
     def __call__(self, X: npt.ArrayLike) -> FloatArray:
         """Return u(X), shape (n, q), in the dtype of Z."""
         dtype = self.centres.dtype
-        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1], are_points=True)
         return self.kernel.interpolate(x, self.centres, self.coefficients, n_threads=self.n_threads)
 
     def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
@@ -194,7 +221,7 @@ class Interpolant:
         """
         radial = check_isotropic(self.kernel)
         dtype = self.centres.dtype
-        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1])
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1], are_points=True)
         a = as_matrix(A, "A", dtype=dtype, n_rows=len(x), n_columns=self.coefficients.shape[1])
         out = np.empty_like(x)
         threads = resolve_n_threads(self.n_threads)

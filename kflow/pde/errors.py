@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import losses
-from kflow._base.arguments import as_count, as_generator, as_nugget
+from kflow._base.arguments import MOST_HALVES, as_count, as_generator, as_nugget
 from kflow._base.array_types import Doubles
 from kflow.data.arrays import as_matrix
 from kflow.kernels import Kernel, check_kernel
@@ -113,7 +113,7 @@ def half_errors(
     points = as_observed(x)
     values = as_matrix(u, "u", dtype=np.float64, n_rows=len(points), column_if_1d=True)
     n, rng = len(points), as_generator(random_state)
-    count = as_count(n_halves, "n_halves", 1)
+    count = as_count(n_halves, "n_halves", 1, MOST_HALVES)
     halves = np.array([rng.permutation(n)[: n // 2] for _ in range(count)])
     K = check_kernel(kernel)(points) + as_nugget(nugget) * np.eye(n)
     rho = losses.rho(K, values, halves, gradient=False)[0]

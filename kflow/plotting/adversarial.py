@@ -62,7 +62,7 @@ class AdversarialDisplay:
         Parameters
         ----------
         estimator : KernelFlowClassifier
-            A fitted flow or estimator.
+            A fitted classifier.
         X : array_like, shape (n, d)
             Points.
         y : array_like, shape (n,), optional
@@ -82,7 +82,13 @@ class AdversarialDisplay:
         AdversarialDisplay
         """
         from kflow.analysis import adversarial_distance, unflowed
+        from kflow.estimators.classifier import KernelFlowClassifier
 
+        if not isinstance(estimator, KernelFlowClassifier):
+            raise TypeError(
+                f"estimator must be a KernelFlowClassifier, got {type(estimator).__name__}: a flow "
+                "alone predicts no classes"
+            )
         before = [] if training is None else [unflowed(estimator, *training)]
         distances = {
             f"n = {each.flow_.n_layers_}": adversarial_distance(each, X, y, **options).distances

@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
+from kflow._base.locks import OwnLock
 from kflow.engine.interface import (
     FlowBatch,
     Layer,
@@ -62,9 +63,16 @@ class MemoryPoints:
         Number of layers that the points have seen.
     motion : Motion
         How points move.
+
+    Attributes
+    ----------
+    lock : OwnLock
+        Held while the points change. Other threads hold it while they read the points: the arrays
+        that `after` returns change with the next layer.
     """
 
     def __init__(self, positions: Positions, n_fixed: int, n_layers: int, motion: Motion) -> None:
+        self.lock = OwnLock()
         self._n_fixed = n_fixed
         self._motion = motion
         self._replace(positions, n_layers)
@@ -117,38 +125,44 @@ class MemoryPoints:
         n_threads: int,
     ) -> tuple[Layer, LayerReport]:
         """Run a layer on the training points; see `kflow.engine.interface.MovingPoints.layer`."""
-        return self._now.moving.layer(number, batch, targets, labels, options, n_threads)
+        with self.lock:
+            return self._now.moving.layer(number, batch, targets, labels, options, n_threads)
 
     def after(self, n_layers: int, n_threads: int) -> Positions:
         """Return the positions after `n_layers` layers; the arrays are not copies.
 
         These layers must be all that were run and counted.
         """
-        now = self._now
-        now.moving.settle(n_layers, n_threads)
-        sets = dict(zip(now.resting.sets, now.moving.to_host(), strict=True))
-        return replace(now.resting, sets=sets)
+        with self.lock:
+            now = self._now
+            now.moving.settle(n_layers, n_threads)
+            sets = dict(zip(now.resting.sets, now.moving.to_host(), strict=True))
+            return replace(now.resting, sets=sets)
 
     def rest(self, n_layers: int, n_threads: int) -> None:
         """Give back the memory that is needed only if another layer is run."""
-        moving = self._now.moving
-        moving.settle(n_layers, n_threads)
-        moving.rest()
+        with self.lock:
+            moving = self._now.moving
+            moving.settle(n_layers, n_threads)
+            moving.rest()
 
     def release_scratch(self) -> None:
         """Give back the memory that the linear algebra of a batch uses."""
-        self._now.moving.release_scratch()
+        with self.lock:
+            self._now.moving.release_scratch()
 
     def reduce(self, reduction: RankReduction, n_threads: int) -> None:
         """Drop the directions that a flow no longer needs before the layer that is run next."""
-        self.rest(reduction.layer, n_threads)  # its memory serves for the new coordinates
-        positions = self.after(reduction.layer, n_threads)
-        self._replace(positions.reduced_by(reduction), reduction.layer)
+        with self.lock:
+            self.rest(reduction.layer, n_threads)  # its memory serves for the new coordinates
+            positions = self.after(reduction.layer, n_threads)
+            self._replace(positions.reduced_by(reduction), reduction.layer)
 
     def through(self, block: Block, n_threads: int) -> None:
         """Move the points through a block, unless that was done before."""
-        if self._now.moving.n_layers > block.first:
-            return
-        if block.reduction is not None and block.first not in self.reductions:
-            self.reduce(block.reduction, n_threads)
-        self._now.moving.through(block.layers, n_threads)
+        with self.lock:
+            if self._now.moving.n_layers > block.first:
+                return
+            if block.reduction is not None and block.first not in self.reductions:
+                self.reduce(block.reduction, n_threads)
+            self._now.moving.through(block.layers, n_threads)

@@ -29,6 +29,7 @@ import numpy as np
 from kflow._base.files import replacing
 from kflow.data.chunks import Data, Scaling, scaled_chunks
 from kflow.errors import ModelFileError, StorageError
+from kflow.kernels import check_isotropic, from_dict
 from kflow.layers.block import LayerRecord
 from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
@@ -184,9 +185,15 @@ class FlowHeader:
                 raise ModelFileError("it was written by a newer kflow: upgrade to read it")
             if digest != _digest(content):
                 raise ValueError("its checksum is wrong")
-            identity = FlowIdentity(*(content[item.name] for item in fields(FlowIdentity)))
-            kernel, flow_id = content["kernel"], content["flow"]
+            mappings = [content[item.name] for item in fields(FlowIdentity)]
+            identity, kernel, flow_id = FlowIdentity(*mappings), content["kernel"], content["flow"]
+            if not all(isinstance(part, dict) for part in (*mappings, kernel)):
+                raise ValueError("a part of it is no mapping")
+            check_isotropic(from_dict(kernel))
+            if not isinstance(flow_id, str):
+                raise ValueError(f"its flow is {flow_id!r}")
             energy = content["energy_dropped"]
+            energy = None if energy is None else float(energy)
             engine = content.get("engine")
             if engine is not None:
                 name, build = engine

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kflow._base.locks import OwnLock
 from kflow._base.memory import gigabytes
 from kflow.engine.interface import Layer
 from kflow.errors import ModelFileError, StorageError
@@ -65,6 +66,8 @@ class FolderLayers:
         self._firsts = [0]
         self._pending: list[Layer] = []
         self._cache: OrderedDict[int, Block] = OrderedDict()
+        # Held while any of these change, and while a layer is looked up: threads read concurrently.
+        self._lock = OwnLock()
 
     @property
     def folder(self) -> Path:
@@ -156,9 +159,10 @@ class FolderLayers:
 
     def put(self, number: int, layer: Layer) -> None:
         """Keep layer `number` in memory, and drop all layers after it."""
-        if not self.n_written <= number <= len(self):
-            raise IndexError(number)
-        self._pending[number - self.n_written :] = [layer]
+        with self._lock:
+            if not self.n_written <= number <= len(self):
+                raise IndexError(number)
+            self._pending[number - self.n_written :] = [layer]
 
     def write(
         self, records: Sequence[LayerRecord], reduction: RankReduction | None, state: Any
@@ -190,9 +194,7 @@ class FolderLayers:
                 f"layers {first} to {block.end - 1} could not be written to {self._folder} "
                 f"({error}): free space there, then call run() again"
             ) from error
-        self._firsts.append(block.end)
-        self._rank = block.rank
-        self._pending = []
+        self._count(block, [])
         seconds = time.perf_counter() - start
         _log.info(
             "wrote layers %d to %d: %.3g MB in %.2f s", first, block.end - 1, n_bytes / 1e6, seconds
@@ -214,15 +216,21 @@ class FolderLayers:
             block = read_block(self.path(self.n_written), self._flow_id).block
             if not np.array_equal(block.records, records[: len(block)], equal_nan=True):
                 return False  # a copy of the flow wrote the block
-            del self._pending[: len(block)]
-            self._firsts.append(block.end)
-            self._rank = block.rank
+            self._count(block, self._pending[len(block) :])
             return True
         return found == known
 
+    def _count(self, block: Block, pending: list[Layer]) -> None:
+        """Count a block that is in the folder; the layers `pending` stay in memory only."""
+        with self._lock:
+            self._pending = pending
+            self._firsts.append(block.end)
+            self._rank = block.rank
+
     def __len__(self) -> int:
         """Return the number of layers kept."""
-        return self.n_written + len(self._pending)
+        with self._lock:
+            return self.n_written + len(self._pending)
 
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over the layers, with a few blocks in memory at a time and none at the end."""
@@ -232,30 +240,33 @@ class FolderLayers:
                 yield self[number]
                 number += 1
         finally:
-            self._cache.clear()
+            with self._lock:
+                self._cache.clear()
 
     def __getitem__(self, number: int) -> Layer:
         """Return one layer."""
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        if number >= self.n_written:
-            return self._pending[number - self.n_written]
-        first = self._firsts[bisect_right(self._firsts, number) - 1]
-        return self.block(first).layers[number - first]
+        with self._lock:
+            if not 0 <= number < len(self):
+                raise IndexError(number)
+            if number >= self.n_written:
+                return self._pending[number - self.n_written]
+            first = self._firsts[bisect_right(self._firsts, number) - 1]
+            return self.block(first).layers[number - first]
 
     def block(self, first: int) -> Block:
         """Return a block of the folder; the last few stay in memory."""
-        if first not in self._cache:
-            while len(self._cache) >= _CACHED:
-                self._cache.popitem(last=False)
-            try:
-                self._cache[first] = read_block(self.path(first), self._flow_id).block
-            except FileNotFoundError:
-                raise ModelFileError(
-                    f"{self.path(first)} is gone: restore it, or fit the flow again"
-                ) from None
-        self._cache.move_to_end(first)
-        return self._cache[first]
+        with self._lock:
+            if first not in self._cache:
+                while len(self._cache) >= _CACHED:
+                    self._cache.popitem(last=False)
+                try:
+                    self._cache[first] = read_block(self.path(first), self._flow_id).block
+                except FileNotFoundError:
+                    raise ModelFileError(
+                        f"{self.path(first)} is gone: restore it, or fit the flow again"
+                    ) from None
+            self._cache.move_to_end(first)
+            return self._cache[first]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep: of the layers, only those that are in memory only."""

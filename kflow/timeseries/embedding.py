@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,15 @@ from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 
-__all__ = ["as_series", "as_times", "delay_embedding", "embed", "is_several"]
+__all__ = [
+    "as_series",
+    "as_times",
+    "delay_embedding",
+    "embed",
+    "is_several",
+    "long_enough",
+    "whole_parts",
+]
 
 
 def is_several(series: Any) -> bool:
@@ -26,7 +36,7 @@ def is_several(series: Any) -> bool:
 
 
 def as_times(times: Any, name: str, n: int) -> FloatArray:
-    """Return `n` strictly increasing times, (n,).
+    """Return `n` strictly increasing times, (n,); those of dates are in seconds since 1970.
 
     Raises
     ------
@@ -35,7 +45,7 @@ def as_times(times: Any, name: str, n: int) -> FloatArray:
     """
     if np.ndim(times) != 1:
         raise ValueError(f"{name} must have one dimension, got shape {np.shape(times)}")
-    values = as_matrix(times, name, dtype=np.float64, column_if_1d=True)[:, 0]
+    values = as_matrix(_in_seconds(times, name), name, dtype=np.float64, column_if_1d=True)[:, 0]
     if len(values) != n:
         raise ValueError(f"{name} must have {n} entries, got {len(values)}")
     late = np.flatnonzero(np.diff(values) <= 0)
@@ -48,13 +58,28 @@ def as_times(times: Any, name: str, n: int) -> FloatArray:
     return values
 
 
+def _in_seconds(times: Any, name: str) -> Any:
+    """Return dates as seconds since 1970, and other times as they are."""
+    values = np.asarray(times)
+    if values.dtype.kind == "O" and all(isinstance(time, datetime.date) for time in values):
+        try:
+            values = values.astype("datetime64[us]")
+        except (TypeError, ValueError) as error:  # such as time zones
+            raise TypeError(f"{name} holds dates that NumPy cannot take: {error}") from None
+    if values.dtype.kind != "M":
+        return times
+    if np.isnat(values).any():
+        raise ValueError(f"{name} has dates that are missing: remove those rows")
+    return (values - np.datetime64("1970-01-01")) / np.timedelta64(1, "s")
+
+
 def _as_observations(series: Any, name: str) -> FloatArray:
     if isinstance(series, (list, tuple)) and len({np.size(row) for row in series}) > 1:
         raise ValueError(
             f"{name} has rows of different lengths: pass several series as a list of (T, q) arrays, "
             "those of single numbers as columns"
         )
-    return as_matrix(series, name, dtype=np.float64, column_if_1d=True)
+    return as_matrix(series, name, dtype=np.float64, column_if_1d=True, allow_no_rows=False)
 
 
 def as_series(
@@ -87,6 +112,59 @@ def as_series(
         as_times(t, f"{times_name}[{i}]", len(table))
         for i, (t, table) in enumerate(zip(times, tables, strict=True))
     ]
+
+
+def whole_parts(series: Any, times: Any) -> tuple[Any, Any]:
+    """Return one or several series without NaN: in the place of each, its parts between the gaps.
+
+    Parameters
+    ----------
+    series, times
+        As for `as_series`. A row with NaN is an observation that is missing.
+
+    Returns
+    -------
+    series, times
+        Themselves if no row is missing, else lists.
+    """
+    tables = list(series) if is_several(series) else [series]
+    clocks: list[Any] = [None] * len(tables)
+    if times is not None:
+        clocks = list(times) if is_several(series) else [times]
+    parts, part_clocks = [], []
+    for table, clock in zip(tables, clocks, strict=len(clocks) == len(tables)):
+        values = np.asarray(table)
+        if values.dtype.kind != "f" or not np.isnan(values).any() or len(values) == 0:
+            parts.append(table)
+            part_clocks.append(clock)
+            continue
+        missing = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]).astype(int)))
+        for start, stop in edges.reshape(-1, 2):
+            rows = values[start:stop]
+            parts.append(rows[:, None] if rows.ndim == 1 else rows)
+            part_clocks.append(None if clock is None else np.asarray(clock)[start:stop])
+    if not parts:
+        raise ValueError("series has NaN in each of its rows: there is nothing to learn from")
+    if len(parts) == len(tables) and all(a is b for a, b in zip(parts, tables, strict=True)):
+        return series, times
+    return parts, None if times is None else part_clocks
+
+
+def long_enough(
+    tables: list[FloatArray], clocks: list[FloatArray] | None, delay: int
+) -> tuple[list[FloatArray], list[FloatArray] | None]:
+    """Return the series with at least one window and what follows it, and warn of others."""
+    kept = [i for i, table in enumerate(tables) if len(table) > delay]
+    if not kept or len(kept) == len(tables):
+        return tables, clocks
+    warnings.warn(
+        f"{len(tables) - len(kept)} of {len(tables)} series, or parts between missing observations, "
+        f"have at most delay={delay} observations and are left out",
+        UserWarning,
+        stacklevel=3,
+    )
+    return [tables[i] for i in kept], None if clocks is None else [clocks[i] for i in kept]
 
 
 def embed(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kflow import losses
@@ -17,10 +16,18 @@ from kflow._base.arguments import as_count, as_flag, as_nugget
 from kflow._base.array_types import FloatArray
 from kflow.data.scaling import standardisation
 from kflow.estimators.kernel_parameters import KernelParameters
+from kflow.estimators.validation import seed_of
 from kflow.kernels import Gaussian, Kernel, check_kernel
 from kflow.linear.interpolant import Interpolant
 from kflow.linear.jitter import with_jitter
-from kflow.timeseries.embedding import as_series, as_times, embed, is_several
+from kflow.timeseries.embedding import (
+    as_series,
+    as_times,
+    embed,
+    is_several,
+    long_enough,
+    whole_parts,
+)
 
 if TYPE_CHECKING:
     from kflow.learning import LearnedKernel
@@ -74,7 +81,9 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         Number of observations from which the next one is forecast, at least 1.
     nugget : float
         Nugget of the interpolant and of learning. For data without noise choose it as small as rounding
-        errors allow, for data with noise near the noise's fraction of the variance.
+        errors allow. For data with noise compare several by forecasts of data that were held out: the
+        noise's fraction of the variance suits the next step, and forecasts of many steps may last longer
+        with a much smaller one.
     learn : str or None
         The loss by which `kflow.learn_kernel` learns the kernel before it is used, by its name in
         `kflow.losses`. None: the kernel is not learned. ``bench/chaos.py`` compares the losses.
@@ -91,7 +100,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     n_interpolation : int or None
         Number of rows of the interpolant, drawn at random. None: all rows. m rows cost 16 m^2 bytes
         and m^3 / 3 flops.
-    random_state : None, int or numpy.random.RandomState
+    random_state : None, int, RandomState, Generator or SeedSequence
         Source of the batches of learning and of the interpolant's rows.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`. The result does not depend on it.
@@ -159,9 +168,9 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         ----------
         series : array_like, shape (T,) or (T, q), or list of them
             Observations, as in `delay_embedding`; several series of one system as a list of
-            (T_i, q) arrays.
+            (T_i, q) arrays. A row with NaN is missing: no window contains it.
         times : array_like, shape (T,), or list of them, optional
-            When they were made, strictly increasing, if not at equal steps.
+            When they were made, strictly increasing, if not at equal steps. Dates count in seconds.
 
         Returns
         -------
@@ -179,6 +188,8 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         -----
         JitterWarning
             If a larger nugget was needed.
+        UserWarning
+            If series are left out because they are too short.
 
         Notes
         -----
@@ -188,7 +199,9 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         nugget, increments = as_nugget(self.nugget), as_flag(self.increments, "increments")
         if self.scaling not in ("standard", None):
             raise ValueError(f"scaling must be 'standard' or None, got {self.scaling!r}")
-        tables, clocks = as_series(series, times)
+        tables, clocks = as_series(*whole_parts(series, times))
+        last, last_clock = tables[-1], None if clocks is None else clocks[-1]
+        tables, clocks = long_enough(tables, clocks, delay)
         scale = _Affine(np.concatenate(tables), self.scaling, "series")
         windows, gaps, following = embed([scale(table) for table in tables], clocks, delay, 1)
         if increments:
@@ -201,7 +214,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         X = np.concatenate([windows.reshape(len(windows), -1), gaps / gap_unit], axis=1)
         Y = target_scale(following)
 
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = seed_of(self.random_state)
         seeds = np.random.SeedSequence(seed).spawn(2)
         rng = np.random.default_rng(seeds[0])
         rows = self._interpolation_rows(len(X), rng)
@@ -229,8 +242,8 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         self._delay, self._increments = delay, increments
         self._scale, self._gap_unit, self._target_scale = scale, gap_unit, target_scale
         self._is_flat = not is_several(series) and np.ndim(series) == 1
-        self._end = tables[-1][-delay:]
-        self._end_times = None if clocks is None else clocks[-1][-delay:]
+        self._end = last[-delay:].copy()
+        self._end_times = None if last_clock is None else last_clock[-delay:].copy()
         states = scale(np.concatenate(tables))
         margin = _FAR * (float(np.ptp(states, axis=0).max()) or 1.0 + float(np.abs(states).max()))
         self._region = states.min(axis=0) - margin, states.max(axis=0) + margin
@@ -299,6 +312,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         for i, table in enumerate(tables):
             if len(table) < delay:
                 name = f"history[{i}]" if is_several(history) else "history"
+                name = "the end of the series" if history is None else name
                 raise ValueError(
                     f"{name} has {len(table)} observations where delay={delay} needs as many: pass "
                     "a longer history"

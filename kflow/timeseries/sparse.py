@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow import losses
-from kflow._base.arguments import as_count, as_flag, as_generator, as_nugget, as_number, as_positive
+from kflow._base.arguments import (
+    MOST_HALVES,
+    as_count,
+    as_flag,
+    as_generator,
+    as_nugget,
+    as_number,
+    as_positive,
+)
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.engine.threads import resolve_n_threads
@@ -165,7 +173,10 @@ def learn_sparse_kernel(
     nugget = as_nugget(nugget)
     n_rounds = as_count(n_rounds, "n_rounds", 1) if as_flag(learn, "learn") else 1
     size = min(as_count(batch_size, "batch_size", 2), len(x))
-    n_batches, n_halves = as_count(n_batches, "n_batches", 1), as_count(n_halves, "n_halves", 1)
+    n_batches, n_halves = (
+        as_count(n_batches, "n_batches", 1),
+        as_count(n_halves, "n_halves", 1, MOST_HALVES),
+    )
     options = {"learn_nugget": False, "batch_size": size, **_as_options(learn_options)}
     n_folds = min(as_count(n_folds, "n_folds", 2), size)
     options = {"n_folds": n_folds, **options, "loss": loss, "n_threads": threads}

@@ -114,3 +114,39 @@ def test_predict_finds_out_first_where_it_cannot_write(
     result = run("predict", "no.kflow", clouds, "--output", tmp_path / output, code=1)
     assert result.stderr == f"Error: {tmp_path}/{message}\n"
     assert (tmp_path / "locked.csv").read_text() == "kept"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+@pytest.mark.parametrize("labels", [[2**53, 2**53 + 1, 2**53 + 2], [2**63 + 1, 2**63 + 2]])
+def test_labels_come_back_as_they_are_in_the_file(run, small, tmp_path, rng, kind, labels):
+    codes = np.arange(60) % len(labels)
+    X = 9.0 * codes[:, None] + 0.1 * rng.normal(size=(60, 2))
+    y = np.array(labels, np.uint64)[codes]
+    path = tmp_path / f"data.{kind}"
+    if kind == "npz":
+        np.savez(path, X=X, y=y)
+    else:
+        path.write_text(
+            "\n".join(["a,b,y", *(f"{a},{b},{t}" for (a, b), t in zip(X, y, strict=False))])
+        )
+    run("fit", "--data", path, *small, "--output", tmp_path / "out")
+    run("predict", tmp_path / "out" / "model.kflow", path, "--output", tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as predicted:
+        assert predicted["y"].tolist() == y.tolist()
+        assert predicted["y"].dtype.kind in "iu"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["p.csv", "p.npz"])
+def test_a_full_disk_leaves_earlier_predictions(run, fitted, clouds, tmp_path, name, monkeypatch):
+    (tmp_path / name).write_bytes(b"earlier")
+
+    def full(_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("predict", fitted / "model.kflow", clouds, "--output", tmp_path / name, code=1)
+    assert "No space left" in result.stderr
+    assert (tmp_path / name).read_bytes() == b"earlier"
+    assert not list(tmp_path.glob("*.partial"))

@@ -31,3 +31,36 @@ def test_held_out_rows_are_a_quarter_of_each_class():
     np.testing.assert_array_equal(held, held_out_rows(y, "classification", "file"))
     with pytest.raises(ValueError, match=r"file: too few rows \(3\)"):
         held_out_rows(y[:3], "classification", "file")
+
+
+BIG = [2**53, 2**53 + 1, 2**53 + 2]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64", "float32", "float64"])
+def test_labels_keep_their_dtype(dtype):
+    labels = (np.arange(64) % 3).astype(dtype)
+    values = as_targets(labels, None, "file").values
+    assert values.dtype == labels.dtype
+    np.testing.assert_array_equal(values, labels)
+    assert as_targets(labels, "regression", "file").values.dtype == np.float64
+
+
+@pytest.mark.parametrize("labels", [BIG, [2**63, 2**64 - 1], [-(2**63), 5], [3, -1]])
+def test_whole_numbers_lose_no_digit(labels):
+    labels = np.repeat(labels, 16)
+    for values in (labels, labels.astype(str)):
+        found = as_targets(values, None, "file").values
+        assert found.dtype.kind in "iu"
+        assert found.tolist() == labels.tolist()
+
+
+def test_numbers_that_no_integer_holds_stay_what_they_are():
+    for numbers in ([1e30, 2e30], [2.0**60, 0.5]):
+        values = np.repeat(numbers, 16)
+        for given in (values, values.astype(str)):
+            found = as_targets(given, "classification", "file").values
+            assert found.dtype == np.float64
+            np.testing.assert_array_equal(found, values)
+    assert as_targets(np.array(["1.0", "2"] * 8), None, "file").values.dtype == np.int64
+    huge = as_targets(np.array([str(2**70), "1"] * 8), "classification", "file").values
+    np.testing.assert_array_equal(np.unique(huge), [1.0, 2.0**70])

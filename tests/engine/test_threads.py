@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -416,3 +417,20 @@ if __name__ == "__main__":
 """
     )
     run_python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks the process for its size")
+def test_where_no_thread_can_be_started_one_computes(run_python):
+    run_python("""
+        import resource
+        import numpy as np, kflow
+        X = np.random.default_rng(0).normal(size=(1500, 20))
+        kernel = kflow.kernels.Gaussian(1.0)
+        expected = kflow.gram(X, kernel=kernel, n_threads=1)
+        out = np.ones_like(expected)
+        pages = int(open("/proc/self/statm").read().split()[0])
+        space = pages * resource.getpagesize() + 4 * 2**20  # less than the stack of a thread
+        resource.setrlimit(resource.RLIMIT_AS, (space, resource.RLIM_INFINITY))
+        kflow.gram(X, kernel=kernel, out=out, n_threads=4)
+        assert (out == expected).all()
+    """)

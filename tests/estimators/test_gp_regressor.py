@@ -235,7 +235,8 @@ def test_options_of_learning(X, y):
     assert model.nugget_ == 0.25
     assert model.learned_.n_steps == 10
     assert 0.9 <= model.kernel_.length_scale <= 1.1
-    bounded = GPRegressor(nugget_bounds=(0.009, 0.011), **FEW_STEPS).fit(X, y)
+    with pytest.warns(BoundsWarning, match="a bound of the nugget"):
+        bounded = GPRegressor(nugget_bounds=(0.009, 0.011), **FEW_STEPS).fit(X, y)
     assert 0.009 <= bounded.nugget_ <= 0.011
 
 

@@ -108,3 +108,23 @@ def test_as_json_and_back():
 def test_a_kernel_that_is_none(kernel):
     with pytest.raises((TypeError, ValueError)):
         parameters_from_json({"kernel": kernel})
+
+
+@pytest.mark.parametrize("kernel", ["gaussian"])
+@pytest.mark.parametrize("kind", ["classifier", "process"])
+def test_what_is_set_after_fit_makes_no_file_that_cannot_be_read(kind, kernel, rng, tmp_path):
+    X = rng.normal(size=(20, 2))
+    model = kflow.GPRegressor(learn=None)
+    if kind == "classifier":
+        model = kflow.KernelFlowClassifier(n_layers=1, metric=None)
+    model.fit(X, X[:, 0] > 0)
+    others = {"nugget": "large", "step": 3, "batch_size": -1, "scaling": [1], "max_memory": "all"}
+    for name, value in others.items():
+        if name in model.get_params():
+            setattr(model, name, value)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(kflow.load(tmp_path / "model").predict(X), model.predict(X))
+    model.kernel = kernel
+    with pytest.raises(ValueError, match=r"^kernel=.*cannot be saved"):
+        model.save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()

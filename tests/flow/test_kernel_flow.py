@@ -966,6 +966,25 @@ def test_divergence_keeps_the_last_good_layer(dtype, rng):
     assert issubclass(kflow.DivergenceError, ArithmeticError)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_is_finite_in_the_precision_of_the_points(dtype, rng):
+    X = 50 * rng.normal(size=(200, 10))
+    settings = {"batch_size": 50, "nugget": 0.1, "step": "rms", "step_size": 0.01}
+    flow = make_flow(kernels.Matern32(1.0), step_over="batch", dtype=dtype, **settings)
+    if (
+        dtype == "float32"
+    ):  # the coefficients are 0 there, and the step is beyond the largest number
+        with pytest.raises(
+            kflow.DivergenceError, match=r"layer 0: the step .* larger length scale"
+        ):
+            flow.fit(X, np.sign(X[:, 0]))
+        np.testing.assert_array_equal(flow.points_, X.astype(dtype))
+    else:
+        flow.fit(X, np.sign(X[:, 0]))
+    assert np.isfinite(flow.points_).all()
+    assert np.isfinite(flow.history_["step"]).all()
+
+
 def test_duplicates_without_nugget_are_named(rng):
     X, Y, _ = make_data(rng)
     X[41] = X[17]

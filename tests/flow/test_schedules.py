@@ -94,3 +94,15 @@ def test_bad_values_of_a_function_name_the_layer():
         schedule(1)
     with pytest.raises(TypeError, match="p at layer 0: "):
         Schedule(lambda _: None, "p", positive)(0)
+
+
+@pytest.mark.parametrize("value", [{0: 1.0, "0": 2.0}, {0: 1.0, 3: 1.0, "3": 2.0}])
+def test_two_values_for_one_layer_are_refused(value):
+    with pytest.raises(ValueError, match="two values for one layer"):
+        Schedule(value, "size", float)
+
+
+@pytest.mark.parametrize("key", [1.5, True, None])
+def test_a_layer_is_a_whole_number(key):
+    with pytest.raises(TypeError, match="must map first layers to values"):
+        Schedule({0: 1.0, key: 2.0}, "size", float)

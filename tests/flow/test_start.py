@@ -96,3 +96,9 @@ def test_the_default_kernel(dtype):
     np.testing.assert_allclose(near, value, rtol=0.1)
     with pytest.raises(ValueError, match="all rows coincide"):
         default_kernel(np.ones((5, 2)))
+
+
+def test_two_followed_sets_of_one_name_are_refused(rng):
+    X = rng.normal(size=(20, 2))
+    with pytest.raises(ValueError, match=r"follow has two names that are the same as text"):
+        KernelFlow(n_layers=1, batch_size=10).fit(X, X[:, 0], follow={1: X, "1": X + 1})

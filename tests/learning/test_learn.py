@@ -100,6 +100,7 @@ def test_the_scales_tell_which_inputs_matter(loss, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:learning ended at a bound of the nugget")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_optimizer_lowers_every_loss(optimizer, loss, rng):

@@ -142,9 +142,19 @@ def test_parameters_at_a_bound_are_named(rng):
 
 
 @pytest.mark.slow
-def test_a_nugget_at_its_bound_or_a_parameter_between_equal_ones_is_no_news(rng):
+@pytest.mark.parametrize("lowest", [1e-7, 1e-2])
+def test_a_nugget_at_its_bound_is_told_unless_there_is_no_noise(lowest, rng):
     X = rng.uniform(size=(60, 1))
+    # A parameter between equal bounds is no news.
     kernel = kernels.RationalQuadratic(0.4, alpha=2.0, alpha_bounds=(2.0, 2.0))
-    learned = learn_kernel(kernel, X, np.sin(8 * X), loss="e2", nugget_bounds=(1e-2, 1.0))
-    assert learned.nugget == pytest.approx(1e-2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        learned = learn_kernel(
+            kernel, X, np.sin(8 * X), loss="e2", nugget=0.1, nugget_bounds=(lowest, 1.0)
+        )
+    told = [w for w in caught if "a bound of the nugget" in str(w.message)]
+    assert len(told) == (lowest == 1e-2)
+    assert all(warning.filename == __file__ for warning in told)
+    if told:
+        assert learned.nugget == pytest.approx(1e-2)
     assert learned.kernel.alpha == pytest.approx(2.0)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 import kflow
 from kflow import kernels
+from kflow.errors import PrecisionWarning
 from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.testing import slow as reference
 
@@ -167,3 +170,19 @@ def test_weights_that_are_none(weights):
         Interpolant(
             np.eye(2), [0, 1], kernel=kernels.Gaussian(1.0), nugget=0.1, sample_weight=weights
         )
+
+
+def test_few_digits_are_told(rng):
+    X = rng.normal(size=(200, 2))
+    y = np.sin(X[:, 0])
+    for dtype, nugget in (("float32", 1e-10), ("float32", 1e-2), ("float64", 1e-10)):
+        Z = X.astype(dtype)
+        few = dtype == "float32" and nugget < 1e-5
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            u = Interpolant(Z, y, kernel=kernels.Gaussian(1.0), nugget=nugget)
+        assert [warning.category for warning in caught] == [PrecisionWarning] * few
+        error = np.abs(
+            u(Z) - Interpolant(Z.astype(float), y, kernel=u.kernel, nugget=nugget)(X)
+        ).max()
+        assert (error > 1e-3) == few

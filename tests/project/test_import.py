@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import kflow
+
+ROOT = Path(__file__).parents[2]
 
 STATE = """
 import ctypes, gc, json, locale, signal, sys, threading, warnings
@@ -135,3 +140,21 @@ def test_build_config(monkeypatch):
     assert config["n_threads"] == 2
     assert config["environment"]["KFLOW_NUM_THREADS"] == "2"
     json.dumps(config)
+
+
+@pytest.mark.skipif(not (ROOT / "kflow" / "__init__.py").exists(), reason="without the sources")
+def test_the_folder_of_sources_says_what_to_do(clean_environment):
+    if list((ROOT / "kflow" / "engine" / "cpu").glob("_core*.so")):
+        pytest.skip("the extension lies in the folder of sources")
+    environment = {k: v for k, v in clean_environment.items() if k != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import kflow"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert "the compiled part of kflow is not in" in done.stderr
+    assert "pip install" in done.stderr

@@ -25,7 +25,8 @@ from kflow._base.generators import generator_state
 from kflow.evaluation import ErrorCurve, ErrorWindow
 from kflow.stopping import CollapseStopping
 from kflow.storage.block_file import read_block
-from kflow.storage.checkpoint import has_flow, locked
+from kflow.storage.checkpoint import _digest, has_flow, locked
+from kflow.storage.folder_layers import FolderLayers
 from kflow.storage.points_file import read_points
 
 KERNEL = kernels.Gaussian(3.0)
@@ -811,3 +812,72 @@ def test_a_file_that_may_not_grow(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert Path(tmp_path / "checkpoint" / "block-00000000.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("settings", [1]),
+        ("data", None),
+        ("generator", 3),
+        ("generator", {"bit_generator": ["PCG64"]}),
+        ("kernel", {"kernel": "gaussian", "length_scale": "one"}),
+        ("kernel", []),
+        ("flow", 7),
+        ("energy_dropped", [1]),
+        ("engine", [1, 2, 3]),
+        ("version", "one"),
+    ],
+)
+def test_an_edited_header_with_a_right_checksum(rng, tmp_path, name, value):
+    X, Y, _ = data(rng)
+    make(tmp_path / "c", n_layers=2, random_state=None).fit(X, Y)
+    path = tmp_path / "c" / "flow.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    content[name] = value
+    path.write_text(json.dumps({**content, "sha256": _digest(content)}))
+    with pytest.raises((ModelFileError, ValueError), match=r"flow\.json|/c") as raised:
+        make(tmp_path / "c", n_layers=2, random_state=None).fit(X, Y, resume=True)
+    assert type(raised.value) in (ModelFileError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("generator", 3),
+        ("generator", {}),
+        ("callbacks", 3),
+        ("callbacks", [3]),
+        ("ended", "no"),
+        ("engine", 5),
+    ],
+)
+def test_an_edited_state_with_a_right_checksum(rng, tmp_path, monkeypatch, name, value):
+    X, Y, _ = data(rng)
+    flow = make(tmp_path / "c", n_layers=2)
+    write = FolderLayers.write
+    monkeypatch.setattr(
+        FolderLayers,
+        "write",
+        lambda layers, records, reduction, state: write(
+            layers, records, reduction, {**state, name: value}
+        ),
+    )
+    flow.fit(X, Y)
+    with pytest.raises(ModelFileError, match="/c is damaged"):
+        make(tmp_path / "c", n_layers=2).fit(X, Y, resume=True)
+
+
+def test_points_on_the_disk_are_not_lost_without_a_word(rng, tmp_path):
+    X, Y, _ = data(rng)
+    options = {"memory_budget": 1e7, "step_over": "batch"}
+    flow = make(tmp_path / "c", n_layers=3, **options).fit(X, Y)
+    with pytest.warns(UserWarning, match="60 training points .* not in memory: the file has"):
+        flow.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="the copy has its layers"):
+        copied = pickle.loads(pickle.dumps(flow))
+    for other in (kflow.load(tmp_path / "model"), copied):
+        np.testing.assert_array_equal(other.transform(X), flow.points_)
+        with pytest.raises(ValueError, match="no training points"):
+            other.run(1)

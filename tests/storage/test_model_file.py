@@ -433,7 +433,7 @@ def test_objects_are_not_written(tmp_path):
 
 
 def test_future_version(saved):
-    rewrite(saved, header=lambda header: header.update(version=5))
+    rewrite(saved, header=lambda header: header.update(version=6))
     with pytest.raises(ModelFileError, match="newer kflow: upgrade"):
         kflow.load(saved)
 

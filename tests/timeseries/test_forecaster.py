@@ -289,7 +289,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one(lorenz):
     forecaster = Forecaster(learn=None).fit(lorenz[:50])
     before = forecaster.predict(3)
     with pytest.raises(ValueError, match="NaN"):
-        forecaster.fit([1.0, math.nan])
+        forecaster.fit([math.nan, math.nan])
     np.testing.assert_array_equal(forecaster.predict(3), before)
 
 
@@ -375,3 +375,57 @@ def test_learn_options_are_checked(lorenz):
         Forecaster(learn_options={"loss": "e2"}).fit(lorenz)
     with pytest.raises(ValueError, match="learn must be one of"):
         Forecaster(learn="mse").fit(lorenz)
+
+
+def test_missing_observations_are_in_no_window(rng):
+    x = rng.normal(size=(60, 2)).cumsum(axis=0)
+    times = np.arange(60.0)
+    gappy = x.copy()
+    gappy[[20, 21]] = np.nan
+    gappy[40, 1] = np.nan
+    parts = [x[:20], x[22:40], x[41:]]
+    clocks = [times[:20], times[22:40], times[41:]]
+    for given, expected, later in (
+        ((gappy,), (parts,), None),
+        ((gappy, times), (parts, clocks), [60.0, 61.0]),
+        (([gappy, x[:9]],), ([*parts, x[:9]],), None),
+    ):
+        models = [Forecaster(learn=None, delay=2, nugget=1e-4).fit(*a) for a in (given, expected)]
+        one, other = (model.predict(2, times=later) for model in models)
+        np.testing.assert_array_equal(one, other)
+    flat = Forecaster(learn=None, nugget=1e-4).fit(gappy[:, 0])
+    assert flat.predict(3).shape == (3,)
+    with pytest.raises(ValueError, match="NaN in each of its rows"):
+        Forecaster().fit(np.full((5, 2), np.nan))
+
+
+def test_series_that_are_too_short_are_left_out(rng):
+    x = rng.normal(size=(30, 2)).cumsum(axis=0)
+    with pytest.warns(UserWarning, match="1 of 2 series.*at most delay=3.*left out"):
+        model = Forecaster(learn=None, delay=3, nugget=1e-4).fit([x, x[:3]])
+    alone = Forecaster(learn=None, delay=3, nugget=1e-4).fit([x])
+    np.testing.assert_array_equal(model.predict(2, x[:5]), alone.predict(2, x[:5]))
+    with pytest.warns(UserWarning, match="left out"):
+        model = Forecaster(learn=None, delay=3, nugget=1e-4).fit([x, x[:1]])
+    with pytest.raises(ValueError, match="the end of the series has 1 observations"):
+        model.predict(1)
+    with pytest.raises(ValueError, match=r"series\[0\] has 3 observations"):
+        Forecaster(delay=3).fit([x[:3], x[:2]])
+    with pytest.raises(ValueError, match="series is empty"):
+        Forecaster().fit(np.empty((0, 3)))
+
+
+def test_dates_are_times_in_seconds(rng):
+    x = rng.normal(size=(30, 1)).cumsum(axis=0)
+    hours = np.cumsum(rng.integers(1, 4, size=33))
+    dates = np.datetime64("2020-02-28") + hours * np.timedelta64(1, "h")
+    seconds = (dates - np.datetime64("1970-01-01", "s")).astype(float)
+    models = [Forecaster(learn=None, nugget=1e-4) for _ in range(3)]
+    results = [
+        model.fit(x, times[:30]).predict(3, times=times[30:])
+        for model, times in zip(models, (seconds, dates, dates.tolist()), strict=True)
+    ]
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+    with pytest.raises(ValueError, match="times has dates that are missing"):
+        models[0].fit(x[:2], np.array(["2020-01-01", "NaT"], "datetime64[s]"))

@@ -6,6 +6,6 @@ namespace kflow {
 
 /// True if none of n numbers is NaN or infinite. One pass through memory.
 template <class T>
-bool all_finite(const T* x, Index n, int n_threads);
+bool all_finite(const T* x, Index n, T factor, int n_threads);
 
 }  // namespace kflow

@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow.engine.cpu import _core
-from kflow.engine.cpu.convert import core_errors, core_expression, core_profile
+from kflow.engine.cpu.convert import (
+    are_extreme,
+    core_errors,
+    core_expression,
+    core_profile,
+    is_extreme,
+)
 from kflow.engine.cpu.moving_points import CpuBatchRunner, CpuMovingPoints
 from kflow.engine.cpu.scattering import CpuScattering
 from kflow.engine.interface import (
@@ -33,6 +40,21 @@ _LOSSES: dict[str, Callable[..., float]] = {
 }
 
 
+def _double(array: FloatArray) -> FloatArray:
+    return array.astype(np.float64)
+
+
+def in_double(action: Callable[..., None], *arrays: FloatArray) -> None:
+    """Call an action with arrays of float64, and write what it left in the last one back.
+
+    For length scales whose squares are no numbers of float32.
+    """
+    *given, out = map(_double, arrays)
+    action(*given, out)
+    with np.errstate(over="ignore"):
+        arrays[-1][...] = out
+
+
 class CpuEngine(Engine):
     """Threads, vector instructions and float64 for the algebra of batches; see `Engine`."""
 
@@ -47,9 +69,10 @@ class CpuEngine(Engine):
         """Keep the team of threads between calls."""
         return _core.TeamLease()
 
-    def all_finite(self, X: npt.NDArray[Any], n_threads: int) -> bool:
-        """Return whether there is no NaN and no infinity."""
-        return _core.all_finite(X, n_threads)
+    def all_finite(self, X: npt.NDArray[Any], n_threads: int, largest: float | None = None) -> bool:
+        """Return whether there is no NaN, no infinity and nothing larger."""
+        factor = 1.0 if largest is None else float(np.finfo(X.dtype).max) / largest
+        return _core.all_finite(X, factor, n_threads)
 
     # ---- flows --------------------------------------------------------------------------------
 
@@ -67,21 +90,21 @@ class CpuEngine(Engine):
         self, points: FloatArray, layers: Sequence[Layer], profile: Profile, n_threads: int
     ) -> None:
         """Move points through layers, in place."""
-        _core.replay(points, layers, core_profile(profile), n_threads)
+        _core.replay(points, layers, core_profile(profile, points.dtype), n_threads)
 
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int
     ) -> None:
         """Multiply directions by a layer's derivative, in place."""
         z, c, _ = layer
-        _core.push_layer_forward(points, z, c, core_profile(profile), T, n_threads)
+        _core.push_layer_forward(points, z, c, core_profile(profile, points.dtype), T, n_threads)
 
     def pull_layer_back(
         self, points: FloatArray, layer: Layer, profile: Profile, A: FloatArray, n_threads: int
     ) -> None:
         """Multiply covectors by a layer's transposed derivative, in place."""
         z, c, _ = layer
-        _core.pull_layer_back(points, z, c, core_profile(profile), A, n_threads)
+        _core.pull_layer_back(points, z, c, core_profile(profile, points.dtype), A, n_threads)
 
     # ---- kernel matrices ----------------------------------------------------------------------
 
@@ -89,7 +112,10 @@ class CpuEngine(Engine):
         self, X: FloatArray, Z: FloatArray, profile: Profile, out: FloatArray, n_threads: int
     ) -> None:
         """Write K(X, Z) to `out`."""
-        _core.gram(X, Z, core_profile(profile), out, n_threads)
+        if is_extreme(profile, X.dtype):
+            in_double(lambda x, z, o: self.gram(x, z, profile, o, n_threads), X, Z, out)
+            return
+        _core.gram(X, Z, core_profile(profile, X.dtype), out, n_threads)
 
     def apply(
         self,
@@ -103,7 +129,14 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> None:
         """Write base + step K(X, Z) C to `out`, in tiles: K(X, Z) never exists as a whole."""
-        _core.apply(X, Z, C, core_profile(profile), step, base, out, n_threads)
+        if is_extreme(profile, X.dtype):
+            first = None if base is None else base.astype(np.float64)
+            in_double(
+                lambda x, z, c, o: self.apply(x, z, c, profile, step, first, o, n_threads),
+                *(X, Z, C, out),
+            )
+            return
+        _core.apply(X, Z, C, core_profile(profile, X.dtype), step, base, out, n_threads)
 
     def pull_back(
         self,
@@ -116,7 +149,13 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> None:
         """Write the gradients of a_i . (K(x_i, Z) C) to `out`."""
-        _core.pull_back(X, Z, C, core_profile(profile), A, out, n_threads)
+        if is_extreme(profile, X.dtype):
+            in_double(
+                lambda x, z, c, a, o: self.pull_back(x, z, c, profile, a, o, n_threads),
+                *(X, Z, C, A, out),
+            )
+            return
+        _core.pull_back(X, Z, C, core_profile(profile, X.dtype), A, out, n_threads)
 
     def evaluate(
         self,
@@ -128,7 +167,11 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> None:
         """Write a composite kernel to `out`."""
-        _core.evaluate(core_expression(terms), X, Z, given, out, n_threads)
+        if are_extreme(terms, out.dtype):
+            x, z, k = (list(map(_double, arrays)) for arrays in (X, Z, given))
+            in_double(lambda o: self.evaluate(terms, x, z, k, o, n_threads), out)
+            return
+        _core.evaluate(core_expression(terms, out.dtype), X, Z, given, out, n_threads)
 
     def apply_terms(
         self,
@@ -141,7 +184,11 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> None:
         """Write K(X, Z) C of a composite kernel to `out`."""
-        _core.apply_expression(core_expression(terms), X, Z, given, C, out, n_threads)
+        if are_extreme(terms, out.dtype):
+            x, z, k = (list(map(_double, arrays)) for arrays in (X, Z, given))
+            in_double(lambda c, o: self.apply_terms(terms, x, z, k, c, o, n_threads), C, out)
+            return
+        _core.apply_expression(core_expression(terms, out.dtype), X, Z, given, C, out, n_threads)
 
     def contract(
         self,
@@ -154,7 +201,7 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> tuple[Doubles, Doubles, Doubles]:
         """Return sum_ij G_ij dK_ij for all that K depends on."""
-        expression = core_expression(terms)
+        expression = core_expression(terms, G.dtype)
         return _core.contract(expression, X, given, G, features, given_gradients, n_threads)
 
     def product(self, X: FloatArray, A: FloatArray, out: FloatArray, n_threads: int) -> None:
@@ -179,7 +226,7 @@ class CpuEngine(Engine):
         n_threads: int,
     ) -> float:
         """Return rho of points, and its gradient by them."""
-        of_core = core_profile(profile)
+        of_core = core_profile(profile, X.dtype)
         with core_errors:
             return _core.rho(X, Y, order, n_coarse, of_core, nugget, gradient, n_threads)
 

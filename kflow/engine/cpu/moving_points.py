@@ -74,7 +74,7 @@ class CpuMovingPoints(MovingPoints):
                     batch=batch.rows,
                     further_halves=batch.halves,
                     options=core_options(
-                        self._profile, options, batch.n_coarse, len(batch.halves) + 1
+                        self._profile, z.dtype, options, batch.n_coarse, len(batch.halves) + 1
                     ),
                     z=z,
                     c=c,
@@ -93,8 +93,11 @@ class CpuMovingPoints(MovingPoints):
 
     def through(self, layers: Sequence[Layer], n_threads: int) -> None:
         """Move all settled points through layers that were run elsewhere."""
-        for points in self._sets:
-            _core.replay(points, layers, core_profile(self._profile), n_threads)
+        # Copies: where memory runs out on the way, the points are those before all layers.
+        moved = [points.copy() for points in self._sets]
+        for points in moved:
+            _core.replay(points, layers, core_profile(self._profile, points.dtype), n_threads)
+        self._sets = moved
         self._n_layers[0] += len(layers)
 
     def to_host(self) -> list[FloatArray]:
@@ -160,7 +163,7 @@ class CpuBatchRunner(BatchRunner):
                     labels=labels,
                     further_halves=batch.halves,
                     options=core_options(
-                        self._profile, options, batch.n_coarse, len(batch.halves) + 1
+                        self._profile, c.dtype, options, batch.n_coarse, len(batch.halves) + 1
                     ),
                     c=c,
                     workspace=self._workspace,

@@ -42,6 +42,8 @@ class KernelMatrixTests(EngineTestsBase):
                 other = X.copy()
                 other.flat[place] = bad
                 assert not self.engine.all_finite(other, 2)
+            for largest in (0.99, 1.01):
+                assert self.engine.all_finite(-X, 1, largest) == (largest > 1)
 
     def _gram(
         self, X: FloatArray, Z: FloatArray, kernel: kernels.Radial, n_threads: int
