@@ -11,11 +11,14 @@ __all__ = [
     "BoundsWarning",
     "DivergenceError",
     "EngineWarning",
+    "FlowWarning",
     "JitterWarning",
     "LearningWarning",
     "ModelFileError",
     "SingularKernelError",
+    "StandstillWarning",
     "StorageError",
+    "TargetsWarning",
 ]
 
 
@@ -64,3 +67,15 @@ class BoundsWarning(LearningWarning):
 
 class EngineWarning(UserWarning):
     """A flow goes on with another engine, or another build of it, than the one that ran it so far."""
+
+
+class FlowWarning(UserWarning):
+    """Something about a flow, or about what it was given, that its user should know."""
+
+
+class StandstillWarning(FlowWarning):
+    """The kernel's length scale is so far from the data's that the points cannot move."""
+
+
+class TargetsWarning(FlowWarning):
+    """Whole numbers that look like labels of classes are learned as numbers."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_count, as_nugget, as_number
+from kflow._base.arguments import as_count, as_nugget, as_number, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
 from kflow.evaluation.curves import check_every, errors_from_state, errors_to_state
@@ -62,7 +62,7 @@ def hold_out(
         if count - n_held < 2:
             raise ValueError(
                 f"early_stopping with validation_fraction={fraction:g} holds out {n_held} of the "
-                f"{count} rows of class {label!r}, and the flow needs at least two: pass more rows "
+                f"{count} rows of class {shown(label)}, and the flow needs at least two: pass more rows "
                 "of that class, a smaller validation_fraction, or early_stopping=False"
             )
         held.append(rng.choice(np.flatnonzero(labels == label), n_held, replace=False))

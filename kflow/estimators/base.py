@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
@@ -31,6 +31,7 @@ from kflow.estimators.selection.choose import ALL_GIVEN, OutOfFold
 from kflow.estimators.selection.fitted import FittedChoice, fit_choice
 from kflow.estimators.selection.record import Selection
 from kflow.estimators.selection.wanted import Wanted
+from kflow.estimators.validated import validated
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.kernels import Radial, from_dict
@@ -192,7 +193,7 @@ class KernelFlowEstimator(
 
     def _validated(self, X: Any) -> FloatArray:
         """Return points as an array, if they have the features of the training data."""
-        array: FloatArray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        array: FloatArray = validated(self, X, dtype=[np.float64, np.float32], reset=False)
         return array
 
     @property

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_count, as_flag, as_nugget
+from kflow._base.arguments import as_count, as_flag, as_nugget, shown
 from kflow.errors import ModelFileError
 from kflow.estimators.auto import is_auto
 from kflow.estimators.base import MAX_INTERPOLATION, VALIDATION, KernelFlowEstimator
@@ -24,6 +24,7 @@ from kflow.estimators.gradient_metric import GradientMetric
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.selection.choose import OutOfFold
 from kflow.estimators.selection.folds import proportional_rows
+from kflow.estimators.validated import validated
 from kflow.estimators.weights import row_weights
 from kflow.flow.callbacks import Callback
 from kflow.kernels import Radial
@@ -185,7 +186,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         fit as it was.
         """
         with restored_on_failure(self, unless_new="flow_"):
-            points, labels = validate_data(
+            points, labels = validated(
                 self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=4
             )
             check_classification_targets(labels)
@@ -197,7 +198,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
             self.classes_, codes = np.unique(labels, return_inverse=True)
             if len(self.classes_) < 2:
                 raise ValueError(
-                    f"y has one class only ({self.classes_[0]!r}), a classifier needs at least two"
+                    f"y has one class only ({shown(self.classes_[0])}), a classifier needs at least two"
                 )
             seeds = self._seeds()
             data = FitRows(points, one_hot(codes), rows, weights=weights, codes=codes)

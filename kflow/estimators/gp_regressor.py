@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
 from kflow._base.array_types import FloatArray
@@ -38,6 +38,7 @@ from kflow.estimators.parameters import (
     parameters_to_json,
 )
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.validated import validated
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
 from kflow.linear.factor import Factor
@@ -241,13 +242,11 @@ learning_rate, n_steps, n_restarts
         A fit that fails leaves an earlier fit as it was.
         """
         with restored_on_failure(self):
-            points, values = validate_data(
-                self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
-            )
-            values = np.asarray(values, np.float64)
+            rows, y = validated(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+            values = np.asarray(y, np.float64)
             self._target_scaling = TargetScaling.fit(values)
-            self.scaling_ = Preprocessing.fit(points, self.scaling)
-            points = np.ascontiguousarray(self.scaling_(points))
+            self.scaling_ = Preprocessing.fit(rows, self.scaling)
+            points = np.ascontiguousarray(self.scaling_(rows))
             self._fit(points, self._target_scaling(values))
         return self
 
@@ -379,7 +378,7 @@ learning_rate, n_steps, n_restarts
         ``subset_size^2`` after conjugate gradients.
         """
         check_is_fitted(self)
-        points = validate_data(self, X, dtype=np.float64, reset=False)
+        points = validated(self, X, dtype=np.float64, reset=False)
         points = np.ascontiguousarray(self.scaling_(points))
         values = self.kernel_.apply(
             points, self.X_train_, self.coefficients_, n_threads=self.n_threads

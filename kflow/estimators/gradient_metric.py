@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_number
 from kflow._base.array_types import Doubles, FloatArray
@@ -18,6 +18,7 @@ from kflow.estimators.gp_posterior import drawn_rows
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.target_scaling import TargetScaling
+from kflow.estimators.validated import validated
 from kflow.flow.start import default_kernel
 from kflow.kernels import Radial, check_isotropic
 from kflow.layers.moments import mean_squared_distance
@@ -158,7 +159,7 @@ class GradientMetric(
         diagonal = as_flag(self.diagonal, "diagonal")
         given = None if self.kernel is None else check_isotropic(self.kernel)
         numbers = self.targets == "numbers"
-        points, values = validate_data(
+        points, values = validated(
             self,
             X,
             y,
@@ -194,7 +195,7 @@ class GradientMetric(
             For a wrong shape or values.
         """
         check_is_fitted(self)
-        points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        points = validated(self, X, dtype=[np.float64, np.float32], reset=False)
         mapped = product(points, self.components_.T)
         return np.asarray(mapped.astype(points.dtype, copy=False))
 

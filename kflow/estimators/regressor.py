@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow.errors import ModelFileError, damaged
@@ -17,6 +17,7 @@ from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import with_flow_parameters
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.validated import validated
 from kflow.estimators.weights import row_weights
 from kflow.storage.model_file import ModelReader
 
@@ -80,7 +81,7 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             As for `KernelFlowClassifier.fit`.
         """
         with restored_on_failure(self, unless_new="flow_"):
-            points, values = validate_data(
+            points, values = validated(
                 self,
                 X,
                 y,

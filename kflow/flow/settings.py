@@ -20,7 +20,9 @@ from kflow._base.arguments import (
     as_number,
     as_positive,
     float_dtype,
+    shown,
 )
+from kflow._base.parameter_names import NamedParameters
 from kflow.engine import get_engine
 from kflow.engine.interface import LayerOptions
 from kflow.engine.threads import resolve_n_threads
@@ -75,25 +77,25 @@ def _as_kernel(value: Any) -> Radial | None:
 def _as_fraction(value: Any) -> float:
     fraction = as_positive(value, "coarse_fraction")
     if fraction >= 1:
-        raise ValueError(f"coarse_fraction must be below 1, got {value!r}")
+        raise ValueError(f"coarse_fraction must be below 1, got {shown(value)}")
     return fraction
 
 
 def _as_step_rule(value: Any) -> str:
     if value not in STEP_RULES:
-        raise ValueError(f"step must be one of {STEP_RULES}, got {value!r}")
+        raise ValueError(f"step must be one of {STEP_RULES}, got {shown(value)}")
     return str(value)
 
 
 def _as_step_over(value: Any) -> str:
     if value not in STEP_OVER:
-        raise ValueError(f"step_over must be one of {STEP_OVER}, got {value!r}")
+        raise ValueError(f"step_over must be one of {STEP_OVER}, got {shown(value)}")
     return str(value)
 
 
 def _as_folder(value: Any) -> str | os.PathLike[str] | None:
     if value is not None and not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"checkpoint must be a folder or None, got {value!r}")
+        raise TypeError(f"checkpoint must be a folder or None, got {shown(value)}")
     if value == "":
         raise ValueError("checkpoint is empty: pass the name of a folder, or None")
     return value
@@ -104,7 +106,7 @@ def _as_budget(value: Any) -> int | None:
         return None
     number = as_number(value, "memory_budget")
     if number < 1:
-        raise ValueError(f"memory_budget must be a number of bytes, got {value!r}")
+        raise ValueError(f"memory_budget must be a number of bytes, got {shown(value)}")
     return int(number)
 
 
@@ -169,7 +171,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class FlowSettings:
+class FlowSettings(NamedParameters):
     """The settings of a flow, which are checked whenever they are set.
 
     The parameters are those of `kflow.KernelFlow`, where their meaning is described.
@@ -335,6 +337,10 @@ class FlowSettings:
             if arguments[name] is None:
                 arguments[name] = _MissingSchedule(name)
         return {**arguments, "dtype": str(arguments["dtype"])}
+
+
+# Python names the function in its error for a missing n_layers.
+FlowSettings.__init__.__qualname__ = "KernelFlow.__init__"
 
 
 class _MissingSchedule:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_nugget, common_dtype
+from kflow._base.arguments import as_nugget, common_dtype, shown
 from kflow._base.array_types import FloatArray
+from kflow._base.parameter_names import NamedParameters
 from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
@@ -54,7 +55,7 @@ def balanced_subset(
     if len(short):
         worst = short[0]
         raise ValueError(
-            f"class {classes[worst]!r} has {counts[worst]} points where n_points={n_points} needs "
+            f"class {shown(classes[worst])} has {counts[worst]} points where n_points={n_points} needs "
             f"{wanted[worst]} of each class: pass at most {counts.min() * len(classes)}"
         )
     rows = [
@@ -64,7 +65,7 @@ def balanced_subset(
     return np.concatenate(rows).astype(np.intp)
 
 
-class Interpolant:
+class Interpolant(NamedParameters):
     """u(x) = K(x, Z) (K(Z, Z) + nugget I)^-1 Y.
 
     Parameters
