@@ -42,6 +42,17 @@ class ModelFileError(ValueError):
     """A file is not a kflow model, or it is damaged."""
 
 
+def not_fitted(message: str) -> ValueError:
+    """Return scikit-learn's NotFittedError, which is a ValueError and an AttributeError.
+
+    Scikit-learn is imported only here, so that ``import kflow`` stays fast.
+    """
+    from sklearn.exceptions import NotFittedError
+
+    error: ValueError = NotFittedError(message)
+    return error
+
+
 @contextmanager
 def damaged(part: str) -> Iterator[None]:
     """Raise ModelFileError, naming a part of the model, for whatever damaged data raises inside."""

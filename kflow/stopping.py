@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count, as_nugget, as_number, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
+from kflow._base.short_repr import ShortRepr
 from kflow.evaluation.curves import check_every, errors_from_state, errors_to_state
 from kflow.evaluation.errors import N_INTERPOLATION, average_error
 from kflow.flow.kernel_flow import KernelFlow
@@ -71,7 +72,7 @@ def hold_out(
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
-class CollapseStopping:
+class CollapseStopping(ShortRepr):
     """Callback that ends a flow when one interpolation point per class does as well as thousands.
 
     The classes have then collapsed, and further layers only move points that lie together. A

@@ -20,6 +20,7 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
+from kflow.errors import not_fitted
 from kflow.flow.flow_file import export_flow, import_flow
 from kflow.flow.run import run
 from kflow.flow.settings import FlowSettings
@@ -327,7 +328,7 @@ class KernelFlow(FlowSettings):
     def state_(self) -> FlowState:
         """The state of the flow."""
         if self._state is None:
-            raise ValueError("this flow has no points yet: call fit first")
+            raise not_fitted("this flow has no points yet: call fit first")
         return self._state
 
     def adopt(self, state: FlowState) -> KernelFlow:
@@ -338,18 +339,26 @@ class KernelFlow(FlowSettings):
     @property
     def kernel_(self) -> Radial:
         """K_1."""
-        return self._result("kernel_").kernel
+        return self.state_.kernel
 
     @property
     def n_features_in_(self) -> int:
         """Number of features, d."""
-        return self._result("n_features_in_").n_features
+        return self.state_.n_features
 
-    def _result(self, name: str) -> FlowState:
-        # Before fit the attribute must seem to be missing, which scikit-learn's checks look for.
-        if self._state is None:
-            raise AttributeError(f"{name} is there after fit: this flow has no points yet")
-        return self._state
+    def facts(self) -> dict[str, Any]:
+        """Return what `repr` shows: settings that are not the defaults, and what `fit` led to.
+
+        ``rho`` is the mean of the first ten layers, and that of the last ten.
+        """
+        facts = super().facts()
+        if self._state is not None:
+            facts |= {"n_layers_": self.n_layers_, "n_points": self._state.n_points}
+            facts |= {"n_features_in_": self.n_features_in_, "kernel_": self.kernel_}
+            if self.n_layers_:
+                rho = [record.rho for record in self._state.records]
+                facts["rho"] = float(np.mean(rho[:10])), float(np.mean(rho[-10:]))
+        return facts
 
     @property
     def n_layers_(self) -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_nugget, common_dtype, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.parameter_names import NamedParameters
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
@@ -65,7 +66,7 @@ def balanced_subset(
     return np.concatenate(rows).astype(np.intp)
 
 
-class Interpolant(NamedParameters):
+class Interpolant(NamedParameters, ShortRepr):
     """u(x) = K(x, Z) (K(Z, Z) + nugget I)^-1 Y.
 
     Parameters
@@ -156,6 +157,12 @@ class Interpolant(NamedParameters):
         )
         self.sample_weight = as_weights(sample_weight, len(self.centres))
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `repr` shows: the kernel, the nugget and the sizes."""
+        (m, d), q = self.centres.shape, self.coefficients.shape[1]
+        sizes = {"n_points": m, "n_features": d, "n_outputs": q, "dtype": self.centres.dtype.name}
+        return {"kernel": self.kernel, "nugget": self.nugget, **sizes}
 
     def targets(self) -> FloatArray:
         """Return the values Y that it was made of, (m, q), up to rounding errors."""

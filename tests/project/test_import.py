@@ -91,7 +91,7 @@ def test_import_prints_nothing(run_python):
 def test_public_names():
     for name in kflow.__all__:
         assert getattr(kflow, name) is not None
-    assert dir(kflow) == kflow.__all__
+    assert {*kflow.__all__} <= {*dir(kflow)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kflow.nothing
 
@@ -135,3 +135,13 @@ def test_build_config(monkeypatch):
     assert config["n_threads"] == 2
     assert config["environment"]["KFLOW_NUM_THREADS"] == "2"
     json.dumps(config)
+
+
+def test_public_modules_are_there_without_an_import():
+    names = dir(kflow)
+    assert {"plotting", "datasets", "analysis", "stopping", "KernelFlow", "learn_kernel"} <= {
+        *names
+    }
+    assert names == sorted(names)
+    for name in names:
+        assert getattr(kflow, name) is not None
