@@ -244,8 +244,8 @@ class FitRun:
         )
         if self.checkpoint is not None and self.options.model_file.exists():
             self.note(
-                f"{self.options.model_file} holds an earlier model, which this run will replace: "
-                "pass another --output to keep it"
+                f"{self.options.model_file} holds an earlier model, which this run will replace"
+                + ("" if self.options.force else ": pass another --output to keep it")
             )
         if self.checkpoint is not None:
             megabytes = bytes_of_layers(self.estimator, points) / 1e6

@@ -38,6 +38,8 @@ __all__ = ["Report", "Section"]
 
 FIGURES = "figures"
 _DPI = 120
+# Pictures that are wider than high by more than this factor scroll on narrow screens.
+_WIDE = 1.2
 _MEDIA = {"png": "image/png", "gif": "image/gif"}
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -55,6 +57,13 @@ class _Picture:
     caption: str
     alt: str
     number: int
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the picture has several panels side by side, too many for a narrow screen."""
+        with Image.open(io.BytesIO(self.content)) as image:
+            width, height = image.size
+        return width > _WIDE * height
 
     @property
     def file(self) -> str:
