@@ -182,7 +182,7 @@ def fit(context: click.Context, /, verbose: bool, **values: Any) -> None:
 
 def _refuse_to_replace(context: click.Context, options: FitOptions) -> None:
     """Refuse to replace a model in a folder that the user named; in the default one it is told."""
-    if options.model_file.exists() and _given(context, ["output"]):
+    if options.model_file.is_file() and _given(context, ["output"]):
         raise click.UsageError(
             f"{options.model_file} holds an earlier model: pass --force to replace it, or another "
             "--output to keep it"

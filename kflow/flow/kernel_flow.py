@@ -154,7 +154,7 @@ class KernelFlow(FlowSettings):
     n_layers_ : int
         Number of layers run so far.
     kernel_ : kflow.kernels.Radial
-        K_1.
+        The kernel K_1, the given one or the one that was fitted to the data.
     n_features_in_ : int
         Number of features, d.
 
@@ -338,7 +338,7 @@ class KernelFlow(FlowSettings):
 
     @property
     def kernel_(self) -> Radial:
-        """K_1."""
+        """The kernel K_1."""
         return self.state_.kernel
 
     @property
@@ -385,7 +385,11 @@ class KernelFlow(FlowSettings):
 
     @property
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Arrays of one entry for each layer: see the attributes of the class."""
+        """Arrays by name, with one entry for each layer.
+
+        The names are ``rho``, ``step``, ``seconds``, ``nugget``, ``rank`` and
+        ``class_distance_ratio``; the attributes of `KernelFlow` say what they mean.
+        """
         return self.state_.history()
 
     # ---- points -------------------------------------------------------------------------------

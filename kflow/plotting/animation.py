@@ -154,7 +154,14 @@ class FlowAnimation(ShortRepr):
         chosen = [layers[frame] for frame in frames]
         return cls(planar[frames], labels, chosen, axis_labels=plane.names)
 
-    def plot(self, ax: Any = None, *, frame: int = -1, **style: Any) -> FlowAnimation:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        frame: int = -1,
+        size: float | None = None,
+        class_names: str | None = "auto",
+    ) -> FlowAnimation:
         """Draw one frame on axes.
 
         Parameters
@@ -163,8 +170,8 @@ class FlowAnimation(ShortRepr):
             Axes to draw on; a new figure if not given.
         frame : int
             Which frame; the last one if not given.
-        **style
-            Further arguments of `PointsDisplay.plot`.
+        size, class_names
+            As in `PointsDisplay.plot`.
 
         Returns
         -------
@@ -173,7 +180,7 @@ class FlowAnimation(ShortRepr):
         """
         display = PointsDisplay(
             self.points[frame], self.labels, self.layers[frame], axis_labels=self.axis_labels
-        ).plot(ax, **style)
+        ).plot(ax, size=size, class_names=class_names)
         self.ax_, self.figure_ = display.ax_, display.figure_
         return self
 
