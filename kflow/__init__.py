@@ -82,15 +82,24 @@ _MODULES = (
     "block_file",
     "blocks",
     "callbacks",
+    "datasets",
+    "demos",
+    "evaluation",
     "features",
     "interpolant",
+    "layers",
     "learning",
+    "linear_separation",
     "optimizers",
     "pde",
+    "plotting",
+    "points",
     "points_file",
     "presets",
     "replay",
     "schedules",
+    "stopping",
+    "testing",
     "timeseries",
 )
 
@@ -104,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_MODULES})

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
 from kflow._base.npy import read_array
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix
 from kflow.data.csv_format import header_is_data
 from kflow.data.targets import Task, as_targets, held_out_rows
@@ -32,8 +33,8 @@ __all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
 DATASETS = ("digits", "mnist", "fashion-mnist")
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(ShortRepr):
     """Training and test points with their targets.
 
     Attributes

@@ -11,12 +11,15 @@ __all__ = [
     "BoundsWarning",
     "DivergenceError",
     "EngineWarning",
+    "FlowWarning",
     "JitterWarning",
     "LearningWarning",
     "ModelFileError",
     "PrecisionWarning",
     "SingularKernelError",
+    "StandstillWarning",
     "StorageError",
+    "TargetsWarning",
 ]
 
 
@@ -38,6 +41,17 @@ class StorageError(MemoryError):
 
 class ModelFileError(ValueError):
     """A file is not a kflow model, or it is damaged."""
+
+
+def not_fitted(message: str) -> ValueError:
+    """Return scikit-learn's NotFittedError, which is a ValueError and an AttributeError.
+
+    Scikit-learn is imported only here, so that ``import kflow`` stays fast.
+    """
+    from sklearn.exceptions import NotFittedError
+
+    error: ValueError = NotFittedError(message)
+    return error
 
 
 @contextmanager
@@ -69,3 +83,15 @@ class EngineWarning(UserWarning):
 
 class PrecisionWarning(UserWarning):
     """Results have few digits, because of rounding errors in the precision of the points."""
+
+
+class FlowWarning(UserWarning):
+    """Something about a flow, or about what it was given, that its user should know."""
+
+
+class StandstillWarning(FlowWarning):
+    """The kernel's length scale is so far from the data's that the points cannot move."""
+
+
+class TargetsWarning(FlowWarning):
+    """Whole numbers that look like labels of classes are learned as numbers."""

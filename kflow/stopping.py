@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_count, as_nugget, as_number
+from kflow._base.arguments import as_count, as_nugget, as_number, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
+from kflow._base.short_repr import ShortRepr
 from kflow.evaluation.curves import check_every, errors_from_state, errors_to_state
 from kflow.evaluation.errors import N_INTERPOLATION, average_error
 from kflow.flow.kernel_flow import KernelFlow
@@ -62,7 +63,7 @@ def hold_out(
         if count - n_held < 2:
             raise ValueError(
                 f"early_stopping with validation_fraction={fraction:g} holds out {n_held} of the "
-                f"{count} rows of class {label!r}, and the flow needs at least two: pass more rows "
+                f"{count} rows of class {shown(label)}, and the flow needs at least two: pass more rows "
                 "of that class, a smaller validation_fraction, or early_stopping=False"
             )
         held.append(rng.choice(np.flatnonzero(labels == label), n_held, replace=False))
@@ -71,7 +72,7 @@ def hold_out(
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
-class CollapseStopping:
+class CollapseStopping(ShortRepr):
     """Callback that ends a flow when one interpolation point per class does as well as thousands.
 
     The classes have then collapsed, and further layers only move points that lie together. A

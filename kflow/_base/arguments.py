@@ -21,13 +21,33 @@ __all__ = [
     "as_positive",
     "common_dtype",
     "float_dtype",
+    "shown",
 ]
 
 
 # Each half is drawn and factorised: more of them are a mistyped number.
 MOST_HALVES = 10_000
 
+# Numbers of an array that a message still shows one by one, and characters of anything else.
+_SHOWN_NUMBERS = 8
+_SHOWN_CHARACTERS = 200
+
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: as one would type it, without NumPy's own notation."""
+    if isinstance(value, np.ndarray) and value.size > _SHOWN_NUMBERS:
+        return f"an array of shape {value.shape}"
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)) and len(value) <= _SHOWN_NUMBERS:
+        inner = ", ".join(map(shown, value))
+        if isinstance(value, list):
+            return f"[{inner}]"
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 
 def _as_float(value: Any, name: str) -> float:
@@ -36,14 +56,14 @@ def _as_float(value: Any, name: str) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from None
 
 
 def as_number(value: Any, name: str) -> float:
     """Return `value` as a finite float."""
     number = _as_float(value, name)
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number
 
 
@@ -51,7 +71,7 @@ def as_positive(value: Any, name: str) -> float:
     """Return `value` as a positive, finite float."""
     number = _as_float(value, name)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        raise ValueError(f"{name} must be positive and finite, got {shown(value)}")
     return number
 
 
@@ -59,7 +79,7 @@ def as_cap(value: Any, name: str) -> float:
     """Return `value` as a positive float, which may be infinite."""
     number = _as_float(value, name)
     if not number > 0:
-        raise ValueError(f"{name} must be positive (infinity: no limit), got {value!r}")
+        raise ValueError(f"{name} must be positive (infinity: no limit), got {shown(value)}")
     return number
 
 
@@ -67,14 +87,14 @@ def as_nugget(value: Any, name: str = "nugget") -> float:
     """Return a nugget as a float."""
     number = _as_float(value, name)
     if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+        raise ValueError(f"{name} must be finite and not negative, got {shown(value)}")
     return number
 
 
 def as_flag(value: Any, name: str) -> bool:
     """Return `value`, which must be a bool of Python or NumPy, as a bool of Python."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -85,7 +105,7 @@ def as_count(value: Any, name: str, lowest: int, highest: int | None = None) -> 
             raise TypeError
         count = operator.index(value)
     except TypeError:  # among them arrays, which have the method
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}") from None
     if count < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {count}")
     if highest is not None and count > highest:
@@ -96,7 +116,7 @@ def as_count(value: Any, name: str, lowest: int, highest: int | None = None) -> 
 def as_choice(value: Any, name: str, choices: Collection[str]) -> str:
     """Return `value`, which must be one of some names."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {tuple(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {tuple(choices)}, got {shown(value)}")
     return str(value)
 
 
@@ -115,7 +135,7 @@ def float_dtype(dtype: npt.DTypeLike, name: str = "dtype") -> np.dtype[Any]:
     except TypeError:
         resolved = np.dtype(object)
     if resolved not in _DTYPES:
-        raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {shown(dtype)}")
     return resolved
 
 

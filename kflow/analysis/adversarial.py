@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_cap, as_count, as_generator, as_nugget
 from kflow._base.array_types import Doubles, Rows
+from kflow._base.short_repr import ShortRepr
 from kflow.analysis._classifier import as_classifier
 from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
 from kflow.flow.estimator_flow import estimator_flow
@@ -30,8 +31,8 @@ _MAX_POOL = 2000
 _GAIN = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class AdversarialDistances:
+@dataclass(frozen=True, eq=False, repr=False)
+class AdversarialDistances(ShortRepr):
     """Result of `adversarial_distance`.
 
     Attributes
@@ -66,6 +67,10 @@ class AdversarialDistances:
     perturbations: Doubles
     norms: Doubles
     n_iterations: Rows
+
+    def facts(self) -> dict[str, Any]:
+        """Return the summary, which is what `repr` shows."""
+        return self.summary()
 
     def summary(self) -> dict[str, Any]:
         """Return quantiles of the distances, and how many points have none, as JSON data."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count, as_generator, as_number, common_dtype
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.analysis._sample import as_labels, drawn_rows, json_numbers
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import row_chunks
@@ -154,8 +155,8 @@ def neighbour_dimension(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Dimensions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dimensions(ShortRepr):
     """Result of `effective_dimension`.
 
     Attributes

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count, as_generator
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.analysis._sample import (
     as_labels,
     drawn_rows,
@@ -29,8 +30,8 @@ from kflow.layers.stores import LayerStore
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
 
 
-@dataclass(frozen=True, eq=False)
-class Lipschitz:
+@dataclass(frozen=True, eq=False, repr=False)
+class Lipschitz(ShortRepr):
     """Result of `lipschitz`.
 
     Attributes

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.analysis._classifier import as_classifier, interpolation_points
 from kflow.analysis._sample import (
     as_labels,
@@ -27,8 +28,8 @@ from kflow.linear.interpolant import Interpolant
 __all__ = ["Margins", "class_margins", "hypothesis_margins"]
 
 
-@dataclass(frozen=True, eq=False)
-class Margins:
+@dataclass(frozen=True, eq=False, repr=False)
+class Margins(ShortRepr):
     """Result of `class_margins`.
 
     Attributes

@@ -18,8 +18,10 @@ from kflow.evaluation import (
     regression_errors,
 )
 from kflow.flow.kernel_flow import KernelFlow
+from kflow.linear.interpolant import Interpolant
+from kflow.operations import one_hot
 
-__all__ = ["ErrorsOnTheWay", "evaluate", "predict_columns"]
+__all__ = ["ErrorsOnTheWay", "error_before", "evaluate", "predict_columns"]
 
 
 def evaluate(
@@ -68,6 +70,45 @@ def _classification_errors(
         "model_error": float((predicted != points.y_test).mean()),
         "class_distance_ratio": class_distance_ratio(train, labels),
     }
+
+
+def error_before(estimator: Estimator, points: Dataset) -> float:
+    """Return the test error of the model's interpolant without its flow.
+
+    It has the same points, kernel and nugget, but at the places before the first layer.
+
+    Parameters
+    ----------
+    estimator : KernelFlowClassifier or KernelFlowRegressor
+        Fitted.
+    points : Dataset
+        The data, training points included.
+
+    Returns
+    -------
+    float
+        The part of the test points that is misclassified, or the root mean squared error.
+    """
+    rows, model = estimator.interpolation_rows_, estimator.interpolant_
+
+    def unmoved(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return next(estimator.flow_.trajectory(estimator.scaling_(X), (0,), reduced=True))
+
+    y = points.y_train[rows]
+    is_regression = points.task == "regression"
+    mean = points.y_train.mean() if is_regression else 0.0
+    interpolant = Interpolant(
+        unmoved(points.X_train[rows]),
+        y - mean if is_regression else one_hot(y),
+        kernel=model.kernel,
+        nugget=model.nugget,
+        sample_weight=model.sample_weight,
+        n_threads=estimator.n_threads,
+    )
+    values = interpolant(unmoved(points.X_test))
+    if is_regression:
+        return regression_errors(points.y_test, values[:, 0] + mean)["rmse"]
+    return float((np.unique(y)[values.argmax(axis=1)] != points.y_test).mean())
 
 
 def _labels(estimator: Estimator, flow: KernelFlow) -> npt.NDArray[Any]:

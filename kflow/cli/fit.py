@@ -99,6 +99,7 @@ _FILE_OPTIONS = (
         show_default=True,
         help="Folder for the model, the results and the pictures.",
     ),
+    click.option("--force", is_flag=True, help="Replace the model that --output holds already."),
     click.option(
         "--layers-dtype",
         type=click.Choice(["float16", "float32", "float64"]),
@@ -158,6 +159,8 @@ def fit(context: click.Context, /, verbose: bool, **values: Any) -> None:
     options = FitOptions.of(values)
     if options.resume and options.no_save:
         raise click.UsageError("--no-save leaves nothing for --resume")
+    if not (options.no_save or options.resume or options.force):
+        _refuse_to_replace(context, options)
     arguments = options.arguments()
     checkpoint = None if options.no_save else FitCheckpoint(options.output)
     if checkpoint is not None:
@@ -175,6 +178,15 @@ def fit(context: click.Context, /, verbose: bool, **values: Any) -> None:
     steps = context.find_object(FitSteps) or FitSteps()
     with log_shown(verbose):
         FitRun(options, arguments, checkpoint, steps).run()
+
+
+def _refuse_to_replace(context: click.Context, options: FitOptions) -> None:
+    """Refuse to replace a model in a folder that the user named; in the default one it is told."""
+    if options.model_file.is_file() and _given(context, ["output"]):
+        raise click.UsageError(
+            f"{options.model_file} holds an earlier model: pass --force to replace it, or another "
+            "--output to keep it"
+        )
 
 
 def _given(context: click.Context, names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import click
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
-_OF_THE_PROCESS = ("as_json", "cv", "n_threads", "no_save", "output", "quiet", "resume")
+_OF_THE_PROCESS = ("as_json", "cv", "force", "n_threads", "no_save", "output", "quiet", "resume")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class FitOptions:
     output: Path
     layers_dtype: str | None
     resume: bool
+    force: bool
     no_save: bool
     as_json: bool
     quiet: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from kflow import __version__
 from kflow._base.files import check_folder, replacing
 from kflow._base.json_values import to_json
 from kflow.cli.cross_validation import baseline, cross_validated, told_cross_validation
-from kflow.cli.evaluate import ErrorsOnTheWay, evaluate
+from kflow.cli.evaluate import ErrorsOnTheWay, error_before, evaluate
 from kflow.cli.failures import Failures, run_status
 from kflow.cli.fit_checkpoint import FitCheckpoint
 from kflow.cli.fit_options import FitOptions
@@ -103,6 +104,8 @@ class FitRun:
         The estimator.
     curve : ErrorsOnTheWay or None
         The test errors after several layers; None for regression.
+    before : float or None
+        The test error without the flow; None if there is no flow, or no such error.
     results : dict
         What is written and printed at the end.
     status : str or None
@@ -124,6 +127,7 @@ class FitRun:
     estimator: Estimator = field(init=False)
     table: FitTable | None = None
     curve: ErrorsOnTheWay | None = None
+    before: float | None = None
     results: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
     seconds: float = 0.0
@@ -245,8 +249,8 @@ class FitRun:
         )
         if self.checkpoint is not None and self.options.model_file.exists():
             self.note(
-                f"{self.options.model_file} holds an earlier model, which this run will replace: "
-                "pass another --output to keep it"
+                f"{self.options.model_file} holds an earlier model, which this run will replace"
+                + ("" if self.options.force else ": pass another --output to keep it")
             )
         if self.checkpoint is not None:
             megabytes = bytes_of_layers(self.estimator, points) / 1e6
@@ -281,8 +285,12 @@ class FitRun:
             self.checkpoint.remove()
 
     def release_points(self) -> None:
-        """Drop the points that the flow has copies of: the evaluation needs the memory."""
+        """Measure the error without the flow, then drop the points: the evaluation needs the memory."""
         points = self.points
+        if self.estimator.flow_.n_layers_:
+            # Of a diverged flow, or of a nugget that only suits moved points, there may be none.
+            with suppress(ArithmeticError, ValueError):
+                self.before = error_before(self.estimator, points)
         self.points = replace(
             points,
             X_train=points.X_train[:0].copy(),
@@ -358,6 +366,7 @@ class FitRun:
             "status": self.status,
             "seconds": self.seconds,
             "baseline": baseline(points.y_train, points.y_test, points.task),
+            **({} if self.before is None else {"error_before": self.before}),
             **evaluation,
             "selection": self.estimator.selection_.to_dict(),
             "model": describe(self.estimator),

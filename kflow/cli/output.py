@@ -62,10 +62,14 @@ def _caption(results: Mapping[str, Any]) -> str:
 
 
 def _fill_regression(table: Table, results: Mapping[str, Any]) -> None:
-    for name in ("RMSE", "R^2", "RMSE of the mean"):
-        table.add_column(name, justify="right")
     errors, mean = results["errors"], results.get("baseline", math.nan)
-    table.add_row(f"{errors['rmse']:.6g}", f"{errors['r2']:.4f}", f"{mean:.6g}")
+    cells = {"RMSE": f"{errors['rmse']:.6g}", "R^2": f"{errors['r2']:.4f}"}
+    if "error_before" in results:
+        cells["RMSE before the flow"] = f"{results['error_before']:.6g}"
+    cells["RMSE of the mean"] = f"{mean:.6g}"
+    for name in cells:
+        table.add_column(name, justify="right")
+    table.add_row(*cells.values())
 
 
 def _fill_classification(table: Table, results: Mapping[str, Any]) -> None:
@@ -76,6 +80,8 @@ def _fill_classification(table: Table, results: Mapping[str, Any]) -> None:
         table.add_row(str(row["n_interpolation"]), *(f"{100 * share:.2f} %" for share in shares))
     n_interpolation = results["model"]["n_interpolation"]
     table.add_row(f"model: {n_interpolation}", f"{100 * results['model_error']:.2f} %")
+    if "error_before" in results:
+        table.add_row("the same before the flow", f"{100 * results['error_before']:.2f} %")
     if "baseline" in results:
         table.add_row("the most frequent class", f"{100 * results['baseline']:.2f} %")
 

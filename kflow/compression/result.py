@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kflow._base.short_repr import ShortRepr
 from kflow.flow.kernel_flow import KernelFlow
 
 __all__ = ["Compression", "FlowSize"]
@@ -47,8 +48,8 @@ class FlowSize:
         return cls(flow.n_layers_, n_centres, rank or flow.rank_, n_bytes, flops)
 
 
-@dataclass(frozen=True, eq=False)
-class Compression:
+@dataclass(frozen=True, eq=False, repr=False)
+class Compression(ShortRepr):
     """A compressed estimator, and how far it is from the original.
 
     Attributes

@@ -50,8 +50,8 @@ def as_matrix(
             array = array.astype(np.float64)
         except (TypeError, ValueError):
             raise TypeError(
-                f"{name} must hold real numbers, got dtype {array.dtype}; encode it first "
-                "(kflow.one_hot for labels)"
+                f"{name} must hold real numbers, got dtype {array.dtype}; encode it first: "
+                "kflow.one_hot for labels, kflow.TableEncoder for the columns of a table"
             ) from None
     if array.ndim == 1 and column_if_1d:
         array = array[:, None]

@@ -40,7 +40,7 @@ class ClassLabels:
             constant = constant and bool((targets == first).all())
             if targets.shape[1] == 1:
                 if len(values) <= _MOST_CLASSES:
-                    values = np.unique(np.append(values, targets))
+                    values = np.unique(np.append(values, targets))[: _MOST_CLASSES + 1]
             else:
                 zero_one = bool(((targets == 0) | (targets == 1)).all())
                 one_hot = one_hot and zero_one and bool((targets.sum(axis=1) == 1).all())
@@ -49,10 +49,20 @@ class ClassLabels:
                 "Y has one class or value only, from which nothing can be learned: pass targets of "
                 "at least two classes or values"
             )
-        self._values = values
+        self._values, self._n_rows = values, n
         few = len(values) <= max(2, min(_MOST_CLASSES, n // 10))
         assert first is not None
         self.are_classes = few if first.shape[1] == 1 else one_hot
+
+    @property
+    def n_values(self) -> int:
+        """Number of distinct values of a single column; 101 stands for more, 0 for several columns."""
+        return len(self._values)
+
+    @property
+    def may_be_classes(self) -> bool:
+        """Whether a single column has three or more distinct values, each of them twice on average."""
+        return 3 <= self.n_values <= min(_MOST_CLASSES, self._n_rows // 2)
 
     def __call__(self, targets: FloatArray) -> npt.NDArray[np.intc] | None:
         """Return the class number of each row of targets (n, m); None if they are not classes."""

@@ -25,6 +25,7 @@ from kflow.flow.kernel_flow import KernelFlow
 from kflow.plotting import (
     ClassDistanceDisplay,
     ErrorDisplay,
+    FlowAnimation,
     ImageStripDisplay,
     LossDisplay,
     PointsDisplay,
@@ -40,6 +41,9 @@ _DRAWS = 200
 
 # Largest number of points in a scatter plot; more would hide each other.
 _DRAWN = 1500
+
+# Number of points in the animation.
+_MOVING = 800
 
 # Errors in the talk of Owhadi and Yoo: N_I to average, least, largest, standard deviation.
 PUBLISHED: dict[str, dict[str, dict[int, tuple[float, float, float, float]]]] = {
@@ -297,21 +301,21 @@ def _class_distances(report: Report, measured: _Measured) -> None:
 def _strips(report: Report, images: FlowOfImages, options: Options) -> None:
     data = images.data
     assert data.image_shape is not None
-    figure = _figure(1.75, 8.0)
+    figure = _figure(2.9, 9.0)
     ImageStripDisplay.from_estimator(
         images.classifier,
         data.X_test,
         data.y_test,
         image_shape=data.image_shape,
-        images_per_class=2,
+        images_per_class=1,
         random_state=np.random.default_rng([options.seed, 4]),
         ax=figure.subplots(),
     )
     report.section(
         "What happens to an image",
-        "Two test images x of each class, drawn at random, what the flow makes of them, and the "
+        "One test image x of each class, drawn at random, what the flow makes of them, and the "
         "difference, in the units of the pixels.",
-    ).figure(figure, "images", "x, F_n(x) and F_n(x) - x for two test images of each class.")
+    ).figure(figure, "images", "x, F_n(x) and F_n(x) - x for one test image of each class.")
 
 
 def _one_per_class(report: Report, images: FlowOfImages, options: Options) -> None:
@@ -320,7 +324,7 @@ def _one_per_class(report: Report, images: FlowOfImages, options: Options) -> No
     n_classes = len(images.classifier.classes_)
     draws = one_per_class(images, _DRAWS, np.random.default_rng([options.seed, 5]))
     flowed, plain = draws.flowed, draws.unflowed
-    figure = _figure(2.4)
+    figure = _figure(2.9, 9.0)
     ImageStripDisplay.from_estimator(
         images.classifier,
         data.X_train[draws.rows[0]],
@@ -355,14 +359,28 @@ def _projections(report: Report, images: FlowOfImages, options: Options) -> None
     layers = (0, second // 3, second, n)
     section = report.section(
         "The points in the plane",
-        f"{len(rows)} test images, drawn at random. The principal directions are those of F_n(X) "
-        "itself, for each n; the second map is the same for all n: it is linear, and takes "
-        f"F_n(X) for n = {n} as near as it can to the classes' places on a circle. The phase with a "
-        f"small nugget ends with layer {second}.",
+        f"{len(rows)} test images, drawn at random. The first map is the same for all n: it is "
+        f"linear, and takes F_n(X) for n = {n} as near as it can to the classes' places on a circle. "
+        "The principal directions are those of F_n(X) itself, for each n. The phase with a small "
+        f"nugget ends with layer {second}.",
+    )
+    section.animation(
+        FlowAnimation.from_estimator(
+            images.classifier,
+            data.X_test[rows],
+            data.y_test[rows],
+            projection="classes",
+            n_points=_MOVING,
+            n_frames=12 if options.quick else 60,
+        ).to_gif(),
+        "points-animated",
+        f"{min(_MOVING, len(rows))} of these images on their way from n = 0 to n = {n}. Each frame "
+        "shows them a little further on their way, however many layers that takes.",
+        alt="Animation: points of all classes mixed at first, which gather in one cluster each.",
     )
     captions = {
-        "pca": "The two leading principal directions of F_n(X).",
         "classes": "One linear map of F_n(X), fitted to the classes' places on a circle at the end.",
+        "pca": "The two leading principal directions of F_n(X).",
     }
     for projection, caption in captions.items():
         figure = _figure(7.2)

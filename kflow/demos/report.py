@@ -55,6 +55,7 @@ class _Picture:
     caption: str
     alt: str
     number: int
+    is_wide: bool = False
 
     @property
     def file(self) -> str:
@@ -126,7 +127,9 @@ class Section:
         # A third of the size: 256 colours are more than a figure has but for its smooth edges.
         image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         image.save(small, "PNG", optimize=True, dpi=(_DPI, _DPI))
-        return self._picture(name, "png", small.getvalue(), caption, alt)
+        # Panels side by side are too small on narrow screens, where the picture scrolls instead.
+        columns = {round(ax.get_position().x0, 1) for ax in figure.axes}
+        return self._picture(name, "png", small.getvalue(), caption, alt, len(columns) > 1)
 
     def animation(
         self,
@@ -181,12 +184,18 @@ class Section:
         return self
 
     def _picture(
-        self, name: str, kind: str, content: bytes, caption: str, alt: str | None
+        self,
+        name: str,
+        kind: str,
+        content: bytes,
+        caption: str,
+        alt: str | None,
+        is_wide: bool = False,
     ) -> Section:
         self._report._claim(name)
         number = self._report._next_number("figure")
         self.parts.append(
-            _Picture(name, kind, content, caption, caption if alt is None else alt, number)
+            _Picture(name, kind, content, caption, caption if alt is None else alt, number, is_wide)
         )
         return self
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from kflow import Interpolant, KernelFlow, one_hot
 from kflow._base.array_types import Doubles
 from kflow.demos import Options
-from kflow.demos.animation import animated_gif
 from kflow.demos.report import Report
 from kflow.demos.spirals import LENGTH_SCALE, SpiralFlow, spiral_flows, spirals
 from kflow.evaluation import class_distance_ratio
@@ -21,6 +20,7 @@ from kflow.linear.interpolant import balanced_subset
 from kflow.linear_separation import Hyperplane, best_line, separating_hyperplane
 from kflow.plotting import DecisionRegionDisplay, LossDisplay, PointsDisplay, VelocityDisplay
 from kflow.plotting.colours import PALETTE
+from kflow.plotting.gif import animated_gif
 
 __all__ = ["run", "summary"]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
+from kflow._base.arguments import shown
 from kflow.engine.cpu import _core
 
 __all__ = ["get_num_threads", "resolve_n_threads", "set_num_threads", "single_threaded_blas"]
@@ -35,7 +36,7 @@ def _positive(value: Any, name: str) -> int:
     except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1 or isinstance(value, (bool, float)):
-        raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+        raise ValueError(f"{name} must be a positive whole number, got {shown(value)}")
     return min(number, _MAX_THREADS)
 
 

@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_count, as_flag, as_nugget
+from kflow._base.arguments import as_count, as_flag, as_nugget, shown
 from kflow.errors import ModelFileError
 from kflow.estimators.auto import is_auto
 from kflow.estimators.base import MAX_INTERPOLATION, VALIDATION, KernelFlowEstimator
@@ -198,7 +198,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
             self.classes_, codes = np.unique(labels, return_inverse=True)
             if len(self.classes_) < 2:
                 raise ValueError(
-                    f"y has one class only ({self.classes_.tolist()[0]!r}), a classifier needs at least two"
+                    f"y has one class only ({shown(self.classes_[0])}), a classifier needs at least two"
                 )
             seeds = self._seeds()
             data = FitRows(points, one_hot(codes), rows, weights=weights, codes=codes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kflow._base.parameter_names import NamedParameters
 from kflow.kernels import check_kernel
 
 __all__ = ["KernelParameters"]
 
 
-class KernelParameters:
+class KernelParameters(NamedParameters):
     """A base class whose `set_params` sets parameters of the kernel, such as ``kernel__length_scale``."""
 
     kernel: Any

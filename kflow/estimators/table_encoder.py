@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles
+from kflow._base.parameter_names import NamedParameters
 from kflow.errors import damaged
 from kflow.estimators.column_values import column_values
 from kflow.estimators.earlier_fit import restored_on_failure
@@ -30,6 +31,7 @@ __all__ = ["TableEncoder"]
 
 
 class TableEncoder(
+    NamedParameters,
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):

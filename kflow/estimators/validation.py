@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from kflow._base.arguments import shown
 from kflow.data.arrays import refuse_masked
 
 __all__ = ["seed_of", "validated"]
@@ -30,11 +32,20 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        As ``validate_data`` does; and for masked entries, which scikit-learn would read.
+        As ``validate_data`` does; and for masked entries, which scikit-learn would read. Where text
+        cannot be converted to numbers, the message names the column or the targets, and the remedy.
     """
     for array, name in zip((X, *y), ("X", "y"), strict=False):
         refuse_masked(array, name)
-    return validate_data(estimator, X, *y, **options)
+    try:
+        data = validate_data(estimator, X, *y, **options)
+        if options.get("y_numeric") and data[1].dtype.kind in "SU":
+            raise ValueError("could not convert string")
+        return data
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(_remedy(X, *y) or str(error)) from None
 
 
 def seed_of(random_state: Any) -> int:
@@ -55,3 +66,41 @@ def seed_of(random_state: Any) -> int:
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _remedy(X: Any, y: Any = None) -> str:
+    for name, column in _columns(X):
+        text = _first_text(column)
+        if text is not None:
+            return (
+                f"X: column {name!r} holds text or categories, such as {text}: fit "
+                "kflow.make_table_pipeline(estimator) instead, which encodes the columns of a table, "
+                "or encode X by kflow.TableEncoder"
+            )
+    text = None if y is None else _first_text(np.ravel(np.asarray(y, object)))
+    if text is None:
+        return ""
+    return (
+        f"y holds text, such as {text}, where a regression needs numbers: use "
+        "kflow.KernelFlowClassifier for classes, or convert y to numbers"
+    )
+
+
+def _columns(X: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the names and the values of the columns of a table or an array."""
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        yield from ((name, X.iloc[:, number]) for number, name in enumerate(X.columns))
+        return
+    array = np.asarray(X, object)
+    if array.ndim == 2:
+        yield from enumerate(array.T)
+
+
+def _first_text(values: Any) -> str | None:
+    """Return the first of some values that is no number, as a message shows it; None if all are."""
+    for value in np.asarray(values, object):
+        try:
+            float(0.0 if value is None else value)
+        except (TypeError, ValueError):
+            return shown(value)
+    return None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
+from kflow._base.short_repr import ShortRepr
 from kflow.evaluation.errors import (
     N_INTERPOLATION,
     InterpolationError,
@@ -73,7 +74,7 @@ def check_every(here: int, there: int) -> None:
         )
 
 
-class ErrorCurve:
+class ErrorCurve(ShortRepr):
     """Callback of a flow that evaluates the test error after the first layer and every few layers.
 
     Parameters

@@ -14,6 +14,7 @@ from kflow._base.arguments import as_nugget, common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.scaling import Preprocessing
+from kflow.errors import not_fitted
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.layers.replay import layer_counts
 
@@ -96,8 +97,8 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
 
     Raises
     ------
-    ValueError
-        If the estimator has not been fitted. (scikit-learn's NotFittedError is a ValueError.)
+    sklearn.exceptions.NotFittedError
+        If the estimator has not been fitted.
     TypeError
         If `estimator` is something else, such as a pipeline.
     """
@@ -108,9 +109,7 @@ def estimator_flow(estimator: Any) -> EstimatorFlow:
     if isinstance(flow, KernelFlow):
         return EstimatorFlow(flow, estimator.scaling_, estimator)
     if hasattr(estimator, "interpolation_nugget"):
-        from sklearn.exceptions import NotFittedError
-
-        raise NotFittedError(f"this {type(estimator).__name__} has no flow yet: call fit first")
+        raise not_fitted(f"this {type(estimator).__name__} has no flow yet: call fit first")
     remedy = (
         ": pass its last step, and X as the steps before transform it"
         if hasattr(estimator, "steps")

@@ -22,6 +22,7 @@ from kflow._base.locks import OwnLock, Turn
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
+from kflow.errors import not_fitted
 from kflow.flow.flow_file import export_flow, import_flow
 from kflow.flow.run import run
 from kflow.flow.settings import FlowSettings
@@ -160,7 +161,7 @@ class KernelFlow(FlowSettings):
     n_layers_ : int
         Number of layers run so far.
     kernel_ : kflow.kernels.Radial
-        K_1.
+        The kernel K_1, the given one or the one that was fitted to the data.
     n_features_in_ : int
         Number of features, d.
 
@@ -356,7 +357,7 @@ class KernelFlow(FlowSettings):
     def state_(self) -> FlowState:
         """The state of the flow."""
         if self._state is None:
-            raise ValueError("this flow has no points yet: call fit first")
+            raise not_fitted("this flow has no points yet: call fit first")
         return self._state
 
     def adopt(self, state: FlowState) -> KernelFlow:
@@ -366,19 +367,27 @@ class KernelFlow(FlowSettings):
 
     @property
     def kernel_(self) -> Radial:
-        """K_1."""
-        return self._result("kernel_").kernel
+        """The kernel K_1."""
+        return self.state_.kernel
 
     @property
     def n_features_in_(self) -> int:
         """Number of features, d."""
-        return self._result("n_features_in_").n_features
+        return self.state_.n_features
 
-    def _result(self, name: str) -> FlowState:
-        # Before fit the attribute must seem to be missing, which scikit-learn's checks look for.
-        if self._state is None:
-            raise AttributeError(f"{name} is there after fit: this flow has no points yet")
-        return self._state
+    def facts(self) -> dict[str, Any]:
+        """Return what `repr` shows: settings that are not the defaults, and what `fit` led to.
+
+        ``rho`` is the mean of the first ten layers, and that of the last ten.
+        """
+        facts = super().facts()
+        if self._state is not None:
+            facts |= {"n_layers_": self.n_layers_, "n_points": self._state.n_points}
+            facts |= {"n_features_in_": self.n_features_in_, "kernel_": self.kernel_}
+            if self.n_layers_:
+                rho = [record.rho for record in self._state.records]
+                facts["rho"] = float(np.mean(rho[:10])), float(np.mean(rho[-10:]))
+        return facts
 
     @property
     def n_layers_(self) -> int:
@@ -405,7 +414,11 @@ class KernelFlow(FlowSettings):
 
     @property
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Arrays of one entry for each layer: see the attributes of the class."""
+        """Arrays by name, with one entry for each layer.
+
+        The names are ``rho``, ``step``, ``seconds``, ``nugget``, ``rank`` and
+        ``class_distance_ratio``; the attributes of `KernelFlow` say what they mean.
+        """
         return self.state_.history()
 
     # ---- points -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from kflow.errors import DivergenceError
 from kflow.flow.batch import draw_batch, due_reduction, sample_rows
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import FlowState
+from kflow.flow.warn import warn_of_standstill
 from kflow.layers.block import LayerRecord
 from kflow.operations import singular_kernel_error
 
@@ -76,6 +77,9 @@ def _one_layer(
     number = state.n_layers
     _reduce(state, settings, number, n_threads, write)
     batch = draw_batch(state.rng, state.n_points, settings)
+    if number == 0:
+        points = state.positions(n_threads).training[batch.rows]
+        warn_of_standstill(points, state.kernel.profile, n_threads)
     try:
         layer, report = state.points.layer(
             number, batch, state.targets, state.labels, options, n_threads

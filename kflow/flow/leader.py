@@ -20,6 +20,7 @@ from kflow._base.array_types import FloatArray, Rows
 from kflow.engine.interface import BatchRunner, FlowBatch, Layer, LayerOptions, LayerReport
 from kflow.flow.batch import draw_batch, due_reduction, falls_before, sample_rows
 from kflow.flow.settings import FlowSettings
+from kflow.flow.warn import warn_of_standstill
 from kflow.layers.block import Block, LayerRecord
 from kflow.layers.motion import Motion
 from kflow.layers.positions import Positions
@@ -165,6 +166,9 @@ class Leader:
         failure: Exception | None = None
         for number, (batch, places) in enumerate(zip(plan.batches, plan.places, strict=True)):
             start = time.perf_counter()
+            if plan.first + number == 0:
+                motion = self.motion
+                warn_of_standstill(positions[places], motion.profile, motion.n_threads)
             try:
                 options = options_of(plan.first + number)
                 layer, report = self._layer(batch, positions[places], options, runner)

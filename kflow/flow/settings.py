@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,10 @@ from kflow._base.arguments import (
     as_number,
     as_positive,
     float_dtype,
+    shown,
 )
+from kflow._base.parameter_names import NamedParameters
+from kflow._base.short_repr import ShortRepr
 from kflow.engine import engine_names, get_engine
 from kflow.engine.interface import LayerOptions
 from kflow.engine.threads import resolve_n_threads
@@ -78,7 +82,7 @@ def _as_kernel(value: Any) -> Radial | None:
 def _as_fraction(value: Any) -> float:
     fraction = as_positive(value, "coarse_fraction")
     if fraction >= 1:
-        raise ValueError(f"coarse_fraction must be below 1, got {value!r}")
+        raise ValueError(f"coarse_fraction must be below 1, got {shown(value)}")
     return fraction
 
 
@@ -92,7 +96,7 @@ def _as_step_over(value: Any) -> str:
 
 def _as_folder(value: Any) -> str | os.PathLike[str] | None:
     if value is not None and not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"checkpoint must be a folder or None, got {value!r}")
+        raise TypeError(f"checkpoint must be a folder or None, got {shown(value)}")
     if value == "":
         raise ValueError("checkpoint is empty: pass the name of a folder, or None")
     return value
@@ -103,7 +107,7 @@ def _as_budget(value: Any) -> int | None:
         return None
     number = as_number(value, "memory_budget")
     if number < 1:
-        raise ValueError(f"memory_budget must be a number of bytes, got {value!r}")
+        raise ValueError(f"memory_budget must be a number of bytes, got {shown(value)}")
     return int(number)
 
 
@@ -167,7 +171,13 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class FlowSettings:
+def _unknown(cls: type, name: str) -> str:
+    similar = get_close_matches(name, _CHECKS, 1)
+    hint = f": did you mean {similar[0]}?" if similar else ""
+    return f"{cls.__name__} has no setting {name!r}{hint}"
+
+
+class FlowSettings(NamedParameters, ShortRepr):
     """The settings of a flow, which are checked whenever they are set.
 
     The parameters are those of `kflow.KernelFlow`, where their meaning is described.
@@ -248,9 +258,7 @@ class FlowSettings:
         elif not name.startswith("_"):
             if hasattr(type(self), name):
                 raise AttributeError(f"{name} is no setting and cannot be set")
-            similar = get_close_matches(name, _CHECKS, 1)
-            hint = f": did you mean {similar[0]}?" if similar else ""
-            raise AttributeError(f"{type(self).__name__} has no setting {name!r}{hint}")
+            raise AttributeError(_unknown(type(self), name))
         super().__setattr__(name, value)
 
     def _check_together(self, name: str, value: Any) -> None:
@@ -261,6 +269,70 @@ class FlowSettings:
             raise ValueError(
                 f"shrink_every={shrink_every} needs a rank to start from: pass rank='auto'"
             )
+
+    # ---- as scikit-learn's estimators have them -----------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings by name.
+
+        Parameters
+        ----------
+        deep : bool
+            Whether to add the parameters of the kernel, such as ``"kernel__length_scale"``.
+        """
+        params = {name: getattr(self, name) for name in setting_names()}
+        if deep and self.kernel is not None:
+            params |= {f"kernel__{name}": v for name, v in self.kernel.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set settings, and with ``kernel__...`` parameters of the kernel.
+
+        Returns
+        -------
+        KernelFlow
+            The flow itself.
+
+        Raises
+        ------
+        AttributeError
+            For a setting that cannot change once the flow has begun.
+        TypeError, ValueError
+            For a name that is none, or a value that it may not have.
+        """
+        prefix = "kernel__"
+        nested = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}
+        for name, value in params.items():
+            if name in _CHECKS:
+                setattr(self, name, value)
+            elif not name.startswith(prefix):
+                raise ValueError(_unknown(type(self), name))
+        if nested:
+            if self.kernel is None:
+                raise ValueError(
+                    f"{prefix}{next(iter(nested))}: there is no kernel, pass one first"
+                )
+            self.kernel = self.kernel.with_params(**nested)
+        return self
+
+    def __sklearn_clone__(self) -> Any:
+        """Return an unfitted flow of the same settings; `sklearn.base.clone` calls this.
+
+        Callbacks and generators are copied, as they have states of their own.
+        """
+        return type(self)(**deepcopy(self.get_params(deep=False)))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `repr` shows: the settings that are not the defaults."""
+        parameters = inspect.signature(FlowSettings).parameters
+        settings = {name: getattr(self, name) for name in setting_names()}
+        return {
+            name: value
+            for name, value in settings.items()
+            if not (value is parameters[name].default or value == parameters[name].default)
+        }
+
+    # ---- what the settings make ---------------------------------------------------------------
 
     @property
     def has_begun(self) -> bool:
@@ -333,6 +405,10 @@ class FlowSettings:
             if arguments[name] is None:
                 arguments[name] = _MissingSchedule(name)
         return {**arguments, "dtype": str(arguments["dtype"])}
+
+
+# Python names the function in its error for a missing n_layers.
+FlowSettings.__init__.__qualname__ = "KernelFlow.__init__"
 
 
 class _MissingSchedule:

@@ -27,6 +27,7 @@ from kflow.flow.callbacks import set_callback_states
 from kflow.flow.schedules import SCHEDULES
 from kflow.flow.settings import FlowSettings
 from kflow.flow.state import Elsewhere, FlowState
+from kflow.flow.warn import warn_of_labels
 from kflow.kernels import Gaussian, Radial, check_isotropic, from_dict
 from kflow.layers.moments import mean_squared_distance
 from kflow.layers.positions import TRAINING, Positions, coordinates
@@ -136,6 +137,8 @@ def start(
         if data is None or followed is None:
             data = _data_elsewhere(settings, X, Y)
             followed = _followed(settings, data, follow, scaling)
+        if Y is not None:
+            warn_of_labels(Y, data.labels)
         return _placed(settings, _Given(data, followed, scaling, rng, place), resume=resume)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.data.training_data import TrainingData
 from kflow.engine.interface import Layer
 from kflow.flow.settings import FlowSettings
@@ -44,8 +45,8 @@ class Elsewhere:
     points: ShardedPoints
 
 
-@dataclass
-class FlowState:
+@dataclass(repr=False)
+class FlowState(ShortRepr):
     """The state of a flow.
 
     Attributes

@@ -274,7 +274,7 @@ class Constant(Kernel):
     Parameters
     ----------
     value : float
-        c, positive.
+        The constant c, which is positive.
     value_bounds : tuple of float, or "fixed"
         Its bounds.
     """
@@ -386,9 +386,9 @@ class Scaled(Kernel):
     Parameters
     ----------
     kernel : Kernel
-        k.
+        The kernel k.
     amplitude : float
-        a, positive: the variance of a process whose covariance this is.
+        The factor a, which is positive: the variance of a process whose covariance this is.
     amplitude_bounds : tuple of float, or "fixed"
         Its bounds.
     """

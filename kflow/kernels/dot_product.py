@@ -56,9 +56,9 @@ class Polynomial(Linear):
     length_scale : float or sequence of float
         Positive, in the units of the points; one number, or one for each dimension.
     offset : float
-        c, positive.
+        The constant c, which is positive.
     degree : int
-        q, at least 1; not learned.
+        The power q, at least 1, which is not learned.
     length_scale_bounds, offset_bounds : tuple of float, or "fixed"
         Their bounds.
     """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_positive
+from kflow._base.arguments import as_positive, shown
 from kflow._base.array_types import FloatArray
 from kflow.kernels.base import Kernel
 from kflow.kernels.parameters import DEFAULT_BOUNDS, show
@@ -31,7 +31,9 @@ def _as_parameter(value: Any, name: str, positive: bool) -> Any:
     except (TypeError, ValueError):
         array = np.empty((0,))
     if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"parameters: {name} must be a finite number or vector, got {value!r}")
+        raise ValueError(
+            f"parameters: {name} must be a finite number or vector, got {shown(value)}"
+        )
     if positive and not (array > 0).all():
         raise ValueError(f"parameters: {name} must be positive, or not in `positive`")
     array.flags.writeable = False
@@ -51,7 +53,7 @@ def _as_limits(value: Any, name: str, parameter: Any, positive: bool) -> Any:
         lower, upper = (float(limit) for limit in value)
     except (TypeError, ValueError):
         raise TypeError(
-            f"bounds: {name} must be (lower, upper) or 'fixed', got {value!r}"
+            f"bounds: {name} must be (lower, upper) or 'fixed', got {shown(value)}"
         ) from None
     if positive:
         as_positive(lower, f"bounds: the lower one of {name}")

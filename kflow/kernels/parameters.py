@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_positive
+from kflow._base.arguments import as_positive, shown
+from kflow._base.parameter_names import NamedParameters
 
 __all__ = ["DEFAULT_BOUNDS", "Bounds", "Parametric", "Value", "as_tuple", "as_values", "show"]
 
@@ -27,7 +28,7 @@ def _one_value(value: Any, name: str) -> float:
     """Return one positive number."""
     number = as_values(value, name)
     if isinstance(number, tuple):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     return number
 
 
@@ -37,10 +38,10 @@ def as_values(value: Any, name: str) -> Value:
         number = as_positive(value, name)
         # The squares of smaller or larger numbers underflow or overflow.
         if not 1e-150 < number < 1e150:
-            raise ValueError(f"{name} must be between 1e-150 and 1e150, got {value!r}")
+            raise ValueError(f"{name} must be between 1e-150 and 1e150, got {shown(value)}")
         return number
     if np.ndim(value) != 1 or len(value) == 0:
-        raise ValueError(f"{name} must be a number or one number per dimension, got {value!r}")
+        raise ValueError(f"{name} must be a number or one number per dimension, got {shown(value)}")
     return tuple(_one_value(number, f"{name}[{i}]") for i, number in enumerate(value))
 
 
@@ -49,14 +50,14 @@ def _as_bounds(value: Any, name: str) -> Bounds:
     if isinstance(value, str):
         if value == "fixed":
             return "fixed"
-        raise ValueError(f"{name} must be (lower, upper) or 'fixed', got {value!r}")
+        raise ValueError(f"{name} must be (lower, upper) or 'fixed', got {shown(value)}")
     try:
         lower, upper = value
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be (lower, upper) or 'fixed', got {value!r}") from None
+        raise TypeError(f"{name} must be (lower, upper) or 'fixed', got {shown(value)}") from None
     lower, upper = as_positive(lower, f"{name}[0]"), as_positive(upper, f"{name}[1]")
     if lower > upper:
-        raise ValueError(f"{name} must be (lower, upper), got {value!r}: swap them")
+        raise ValueError(f"{name} must be (lower, upper), got {shown(value)}: swap them")
     return lower, upper
 
 
@@ -73,7 +74,7 @@ def show(value: Any) -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class Parametric:
+class Parametric(NamedParameters):
     """Base of immutable values with positive parameters, some of which have parts of the same kind.
 
     Each positive parameter `p` has a twin `p_bounds`: its lower and upper bound, or ``"fixed"``.
@@ -300,14 +301,14 @@ class Parametric:
 
     def __repr__(self) -> str:
         """Return the call that makes this kernel, to four digits, without default bounds."""
-        shown = []
+        parts = []
         for f in fields(self):
             value = getattr(self, f.name)
             if not f.name.endswith("_bounds"):
-                shown.append(f"{f.name}={show(value)}")
+                parts.append(f"{f.name}={show(value)}")
             elif value != f.default:
-                shown.append(f"{f.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                parts.append(f"{f.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the kernel as plain data for JSON; `from_dict` is its inverse."""

@@ -278,7 +278,7 @@ class Wendland(Radial):
     length_scale : float or sequence of float
         Positive, the radius of the support; one number, or one for each dimension.
     dimension : int
-        D, at least 1.
+        The largest number of dimensions D, at least 1.
     length_scale_bounds : tuple of float, or "fixed"
         Bounds of each length scale.
     """

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.interface import Layer
@@ -62,8 +63,8 @@ def blocks_between(
     return into_blocks(layers, None, reductions, _STRETCH, first=first)
 
 
-@dataclass(frozen=True)
-class Replay:
+@dataclass(frozen=True, repr=False)
+class Replay(ShortRepr):
     """The map F_n of a flow, from what the flow stored.
 
     Attributes
@@ -162,8 +163,8 @@ class Replay:
         return Linearization(points.training, self, X, before, turned)
 
 
-@dataclass(frozen=True, eq=False)
-class Linearization:
+@dataclass(frozen=True, eq=False, repr=False)
+class Linearization(ShortRepr):
     """F_n near some points x: F_n(x) and its Jacobian J(x), which is never formed as a matrix.
 
     `kflow.KernelFlow.linearize` makes such objects.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from kflow._base.short_repr import ShortRepr
 from kflow.errors import DivergenceError
 from kflow.kernels import Kernel
 from kflow.learning.objective import Parameters
@@ -16,8 +17,8 @@ from kflow.learning.run import Run
 __all__ = ["LearnedKernel", "result_of"]
 
 
-@dataclass(frozen=True, eq=False)
-class LearnedKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class LearnedKernel(ShortRepr):
     """Result of `learn_kernel`.
 
     Attributes

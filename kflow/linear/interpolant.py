@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_nugget, common_dtype
+from kflow._base.arguments import as_nugget, common_dtype, shown
 from kflow._base.array_types import FloatArray
+from kflow._base.parameter_names import NamedParameters
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
@@ -59,7 +61,7 @@ def balanced_subset(
     if len(short):
         worst = short[0]
         raise ValueError(
-            f"class {classes[worst].item()!r} has {counts[worst]} points where n_points={n_points} needs "
+            f"class {shown(classes[worst])} has {counts[worst]} points where n_points={n_points} needs "
             f"{wanted[worst]} of each class: pass at most {counts.min() * len(classes)}"
         )
     rows = [
@@ -69,7 +71,7 @@ def balanced_subset(
     return np.concatenate(rows).astype(np.intp)
 
 
-class Interpolant:
+class Interpolant(NamedParameters, ShortRepr):
     """u(x) = K(x, Z) (K(Z, Z) + nugget I)^-1 Y.
 
     Parameters
@@ -182,6 +184,12 @@ class Interpolant:
         weights = as_weights(sample_weight, len(self.centres))
         self.sample_weight = None if weights is None else weights.copy()
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `repr` shows: the kernel, the nugget and the sizes."""
+        (m, d), q = self.centres.shape, self.coefficients.shape[1]
+        sizes = {"n_points": m, "n_features": d, "n_outputs": q, "dtype": self.centres.dtype.name}
+        return {"kernel": self.kernel, "nugget": self.nugget, **sizes}
 
     def targets(self) -> FloatArray:
         """Return the values Y that it was made of, (m, q), up to rounding errors."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix
 from kflow.kernels import FunctionKernel
 from kflow.learning import learn_kernel
@@ -22,8 +23,8 @@ from kflow.pde.observations import Function, as_observed, evaluated
 __all__ = ["LearnedConductivity", "learn_conductivity"]
 
 
-@dataclass(frozen=True, eq=False)
-class LearnedConductivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class LearnedConductivity(ShortRepr):
     """Result of `learn_conductivity`.
 
     Attributes

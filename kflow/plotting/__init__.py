@@ -16,6 +16,7 @@ except ImportError as error:
     ) from error
 
 from kflow.plotting.adversarial import AdversarialDisplay
+from kflow.plotting.animation import FlowAnimation
 from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
@@ -35,6 +36,7 @@ __all__ = [
     "DecisionRegionDisplay",
     "DimensionDisplay",
     "ErrorDisplay",
+    "FlowAnimation",
     "ImageStripDisplay",
     "ImportanceDisplay",
     "LipschitzDisplay",

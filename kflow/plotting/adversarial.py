@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of, log_scale, plain_number
 from kflow.plotting.cumulative import draw_cumulative
 from kflow.plotting.inputs import as_samples
@@ -17,7 +18,7 @@ from kflow.plotting.inputs import as_samples
 __all__ = ["AdversarialDisplay"]
 
 
-class AdversarialDisplay:
+class AdversarialDisplay(ShortRepr):
     """Distributions of distances to the nearest point that gets another class.
 
     Parameters

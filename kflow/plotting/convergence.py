@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of, log_scale
 from kflow.plotting.colours import MARKERS, PALETTE
 from kflow.plotting.inputs import as_samples, as_series
@@ -17,7 +18,7 @@ from kflow.plotting.inputs import as_samples, as_series
 __all__ = ["ConvergenceDisplay"]
 
 
-class ConvergenceDisplay:
+class ConvergenceDisplay(ShortRepr):
     """Errors against step sizes on logarithmic axes, each with a fitted power law.
 
     Parameters

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of, log_scale, plain_number
 from kflow.plotting.colours import class_style
 from kflow.plotting.inputs import as_series, as_table
@@ -18,7 +19,7 @@ from kflow.plotting.names import class_name, label_lines
 __all__ = ["DimensionDisplay"]
 
 
-class DimensionDisplay:
+class DimensionDisplay(ShortRepr):
     """Effective dimension of the flowed points against the layer: of all, and of each class.
 
     Parameters

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kflow._base.arguments import as_count, as_generator, as_nugget
+from kflow._base.short_repr import ShortRepr
 from kflow.evaluation import N_INTERPOLATION, average_error, class_distances, sizes_that_fit
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting.axes import axes_of, log_scale, percent, plain_number
@@ -31,7 +32,7 @@ def running_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np
     return mean
 
 
-class LossDisplay:
+class LossDisplay(ShortRepr):
     """The loss rho of each layer's batch, faint, and its running mean.
 
     Parameters
@@ -128,7 +129,7 @@ class LossDisplay:
         return self
 
 
-class ErrorDisplay:
+class ErrorDisplay(ShortRepr):
     """The test error against the layer, a line for each number of interpolation points.
 
     Parameters
@@ -283,7 +284,7 @@ class ErrorDisplay:
         return self
 
 
-class ClassDistanceDisplay:
+class ClassDistanceDisplay(ShortRepr):
     """Mean squared distances between two points of one class, and of different ones.
 
     Parameters

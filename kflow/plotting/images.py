@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 
 from kflow._base.arguments import as_count, as_generator
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
@@ -22,7 +23,7 @@ __all__ = ["ImageStripDisplay"]
 _GAP = 0.08  # between images, in parts of one
 
 
-class ImageStripDisplay:
+class ImageStripDisplay(ShortRepr):
     """Three rows of images: x, F_n(x), and the difference F_n(x) - x.
 
     Parameters

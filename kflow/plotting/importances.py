@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 
 from kflow._base.arguments import as_count
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of
 from kflow.plotting.colours import PALETTE
 from kflow.plotting.inputs import as_series
@@ -18,7 +19,7 @@ from kflow.plotting.inputs import as_series
 __all__ = ["ImportanceDisplay"]
 
 
-class ImportanceDisplay:
+class ImportanceDisplay(ShortRepr):
     """Importances of features as bars, the largest on top.
 
     Parameters

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of, round_ticks
 from kflow.plotting.colours import GREY, PALETTE
 from kflow.plotting.inputs import as_series, as_table
@@ -22,7 +23,7 @@ __all__ = ["LipschitzDisplay"]
 _TINY = np.finfo(np.float64).tiny
 
 
-class LipschitzDisplay:
+class LipschitzDisplay(ShortRepr):
     """Local Lipschitz constants of F_n against the layer, and a bound on the global one.
 
     Parameters

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of
 from kflow.plotting.colours import GREY
 from kflow.plotting.cumulative import draw_cumulative
@@ -18,7 +19,7 @@ from kflow.plotting.inputs import as_samples
 __all__ = ["MarginDisplay"]
 
 
-class MarginDisplay:
+class MarginDisplay(ShortRepr):
     """Distributions of the margins of a classifier's points, such as before and after the flow.
 
     Parameters

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting.axes import panels, square_limits
 from kflow.plotting.colours import class_style, marker_area, shade
@@ -26,7 +27,7 @@ __all__ = ["PointsDisplay"]
 _MAX_LEGEND = 4
 
 
-class PointsDisplay:
+class PointsDisplay(ShortRepr):
     """Points in the plane, coloured and marked by class: one panel for each number of layers.
 
     Parameters

@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 
 from kflow._base.arguments import as_count, as_nugget
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.linear.interpolant import Interpolant
@@ -28,7 +29,7 @@ _LEVELS = (0.0, 0.25, 0.5, 0.75)
 _STRENGTHS = (0.16, 0.26, 0.36, 0.46)
 
 
-class DecisionRegionDisplay:
+class DecisionRegionDisplay(ShortRepr):
     """Regions in which each class wins, with the boundaries between them; darker means clearer.
 
     Parameters

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from kflow._base.arguments import as_count, as_generator, as_nugget
+from kflow._base.short_repr import ShortRepr
 from kflow.evaluation import N_INTERPOLATION, interpolation_errors
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
@@ -21,7 +22,7 @@ from kflow.plotting.inputs import as_labels, as_samples
 __all__ = ["SpreadDisplay"]
 
 
-class SpreadDisplay:
+class SpreadDisplay(ShortRepr):
     """Distributions of the test error over draws: a histogram in each row, on a common axis.
 
     Parameters

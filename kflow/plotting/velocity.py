@@ -13,6 +13,7 @@ from matplotlib.quiver import Quiver
 
 from kflow._base.arguments import as_count, as_number, as_positive
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.estimator_flow import EstimatorFlow, estimator_flow
@@ -35,7 +36,7 @@ def _reach(n_arrows: int) -> float:
     return min(max(1.4 / math.sqrt(n_arrows), 0.03), 0.12)
 
 
-class VelocityDisplay:
+class VelocityDisplay(ShortRepr):
     """Arrows that show in which direction points move, and how fast.
 
     Parameters

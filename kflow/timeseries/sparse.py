@@ -21,6 +21,7 @@ from kflow._base.arguments import (
     as_positive,
 )
 from kflow._base.array_types import FloatArray
+from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels import Kernel, Scaled, Sum, check_kernel
@@ -32,8 +33,8 @@ from kflow.timeseries.sparse_weights import MeanLoss, WeightedLoss, minimise
 __all__ = ["SparseKernel", "learn_sparse_kernel"]
 
 
-@dataclass(frozen=True, eq=False)
-class SparseKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseKernel(ShortRepr):
     """Result of `learn_sparse_kernel`.
 
     Attributes

@@ -146,6 +146,7 @@ def test_regression(run, small, wave, tmp_path):
     assert results["errors"]["r2"] > 0.8
     assert {path.name for path in out.iterdir()} == {"model.kflow", "results.json", "rho.png"}
     assert results["baseline"] > 2 * results["errors"]["rmse"]
+    assert results["baseline"] > results["error_before"] > 0.0
     lines = run("predict", out / "model.kflow", wave, "--target", "height").stdout.splitlines()
     assert lines[:1] == ["row,prediction"]
     truth = np.loadtxt(wave, delimiter=",", skiprows=1)[:, 0]

@@ -61,7 +61,8 @@ def test_the_layers_are_on_disk_until_the_model_holds_them(
     assert seen == [6]
     assert not any(place.is_dir() for place in out.iterdir())
     # An earlier model is replaced, and an error that nobody foresaw leaves no layers either.
-    result = run("fit", *arguments, steps=failing_in_layer(0, ZeroDivisionError()), code=1)
+    failing = failing_in_layer(0, ZeroDivisionError())
+    result = run("fit", *arguments, "--force", steps=failing, code=1)
     assert isinstance(result.exception, ZeroDivisionError)
     assert not any(place.is_dir() for place in out.iterdir())
 

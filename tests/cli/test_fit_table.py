@@ -155,9 +155,18 @@ def test_a_table_without_names(run, small, rng, write, tmp_path):
 @pytest.mark.slow
 def test_an_earlier_model_is_announced_before_it_is_replaced(run, model, people, small, write):
     arguments = ("--data", write("people.csv", people), "--id", "customer", *small)
-    result = run("fit", *arguments, "--output", model.parent)
+    result = run("fit", *arguments, "--output", model.parent, "--force")
     assert "model.kflow holds an earlier model, which this run will replace" in result.stderr
     assert result.stderr.index("earlier model") < result.stderr.index("The model is in")
+
+
+def test_a_model_in_a_named_folder_is_not_replaced(run, small, tmp_path):
+    (tmp_path / "model.kflow").write_bytes(b"took long")
+    result = run("fit", "--data", "missing.csv", *small, "--output", tmp_path, code=2)
+    assert "model.kflow holds an earlier model: pass --force to replace it" in result.stderr
+    assert (tmp_path / "model.kflow").read_bytes() == b"took long"
+    result = run("fit", "--data", "missing.csv", *small, "--output", tmp_path, "--force", code=1)
+    assert "earlier model" not in result.stderr
 
 
 def test_columns_that_look_like_an_id(run, small, people, write):

@@ -966,6 +966,7 @@ def test_divergence_keeps_the_last_good_layer(dtype, rng):
     assert issubclass(kflow.DivergenceError, ArithmeticError)
 
 
+@pytest.mark.filterwarnings("ignore::kflow.errors.StandstillWarning")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_is_finite_in_the_precision_of_the_points(dtype, rng):
     X = 50 * rng.normal(size=(200, 10))

@@ -5,6 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 import kflow
 from kflow import KernelFlow, kernels
@@ -150,3 +152,33 @@ def test_a_copy_keeps_the_settings():
     with pytest.raises(AttributeError, match="batch_size cannot change"):
         again.batch_size = 30
     assert kflow.KernelFlow(n_layers=2).batch_size == 600
+
+
+def test_parameters_as_scikit_learn_has_them():
+    flow = KernelFlow(kernels.Gaussian(2.0), n_layers=3, batch_size=8)
+    assert flow.get_params(deep=False).keys() == set(setting_names())
+    assert flow.get_params()["kernel__length_scale"] == 2.0
+    assert flow.set_params(n_layers=4, kernel__length_scale=3.0) is flow
+    assert (flow.n_layers, flow.kernel) == (4, kernels.Gaussian(3.0))
+    with pytest.raises(ValueError, match=r"no setting 'n_layer': did you mean n_layers\?"):
+        flow.set_params(n_layer=3)
+    with pytest.raises(ValueError, match="there is no kernel"):
+        KernelFlow(n_layers=3).set_params(kernel__length_scale=3.0)
+
+
+def test_a_clone_has_the_settings_and_no_points():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    settings = {"batch_size": 8, "nugget": {0: 0.1, 2: 0.2}, "random_state": 0, "dtype": "float64"}
+    flow = KernelFlow(n_layers=3, **settings).fit(X, X[:, 0])
+    other = clone(flow)
+    assert not other.is_fitted
+    assert other.get_params() == flow.get_params()
+    np.testing.assert_array_equal(other.fit(X, X[:, 0]).points_, flow.points_)
+
+
+@pytest.mark.parametrize("name", ["points_", "kernel_", "n_features_in_", "history_", "n_layers_"])
+def test_results_before_fit(name):
+    flow = KernelFlow(n_layers=3)
+    with pytest.raises(NotFittedError, match="call fit first"):
+        getattr(flow, name)
+    assert not hasattr(flow, name)

@@ -61,6 +61,7 @@ def test_what_overflows_is_named(name, dtype):
         kflow.gram(arrays["X"], arrays["Z"], kernel=kernels.Gaussian(1.0))
 
 
+@pytest.mark.filterwarnings("ignore::kflow.errors.StandstillWarning")
 @pytest.mark.parametrize("length", [1e-30, 1e30])
 def test_a_flow_names_a_length_scale_that_its_dtype_has_no_square_of(length, rng):
     X, kernel = rng.normal(size=(20, 3)), kernels.Gaussian(length)

@@ -31,7 +31,7 @@ def test_the_difference_is_in_units_of_the_pixels(scaling, rank, images, ax):
             "dtype": "float64",
             "random_state": 0,
         }
-    ).fit(images, Y)
+    ).fit(images, Y.astype(float))
     display = ImageStripDisplay.from_estimator(classifier, images, image_shape=(2, 3), ax=ax)
     moved = classifier.transform(images)
     if scaling == "unit":
@@ -45,7 +45,7 @@ def test_the_difference_is_in_units_of_the_pixels(scaling, rank, images, ax):
 
 
 def test_no_layers_change_nothing(images, ax):
-    flow = kflow.KernelFlow(n_layers=3, batch_size=20, dtype="float64").fit(images, Y)
+    flow = kflow.KernelFlow(n_layers=3, batch_size=20, dtype="float64").fit(images, Y.astype(float))
     display = ImageStripDisplay.from_estimator(
         flow, images, Y, image_shape=(3, 2), n_layers=0, ax=ax
     )
@@ -54,7 +54,7 @@ def test_no_layers_change_nothing(images, ax):
 
 
 def test_some_images_of_each_class(images, ax):
-    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y)
+    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y.astype(float))
     display = ImageStripDisplay.from_estimator(
         flow, images, Y, image_shape=(3, 2), images_per_class=3, ax=ax
     )
@@ -65,7 +65,7 @@ def test_some_images_of_each_class(images, ax):
 
 
 def test_images_drawn_at_random(images, ax):
-    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y)
+    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y.astype(float))
     display = ImageStripDisplay.from_estimator(
         flow, images, Y, image_shape=(3, 2), images_per_class=99, random_state=1, ax=ax
     )
@@ -102,7 +102,7 @@ def test_constant_images(images, ax):
 
 
 def test_wrong_arguments(images):
-    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y)
+    flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y.astype(float))
     with pytest.raises(ValueError, match="image_shape 2 x 2 does not make 6 pixels"):
         ImageStripDisplay.from_estimator(flow, images, image_shape=(2, 2))
     for shape in (6, (6,), (2.0, 3.0)):

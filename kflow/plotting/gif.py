@@ -15,7 +15,7 @@ def animated_gif(
     figure: Figure,
     frames: Iterable[object],
     *,
-    dpi: int = 90,
+    dpi: float = 90,
     rate: float = 12.0,
     rest: float = 2.0,
 ) -> bytes:
@@ -28,7 +28,7 @@ def animated_gif(
     frames : iterable
         An iterable that changes the figure before it yields, once for each frame. The values that it
         yields are not used.
-    dpi : int
+    dpi : float
         Dots per inch.
     rate : float
         Frames per second.

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 
+from matplotlib.figure import Figure
 from PIL import Image
 
-from kflow.demos.animation import animated_gif
+from kflow.plotting.gif import animated_gif
 
 
-def test_animations(figure):
-    ax = figure.axes[0]
+def test_animations():
+    figure = Figure(figsize=(2.0, 1.0))
+    ax = figure.subplots()
 
     def frames():
         for n in range(3):
