@@ -4,6 +4,8 @@
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist --metric
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist \\
           --set '{"batch_size": 600, "gradient_cap": Infinity}' --n-layers 200
+    $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist --scattering \\
+          --encoder '{"n_components": 200}'
 
 Runs the flow of a preset, with some settings replaced, on all training images but 10000 (or a fifth,
 if that is less), and prints the errors of interpolants on those along the way. This is how presets
@@ -23,7 +25,8 @@ import kflow
 from kflow.data.scaling import Preprocessing
 from kflow.datasets import DATASETS, load_dataset
 from kflow.evaluation import interpolation_errors
-from kflow.presets import PRESETS
+from kflow.features import ImageEncoder
+from kflow.presets import PRESETS, SCATTERING
 
 
 class Checkpoints:
@@ -72,12 +75,15 @@ def main() -> None:
     options.add_argument("--every", type=int, default=100, help="layers between evaluations")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--metric", action="store_true", help="a GradientMetric before the flow")
+    options.add_argument("--scattering", action="store_true", help="scattering for pixels")
+    options.add_argument("--encoder", default="{}", help="settings of the ImageEncoder, as JSON")
     args = options.parse_args()
     data = load_dataset(args.dataset, args.data_dir)
     n = len(data.X_train)
     order = np.random.default_rng(123).permutation(n)
     held, kept = np.split(order, [min(10_000, n // 5)])
-    settings = {**PRESETS[args.dataset], **json.loads(args.set), "random_state": args.seed}
+    preset = SCATTERING[args.dataset].estimator if args.scattering else PRESETS[args.dataset]
+    settings = {**preset, **json.loads(args.set), "random_state": args.seed}
     if args.n_layers is not None:
         settings["n_layers"] = args.n_layers
     if isinstance(settings.get("kernel"), dict):
@@ -90,6 +96,12 @@ def main() -> None:
         settings["n_layers"],
     )
     X, X_held = data.X_train[kept], data.X_train[held]
+    if args.scattering:
+        given = {**SCATTERING[args.dataset].encoder, **json.loads(args.encoder)}
+        start = time.perf_counter()
+        encoder = ImageEncoder(**given, image_shape=data.image_shape).fit(X)
+        X, X_held = encoder.transform(X), encoder.transform(X_held)
+        print(f"encoded in {time.perf_counter() - start:.0f} s")
     if args.metric:
         scaling = Preprocessing.fit(X, settings.pop("scaling"))
         X, X_held, settings["scaling"] = scaling(X), scaling(X_held), None

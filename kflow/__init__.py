@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
+    from kflow.estimators.image_pipeline import make_image_pipeline
     from kflow.estimators.table_encoder import TableEncoder
     from kflow.estimators.table_pipeline import make_table_pipeline
     from kflow.learning import LearnedKernel, learn_kernel
@@ -50,6 +51,7 @@ __all__ = [
     "learn_kernel",
     "load",
     "losses",
+    "make_image_pipeline",
     "make_table_pipeline",
     "move",
     "one_hot",
@@ -75,6 +77,7 @@ _NAMES = {
     "LearnedKernel": "kflow.learning",
     "TableEncoder": "kflow.estimators.table_encoder",
     "learn_kernel": "kflow.learning",
+    "make_image_pipeline": "kflow.estimators.image_pipeline",
     "make_table_pipeline": "kflow.estimators.table_pipeline",
 }
 _MODULES = (

@@ -44,13 +44,24 @@ def _table_pipeline(reader: ModelReader) -> Any:
     return TablePipeline.from_model_file(reader, lambda inner: _read(inner, _ESTIMATORS))
 
 
-# How each kind of model is read. Estimators may also stand behind the encoder of a table.
+def _image_pipeline(reader: ModelReader) -> Any:
+    from kflow.estimators.image_pipeline import ImagePipeline
+
+    return ImagePipeline.from_model_file(reader, lambda inner: _read(inner, _ESTIMATORS))
+
+
+# How each kind of model is read. Estimators may also stand behind the encoder of a table or of images.
 _ESTIMATORS: Mapping[str, Callable[[ModelReader], Any]] = {
     "KernelFlowClassifier": _classifier,
     "KernelFlowRegressor": _regressor,
     "GPRegressor": _gp_regressor,
 }
-_READERS = {**_ESTIMATORS, "KernelFlow": _flow, "TablePipeline": _table_pipeline}
+_READERS = {
+    **_ESTIMATORS,
+    "KernelFlow": _flow,
+    "ImagePipeline": _image_pipeline,
+    "TablePipeline": _table_pipeline,
+}
 
 
 def _read(reader: ModelReader, readers: Mapping[str, Callable[[ModelReader], Any]]) -> Any:
@@ -73,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor or TablePipeline
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, TablePipeline or ImagePipeline
         The model as it was saved.
 
     Raises

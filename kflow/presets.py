@@ -6,11 +6,12 @@ Those for images were chosen by their errors on a part of the training images th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from kflow.kernels import RationalQuadratic
 
-__all__ = ["FIXED", "PRESETS"]
+__all__ = ["FIXED", "PRESETS", "SCATTERING", "Preset"]
 
 # A flow with which nothing is left to be chosen: it is fitted in an instant, and suits small data with
 # little noise.
@@ -76,4 +77,56 @@ PRESETS: dict[str, dict[str, Any]] = {
         "step_size": {0: 0.02, 580: 0.01},
         "interpolation_nugget": 1.0,
     },
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Parameters of `kflow.features.ImageEncoder`, and of the classifier behind it.
+
+    Attributes
+    ----------
+    encoder : dict
+        Those of the encoder.
+    estimator : dict
+        Those of the classifier, whose points are the encoder's coordinates.
+    """
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    estimator: dict[str, Any] = field(default_factory=dict)
+
+
+# Both kernels are (1 + 3 r^2 / msd)^-1 with the mean squared distance msd of the coordinates.
+_COORDINATES: dict[str, Any] = {
+    **_SETS_OF_60000,
+    "scaling": None,
+    "rank": "auto",
+}
+
+SCATTERING: dict[str, Preset] = {
+    "mnist": Preset(
+        {"n_components": 300},
+        {
+            **_COORDINATES,
+            "kernel": RationalQuadratic(length_scale=0.395, alpha=1.0),
+            "n_layers": 260,
+            "nugget": {0: 0.25, 200: 4.0},
+            "gradient_cap": {0: 0.5, 200: math.inf},
+            "step_size": {0: 0.02, 240: 0.01},
+            "interpolation_nugget": 0.01,
+        },
+    ),
+    "fashion-mnist": Preset(
+        {"n_components": 400},
+        {
+            **_COORDINATES,
+            "batch_size": 1600,
+            "kernel": RationalQuadratic(length_scale=0.504, alpha=1.0),
+            "n_layers": 340,
+            "nugget": {0: 0.25, 220: 2.0},
+            "gradient_cap": {0: 1.0, 220: math.inf},
+            "step_size": {0: 0.02, 320: 0.01},
+            "interpolation_nugget": 1.0,
+        },
+    ),
 }

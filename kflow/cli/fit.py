@@ -37,6 +37,12 @@ _DATA_OPTIONS = (
         help="Folder of the IDX files of that data set, gzipped or not. digits needs none.",
     ),
     click.option(
+        "--preset",
+        type=click.Choice(["pixels", "scattering"]),
+        help="What images of mnist and fashion-mnist are to the flow: their pixels, or their wavelet "
+        "scattering, with which it errs less.  [default: pixels]",
+    ),
+    click.option(
         "--data",
         type=click.Path(path_type=Path),
         help="File of your own data instead of a known data set: a table (.csv, .tsv, .txt, also "

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from kflow.presets import SCATTERING
+
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
@@ -28,6 +30,7 @@ class FitOptions:
 
     dataset: str | None
     data_dir: Path | None
+    preset: str | None
     data: Path | None
     target: str | None
     task: Any
@@ -88,6 +91,11 @@ class FitOptions:
         return self.data is not None and self.data.suffix.lower() != ".npz"
 
     @property
+    def scattering(self) -> bool:
+        """Whether images are classified by their scattering."""
+        return self.preset == "scattering"
+
+    @property
     def model_file(self) -> Path:
         """The file of the model."""
         return self.output / "model.kflow"
@@ -116,6 +124,10 @@ class FitOptions:
         """
         if self.data is not None and (self.dataset or self.data_dir):
             raise click.UsageError("--data excludes --dataset and --data-dir")
+        if self.scattering and self.dataset not in SCATTERING:
+            raise click.UsageError(f"--preset scattering needs --dataset {' or '.join(SCATTERING)}")
+        if self.data is not None and self.preset:
+            raise click.UsageError("--preset belongs to --dataset")
         if self.data is None and (self.target or self.task):
             raise click.UsageError("--target and --task belong to --data")
         form = {self.separator, self.encoding, self.decimal}

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import numpy as np
+from sklearn.base import clone
 
 from kflow import __version__
 from kflow._base.files import check_folder, replacing
@@ -19,6 +20,7 @@ from kflow.cli.cross_validation import baseline, cross_validated, told_cross_val
 from kflow.cli.evaluate import ErrorsOnTheWay, error_before, evaluate
 from kflow.cli.failures import Failures, run_status
 from kflow.cli.fit_checkpoint import FitCheckpoint
+from kflow.cli.fit_images import FitImages, encoded_images
 from kflow.cli.fit_options import FitOptions
 from kflow.cli.fit_table import FitTable, load_fit_table
 from kflow.cli.info import describe
@@ -28,13 +30,14 @@ from kflow.cli.process import Stop, return_freed_memory
 from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output, most_layers
 from kflow.datasets import Dataset, load_dataset, load_file
 from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.image_pipeline import make_image_pipeline
 from kflow.estimators.regressor import KernelFlowRegressor
 from kflow.estimators.selection.wanted import Wanted
 from kflow.estimators.table_pipeline import make_table_pipeline
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.presets import PRESETS
+from kflow.presets import PRESETS, SCATTERING
 
 __all__ = ["FitRun", "FitSteps"]
 
@@ -100,6 +103,8 @@ class FitRun:
         The data, without the points that the flow holds once it has run.
     table : FitTable or None
         The table from which the points come; None for arrays.
+    images : FitImages or None
+        The images of which the points are coordinates; None if points are what was read.
     estimator : KernelFlowClassifier or KernelFlowRegressor
         The estimator.
     curve : ErrorsOnTheWay or None
@@ -126,6 +131,7 @@ class FitRun:
     points: Dataset = field(init=False)
     estimator: Estimator = field(init=False)
     table: FitTable | None = None
+    images: FitImages | None = None
     curve: ErrorsOnTheWay | None = None
     before: float | None = None
     results: dict[str, Any] = field(default_factory=dict)
@@ -179,6 +185,10 @@ class FitRun:
         options = self.options
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
+            if options.scattering:
+                encoder = SCATTERING[self.points.name].encoder
+                self.images = encoded_images(self.points, encoder, options, self.note)
+                self.points = self.images.points
         elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
         else:
@@ -192,7 +202,8 @@ class FitRun:
         options, points = self.options, self.points
         if options.cv is None:
             return
-        rows = points.X_train if self.table is None else self.table.training_rows
+        source = self.table or self.images
+        rows = points.X_train if source is None else source.training_rows
         result = cross_validated(
             self._unfitted, rows, points.y_train, points.task, options.cv, options.seed
         )
@@ -203,12 +214,19 @@ class FitRun:
         """Return an estimator for the rows of the data, without callbacks."""
         estimator = self._estimator()
         estimator.progress = False
+        if self.images is not None:
+            return make_image_pipeline(estimator, encoder=clone(self.images.encoder))
         return estimator if self.table is None else make_table_pipeline(estimator)
 
     def _estimator(self) -> Estimator:
-        preset = PRESETS.get(self.points.name, {}) if self.options.data is None else {}
-        settings = self.options.estimator_settings(preset)
+        settings = self.options.estimator_settings(self._preset())
         return (KernelFlowClassifier if self.is_classification else KernelFlowRegressor)(**settings)
+
+    def _preset(self) -> Mapping[str, Any]:
+        if self.options.data is not None:
+            return {}
+        name = self.points.name
+        return SCATTERING[name].estimator if self.options.scattering else PRESETS.get(name, {})
 
     def make_estimator(self, stop: Stop) -> None:
         """Make the estimator and its callbacks."""
@@ -339,7 +357,9 @@ class FitRun:
             self.note(f"The model is in {path}")
 
     def _model(self) -> Any:
-        """Return what is saved: the estimator, behind the encoder of a table if there is one."""
+        """Return what is saved: the estimator, behind its encoder if there is one."""
+        if self.images is not None:
+            return make_image_pipeline(self.estimator, encoder=self.images.encoder)
         if self.table is None:
             return self.estimator
         model = make_table_pipeline(self.estimator, encoder=self.table.encoder)

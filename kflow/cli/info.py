@@ -46,9 +46,17 @@ def info(model: Path, as_json: bool) -> None:
 def describe(model: Any) -> dict[str, Any]:
     """Return kind, kernel, sizes, loss and settings of a fitted flow or estimator as JSON data.
 
-    Of an estimator for tables, also what becomes of each column. Of one without a flow, such as
+    Of an estimator for tables, also what becomes of each column, and of one for images their shapes. Of one without a flow, such as
     GPRegressor, only kind, kernel, sizes and nugget.
     """
+    if hasattr(model, "encoder") and not hasattr(model, "id_column"):
+        encoder = model.encoder
+        images = {
+            "image_shape": list(encoder.scattering_.image_shape_),
+            "map_shape": list(encoder.scattering_.map_shape_),
+            "n_components": encoder.components_.shape[1],
+        }
+        return {**describe(model.estimator), "images": images}
     if hasattr(model, "encoder"):
         columns = {column.name: column.report() for column in model.encoder.columns_}
         return {**describe(model.estimator), "id_column": model.id_column, "columns": columns}

@@ -63,7 +63,7 @@ def predict(
     estimator = load(model)
     if not hasattr(estimator, "predict"):
         raise ValueError(f"{model} holds a {type(estimator).__name__}, which predicts nothing")
-    if hasattr(estimator, "encoder"):
+    if hasattr(estimator, "id_column"):
         from kflow.cli.predict_table import predicted_table
 
         table = predicted_table(estimator, data, id_column, form)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
-
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from kflow.errors import ModelFileError
 from kflow.estimators.classifier import KernelFlowClassifier
+from kflow.estimators.saved_pipeline import SavedPipeline
 from kflow.estimators.table_encoder import TableEncoder
-from kflow.storage.model_file import ModelReader, write_model
+from kflow.storage.model_file import ModelReader
 
 __all__ = ["TablePipeline", "make_table_pipeline"]
 
 
-class TablePipeline(Pipeline):  # type: ignore[misc]
+class TablePipeline(SavedPipeline):
     """The pipeline that `make_table_pipeline` returns: scikit-learn's, which can be saved.
 
     Attributes
@@ -35,53 +31,9 @@ class TablePipeline(Pipeline):  # type: ignore[misc]
         copy.id_column = self.id_column
         return copy
 
-    @property
-    def encoder(self) -> TableEncoder:
-        """The encoder of tables."""
-        encoder: TableEncoder = self.steps[0][1]
-        return encoder
-
-    @property
-    def estimator(self) -> Any:
-        """The estimator behind it."""
-        return self.steps[1][1]
-
-    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
-        """Write the fitted encoder and estimator to one file; `kflow.load` reads it.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        layers_dtype : {"float16", "float32", "float64"}, optional
-            Precision of the layers in the file, as in `KernelFlowClassifier.save`; not for estimators
-            without layers.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; an earlier file of that name is then untouched.
-        TypeError
-            If the estimator is none of kflow.
-        ValueError
-            If `layers_dtype` is another dtype.
-        """
-        check_is_fitted(self)
-        if not hasattr(self.estimator, "to_parts"):
-            raise TypeError(
-                f"only estimators of kflow can be saved in a model file, not a "
-                f"{type(self.estimator).__name__}"
-            )
-        options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
-        flow = getattr(self.estimator, "flow_", None)
-        with nullcontext() if flow is None else flow.still():
-            inner, parts = self.estimator.to_parts(**options)
-            settings = {
-                "encoder": self.encoder.to_settings(),
-                "id_column": self.id_column,
-                "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
-            }
-            write_model(path, "TablePipeline", settings, parts)
+    def own_settings(self) -> dict[str, Any]:
+        """Return the id column for a model file."""
+        return {"id_column": self.id_column}
 
     @classmethod
     def from_model_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kflow.features.image_encoder import ImageEncoder
 from kflow.features.scattering import Scattering
 
-__all__ = ["Scattering"]
+__all__ = ["ImageEncoder", "Scattering"]

@@ -1,0 +1,72 @@
+"""An encoder of what users have and an estimator of kflow, as one estimator in one file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from kflow.storage.model_file import write_model
+
+__all__ = ["SavedPipeline"]
+
+
+class SavedPipeline(Pipeline):  # type: ignore[misc]
+    """A pipeline of scikit-learn with the steps ``"encoder"`` and ``"estimator"`` that can be saved."""
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder."""
+        return self.steps[0][1]
+
+    @property
+    def estimator(self) -> Any:
+        """The estimator behind it."""
+        return self.steps[1][1]
+
+    def own_settings(self) -> dict[str, Any]:
+        """Return what a model file holds besides the encoder and the estimator, as JSON data."""
+        return {}
+
+    def own_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays that a model file holds besides those of the estimator."""
+        return {}
+
+    def save(self, path: str | os.PathLike[str], *, layers_dtype: str | None = None) -> None:
+        """Write the fitted encoder and estimator to one file; `kflow.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        layers_dtype : {"float16", "float32", "float64"}, optional
+            Precision of the layers in the file, as in `KernelFlowClassifier.save`; not for estimators
+            without layers.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an earlier file of that name is then untouched.
+        TypeError
+            If the estimator is none of kflow.
+        ValueError
+            If `layers_dtype` is another dtype.
+        """
+        check_is_fitted(self)
+        if not hasattr(self.estimator, "to_parts"):
+            raise TypeError(
+                f"only estimators of kflow can be saved in a model file, not a "
+                f"{type(self.estimator).__name__}"
+            )
+        options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
+        inner, parts = self.estimator.to_parts(**options)
+        settings = {
+            "encoder": self.encoder.to_settings(),
+            **self.own_settings(),
+            "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
+        }
+        arrays = self.own_arrays().items()
+        write_model(path, type(self).__name__, settings, [*parts, *arrays])

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import kflow
+from kflow.presets import FIXED, SCATTERING, Preset
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """IDX files of 400 digits for training and 100 for the test."""
+    digits = load_digits()
+    pixels, labels = (digits.images * 15).astype(np.uint8), digits.target.astype(np.uint8)
+    for part, rows in (("train", slice(400)), ("t10k", slice(400, 500))):
+        for name, array in (("images-idx3", pixels[rows]), ("labels-idx1", labels[rows])):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (tmp_path / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+    np.savez(tmp_path / "new.npz", X=pixels[400:500].reshape(100, -1))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def preset(monkeypatch):
+    estimator = {**FIXED, "n_layers": 4, "batch_size": 40, "scaling": None}
+    monkeypatch.setitem(SCATTERING, "mnist", Preset({"J": 1, "n_components": 20}, estimator))
+
+
+def test_scattering_from_images_to_predictions(run, folder):
+    out = folder / "out"
+    data = ("--dataset", "mnist", "--data-dir", folder, "--preset", "scattering")
+    result = run("fit", *data, "--output", out, "--cv", 2, "--n-draws", 1)
+    assert (
+        "Scattering: 9 maps of 5 x 5 for each of 500 images, then 20 coordinates" in result.stderr
+    )
+    assert "2-fold" in result.stderr or "cross-validation" in result.stderr.lower()
+    results = json.loads((out / "results.json").read_text())
+    assert results["n_test"] == 100
+    assert results["model_error"] < 0.1
+
+    predicted = run("predict", out / "model.kflow", folder / "new.npz").stdout.split()
+    truth = load_digits().target[400:500]
+    assert np.mean(np.array(predicted, int) != truth) == pytest.approx(results["model_error"])
+    told = json.loads(run("info", out / "model.kflow", "--json").stdout)
+    assert told["images"] == {"image_shape": [8, 8], "map_shape": [9, 5, 5], "n_components": 20}
+    assert type(kflow.load(out / "model.kflow")).__name__ == "ImagePipeline"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--preset", "scattering"), "needs --dataset mnist or fashion-mnist"),
+        (("--dataset", "digits", "--preset", "scattering"), "needs --dataset mnist"),
+        (("--data", "a.npz", "--preset", "pixels"), "--preset belongs to --dataset"),
+    ],
+)
+def test_presets_that_do_not_fit(run, arguments, message):
+    assert message in run("fit", *arguments, code=2).stderr
