@@ -138,6 +138,11 @@ def test_tuning(run_benchmark):
 
 
 @pytest.mark.slow
+def test_scattering(run_benchmark):
+    _, report = run_benchmark("scattering", "--n 20 --repeats 1")
+    assert {row["padding"] for row in report["rows"]} == {"zero", "reflect"}
+
+
 def test_accuracy(run_benchmark):
     _, report = run_benchmark("accuracy", "--dataset digits --n-layers 2")
     (row,) = report["rows"]
