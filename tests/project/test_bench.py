@@ -264,3 +264,11 @@ def test_full_size(run_benchmark):
     assert {"unflowed", "mean"} <= {row["side"].split()[0] for row in report["rows"]}
     assert all(row["error"] < 0.05 for row in report["rows"])
     assert "residual" in printed
+
+
+@pytest.mark.slow
+def test_rho(run_benchmark):
+    printed, report = run_benchmark("rho", "--quick")
+    assert [row["changed"] for row in report["rows"]] == ["no flow", "as above"]
+    assert positive(report["rows"], "first", "last", "ten", "all")
+    assert len(printed.splitlines()) == 4
