@@ -32,7 +32,7 @@ from kflow.presets import PRESETS
 Planar = tuple[np.ndarray, np.ndarray]
 
 
-def by_pca(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Planar:
+def by_pca(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Planar:  # noqa: ARG001
     model = PCA(2).fit(X)
     return model.transform(X), model.transform(X_test)
 

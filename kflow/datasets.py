@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from warnings import warn
 
@@ -26,9 +26,10 @@ from kflow._base.npy import read_array
 from kflow._base.short_repr import ShortRepr
 from kflow.data.arrays import as_matrix
 from kflow.data.csv_format import header_is_data
+from kflow.data.image_folder import read_image_folder
 from kflow.data.targets import Task, as_targets, held_out_rows
 
-__all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_points"]
+__all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_image_folder", "load_points"]
 
 DATASETS = ("digits", "mnist", "fashion-mnist")
 
@@ -48,7 +49,7 @@ class Dataset(ShortRepr):
     task : "classification" or "regression"
         The task for which `y_train` are targets.
     image_shape : tuple of int, optional
-        Rows and columns, if the points are images.
+        Rows and columns, and 3 for images in colour, if the points are images.
     feature_names : tuple of str, optional
         Names of the columns of the points, if they have names that are all different.
     """
@@ -59,7 +60,7 @@ class Dataset(ShortRepr):
     X_test: FloatArray
     y_test: npt.NDArray[Any]
     task: Task
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     feature_names: tuple[str, ...] | None = None
 
 
@@ -159,6 +160,48 @@ def load_file(
     X_test = _points(path, arrays, "X_test", n_columns=X.shape[1])
     values = _target_array(path, arrays, f"{name}_test", len(X_test))
     return Dataset(path.name, X, y, X_test, as_targets(values, task, str(path)).values, task)
+
+
+def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
+    """Return the images of a folder or a ZIP file with one subfolder for each class.
+
+    Parameters
+    ----------
+    path : path
+        PNG and JPEG files, all of one size. The class of an image is the name of the folder that it
+        lies in. If there are ``train/`` and ``test/`` with the classes inside, they are the two parts;
+        otherwise a quarter of the images of each class is held out, always the same quarter.
+
+    Returns
+    -------
+    Dataset
+        Pixels as float32, from 0 to 255. Images are in grey if all files are, else in colour.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is missing.
+    OSError
+        If a file cannot be read.
+    ValueError
+        If there are no classes, or images that do not fit together.
+    """
+    path = Path(path)
+    folder = read_image_folder(path)
+    places = [PurePosixPath(name).parts[:-1] for name in folder.names]
+    alone = [name for name, place in zip(folder.names, places, strict=True) if not place]
+    if alone:
+        raise ValueError(
+            f"{path}: {alone[0]} lies in no subfolder: the subfolder's name is the class of an image"
+        )
+    shape = folder.images.shape[1:]
+    X = folder.images.reshape(len(places), -1).astype(np.float32)
+    y = np.array([place[-1] for place in places])
+    parts = np.array([place[0] if len(place) > 1 else "" for place in places])
+    if set(parts) != {"train", "test"}:
+        return _hold_out(path.name, X, y, "classification", shape)
+    train, test = parts == "train", parts == "test"
+    return Dataset(path.name, X[train], y[train], X[test], y[test], "classification", shape)
 
 
 def load_points(

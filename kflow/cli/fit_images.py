@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from kflow._base.array_types import FloatArray
 from kflow.cli.fit_options import FitOptions
 from kflow.datasets import Dataset
 from kflow.features.image_encoder import ImageEncoder
 
-__all__ = ["FitImages", "encoded_images"]
+__all__ = ["FitImages", "encoded_images", "settings_for"]
+
+# Images with a side of fewer pixels have one scale only.
+_SIDE_OF_TWO_SCALES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,13 @@ class FitImages:
     points: Dataset
     encoder: ImageEncoder
     training_rows: FloatArray
+
+
+def settings_for(image_shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return parameters of an encoder for the images of a user, whose borders need not be empty."""
+    assert image_shape is not None
+    n_scales = 2 if min(image_shape[:2]) >= _SIDE_OF_TWO_SCALES else 1
+    return {"J": n_scales, "padding": "reflect"}
 
 
 def encoded_images(
@@ -60,6 +72,12 @@ def encoded_images(
     train = encoder.fit(images.X_train).transform(images.X_train)
     test = encoder.transform(images.X_test)
     channels, height, width = encoder.scattering_.map_shape_
+    classes, counts = np.unique(images.y_train, return_counts=True)
+    tell(
+        f"{images.name}: {len(train)} images for training and {len(test)} for the test, of "
+        f"{' x '.join(map(str, encoder.scattering_.image_shape_))}, in {len(classes)} classes of "
+        f"{counts.min()} to {counts.max()}"
+    )
     tell(
         f"Scattering: {channels} maps of {height} x {width} for each of {len(train) + len(test)} images, "
         f"then {train.shape[1]} coordinates without {100 * encoder.energy_dropped_:.1f} % of the sum of "

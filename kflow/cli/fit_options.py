@@ -87,8 +87,15 @@ class FitOptions:
 
     @property
     def is_table(self) -> bool:
-        """Whether the data are a table, not arrays."""
-        return self.data is not None and self.data.suffix.lower() != ".npz"
+        """Whether the data are a table, not arrays or images."""
+        if self.data is None or self.is_image_folder:
+            return False
+        return self.data.suffix.lower() != ".npz"
+
+    @property
+    def is_image_folder(self) -> bool:
+        """Whether the data are a folder or a ZIP file of images."""
+        return self.data is not None and (self.data.is_dir() or self.data.suffix.lower() == ".zip")
 
     @property
     def scattering(self) -> bool:
@@ -130,6 +137,10 @@ class FitOptions:
             raise click.UsageError("--preset belongs to --dataset")
         if self.data is None and (self.target or self.task):
             raise click.UsageError("--target and --task belong to --data")
+        if self.is_image_folder and (self.target or self.task):
+            raise click.UsageError(
+                "--target and --task do not belong to images: their folders are their classes"
+            )
         form = {self.separator, self.encoding, self.decimal}
         if not self.is_table and (self.drop or self.id or form != {"auto"}):
             raise click.UsageError(

@@ -20,7 +20,7 @@ from kflow.cli.cross_validation import baseline, cross_validated, told_cross_val
 from kflow.cli.evaluate import ErrorsOnTheWay, error_before, evaluate
 from kflow.cli.failures import Failures, run_status
 from kflow.cli.fit_checkpoint import FitCheckpoint
-from kflow.cli.fit_images import FitImages, encoded_images
+from kflow.cli.fit_images import FitImages, encoded_images, settings_for
 from kflow.cli.fit_options import FitOptions
 from kflow.cli.fit_table import FitTable, load_fit_table
 from kflow.cli.info import describe
@@ -28,7 +28,7 @@ from kflow.cli.output import no_note, note, print_data, results_table
 from kflow.cli.pictures import draw_pictures
 from kflow.cli.process import Stop, return_freed_memory
 from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output, most_layers
-from kflow.datasets import Dataset, load_dataset, load_file
+from kflow.datasets import Dataset, load_dataset, load_file, load_image_folder
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.image_pipeline import make_image_pipeline
 from kflow.estimators.regressor import KernelFlowRegressor
@@ -186,9 +186,10 @@ class FitRun:
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
             if options.scattering:
-                encoder = SCATTERING[self.points.name].encoder
-                self.images = encoded_images(self.points, encoder, options, self.note)
-                self.points = self.images.points
+                self._encode(self.points, SCATTERING[self.points.name].encoder)
+        elif options.is_image_folder:
+            images = load_image_folder(options.data)
+            self._encode(images, settings_for(images.image_shape))
         elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
         else:
@@ -196,6 +197,10 @@ class FitRun:
             self.points = self.table.points
         if options.early_stopping and not self.is_classification:
             raise click.UsageError("--early-stopping belongs to classification")
+
+    def _encode(self, images: Dataset, settings: Mapping[str, Any]) -> None:
+        self.images = encoded_images(images, settings, self.options, self.note)
+        self.points = self.images.points
 
     def cross_validate(self) -> None:
         """Tell the cross-validated error, if it is asked for."""

@@ -47,11 +47,12 @@ def predict(
     output: Path | None,
     **form: str,
 ) -> None:
-    """Predict with MODEL for the rows of DATA, a table or a .npz file (array X).
+    """Predict with MODEL for the rows of DATA, a table, a .npz file (array X), or image files.
 
     A model that was fitted to a table finds its columns by their names and ignores others. It prints a
-    table: the id or the number of each row, the prediction, and the probability of each class. Other
-    models print one prediction in a line.
+    table: the id or the number of each row, the prediction, and the probability of each class. A model
+    of images does so for a folder or a .zip of PNG and JPEG files. Other models print one prediction in
+    a line.
     """
     if output is not None and output.suffix.lower() not in (".csv", ".npz"):
         raise click.UsageError("--output must end in .csv or .npz")
@@ -67,6 +68,12 @@ def predict(
         from kflow.cli.predict_table import predicted_table
 
         table = predicted_table(estimator, data, id_column, form)
+        _write(table.arrays(), table.text(), output)
+        return
+    if hasattr(estimator, "encoder") and (data.is_dir() or data.suffix.lower() == ".zip"):
+        from kflow.cli.predict_images import predicted_images
+
+        table = predicted_images(estimator, data)
         _write(table.arrays(), table.text(), output)
         return
     if id_column is not None or set(form.values()) != {"auto"}:

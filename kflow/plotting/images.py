@@ -81,7 +81,7 @@ class ImageStripDisplay(ShortRepr):
         X: npt.ArrayLike,
         y: npt.ArrayLike | None = None,
         *,
-        image_shape: tuple[int, int],
+        image_shape: tuple[int, ...],
         n_layers: int | None = None,
         images_per_class: int = 1,
         random_state: Any = None,

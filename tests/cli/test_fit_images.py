@@ -60,3 +60,23 @@ def test_scattering_from_images_to_predictions(run, folder):
 )
 def test_presets_that_do_not_fit(run, arguments, message):
     assert message in run("fit", *arguments, code=2).stderr
+
+
+def test_folders_of_images(run, tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images[:200], digits.target, strict=False)):
+        file = tmp_path / "images" / f"digit {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype(np.uint8)).save(file)
+    flow = ("--n-layers", 2, "--batch-size", 40, "--kernel", "gaussian", "--metric", "none")
+    nuggets = ("--nugget", 3, "--interpolation-nugget", 1)
+    out = tmp_path / "out"
+    result = run("fit", "--data", tmp_path / "images", *flow, *nuggets, "--output", out)
+    assert "images for training" in result.stderr
+    lines = run("predict", out / "model.kflow", tmp_path / "images").stdout.splitlines()
+    assert lines[0].startswith("file,prediction,probability_digit 0,probability_digit 1")
+    right = [line.split("/")[0] == line.split(",")[1] for line in lines[1:]]
+    assert np.mean(right) > 0.8
+    wrong = run("fit", "--data", tmp_path / "images", "--task", "regression", code=2)
+    assert "their folders are their classes" in wrong.stderr
