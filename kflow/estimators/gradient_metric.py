@@ -86,7 +86,7 @@ class GradientMetric(
     rows_ : ndarray of int, shape (m,)
         The rows of X that the interpolant used, in ascending order.
     n_features_in_ : int
-        d.
+        The number d of features.
 
     Raises
     ------
