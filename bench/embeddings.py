@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,8 @@ from kflow.presets import PRESETS
 Planar = tuple[np.ndarray, np.ndarray]
 
 
-def by_pca(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Planar:  # noqa: ARG001
+def by_pca(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Planar:
+    del y  # it knows no labels
     model = PCA(2).fit(X)
     return model.transform(X), model.transform(X_test)
 
@@ -83,11 +83,14 @@ def drawn(planes: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--picture", type=Path, metavar="FILE")
+    options.add_argument("--picture", metavar="FILE")
     options.add_argument("--n-layers", type=int, default=400)
+    options.add_argument("--n", type=int, default=1347, help="training digits")
     args = options.parse_args()
     X, y = load_digits(return_X_y=True)
-    X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    X, X_test, y, y_test = train_test_split(
+        X, y, train_size=args.n, test_size=450, stratify=y, random_state=0
+    )
     methods: dict[str, Callable[..., Planar]] = {"PCA": by_pca, "NCA": by_nca}
     if find_spec("umap"):
         methods |= {"UMAP": by_umap(False), "UMAP with labels": by_umap(True)}

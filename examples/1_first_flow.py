@@ -7,6 +7,7 @@ together and the two lie apart.
 """
 
 import numpy as np
+from matplotlib import pyplot as plt
 
 import kflow
 from kflow.plotting import (
@@ -57,7 +58,8 @@ flow.fit(X, y)
 # -----------------
 # The points after n layers, :math:`F_n(X)`; :math:`F_0(X)` is the data as it is.
 
-PointsDisplay.from_estimator(flow, X, y, layers=[0, 200, 500, 800])
+figure, axes = plt.subplots(2, 2, figsize=(6.4, 6.2), layout="compressed")
+PointsDisplay.from_estimator(flow, X, y, layers=[0, 200, 500, 800], ax=axes.ravel())
 
 # %%
 # The loss of each layer. It is noisy, because each layer draws another half.

@@ -169,11 +169,11 @@ def rho(
     nugget: float,
     n_threads: int | None = None,
 ) -> float:
-    """Return the loss of a kernel when only the coarse points are interpolated instead of all.
+    r"""Return the loss of a kernel when only the coarse points are interpolated instead of all.
 
-    With A = K(X, X) + nugget I and c the coarse rows,
+    With :math:`A = K(X, X) + \lambda I`, the `nugget` :math:`\lambda` and the coarse rows c,
 
-        rho = 1 - tr(Y_c' A_cc^-1 Y_c) / tr(Y' A^-1 Y),
+    .. math:: \rho = 1 - \frac{\operatorname{tr}(Y_c^\top A_{cc}^{-1} Y_c)}{\operatorname{tr}(Y^\top A^{-1} Y)},
 
     which is the squared RKHS distance between the two interpolants, divided by the squared norm of
     the interpolant of all points.
@@ -226,7 +226,7 @@ def rho_gradient(
     nugget: float,
     n_threads: int | None = None,
 ) -> tuple[float, FloatArray]:
-    """Return the loss `rho` and its gradient with respect to the points.
+    r"""Return the loss `rho` and its gradient with respect to the points.
 
     Parameters
     ----------
@@ -247,9 +247,13 @@ def rho_gradient(
 
     Notes
     -----
-    With D = tr(Y' A^-1 Y), y = A^-1 Y, and z = A_cc^-1 Y_c on the coarse rows and zero elsewhere,
-    d rho = -(1/D) sum_ij ((1 - rho) y y' - z z')_ij dK_ij. This takes 2 n^2 (d + 2 m) flops more
-    than `rho`.
+    With :math:`D = \operatorname{tr}(Y^\top A^{-1} Y)`, :math:`\hat y = A^{-1} Y`, and
+    :math:`\hat z = A_{cc}^{-1} Y_c` on the coarse rows and zero elsewhere,
+
+    .. math:: \mathrm d\rho = -\frac1D \sum_{ij} \left( (1 - \rho)\, \hat y \hat y^\top
+        - \hat z \hat z^\top \right)_{ij} \mathrm dK_{ij}.
+
+    This takes 2 n^2 (d + 2 m) flops more than `rho`.
     """
     loss, gradient = _rho(X, Y, coarse, kernel, nugget, True, n_threads)
     assert gradient is not None

@@ -2,7 +2,7 @@
 
 reStructuredText takes bars for substitutions, final underscores for links, and an initial at the
 beginning of a line for an entry of a list. Docstrings are read in terminals and editors too, so that
-these are escaped here, outside literals, and not there.
+these are escaped here, outside literals and formulas, and not there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 LITERAL = re.compile(r"(``.+?``|`[^`]*`)")
 MARKUP = re.compile(r"\||(?<=\w)_(?!\w)")
+FORMULA = re.compile(r"^(\s*)\.\. math::")
 INITIAL = re.compile(r"^\s*(?=[A-Z]\. )")
 
 
@@ -23,12 +24,17 @@ def escaped(line: str) -> str:
 
 
 def escape(*event: Any) -> None:
-    """Escape the lines of a docstring, the last of what the event brings, but for examples."""
+    """Escape the lines of a docstring, the last of what the event brings, but for examples and formulas."""
     lines: list[str] = event[-1]
     is_example = False
+    formula: str | None = None  # the indentation of the formula at hand
     for number, line in enumerate(lines):
         is_example = line.lstrip().startswith(">>>") or (is_example and bool(line.strip()))
-        if not is_example:
+        if begun := FORMULA.match(line):
+            formula = begun[1]
+        elif formula is not None and line.strip() and not line.startswith(formula + " "):
+            formula = None
+        if not is_example and formula is None:
             lines[number] = escaped(line)
 
 

@@ -48,12 +48,12 @@ __all__ = ["GPRegressor"]
 
 
 class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Gaussian-process regression, with a kernel learned by a parametric kernel flow.
+    r"""Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
-    The posterior of f ~ GP(0, s^2 k) given y = f(X) + noise, noise ~ N(0, s^2 nugget I): with
-    A = K(X, X) + nugget I, mean and variance of an observation at x are
+    The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda I)`: with
+    :math:`A = K(X, X) + \lambda I`, mean and variance of an observation at x are
 
-        k(x, X) A^-1 y    and    s^2 (k(x, x) - k(x, X) A^-1 k(X, x) + nugget)
+    .. math:: k(x, X) A^{-1} y \quad\text{and}\quad s^2 (k(x, x) - k(x, X) A^{-1} k(X, x) + \lambda)
 
     (Rasmussen and Williams 2006, equations 2.25 and 2.26), for columns of X and of y that are first
     centred and scaled. The kernel and the nugget are learned on random batches (`kflow.learn_kernel`)
@@ -61,10 +61,10 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
     cross-validation do not see the amplitude s; it is chosen afterwards, for every output, so that
     leave-one-out residuals in units of their predicted deviations have mean square 1:
 
-        s^2 = mean_i e_i^2 / v_i = mean_i (A^-1 y)_i^2 / (A^-1)_ii,
+    .. math:: s^2 = \frac1N \sum_i e_i^2 / v_i = \frac1N \sum_i (A^{-1} y)_i^2 / (A^{-1})_{ii}
 
-    e_i = (A^-1 y)_i / (A^-1)_ii, v_i = 1 / (A^-1)_ii (equation 5.12 there; Sundararajan and Keerthi
-    2001).
+    with :math:`e_i = (A^{-1} y)_i / (A^{-1})_{ii}` and :math:`v_i = 1 / (A^{-1})_{ii}` (equation 5.12
+    there; Sundararajan and Keerthi 2001).
 
     Parameters
     ----------
@@ -77,8 +77,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
     learn : str, callable or None
         The loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
-    learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, \
-learning_rate, n_steps, n_restarts
+    learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
         as that number.
     scaling : {"standard", "unit"} or None

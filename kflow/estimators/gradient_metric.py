@@ -35,15 +35,15 @@ class GradientMetric(
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
-    """A linear map of the features, learned from the gradients of a kernel interpolant.
+    r"""A linear map of the features, learned from the gradients of a kernel interpolant.
 
     Features along which the targets do not change are shrunk, and those along which they change fast
-    are stretched. With u(x) = K(x, X) (K(X, X) + nugget I)^-1 Y, the interpolant of the training data,
-    and its gradient outer product
+    are stretched. With the interpolant of the training data,
+    :math:`u(x) = K(x, X)\, (K(X, X) + \lambda I)^{-1}\, Y`, and the outer product of its gradients
 
-        M = (1/N) sum_i sum_k grad u_k(x_i) grad u_k(x_i)',
+    .. math:: M = \frac1N \sum_i \sum_k \nabla u_k(x_i)\, \nabla u_k(x_i)^\top,
 
-    points are mapped by x -> c M^(power / 2) x. The factor c keeps the mean squared distance of the
+    points are mapped by :math:`x \to c\, M^{p/2} x`, where p is `power`. The factor c keeps the mean squared distance of the
     training points, so that the same length scales suit the kernel before and after. With `n_steps` > 1
     the same is done again with the mapped points, and the maps are composed.
 
@@ -86,7 +86,7 @@ class GradientMetric(
     rows_ : ndarray of int, shape (m,)
         The rows of X that the interpolant used, in ascending order.
     n_features_in_ : int
-        Number of features, d.
+        The number d of features.
 
     Raises
     ------

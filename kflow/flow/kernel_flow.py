@@ -42,17 +42,24 @@ _RUNNING = (
 
 
 class KernelFlow(FlowSettings):
-    """A kernel learned from data by a flow of the data points.
+    r"""A kernel learned from data by a flow of the data points.
 
-    The learned kernel is K_n(x, x') = K_1(F_n(x), F_n(x')). Each layer draws `batch_size` of the N
-    points and a coarse part of those, descends the loss rho with respect to the batch, and moves
-    every point by kernel interpolation of the batch's descent direction:
-    F_{n+1}(x) = F_n(x) + step K_1(F_n(x), Z) C, C = (K_1(Z, Z) + nugget I)^-1 (-d rho / d Z).
+    The learned kernel is :math:`K_n(x, x') = K_1(F_n(x), F_n(x'))`. Each layer draws `batch_size` of
+    the N points and a coarse part of those, descends the loss :math:`\rho` with respect to the batch Z,
+    and moves every point by kernel interpolation of the batch's descent direction:
+
+    .. math::
+
+        F_{n+1}(x) = F_n(x) + \varepsilon_n\, K_1(F_n(x), Z)\, C_n, \qquad
+        C_n = (K_1(Z, Z) + \lambda I)^{-1} \left( -\frac{\partial \rho}{\partial Z} \right),
+
+    with the `nugget` :math:`\lambda` and a length :math:`\varepsilon_n` by the rule `step`.
 
     Parameters
     ----------
     kernel : kflow.kernels.Radial or None
-        K_1. None: a Gaussian exp(-1.5 r^2 / msd) with the mean squared distance msd of the data.
+        :math:`K_1`. None: a Gaussian :math:`\exp(-1.5\, r^2 / \mathrm{msd})` with the mean squared
+        distance msd of the data.
     n_layers : int
         Number of layers that `fit` runs; `run` adds more.
     batch_size : int
@@ -63,10 +70,12 @@ class KernelFlow(FlowSettings):
         Added to the diagonal of the batch's kernel matrix. Small values learn detail, large ones
         collapse classes. A mapping {first layer: value} or a function of the layer is a schedule.
     step : str, mapping or callable
-        Step rule. Here i runs over all N training points (see `step_over`), G is the displacement
-        before scaling, and p = `step_size`. ``"relative"``: p min |x_i| / |G(x_i)|, so that no
-        point moves more than a fraction p of its norm. ``"rms"``: p rms |x_i| / rms |G(x_i)|.
-        ``"absolute"``: p / max |G(x_i)|. ``"fixed"``: p. May be a schedule.
+        Step rule, which gives :math:`\varepsilon_n`. Here i runs over all N training points (see
+        `step_over`), G is the displacement before scaling, and p is `step_size`.
+        ``"relative"``: :math:`p \min_i \lvert x_i \rvert / \lvert G(x_i) \rvert`, so that no point moves
+        by more than the part p of its norm.
+        ``"rms"``: :math:`p \sqrt{\sum_i \lvert x_i \rvert^2 / \sum_i \lvert G(x_i) \rvert^2}`.
+        ``"absolute"``: :math:`p / \max_i \lvert G(x_i) \rvert`. ``"fixed"``: p. May be a schedule.
     step_size : float, mapping or callable
         The positive number p of the step rule. May be a schedule.
     step_over : {"all", "batch"}
@@ -74,7 +83,7 @@ class KernelFlow(FlowSettings):
         which is a random sample of them. With ``"batch"``, the step is known before any other point
         moves.
     gradient_cap : float, mapping or callable
-        Rows of d rho / d Z that are longer than `gradient_cap` times the median length are
+        Rows of :math:`\partial \rho / \partial Z` that are longer than `gradient_cap` times the median length are
         shortened to that length. Otherwise a few points between the classes dominate the whole
         layer. Infinity: no limit. May be a schedule.
     n_halves : int
@@ -414,10 +423,21 @@ class KernelFlow(FlowSettings):
 
     @property
     def history_(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Arrays by name, with one entry for each layer.
+        """A dictionary of arrays with one entry for each layer, in float64.
 
-        The names are ``rho``, ``step``, ``seconds``, ``nugget``, ``rank`` and
-        ``class_distance_ratio``; the attributes of `KernelFlow` say what they mean.
+        ``"rho"``
+            The loss of the layer's batch, before its points move.
+        ``"step"``
+            The length of the step.
+        ``"seconds"``
+            The time that the layer took.
+        ``"nugget"``
+            The nugget of the layer.
+        ``"rank"``
+            The number of coordinates that moved.
+        ``"class_distance_ratio"``
+            The mean squared distance between points of one class in the batch, divided by that between
+            points of different classes, before the layer; NaN if the targets are not classes.
         """
         return self.state_.history()
 

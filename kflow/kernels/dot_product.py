@@ -22,7 +22,7 @@ __all__ = ["Linear", "Polynomial"]
 
 @dataclass(frozen=True, repr=False)
 class Linear(LengthScaleKernel):
-    """x.z / l^2; with one length scale per dimension sum_k x_k z_k / l_k^2.
+    r""":math:`x \cdot z / \ell^2`, or :math:`\sum_k x_k z_k / \ell_k^2` with a length scale for each column.
 
     Positive semi-definite, of rank d. One length scale and an amplitude say the same twice: learn
     one of them.
@@ -49,7 +49,7 @@ class Linear(LengthScaleKernel):
 
 @dataclass(frozen=True, repr=False)
 class Polynomial(Linear):
-    """(x.z / l^2 + c)^q, of finite rank: positive semi-definite.
+    r""":math:`(x \cdot z / \ell^2 + c)^q`, of finite rank: positive semi-definite.
 
     Parameters
     ----------

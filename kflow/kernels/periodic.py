@@ -22,7 +22,7 @@ __all__ = ["Periodic"]
 
 @dataclass(frozen=True, repr=False)
 class Periodic(Kernel):
-    """exp(-2 sum_k sin^2(pi (x_k - z_k) / p_k) / l_k^2).
+    r""":math:`\exp(-2 \sum_k \sin^2(\pi (x_k - z_k) / p_k) / \ell_k^2)`.
 
     Positive definite in every dimension, as a Gaussian of points on circles; two points that lie
     whole periods apart coincide for it. A locally periodic kernel is ``Periodic() * Gaussian()``.

@@ -131,7 +131,7 @@ class Radial(LengthScaleKernel):
 
 
 class Gaussian(Radial):
-    """exp(-r^2 / 2 l^2)."""
+    r""":math:`\exp(-r^2 / 2 \ell^2)`."""
 
     family = "gaussian"
 
@@ -145,7 +145,7 @@ class Gaussian(Radial):
 
 
 class Laplacian(Radial):
-    """exp(-r / l). Not differentiable at r = 0, where its gradient is taken as zero.
+    r""":math:`\exp(-r / \ell)`, not differentiable at r = 0, where its gradient is taken as zero.
 
     Derivatives by the points, and by a length scale per dimension, lose digits between points closer
     than about 1e-8 length scales, where they jump.
@@ -164,7 +164,7 @@ class Laplacian(Radial):
 
 
 class Matern32(Radial):
-    """(1 + h) exp(-h), h = sqrt(3) r / l."""
+    r""":math:`(1 + s) \exp(-s)`, :math:`s = \sqrt{3}\, r / \ell`."""
 
     family = "matern32"
 
@@ -180,7 +180,7 @@ class Matern32(Radial):
 
 
 class Matern52(Radial):
-    """(1 + h + h^2 / 3) exp(-h), h = sqrt(5) r / l."""
+    r""":math:`(1 + s + s^2 / 3) \exp(-s)`, :math:`s = \sqrt{5}\, r / \ell`."""
 
     family = "matern52"
 
@@ -197,7 +197,7 @@ class Matern52(Radial):
 
 @dataclass(frozen=True, repr=False)
 class RationalQuadratic(Radial):
-    """(1 + r^2 / (2 alpha l^2))^-alpha, a mixture of Gaussians over length scales.
+    r""":math:`(1 + r^2 / 2 \alpha \ell^2)^{-\alpha}`, a mixture of Gaussians over length scales.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ class RationalQuadratic(Radial):
 
 
 class InverseMultiquadric(Radial):
-    """(1 + r^2 / l^2)^-1/2."""
+    r""":math:`(1 + r^2 / \ell^2)^{-1/2}`."""
 
     family = "inverse_multiquadric"
 
@@ -253,7 +253,7 @@ class InverseMultiquadric(Radial):
 
 
 class Cauchy(Radial):
-    """1 / (1 + r^2 / l^2)."""
+    r""":math:`1 / (1 + r^2 / \ell^2)`."""
 
     family = "cauchy"
 
@@ -268,9 +268,9 @@ class Cauchy(Radial):
 
 @dataclass(frozen=True, repr=False)
 class Wendland(Radial):
-    """(1 - h)^(q + 1) ((q + 1) h + 1) for h < 1, else 0, with h = r / l, q = floor(D / 2) + 2.
+    r""":math:`(1 - h)_+^{q + 1} ((q + 1) h + 1)`, a kernel of compact support.
 
-    Twice differentiable and zero beyond the length scale. Positive definite in at most D
+    Here :math:`h = r / \ell` and :math:`q = \lfloor D / 2 \rfloor + 2`; the kernel is 0 for h > 1. Twice differentiable and zero beyond the length scale. Positive definite in at most D
     dimensions, D being ``dimension``; points with more columns are refused.
 
     Parameters

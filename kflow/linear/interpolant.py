@@ -72,7 +72,11 @@ def balanced_subset(
 
 
 class Interpolant(NamedParameters, ShortRepr):
-    """u(x) = K(x, Z) (K(Z, Z) + nugget I)^-1 Y.
+    r"""The function through given values that a kernel makes of given points.
+
+    .. math:: u(x) = K(x, Z)\, (K(Z, Z) + \lambda I)^{-1}\, Y
+
+    The `nugget` is :math:`\lambda`; with weights, :math:`\lambda W^{-1}` replaces :math:`\lambda I`.
 
     Parameters
     ----------
@@ -97,7 +101,7 @@ class Interpolant(NamedParameters, ShortRepr):
     sample_weight : ndarray of float64, shape (m,), or None
         The weights.
     coefficients : ndarray, shape (m, q)
-        (K(Z, Z) + nugget W^-1)^-1 Y with the weights W, in the dtype of Z.
+        :math:`(K(Z, Z) + \lambda W^{-1})^{-1}\, Y` with the weights W, in the dtype of Z.
 
     Raises
     ------
@@ -112,7 +116,7 @@ class Interpolant(NamedParameters, ShortRepr):
 
     Notes
     -----
-    m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions.
+    It takes m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions.
     """
 
     def __init__(

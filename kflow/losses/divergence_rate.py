@@ -19,13 +19,16 @@ def lyapunov(
     gradient: bool = True,
     n_threads: int | None = None,
 ) -> Result:
-    """Return the squared difference between the divergence rates of a half's map and of the data.
+    r"""Return the squared difference between the divergence rates of a half's map and of the data.
 
     Of a map x -> y, neighbouring inputs x_i, x_j diverge at the rate log |y_i - y_j| / |x_i - x_j|;
     its mean over pairs (i, j) is the largest Lyapunov exponent at a finite size, in one step. With
-    the predictions u = K_pc K_cc^-1 Y_c of the half c in place of the targets, the inputs cancel:
+    the predictions :math:`u = K_{pc} K_{cc}^{-1} Y_c` of the half c in place of the targets, the inputs
+    cancel:
 
-        lyapunov = (mean log |u_i - u_j| - mean log |Y_i - Y_j|)^2,
+    .. math::
+
+        (\operatorname{mean} \log \lvert u_i - u_j \rvert - \operatorname{mean} \log \lvert Y_i - Y_j \rvert)^2,
 
     averaged over the halves.
 

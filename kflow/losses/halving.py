@@ -18,9 +18,9 @@ def rho(
     gradient: bool = True,
     n_threads: int | None = None,
 ) -> Result:
-    """Return the relative loss of interpolating only the coarse points instead of all.
+    r"""Return the relative loss of interpolating only the coarse points instead of all.
 
-        rho = 1 - tr(Y_c' K_cc^-1 Y_c) / tr(Y' K^-1 Y),
+    .. math:: \rho = 1 - \frac{\operatorname{tr}(Y_c^\top K_{cc}^{-1} Y_c)}{\operatorname{tr}(Y^\top K^{-1} Y)},
 
     the squared RKHS distance between the two interpolants over the squared norm of the fine one,
     averaged over the halves c.
@@ -54,9 +54,10 @@ def rho(
 
     Notes
     -----
-    One Cholesky factorisation, n^3 / 3 flops, and one of n_coarse rows for each half but the first.
-    With D = tr(Y' K^-1 Y), y = K^-1 Y, and z = K_cc^-1 Y_c on the coarse rows and zero elsewhere,
-    G = -((1 - rho) y y' - z z') / D for one half: 2 n^2 m flops more, for each.
+    It takes one Cholesky factorisation, n^3 / 3 flops, and one of n_coarse rows for each half but the
+    first. With :math:`D = \operatorname{tr}(Y^\top K^{-1} Y)`, :math:`\hat y = K^{-1} Y`, and
+    :math:`\hat z = K_{cc}^{-1} Y_c` on the coarse rows and zero elsewhere, the gradient for one half is
+    :math:`G = -((1 - \rho)\, \hat y \hat y^\top - \hat z \hat z^\top) / D`, which takes 2 n^2 m flops more.
 
     References
     ----------

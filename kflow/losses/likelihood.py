@@ -17,9 +17,11 @@ def nlml(
     gradient: bool = True,
     n_threads: int | None = None,
 ) -> Result:
-    """Return the negative log marginal likelihood of Gaussian processes with covariance K.
+    r"""Return the negative log marginal likelihood of Gaussian processes with covariance K.
 
-        nlml = (tr(Y' K^-1 Y) + m log det K + n m log 2 pi) / 2,
+    .. math::
+
+        \tfrac12 \operatorname{tr}(Y^\top K^{-1} Y) + \tfrac m2 \log\det K + \tfrac{nm}{2} \log 2\pi,
 
     that of m independent ones, one for each column of Y.
 
@@ -42,7 +44,8 @@ def nlml(
 
     Notes
     -----
-    n^3 / 3 flops, with the gradient (m K^-1 - a a') / 2, a = K^-1 Y, three times as many.
+    It takes n^3 / 3 flops. The gradient is :math:`\tfrac12 (m K^{-1} - \alpha \alpha^\top)` with
+    :math:`\alpha = K^{-1} Y`; with it, the loss takes three times as many.
     """
     k = as_kernel_matrix(K)
     y = as_targets(Y, len(k))

@@ -18,9 +18,9 @@ def e2(
     gradient: bool = True,
     n_threads: int | None = None,
 ) -> Result:
-    """Return the squared error of what the coarse points predict for the others.
+    r"""Return the squared error of what the coarse points predict for the others.
 
-        e2 = |Y_p - K_pc K_cc^-1 Y_c|^2,
+    .. math:: e_2 = \lvert K_{pc} K_{cc}^{-1} Y_c - Y_p \rvert^2,
 
     the sum of squares over the rows p outside the half c, averaged over the halves.
 
@@ -45,8 +45,11 @@ def e2(
 
     Notes
     -----
-    n_coarse^3 / 3 flops for each half; K itself is not factored. With a = K_cc^-1 Y_c, R = K_pc a -
-    Y_p and B = K_cc^-1 K_cp R, d e2 = 2 <R a', dK_pc> - 2 <B a', dK_cc>.
+    It takes n_coarse^3 / 3 flops for each half; K itself is not factored. With
+    :math:`a = K_{cc}^{-1} Y_c`, :math:`R = K_{pc}\, a - Y_p` and :math:`B = K_{cc}^{-1} K_{cp} R`,
+
+    .. math:: \mathrm d e_2 = 2 \langle R a^\top, \mathrm dK_{pc} \rangle
+        - 2 \langle B a^\top, \mathrm dK_{cc} \rangle.
     """
     k = as_kernel_matrix(K)
     y, rows = as_targets(Y, len(k)), as_halves(halves, len(k))

@@ -272,3 +272,13 @@ def test_rho(run_benchmark):
     assert [row["changed"] for row in report["rows"]] == ["no flow", "as above"]
     assert positive(report["rows"], "first", "last", "ten", "all")
     assert len(printed.splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_embeddings(run_benchmark, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "embeddings.png"
+    _, report = run_benchmark("embeddings", f"--n 220 --n-layers 3 --picture {picture}")
+    assert {"PCA", "NCA", "kernel flow"} <= {row["method"] for row in report["rows"]}
+    assert all(0 < row["mean"] < 1 for row in report["rows"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
