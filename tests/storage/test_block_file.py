@@ -137,9 +137,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "block-format.md"
 def test_the_reader_of_the_documentation(rng, tmp_path, monkeypatch, stored):
     block = some_block(rng)
     monkeypatch.chdir(tmp_path)
-    write_block("block-00000000.safetensors", block, "abc", STATE, dtype=stored)
-    code = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    names = {}
+    path = tmp_path / "flow" / "block-00000000.safetensors"
+    path.parent.mkdir()
+    write_block(path, block, "abc", STATE, dtype=stored)
+    _, *code = re.findall(
+        r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    names = {"np": np}
     exec(compile("\n".join(code), PAGE.name, "exec"), names)
     arrays, metadata, again = names["arrays"], names["metadata"], names["again"]
     assert metadata["first"] == "20"
@@ -149,7 +153,7 @@ def test_the_reader_of_the_documentation(rng, tmp_path, monkeypatch, stored):
     assert set(arrays) == set(again) == expected | ({"scales"} if stored == "float16" else set())
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, again[name])
-    got = read_block("block-00000000.safetensors").block
+    got = read_block(path).block
     centres = arrays["centres"] * arrays.get("scales", np.ones(3))[:, None, None]
     np.testing.assert_array_equal(centres, [layer.centres for layer in got.layers])
     np.testing.assert_array_equal(arrays["steps"], [layer.step for layer in got.layers])
