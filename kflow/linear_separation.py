@@ -45,7 +45,7 @@ def separating_hyperplane(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyper
     Parameters
     ----------
     points : array_like, shape (n, d)
-        Points.
+        The points, one in each row.
     labels : array_like, shape (n,)
         Their classes; there must be two.
 
@@ -103,7 +103,7 @@ def best_line(points: npt.ArrayLike, labels: npt.ArrayLike) -> Hyperplane:
     Parameters
     ----------
     points : array_like, shape (n, 2)
-        Points.
+        The points, one in each row.
     labels : array_like, shape (n,)
         Their classes; there must be two.
 

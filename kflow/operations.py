@@ -79,7 +79,7 @@ def gram(
     Z : array_like, shape (m, d), optional
         Other points; X itself if not given.
     kernel : kflow.kernels.Kernel
-        The kernel.
+        The kernel K.
     out : ndarray, shape (n, m), optional
         C-contiguous array of the result's dtype that receives the result.
     n_threads : int, optional
@@ -187,7 +187,7 @@ def rho(
     coarse : array_like of int, or of bool with shape (n,)
         The rows of the coarse subset: at least one, but not all.
     kernel : kflow.kernels.Kernel
-        The kernel.
+        The kernel K.
     nugget : float
         Added to the diagonal of both kernel matrices; not negative.
     n_threads : int, optional
@@ -236,7 +236,7 @@ def rho_gradient(
     Returns
     -------
     rho : float
-        The loss.
+        The loss rho of these points.
     gradient : ndarray, shape (n, d)
         d rho / d X in float64: the gradient itself, not the descent direction.
 
@@ -277,11 +277,11 @@ def move(
     X : array_like, shape (n, d)
         Points to move. float32 and float64 are used as they are; anything else becomes float64.
     Z : array_like, shape (m, d)
-        Centres.
+        The centres, one in each row.
     C : array_like, shape (m, d)
-        Coefficients.
+        The coefficients of the centres, one row for each.
     kernel : kflow.kernels.Kernel
-        The kernel.
+        The kernel K.
     step : float
         Factor of the displacements.
     out : ndarray, shape (n, d), optional

@@ -80,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path
-        The file.
+        The file to read.
 
     Returns
     -------

@@ -32,7 +32,7 @@ def hold_out(
     Parameters
     ----------
     labels : ndarray, shape (N,)
-        Class labels.
+        The class of each point.
     validation_fraction : float
         Part of each class that is held out, in (0, 1); at least one row is held out.
     rng : numpy.random.Generator

@@ -37,7 +37,7 @@ def participation_ratio(points: npt.ArrayLike) -> float:
     Parameters
     ----------
     points : array_like, shape (n, d)
-        Points.
+        The points, one in each row.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def explained_dimension(points: npt.ArrayLike, share: float = 0.99) -> int:
     Parameters
     ----------
     points : array_like, shape (n, d)
-        Points.
+        The points, one in each row.
     share : float
         The share, in (0, 1).
 

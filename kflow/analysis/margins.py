@@ -164,7 +164,7 @@ def hypothesis_margins(points: npt.ArrayLike, labels: npt.ArrayLike) -> Doubles:
     Parameters
     ----------
     points : array_like, shape (n, d)
-        Points.
+        The points, one in each row.
     labels : array_like, shape (n,)
         Classes of the points.
 

@@ -274,7 +274,7 @@ class KernelFlowEstimator(
         Parameters
         ----------
         path : path
-            The file.
+            The file to write; an earlier one of this name is replaced.
         layers_dtype : {"float16", "float32", "float64"}, optional
             Precision of the layers in the file, as in `kflow.KernelFlow.save`.
 

@@ -351,7 +351,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points at which to predict, one in each row.
         return_std : bool
             Whether to return the standard deviation as well.
         include_noise : bool

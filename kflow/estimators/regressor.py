@@ -58,7 +58,7 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
         X : array_like, shape (N, d)
             Training points, N >= 4.
         y : array_like, shape (N,) or (N, q)
-            Targets.
+            The values to learn, one row for each point.
         follow : mapping of str to array_like (n_i, d), optional
             Further points that the flow carries along; they end in ``flow_.follow_``.
         resume : bool

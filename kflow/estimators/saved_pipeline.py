@@ -41,7 +41,7 @@ class SavedPipeline(Pipeline):  # type: ignore[misc]
         Parameters
         ----------
         path : path
-            The file.
+            The file to write; an earlier one of this name is replaced.
         layers_dtype : {"float16", "float32", "float64"}, optional
             Precision of the layers in the file, as in `KernelFlowClassifier.save`; not for estimators
             without layers.

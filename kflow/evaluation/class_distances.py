@@ -19,7 +19,7 @@ def class_distances(points: FloatArray, labels: npt.NDArray[Any]) -> tuple[float
     Parameters
     ----------
     points : ndarray, shape (N, d)
-        All points.
+        All points, one in each row.
     labels : ndarray, shape (N,)
         Classes of the points.
 
@@ -61,7 +61,7 @@ def class_distance_ratio(points: FloatArray, labels: npt.NDArray[Any]) -> float:
     Parameters
     ----------
     points : ndarray, shape (N, d)
-        All points.
+        All points, one in each row.
     labels : ndarray, shape (N,)
         Classes of the points.
 

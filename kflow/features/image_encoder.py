@@ -43,7 +43,7 @@ class ImageEncoder(
     J, L : int
         Number of scales and of angles of `Scattering`.
     max_order : {1, 2}
-        Its order.
+        The order up to which it goes.
     image_shape : tuple of int, optional
         Height, width and, for images in colour, 3; needed if images are rows of a matrix.
     padding : {"zero", "reflect"}
@@ -120,7 +120,7 @@ class ImageEncoder(
         X : array_like, shape (N, height, width), (N, height, width, 3) or (N, pixels)
             Training images.
         y : object
-            Not used.
+            Not used; scikit-learn passes it.
 
         Returns
         -------
@@ -162,7 +162,7 @@ class ImageEncoder(
         Parameters
         ----------
         X : array_like, shape (n, height, width), (n, height, width, 3) or (n, pixels)
-            Images.
+            The images to encode.
 
         Raises
         ------
@@ -188,7 +188,7 @@ class ImageEncoder(
         Parameters
         ----------
         X : array_like, shape (n, height, width), (n, height, width, 3) or (n, pixels)
-            Images.
+            The images to encode.
         covectors : array_like, shape (n, n_components)
             For each image the derivative of some number by its coordinates.
 
@@ -228,7 +228,7 @@ class ImageEncoder(
         Parameters
         ----------
         input_features : object
-            Not used.
+            Not used; scikit-learn passes it.
         """
         check_is_fitted(self)
         n = self.components_.shape[1]

@@ -125,9 +125,9 @@ class Scattering(
         Parameters
         ----------
         X : array_like, shape (n, height, width), (n, height, width, 3) or (n, pixels)
-            Images.
+            The images to transform.
         y : object
-            Not used.
+            Not used; scikit-learn passes it.
 
         Returns
         -------
@@ -204,7 +204,7 @@ class Scattering(
         Parameters
         ----------
         X : array_like, shape (n, height, width), (n, height, width, 3) or (n, pixels)
-            Images.
+            The images to transform.
         covectors : array_like, shape (n, channels * height * width)
             For each image the derivative of some number by its features.
 
@@ -247,7 +247,7 @@ class Scattering(
         Parameters
         ----------
         input_features : object
-            Not used.
+            Not used; scikit-learn passes it.
         """
         check_is_fitted(self)
         n = int(np.prod(self.map_shape_))

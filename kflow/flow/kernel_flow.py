@@ -515,7 +515,7 @@ class KernelFlow(FlowSettings):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points to move, one in each row.
         n_layers : int, optional
             How many layers; all if not given.
         reduced : bool
@@ -550,7 +550,7 @@ class KernelFlow(FlowSettings):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points to move, one in each row.
         layers : iterable of int
             Numbers of layers n, in non-decreasing order: 0 gives X itself, `n_layers_` the same as
             `transform`.
@@ -587,7 +587,7 @@ class KernelFlow(FlowSettings):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points to move, one in each row.
         n_layers : int, optional
             How many layers; all if not given.
 
@@ -624,7 +624,7 @@ class KernelFlow(FlowSettings):
         Parameters
         ----------
         path : path
-            The file.
+            The file to write; an earlier one of this name is replaced.
         layers_dtype : {"float16", "float32", "float64"}, optional
             Precision of the layers in the file; None: all digits. Layers take most of the space in
             the file, and with ``"float16"`` half as much as with ``"float32"``. `transform` by the

@@ -131,7 +131,7 @@ class Kernel(Parametric):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
 
         Returns
         -------
@@ -155,11 +155,11 @@ class Kernel(Parametric):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         Z : array_like, shape (m, d)
-            Centres.
+            The centres, one in each row.
         C : array_like, shape (m, q)
-            Coefficients.
+            The coefficients of the centres, one row for each.
         n_threads : int, optional
             Threads; see `kflow.get_num_threads`. The result does not depend on it.
 
@@ -276,7 +276,7 @@ class Constant(Kernel):
     value : float
         The constant c, which is positive.
     value_bounds : tuple of float, or "fixed"
-        Its bounds.
+        The smallest and the largest value that learning may give it.
     """
 
     value: float = 1.0
@@ -390,7 +390,7 @@ class Scaled(Kernel):
     amplitude : float
         The factor a, which is positive: the variance of a process whose covariance this is.
     amplitude_bounds : tuple of float, or "fixed"
-        Its bounds.
+        The smallest and the largest value that learning may give it.
     """
 
     kernel: Kernel

@@ -60,7 +60,7 @@ class Polynomial(Linear):
     degree : int
         The power q, at least 1, which is not learned.
     length_scale_bounds, offset_bounds : tuple of float, or "fixed"
-        Their bounds.
+        The smallest and the largest value that learning may give each.
     """
 
     offset: float = 1.0

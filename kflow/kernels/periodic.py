@@ -35,7 +35,7 @@ class Periodic(Kernel):
     period : float or sequence of float
         Positive, in the units of the points; one number, or one for each dimension.
     length_scale_bounds, period_bounds : tuple of float, or "fixed"
-        Their bounds.
+        The smallest and the largest value that learning may give each.
     """
 
     length_scale: Value = 1.0

@@ -206,7 +206,7 @@ class RationalQuadratic(Radial):
     alpha : float
         Positive; large values approach the Gaussian.
     length_scale_bounds, alpha_bounds : tuple of float, or "fixed"
-        Their bounds.
+        The smallest and the largest value that learning may give each.
     """
 
     alpha: float = 1.0

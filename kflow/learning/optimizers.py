@@ -71,7 +71,7 @@ class Nesterov(Rule):
     Parameters
     ----------
     momentum : float
-        In [0, 1).
+        The part of the last step that is kept, in [0, 1).
 
     References
     ----------

@@ -33,7 +33,7 @@ def balanced_subset(
     Parameters
     ----------
     labels : ndarray, shape (N,)
-        Class labels.
+        The class of each point.
     n_points : int
         Number of rows to draw. If the number of classes does not divide it, some classes, chosen at
         random, have one row more.
@@ -83,9 +83,9 @@ class Interpolant(NamedParameters, ShortRepr):
     Z : array_like, shape (m, d)
         Interpolation points, usually rows of a flow's `points_`.
     Y : array_like, shape (m,) or (m, q)
-        Their values.
+        The values at these points, one row for each.
     kernel : kflow.kernels.Kernel
-        The kernel.
+        The kernel K.
     nugget : float
         Added to the diagonal; not negative.
     sample_weight : array_like, shape (m,), optional
@@ -97,9 +97,9 @@ class Interpolant(NamedParameters, ShortRepr):
     Attributes
     ----------
     centres : ndarray, shape (m, d)
-        Z.
+        The points Z at which values are given.
     sample_weight : ndarray of float64, shape (m,), or None
-        The weights.
+        The weights of the points, or None.
     coefficients : ndarray, shape (m, q)
         :math:`(K(Z, Z) + \lambda W^{-1})^{-1}\, Y` with the weights W, in the dtype of Z.
 
@@ -212,7 +212,7 @@ class Interpolant(NamedParameters, ShortRepr):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         A : array_like, shape (n, q)
             Factors of the values at each point, such as 1 for one class and -1 for another.
 

@@ -34,9 +34,9 @@ def loo(
     Returns
     -------
     value : float
-        At least 0.
+        The loss, which is at least 0.
     gradient : ndarray, shape (n, n), float64, or None
-        As for `rho`.
+        The gradient by the kernel matrix, as for `rho`.
 
     Raises
     ------
@@ -116,9 +116,9 @@ def kfold(
     Returns
     -------
     value : float
-        At least 0.
+        The loss, which is at least 0.
     gradient : ndarray, shape (n, n), float64, or None
-        As for `rho`.
+        The gradient by the kernel matrix, as for `rho`.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def lyapunov(
         At least 0, independent of the scale of the targets. The distance of predictions that coincide
         is taken as the smallest normal number.
     gradient : ndarray, shape (n, n), float64, or None
-        As for `rho`.
+        The gradient by the kernel matrix, as for `rho`.
 
     Raises
     ------

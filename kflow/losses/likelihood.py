@@ -33,9 +33,9 @@ def nlml(
     Returns
     -------
     value : float
-        Of any sign.
+        The loss, which may have either sign.
     gradient : ndarray, shape (n, n), float64, or None
-        As for `rho`.
+        The gradient by the kernel matrix, as for `rho`.
 
     Raises
     ------

@@ -32,9 +32,9 @@ def e2(
     Returns
     -------
     value : float
-        At least 0.
+        The loss, which is at least 0.
     gradient : ndarray, shape (n, n), float64, or None
-        As for `rho`.
+        The gradient by the kernel matrix, as for `rho`.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def log_conductivity(
     Parameters
     ----------
     x : array_like
-        Points.
+        The points, from 0 to 1.
     cosine_weights, sine_weights : array_like, shape (n_modes,)
         W^c and W^s: the parameters of `greens_kernel`.
 

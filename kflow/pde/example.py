@@ -36,7 +36,7 @@ def example_problem(
     Parameters
     ----------
     n_points : int
-        Points.
+        The number of points at which values are given.
     n_solutions : int
         Solutions u, each for another f.
     noise : float

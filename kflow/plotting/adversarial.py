@@ -65,7 +65,7 @@ class AdversarialDisplay(ShortRepr):
         estimator : KernelFlowClassifier
             A fitted classifier.
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (n,), optional
             Classes of these points; the predicted ones if not given.
         training : pair of array_like, optional

@@ -102,7 +102,7 @@ class FlowAnimation(ShortRepr):
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
             A fitted flow or estimator, whose layers were kept, in memory or in a folder.
         X : array_like, shape (N, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (N,), optional
             Classes of these points.
         projection : {"auto", "classes", "pca"} or None

@@ -87,7 +87,7 @@ class DimensionDisplay(ShortRepr):
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
             A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (n,), optional
             Classes of these points.
         measure : {"participation", "explained", "neighbours"}

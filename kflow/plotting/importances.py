@@ -25,7 +25,7 @@ class ImportanceDisplay(ShortRepr):
     Parameters
     ----------
     importances : array_like, shape (d,)
-        Importances.
+        The importance of each feature.
     names : sequence of str, optional
         Names of the features; by default ``x0``, ``x1`` and so on.
 

@@ -47,7 +47,7 @@ class LipschitzDisplay(ShortRepr):
     line_ : matplotlib.lines.Line2D
         The median of the local constants.
     bound_line_ : matplotlib.lines.Line2D or None
-        The bound.
+        The line of the bound.
     pair_lines_ : list of matplotlib.lines.Line2D
         Medians of `within` and `between`, where given.
     """
@@ -95,7 +95,7 @@ class LipschitzDisplay(ShortRepr):
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
             A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (n,), optional
             Their classes. With them, the growth of distances within and between classes is drawn.
         layers : iterable of int, optional

@@ -64,7 +64,7 @@ class MarginDisplay(ShortRepr):
         estimator : KernelFlowClassifier
             A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (n,)
             Classes of these points.
         measure : {"interpolant", "hypothesis"}

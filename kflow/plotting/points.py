@@ -103,7 +103,7 @@ class PointsDisplay(ShortRepr):
         estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
             A fitted flow or estimator.
         X : array_like, shape (n, d)
-            Points.
+            The points, one in each row.
         y : array_like, shape (n,), optional
             Classes of these points.
         layers : iterable of int, optional

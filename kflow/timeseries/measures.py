@@ -112,7 +112,7 @@ def mean_distance(a: FloatArray, b: FloatArray, n_entries: int = _BLOCK) -> floa
     Parameters
     ----------
     a, b : ndarray, shape (n, q) and (m, q)
-        Points.
+        The points, one in each row.
     n_entries : int
         Largest number of distances that exist at a time, but at least a row of them.
     """
@@ -216,7 +216,7 @@ def lyapunov_exponent(
         A map of a state, (d,), to the next one, or a fitted `Forecaster`, whose states are windows
         of `delay` observations.
     start : array_like, shape (d,); for a Forecaster (delay,) or (delay, q)
-        A state.
+        A state of the system, from which the trajectory starts.
     n_steps : int
         Steps over which the growth is averaged, at least 1.
     n_transient : int

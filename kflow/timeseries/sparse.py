@@ -95,7 +95,7 @@ def learn_sparse_kernel(
     X : array_like, shape (n, d)
         Points, such as rows of `delay_embedding`, scaled to suit the kernels.
     Y : array_like, shape (n,) or (n, m)
-        Targets.
+        The values to learn, one row for each point.
     loss : str
         Name of a loss of `kflow.losses`. It is divided by its unit, see `kflow.losses.Loss`: e2, loo and
         kfold by the sum of squares of the batch's targets, nlml by their number.

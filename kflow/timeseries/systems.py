@@ -64,7 +64,7 @@ def logistic_map(
     n : int
         Number of states, the first included.
     r : float
-        In (0, 4].
+        The parameter of the map, in (0, 4].
     start : float, optional
         First state; if not given, one that a random state reaches after 100 steps.
     random_state : int, numpy.random.Generator or None
