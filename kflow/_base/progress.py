@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,7 +50,7 @@ def _bar(total: int, unit: str, value: str, done: int = 0) -> Iterator[Callable[
         TextColumn(f"{{task.fields[rate]:.1f}} {unit}s/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=_console()) as bar:
         task = bar.add_task(unit, total=total, completed=done, value=float("nan"), rate=0.0)
 
         def advance(value: float) -> None:
@@ -57,3 +58,15 @@ def _bar(total: int, unit: str, value: str, done: int = 0) -> Iterator[Callable[
             bar.update(task, advance=1, value=value, rate=speed)
 
         yield advance
+
+
+def _console() -> Console:
+    """Return standard error.
+
+    In a notebook Rich needs ipywidgets. Without it, a line that is written again and again serves:
+    notebooks know the return to its start.
+    """
+    console = Console(stderr=True)
+    if console.is_jupyter and find_spec("ipywidgets") is None:
+        return Console(stderr=True, force_jupyter=False, force_terminal=True, width=100)
+    return console
