@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
 from kflow._base.npy import read_array
 from kflow._base.short_repr import ShortRepr
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.data.csv_format import header_is_data
 from kflow.data.image_folder import read_image_folder
@@ -395,10 +395,10 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     if rows and header_is_data([header, *rows[:100]]):
-        warn(
+        warn_user(
             f"{path}: the first line holds values, not names: it counts as a row, and the columns are "
             "called column_1, column_2, ...",
-            stacklevel=3,
+            UserWarning,
         )
         rows.insert(0, header)
         header = [f"column_{place}" for place in range(1, len(header) + 1)]

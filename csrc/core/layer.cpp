@@ -148,16 +148,23 @@ LayerReport measured(LayerReport report, const LayerOptions& options, const Exte
     return report;
 }
 
+template <class T>
+bool all_finite(MatrixView<T> x) {
+    const bool is_whole = x.stride == x.cols;  // then one call does for all rows
+    const Index n_calls = is_whole ? 1 : x.rows, n = is_whole ? x.rows * x.cols : x.cols;
+    bool finite = true;
+    for (Index i = 0; i < n_calls; ++i) {
+        finite = finite && detail::simd().get<T>().all_finite(x.row(i), n, T(1));
+    }
+    return finite;
+}
+
 // The step and the coefficients c are stored and applied in the precision T of the points: there,
 // too, they must be finite.
 template <class T>
 void refuse_divergence(const LayerReport& report, MatrixView<T> c) {
     constexpr const char* remedy = ": pass a smaller step_size or a larger nugget";
-    bool finite = report.finite;
-    for (Index i = 0; i < c.rows; ++i) {
-        finite = finite && detail::simd().get<T>().all_finite(c.row(i), c.cols, T(1));
-    }
-    if (!finite) {
+    if (!report.finite || !all_finite(c)) {
         throw Diverged(std::string("a value is no longer finite") + remedy);
     }
     if (report.relative_displacement > kExplosion) {

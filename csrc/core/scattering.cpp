@@ -1,7 +1,6 @@
 #include "kflow/scattering.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <stdexcept>
 #include <utility>
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from kflow._base.array_types import FloatArray
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.errors import ModelFileError, damaged
 from kflow.kernels import Kernel
@@ -202,12 +202,11 @@ def _warn_of_residual(solution: Solution, tolerance: float) -> None:
     """Warn of conjugate gradients that ended early, at the line that called `fit`."""
     worst = float(solution.residuals.max())
     if worst > tolerance:
-        warnings.warn(
+        warn_user(
             f"conjugate gradients ended after {solution.n_iterations} iterations with a residual "
             f"of {worst:.1e} of y, above tolerance={tolerance:g}: pass a larger nugget, "
             "max_iterations or tolerance, or more max_memory for the preconditioner",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
 

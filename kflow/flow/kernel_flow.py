@@ -7,7 +7,6 @@ with. The work itself is done in the other files of this folder.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow._base.locks import OwnLock, Turn
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
 from kflow.engine.threads import resolve_n_threads
@@ -682,12 +682,11 @@ class KernelFlow(FlowSettings):
 
     def _tell_of_points_elsewhere(self, what: str) -> None:
         if self.state_.elsewhere is not None:
-            warnings.warn(
+            warn_user(
                 f"the {self.state_.n_points} training points of this flow are not in memory: {what} "
                 "has its layers, which transform other points, but neither training points nor "
                 "targets, and cannot run; to go on, resume the checkpoint",
                 UserWarning,
-                stacklevel=3,
             )
 
     def __setstate__(self, values: dict[str, Any]) -> None:

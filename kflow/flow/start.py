@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_flag, as_generator
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Data, Scaling
 from kflow.data.sources import Source
@@ -358,12 +358,11 @@ def _compare_engines(
     here = get_engine(settings.engine).identity
     there = header.engine if block_state is None else block_state.get("engine", header.engine)
     if there is not None and tuple(there) != here:
-        warnings.warn(
+        warn_user(
             f"checkpoint: the flow in {folder} was run by engine {there[0]} ({there[1]}), here is "
             f"{here[0]} ({here[1]}): the flow goes on, but its last digits will not be those of a "
             "flow that one engine runs from the beginning",
             EngineWarning,
-            stacklevel=2,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from kflow._base.arguments import MOST_HALVES, as_choice, as_count, as_flag, as_generator
 from kflow._base.array_types import FloatArray
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
@@ -198,7 +198,7 @@ def learn_kernel(
     size = as_batch_size(batch_size, len(x), known, n_folds)
     if known is not None and known.uses_targets and _is_constant(y):
         message = "Y is constant, and all that is learned is how to interpolate a constant"
-        warnings.warn(message, LearningWarning, stacklevel=2)
+        warn_user(message, LearningWarning)
     parameters = Parameters(kernel, nugget, as_flag(learn_nugget, "learn_nugget"), nugget_bounds)
     n_batches = as_count(n_batches, "n_batches", 1)
     if size == len(x) and known is not None and not known.subsets:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TypeAlias
 
 import numpy as np
 
+from kflow._base.warn import warn_user
 from kflow.errors import BoundsWarning, JitterWarning, LearningWarning
 from kflow.kernels import Kernel
 from kflow.learning.run import Run
@@ -22,9 +22,6 @@ _AT_BOUND = 1e-2
 # A nugget at a lower bound up to the first, or at an upper bound from the second on, says that there is
 # no noise, or nothing else: another bound would not help.
 _NO_NOISE, _ALL_NOISE = 1e-7, 1e4
-
-# The caller of `learn_kernel`, as seen from `warn_caller`.
-_CALLER = 3
 
 
 def warn_caller(runs: list[Run], kernel: Kernel, nugget: float, limits: Limits) -> None:
@@ -48,7 +45,7 @@ def warn_caller(runs: list[Run], kernel: Kernel, nugget: float, limits: Limits) 
         (_nugget_at_bound(nugget, limits), BoundsWarning),
     ):
         if message:
-            warnings.warn(message, category, stacklevel=_CALLER)
+            warn_user(message, category)
 
 
 def _undefined(runs: list[Run]) -> str:

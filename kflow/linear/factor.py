@@ -17,9 +17,6 @@ from kflow.linear.jitter import with_jitter
 
 __all__ = ["Factor", "cholesky_factor", "factorise", "solve_factored"]
 
-# The caller of an estimator's `fit`, as seen from where a matrix is found to be singular.
-_CALLER = 6
-
 
 class Factor:
     """The Cholesky factor L of A = K(X, X) + nugget W^-1, with the weights W of the points.
@@ -172,4 +169,4 @@ def factorise(
     def make(nugget: float) -> Factor:
         return Factor(kernel, X, nugget, n_threads=n_threads)
 
-    return with_jitter(make, nugget, scale, len(X), stacklevel=_CALLER)
+    return with_jitter(make, nugget, scale, len(X))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from kflow._base.arguments import as_nugget, common_dtype, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.parameter_names import NamedParameters
 from kflow._base.short_repr import ShortRepr
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
@@ -157,11 +157,10 @@ class Interpolant(NamedParameters, ShortRepr):
         sizes = np.abs(values).max(axis=0)
         if (errors > _FEW_DIGITS * sizes).any():
             worst = float((errors / np.maximum(sizes, np.finfo(float).tiny)).max())
-            warnings.warn(
+            warn_user(
                 f"predictions have rounding errors of about {worst:.0e} of Y in "
                 f"{self.coefficients.dtype}: pass a larger nugget, or Z as float64",
                 PrecisionWarning,
-                stacklevel=3,
             )
 
     @classmethod

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from kflow._base.warn import warn_user
 from kflow.errors import JitterWarning, SingularKernelError
 
 __all__ = ["jitters", "with_jitter"]
@@ -23,9 +23,7 @@ def jitters(scale: float) -> Iterator[float]:
         yield scale * 10.0**exponent
 
 
-def with_jitter(
-    make: Callable[[float], T], nugget: float, scale: float, n_points: int, *, stacklevel: int
-) -> T:
+def with_jitter(make: Callable[[float], T], nugget: float, scale: float, n_points: int) -> T:
     """Call `make` with the nugget, or with a larger one where the matrix is singular.
 
     Parameters
@@ -38,8 +36,6 @@ def with_jitter(
         Mean diagonal of the kernel matrix, nugget included.
     n_points : int
         Rows of the matrix, for messages.
-    stacklevel : int
-        The stack level of the warning, as seen from here.
 
     Raises
     ------
@@ -58,12 +54,11 @@ def with_jitter(
             reason = error
             continue
         if jitter > 0.0:
-            warnings.warn(
+            warn_user(
                 f"the kernel matrix of {n_points} points with nugget={nugget:g} is not positive "
                 f"definite, until {jitter:.1e} is added to the nugget: pass a larger nugget or "
                 "remove duplicates",
                 JitterWarning,
-                stacklevel=stacklevel,
             )
         return made
     raise SingularKernelError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
+from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 
 __all__ = [
@@ -158,11 +158,10 @@ def long_enough(
     kept = [i for i, table in enumerate(tables) if len(table) > delay]
     if not kept or len(kept) == len(tables):
         return tables, clocks
-    warnings.warn(
+    warn_user(
         f"{len(tables) - len(kept)} of {len(tables)} series, or parts between missing observations, "
         f"have at most delay={delay} observations and are left out",
         UserWarning,
-        stacklevel=3,
     )
     return [tables[i] for i in kept], None if clocks is None else [clocks[i] for i in kept]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_nugget
 from kflow._base.array_types import FloatArray
+from kflow._base.warn import warn_user
 from kflow.data.scaling import standardisation
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.validation import seed_of
@@ -234,7 +234,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
             )
 
         mean_diagonal = float(kernel.diag(centres).mean()) + nugget
-        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres), stacklevel=3)
+        interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
 
         self.kernel_, self.nugget_, self.learned_ = kernel, interpolant.nugget, learned
         self.interpolant_ = interpolant
@@ -383,11 +383,10 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         n_lost = int(lost.any(axis=1).sum())
         if n_lost:
             first = int(lost.any(axis=0).argmax())
-            warnings.warn(
+            warn_user(
                 f"{n_lost} of {len(states)} forecasts ran away from the data, the first after "
                 f"{first} steps, and end in NaN",
                 RuntimeWarning,
-                stacklevel=2,
             )
         forecast = self._scale.inverse(states)
         if history is not None and is_several(history):
