@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, TypeVar
 
-from kflow._base.array_types import Doubles, FloatArray
+import numpy as np
+import numpy.typing as npt
+
+from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 
 __all__ = ["product"]
 
+Real = TypeVar("Real", bound=np.floating[Any])
 
-def product(X: FloatArray, A: Doubles) -> Doubles:
-    """Return X A in float64. Each row depends on its row of X alone, not on how X is cut into chunks."""
-    out = np.empty((len(X), A.shape[1]))
-    X, A = np.ascontiguousarray(X, np.float64), np.ascontiguousarray(A)
-    HOST.product(X, A, out, resolve_n_threads(None))
+
+def product(X: FloatArray, A: npt.NDArray[Real], n_threads: int | None = None) -> npt.NDArray[Real]:
+    """Return X A in the dtype of A.
+
+    Each row depends on its row of X alone, not on how X is cut into chunks.
+    """
+    out = np.empty((len(X), A.shape[1]), A.dtype)
+    X, A = np.ascontiguousarray(X, A.dtype), np.ascontiguousarray(A)
+    HOST.product(X, A, out, resolve_n_threads(n_threads))
     return out

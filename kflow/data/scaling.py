@@ -13,14 +13,15 @@ from kflow.data.chunks import row_chunks
 from kflow.data.products import product
 from kflow.errors import damaged
 
-__all__ = ["Preprocessing", "standardisation"]
+__all__ = ["Preprocessing", "row_norms", "standardisation"]
 
 _SCALINGS = ("standard", "unit", None)
 
 
-def _unit_rows(X: FloatArray) -> FloatArray:
+def row_norms(X: FloatArray) -> FloatArray:
+    """Return the norms of rows, (n, 1), by which rows are scaled: 1 for those of zeros."""
     norms = np.linalg.norm(X, axis=1, keepdims=True)
-    return X / np.where(norms > 0.0, norms, 1.0)
+    return np.where(norms > 0.0, norms, 1.0)
 
 
 def standardisation(
@@ -129,7 +130,7 @@ class Preprocessing:
     def _scaled(self, X: FloatArray) -> FloatArray:
         if self.mean is not None and self.scale is not None:
             return np.asarray((X - self.mean) / self.scale)
-        return _unit_rows(X) if self.unit else X
+        return X / row_norms(X) if self.unit else X
 
     def _mapped(self, X: FloatArray) -> FloatArray:
         return X if self.components is None else product(X, self.components.T)
@@ -158,8 +159,7 @@ class Preprocessing:
             back *= self.scale.astype(back.dtype)
             back += self.mean.astype(back.dtype)
         elif self.unit:
-            norms = np.linalg.norm(X, axis=1, keepdims=True)
-            back *= np.where(norms > 0.0, norms, 1.0)
+            back *= row_norms(X)
         return back
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
-from kflow.engine import HOST
+from kflow.data.products import product
+from kflow.data.scaling import row_norms
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
-from kflow.features.images import as_image_shape, as_images
+from kflow.features.images import as_image_shape, as_images, image_chunks
 from kflow.features.leading_directions import leading_directions
 from kflow.features.scattering import Scattering
 
@@ -24,10 +25,9 @@ __all__ = ["ImageEncoder"]
 # Features from which the standardisation and the directions are learned take no more memory.
 _SAMPLE_BYTES = 2**30
 
-_CHUNK_BYTES = 2**26
-
 
 class ImageEncoder(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
@@ -145,11 +145,12 @@ class ImageEncoder(
             rng = np.random.default_rng(seed)
             images = images[np.sort(rng.choice(len(images), most, replace=False))]
         features = np.empty((len(images), n_features), np.float32)
-        for rows in _chunks(len(images), n_features):
+        for rows in image_chunks(len(images), n_features):
             features[rows] = scattering.transform(images[rows].astype(np.float32, copy=False))
         mean, scale = _standardisation(features, scattering.map_shape_)
-        for rows in _chunks(len(images), n_features):
-            features[rows] = _unit_rows(_standardised(features[rows], mean, scale))[0]
+        for rows in image_chunks(len(images), n_features):
+            standardised = _standardised(features[rows], mean, scale)
+            features[rows] = standardised / row_norms(standardised)
         n = min(n_components, *features.shape)
         self.components_, self.energy_dropped_ = leading_directions(features, n, seed, n_threads)
         self.scattering_, self.mean_, self.scale_ = scattering, mean, scale
@@ -176,10 +177,10 @@ class ImageEncoder(
         n_features, n = self.components_.shape
         basis = self.components_.astype(np.float32)
         out = np.empty((len(images), n), np.float32)
-        for rows in _chunks(len(images), n_features):
+        for rows in image_chunks(len(images), n_features):
             features = self.scattering_.transform(images[rows].astype(np.float32, copy=False))
-            unit, _ = _unit_rows(_standardised(features, self.mean_, self.scale_))
-            out[rows] = _product(unit, basis, self.n_threads)
+            standardised = _standardised(features, self.mean_, self.scale_)
+            out[rows] = product(standardised / row_norms(standardised), basis, self.n_threads)
         return out
 
     def pull_back(self, X: Any, covectors: Any) -> FloatArray:
@@ -213,26 +214,25 @@ class ImageEncoder(
         basis = np.ascontiguousarray(self.components_.T.astype(np.float32))
         scale = _of_features(self.scale_, n_features).astype(np.float32)
         out = np.empty_like(images)
-        for rows in _chunks(len(images), n_features):
+        for rows in image_chunks(len(images), n_features):
             features = self.scattering_.transform(images[rows])
-            unit, norms = _unit_rows(_standardised(features, self.mean_, self.scale_))
-            by_unit = _product(A[rows], basis, self.n_threads)
+            standardised = _standardised(features, self.mean_, self.scale_)
+            norms = row_norms(standardised)
+            unit = standardised / norms
+            by_unit = product(A[rows], basis, self.n_threads)
             along = (by_unit * unit).sum(axis=1, keepdims=True)
             by_features = (by_unit - along * unit) / norms / scale
             out[rows] = self.scattering_.pull_back(images[rows], by_features)
         return out
 
-    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
-        """Return the names of the coordinates, which are numbered.
+    @property
+    def n_features_out_(self) -> int:
+        """Number of coordinates."""
+        return int(self.components_.shape[1])
 
-        Parameters
-        ----------
-        input_features : object
-            Not used; scikit-learn passes it.
-        """
-        check_is_fitted(self)
-        n = self.components_.shape[1]
-        return np.asarray([f"imageencoder{number}" for number in range(n)], dtype=object)
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_out_
 
     def _scattering(self, image_shape: tuple[int, ...]) -> Scattering:
         return Scattering(
@@ -305,24 +305,11 @@ class ImageEncoder(
         return encoder
 
 
-def _product(X: FloatArray, A: FloatArray, n_threads: int | None) -> FloatArray:
-    """Return X A in float32, each row from its row of X alone."""
-    out = np.empty((len(X), A.shape[1]), np.float32)
-    HOST.product(np.ascontiguousarray(X), A, out, resolve_n_threads(n_threads))
-    return out
-
-
-def _chunks(n: int, n_features: int) -> Iterator[slice]:
-    step = max(_CHUNK_BYTES // (4 * n_features), 1)
-    for start in range(0, n, step):
-        yield slice(start, start + step)
-
-
 def _standardisation(features: FloatArray, map_shape: tuple[int, ...]) -> tuple[Doubles, Doubles]:
     """Return mean and deviation of each channel over all images and positions."""
     maps = features.reshape(len(features), map_shape[0], -1)
     count = len(maps) * maps.shape[2]
-    rows = list(_chunks(len(maps), features.shape[1]))
+    rows = list(image_chunks(len(maps), features.shape[1]))
     mean = sum(maps[part].sum(axis=(0, 2), dtype=np.float64) for part in rows) / count
     squares = (np.square(maps[part] - mean[:, None]).sum(axis=(0, 2)) for part in rows)
     scale = np.sqrt(sum(squares) / count)
@@ -338,10 +325,3 @@ def _standardised(features: FloatArray, mean: Doubles, scale: Doubles) -> FloatA
     n = features.shape[1]
     shift, factor = _of_features(mean, n), _of_features(1.0 / scale, n)
     return np.asarray((features - shift.astype(np.float32)) * factor.astype(np.float32))
-
-
-def _unit_rows(features: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return rows scaled to norm 1, and their norms; 1 stands for the norm 0."""
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    norms = np.where(norms > 0.0, norms, 1.0).astype(features.dtype)
-    return features / norms, norms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 
-__all__ = ["as_image_shape", "as_images"]
+__all__ = ["as_image_shape", "as_images", "image_chunks"]
+
+# Features that exist at a time where not all of them are kept.
+_CHUNK_FEATURES = 2**24
 
 
 def as_image_shape(X: Any, image_shape: Sequence[int] | None) -> tuple[int, ...]:
@@ -68,3 +71,10 @@ def as_images(X: Any, shape: tuple[int, ...], name: str = "X") -> FloatArray:
     if np.ma.isMaskedArray(X):
         array = X  # refused if something is masked
     return as_matrix(array.reshape(len(array), pixels), name, dtype=dtype)
+
+
+def image_chunks(n_images: int, n_features: int) -> Iterator[slice]:
+    """Iterate over slices of images whose features take a limited amount of memory."""
+    step = max(_CHUNK_FEATURES // n_features, 1)
+    for start in range(0, n_images, step):
+        yield slice(start, start + step)

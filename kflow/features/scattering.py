@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
@@ -16,15 +15,13 @@ from kflow.engine.interface import ScatteringOperator
 from kflow.engine.threads import resolve_n_threads
 from kflow.features.colours import COLOURS, colour_channels, colour_channels_back
 from kflow.features.filters import PADDINGS, make_filters
-from kflow.features.images import as_image_shape, as_images
+from kflow.features.images import as_image_shape, as_images, image_chunks
 
 __all__ = ["Scattering"]
 
-# Rows of output, in bytes, that are computed at a time where the output is not contiguous.
-_CHUNK_BYTES = 2**26
-
 
 class Scattering(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
@@ -183,14 +180,11 @@ class Scattering(
         """
         check_is_fitted(self)
         images = as_images(X, self.image_shape_)
-        n_features = int(np.prod(self.map_shape_))
+        n_features = self._n_features_out
         out = np.empty((len(images), n_features), images.dtype)
         operator, n_threads = self._operator(images.dtype), resolve_n_threads(self.n_threads)
-        n_colours = self.n_colours
-        step = max(_CHUNK_BYTES // (n_features * out.itemsize), 1) if n_colours > 1 else len(images)
-        for start in range(0, len(images), max(step, 1)):
-            rows = slice(start, start + step)
-            planes = colour_channels(images[rows], n_colours, self.colours)
+        for rows in image_chunks(len(images), n_features):
+            planes = colour_channels(images[rows], self.n_colours, self.colours)
             operator.transform(planes, out[rows].reshape(len(planes), -1), n_threads)
         if not HOST.all_finite(out, n_threads):
             raise ValueError(
@@ -224,11 +218,9 @@ class Scattering(
         check_is_fitted(self)
         images = as_images(X, self.image_shape_)
         A = np.require(covectors, images.dtype, ["C", "A"])
-        if A.shape != (len(images), int(np.prod(self.map_shape_))):
-            raise ValueError(
-                f"covectors must have shape ({len(images)}, {int(np.prod(self.map_shape_))}), "
-                f"got {A.shape}"
-            )
+        shape = (len(images), self._n_features_out)
+        if A.shape != shape:
+            raise ValueError(f"covectors must have shape {shape}, got {A.shape}")
         planes = colour_channels(images, self.n_colours, self.colours)
         gradients = np.empty_like(planes)
         operator = self._operator(images.dtype)
@@ -241,17 +233,9 @@ class Scattering(
         """How many numbers a pixel has."""
         return self.image_shape_[2] if len(self.image_shape_) > 2 else 1
 
-    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002
-        """Return the names of the features, which are numbered.
-
-        Parameters
-        ----------
-        input_features : object
-            Not used; scikit-learn passes it.
-        """
-        check_is_fitted(self)
-        n = int(np.prod(self.map_shape_))
-        return np.asarray([f"scattering{number}" for number in range(n)], dtype=object)
+    @property
+    def _n_features_out(self) -> int:
+        return int(np.prod(self.map_shape_))
 
     def _operator(self, dtype: np.dtype[Any]) -> ScatteringOperator:
         if dtype.name not in self._operators:

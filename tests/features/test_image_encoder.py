@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from kflow.features import ImageEncoder, Scattering, image_encoder
+from kflow.features import images as images_module
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_chunks_and_threads_change_nothing(images, monkeypatch):
     np.testing.assert_array_equal(whole.components_, threads.components_)
     np.testing.assert_array_equal(whole.transform(images), threads.transform(images))
     expected = whole.transform(images)
-    monkeypatch.setattr(image_encoder, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(images_module, "_CHUNK_FEATURES", 1)
     np.testing.assert_array_equal(whole.transform(images), expected)
 
 
