@@ -188,6 +188,11 @@ def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
     """
     path = Path(path)
     folder = read_image_folder(path)
+    if folder.n_ignored:
+        warn_user(
+            f"{path}: {folder.n_ignored} files are no .png or .jpg files and are left out",
+            UserWarning,
+        )
     places = [PurePosixPath(name).parts[:-1] for name in folder.names]
     alone = [name for name, place in zip(folder.names, places, strict=True) if not place]
     if alone:

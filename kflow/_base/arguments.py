@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "as_choice",
     "as_count",
     "as_flag",
+    "as_functions",
     "as_generator",
     "as_nugget",
     "as_number",
@@ -118,6 +119,15 @@ def as_choice(value: Any, name: str, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {tuple(choices)}, got {shown(value)}")
     return str(value)
+
+
+def as_functions(value: Any, name: str, argument: str) -> tuple[Any, ...]:
+    """Return functions of an argument, which must be in a list."""
+    is_list = isinstance(value, Iterable) and not callable(value)
+    functions = tuple(value) if is_list else (None,)
+    if not all(callable(function) for function in functions):
+        raise TypeError(f"{name} must be a list of functions of {argument}, got {shown(value)}")
+    return functions
 
 
 def as_generator(random_state: Any) -> np.random.Generator:

@@ -46,8 +46,8 @@ _DATA_OPTIONS = (
         "--data",
         type=click.Path(path_type=Path),
         help="File of your own data instead of a known data set: a table (.csv, .tsv, .txt, also "
-        "compressed, or .parquet), whose cells may be text or empty, arrays (.npz), or a folder or .zip of "
-        "PNG and JPEG images with a subfolder for each class.",
+        "compressed, or .parquet), whose cells may be text or empty, arrays (.npz), or a folder or "
+        ".zip of PNG and JPEG images with a subfolder for each class.",
     ),
     click.option(
         "--target",

@@ -12,6 +12,7 @@ import numpy as np
 from kflow._base.array_types import FloatArray
 from kflow.cli.fit_options import FitOptions
 from kflow.datasets import Dataset
+from kflow.estimators.image_pipeline import ImagePipeline, make_image_pipeline
 from kflow.features.image_encoder import ImageEncoder
 
 __all__ = ["FitImages", "encoded_images", "settings_for"]
@@ -37,6 +38,10 @@ class FitImages:
     points: Dataset
     encoder: ImageEncoder
     training_rows: FloatArray
+
+    def model(self, estimator: Any) -> ImagePipeline:
+        """Return an estimator for coordinates as one for images."""
+        return make_image_pipeline(estimator, encoder=self.encoder)
 
 
 def settings_for(image_shape: tuple[int, ...] | None) -> dict[str, Any]:

@@ -30,10 +30,8 @@ from kflow.cli.process import Stop, return_freed_memory
 from kflow.cli.room import Estimator, bytes_of_layers, bytes_of_output, most_layers
 from kflow.datasets import Dataset, load_dataset, load_file, load_image_folder
 from kflow.estimators.classifier import KernelFlowClassifier
-from kflow.estimators.image_pipeline import make_image_pipeline
 from kflow.estimators.regressor import KernelFlowRegressor
 from kflow.estimators.selection.wanted import Wanted
-from kflow.estimators.table_pipeline import make_table_pipeline
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
@@ -101,10 +99,8 @@ class FitRun:
         The steps that compute or write.
     points : Dataset
         The data, without the points that the flow holds once it has run.
-    table : FitTable or None
-        The table from which the points come; None for arrays.
-    images : FitImages or None
-        The images of which the points are coordinates; None if points are what was read.
+    encoded : FitTable, FitImages or None
+        The table or the images that an encoder made points of; None if points are what was read.
     estimator : KernelFlowClassifier or KernelFlowRegressor
         The estimator.
     curve : ErrorsOnTheWay or None
@@ -130,8 +126,7 @@ class FitRun:
     steps: FitSteps
     points: Dataset = field(init=False)
     estimator: Estimator = field(init=False)
-    table: FitTable | None = None
-    images: FitImages | None = None
+    encoded: FitTable | FitImages | None = None
     curve: ErrorsOnTheWay | None = None
     before: float | None = None
     results: dict[str, Any] = field(default_factory=dict)
@@ -186,29 +181,27 @@ class FitRun:
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
             if options.scattering:
-                self._encode(self.points, SCATTERING[self.points.name].encoder)
+                settings = SCATTERING[self.points.name].encoder
+                self.encoded = encoded_images(self.points, settings, options, self.note)
         elif options.is_image_folder:
             images = load_image_folder(options.data)
-            self._encode(images, settings_for(images.image_shape))
+            settings = settings_for(images.image_shape)
+            self.encoded = encoded_images(images, settings, options, self.note)
         elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
         else:
-            self.table = load_fit_table(options.data, options, self.note)
-            self.points = self.table.points
+            self.encoded = load_fit_table(options.data, options, self.note)
+        if self.encoded is not None:
+            self.points = self.encoded.points
         if options.early_stopping and not self.is_classification:
             raise click.UsageError("--early-stopping belongs to classification")
-
-    def _encode(self, images: Dataset, settings: Mapping[str, Any]) -> None:
-        self.images = encoded_images(images, settings, self.options, self.note)
-        self.points = self.images.points
 
     def cross_validate(self) -> None:
         """Tell the cross-validated error, if it is asked for."""
         options, points = self.options, self.points
         if options.cv is None:
             return
-        source = self.table or self.images
-        rows = points.X_train if source is None else source.training_rows
+        rows = points.X_train if self.encoded is None else self.encoded.training_rows
         result = cross_validated(
             self._unfitted, rows, points.y_train, points.task, options.cv, options.seed
         )
@@ -219,9 +212,7 @@ class FitRun:
         """Return an estimator for the rows of the data, without callbacks."""
         estimator = self._estimator()
         estimator.progress = False
-        if self.images is not None:
-            return make_image_pipeline(estimator, encoder=clone(self.images.encoder))
-        return estimator if self.table is None else make_table_pipeline(estimator)
+        return estimator if self.encoded is None else clone(self.encoded.model(estimator))
 
     def _estimator(self) -> Estimator:
         settings = self.options.estimator_settings(self._preset())
@@ -319,6 +310,9 @@ class FitRun:
             X_train=points.X_train[:0].copy(),
             X_test=points.X_test[:0].copy() if self.is_classification else points.X_test,
         )
+        if self.encoded is not None:
+            rows = self.encoded.training_rows[:0].copy()
+            self.encoded = replace(self.encoded, points=self.points, training_rows=rows)
 
     def conclude(self) -> None:
         """Find out how the flow ended, and tell it if it has fewer layers than it was to have."""
@@ -363,13 +357,7 @@ class FitRun:
 
     def _model(self) -> Any:
         """Return what is saved: the estimator, behind its encoder if there is one."""
-        if self.images is not None:
-            return make_image_pipeline(self.estimator, encoder=self.images.encoder)
-        if self.table is None:
-            return self.estimator
-        model = make_table_pipeline(self.estimator, encoder=self.table.encoder)
-        model.id_column = self.table.id_column
-        return model
+        return self.estimator if self.encoded is None else self.encoded.model(self.estimator)
 
     def evaluate(self) -> None:
         """Measure the test error, and put the results together."""

@@ -24,6 +24,7 @@ from kflow.data.targets import (
 from kflow.datasets import Dataset
 from kflow.estimators.column_values import column_values, looks_like_an_id
 from kflow.estimators.table_encoder import TableEncoder
+from kflow.estimators.table_pipeline import TablePipeline, make_table_pipeline
 
 __all__ = ["FitTable", "load_fit_table"]
 
@@ -50,6 +51,12 @@ class FitTable:
     encoder: TableEncoder
     training_rows: Any
     id_column: str | None
+
+    def model(self, estimator: Any) -> TablePipeline:
+        """Return an estimator for features as one for tables."""
+        pipeline = make_table_pipeline(estimator, encoder=self.encoder)
+        pipeline.id_column = self.id_column
+        return pipeline
 
 
 def load_fit_table(path: Path, options: FitOptions, tell: Callable[[str], None]) -> FitTable:

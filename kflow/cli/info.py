@@ -46,8 +46,8 @@ def info(model: Path, as_json: bool) -> None:
 def describe(model: Any) -> dict[str, Any]:
     """Return kind, kernel, sizes, loss and settings of a fitted flow or estimator as JSON data.
 
-    Of an estimator for tables, also what becomes of each column, and of one for images their shapes. Of one without a flow, such as
-    GPRegressor, only kind, kernel, sizes and nugget.
+    Of an estimator for tables, also what becomes of each column, and of one for images their shapes.
+    Of one without a flow, such as GPRegressor, only kind, kernel, sizes and nugget.
     """
     if hasattr(model, "encoder") and not hasattr(model, "id_column"):
         encoder = model.encoder

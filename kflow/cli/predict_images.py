@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kflow.cli.output import note
 from kflow.cli.predict_table import PredictedTable
 from kflow.data.image_folder import read_image_folder
 from kflow.estimators.image_pipeline import ImagePipeline
@@ -29,6 +30,8 @@ def predicted_images(model: ImagePipeline, path: Path) -> PredictedTable:
         If the images cannot be read, or are not of the model's shape.
     """
     folder = read_image_folder(path)
+    if folder.n_ignored:
+        note(f"{path}: {folder.n_ignored} files are no .png or .jpg files and are left out")
     shape, images = model.encoder.scattering_.image_shape_, folder.images
     if len(shape) == 3 and images.ndim == 3:  # these happen to be in grey
         images = np.repeat(images[..., None], 3, axis=3)

@@ -43,9 +43,9 @@ class GradientMetric(
 
     .. math:: M = \frac1N \sum_i \sum_k \nabla u_k(x_i)\, \nabla u_k(x_i)^\top,
 
-    points are mapped by :math:`x \to c\, M^{p/2} x`, where p is `power`. The factor c keeps the mean squared distance of the
-    training points, so that the same length scales suit the kernel before and after. With `n_steps` > 1
-    the same is done again with the mapped points, and the maps are composed.
+    points are mapped by :math:`x \to c\, M^{p/2} x`, where p is `power`. The factor c keeps the mean
+    squared distance of the training points, so that the same length scales suit the kernel before and
+    after. With `n_steps` > 1 the same is done again with the mapped points, and the maps are composed.
 
     A flow moves points freely, and learns its training points by heart if it goes on for long. This map
     has few parameters, and all training points decide on each: it is the part of the deformation that

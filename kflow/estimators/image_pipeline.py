@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
 
-from kflow.errors import ModelFileError
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.saved_pipeline import SavedPipeline
 from kflow.features.image_encoder import ImageEncoder
@@ -25,34 +23,11 @@ class ImagePipeline(SavedPipeline):
         return arrays
 
     @classmethod
-    def from_model_file(
-        cls, reader: ModelReader, read_estimator: Callable[[ModelReader], Any]
-    ) -> ImagePipeline:
-        """Return the pipeline that a model file holds: `kflow.load` calls this.
-
-        Parameters
-        ----------
-        reader : kflow.storage.model_file.ModelReader
-            The file, open.
-        read_estimator : callable
-            Returns the estimator of a reader.
-
-        Raises
-        ------
-        ModelFileError
-            If what the file holds is no pipeline, or its parts do not fit each other.
-        """
+    def read_encoder(cls, reader: ModelReader) -> ImageEncoder:
+        """Return the encoder that a model file holds."""
         names = ("encoder_mean", "encoder_scale", "encoder_components")
         arrays = {name: reader.array(name) for name in names}
-        encoder = ImageEncoder.from_parts(reader.settings.get("encoder", {}), arrays)
-        estimator = read_estimator(reader.within("estimator"))
-        if estimator.n_features_in_ != encoder.components_.shape[1]:
-            raise ModelFileError("the model's image encoder does not fit its estimator")
-        return _pipeline(encoder, estimator)
-
-
-def _pipeline(encoder: ImageEncoder, estimator: Any) -> ImagePipeline:
-    return ImagePipeline([("encoder", encoder), ("estimator", estimator)])
+        return ImageEncoder.from_parts(reader.settings.get("encoder", {}), arrays)
 
 
 def make_image_pipeline(
@@ -85,7 +60,8 @@ def make_image_pipeline(
     >>> model.fit(digits.images[:1000], digits.target[:1000]).predict(digits.images[1000:1003])
     array([1, 4, 0])
     """
-    return _pipeline(
+    pipeline: ImagePipeline = ImagePipeline.of(
         ImageEncoder() if encoder is None else encoder,
         KernelFlowClassifier() if estimator is None else estimator,
     )
+    return pipeline

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from kflow.storage.model_file import write_model
+from kflow.errors import ModelFileError
+from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["SavedPipeline"]
 
 
 class SavedPipeline(Pipeline):  # type: ignore[misc]
     """A pipeline of scikit-learn with the steps ``"encoder"`` and ``"estimator"`` that can be saved."""
+
+    @classmethod
+    def of(cls, encoder: Any, estimator: Any) -> Any:
+        """Return the pipeline of an encoder and an estimator."""
+        return cls([("encoder", encoder), ("estimator", estimator)])
 
     @property
     def encoder(self) -> Any:
@@ -62,11 +71,43 @@ class SavedPipeline(Pipeline):  # type: ignore[misc]
                 f"{type(self.estimator).__name__}"
             )
         options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
-        inner, parts = self.estimator.to_parts(**options)
-        settings = {
-            "encoder": self.encoder.to_settings(),
-            **self.own_settings(),
-            "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
-        }
-        arrays = self.own_arrays().items()
-        write_model(path, type(self).__name__, settings, [*parts, *arrays])
+        flow = getattr(self.estimator, "flow_", None)
+        with nullcontext() if flow is None else flow.still():
+            inner, parts = self.estimator.to_parts(**options)
+            settings = {
+                "encoder": self.encoder.to_settings(),
+                **self.own_settings(),
+                "estimator": {"kind": type(self.estimator).__name__, "settings": inner},
+            }
+            write_model(
+                path, type(self).__name__, settings, chain(parts, self.own_arrays().items())
+            )
+
+    @classmethod
+    def from_model_file(
+        cls, reader: ModelReader, read_estimator: Callable[[ModelReader], Any]
+    ) -> Any:
+        """Return the pipeline that a model file holds: `kflow.load` calls this.
+
+        Parameters
+        ----------
+        reader : kflow.storage.model_file.ModelReader
+            The file, open.
+        read_estimator : callable
+            Returns the estimator of a reader.
+
+        Raises
+        ------
+        ModelFileError
+            If what the file holds is no pipeline, or its parts do not fit each other.
+        """
+        encoder = cls.read_encoder(reader)
+        estimator = read_estimator(reader.within("estimator"))
+        if estimator.n_features_in_ != encoder.n_features_out_:
+            raise ModelFileError("the model's encoder does not fit its estimator")
+        return cls.of(encoder, estimator)
+
+    @classmethod
+    def read_encoder(cls, reader: ModelReader) -> Any:
+        """Return the encoder that a model file holds."""
+        raise NotImplementedError

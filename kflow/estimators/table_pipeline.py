@@ -43,30 +43,25 @@ class TablePipeline(SavedPipeline):
 
         Parameters
         ----------
-        reader : kflow.storage.model_file.ModelReader
-            The file, open.
-        read_estimator : callable
-            Returns the estimator of a reader.
+        reader, read_estimator
+            As in `SavedPipeline.from_model_file`.
 
         Raises
         ------
         ModelFileError
             If what the file holds is no pipeline, or its parts do not fit each other.
         """
-        encoder = TableEncoder.from_settings(reader.settings.get("encoder", {}))
-        estimator = read_estimator(reader.within("estimator"))
-        if estimator.n_features_in_ != encoder.n_features_out_:
-            raise ModelFileError("the model's table encoder does not fit its estimator")
-        pipeline = _pipeline(encoder, estimator)
+        pipeline: TablePipeline = super().from_model_file(reader, read_estimator)
         id_column = reader.settings.get("id_column")
         if not isinstance(id_column, (str, type(None))):
             raise ModelFileError("the model's id column is no name")
         pipeline.id_column = id_column
         return pipeline
 
-
-def _pipeline(encoder: TableEncoder, estimator: Any) -> TablePipeline:
-    return TablePipeline([("encoder", encoder), ("estimator", estimator)])
+    @classmethod
+    def read_encoder(cls, reader: ModelReader) -> TableEncoder:
+        """Return the encoder that a model file holds."""
+        return TableEncoder.from_settings(reader.settings.get("encoder", {}))
 
 
 def make_table_pipeline(
@@ -98,7 +93,8 @@ def make_table_pipeline(
     >>> model.predict(table[:3]).tolist() == (numbers[:3] > 0.5).tolist()
     True
     """
-    return _pipeline(
+    pipeline: TablePipeline = TablePipeline.of(
         TableEncoder() if encoder is None else encoder,
         KernelFlowClassifier() if estimator is None else estimator,
     )
+    return pipeline

@@ -83,8 +83,8 @@ class KernelFlow(FlowSettings):
         which is a random sample of them. With ``"batch"``, the step is known before any other point
         moves.
     gradient_cap : float, mapping or callable
-        Rows of :math:`\partial \rho / \partial Z` that are longer than `gradient_cap` times the median length are
-        shortened to that length. Otherwise a few points between the classes dominate the whole
+        Rows of :math:`\partial \rho / \partial Z` that are longer than `gradient_cap` times the median
+        length are shortened to that length. Otherwise a few points between the classes dominate the whole
         layer. Infinity: no limit. May be a schedule.
     n_halves : int
         Number of coarse subsets of one batch over which rho and its gradient are averaged. They

@@ -20,6 +20,7 @@ from kflow._base.arguments import (
     as_choice,
     as_count,
     as_flag,
+    as_functions,
     as_nugget,
     as_number,
     as_positive,
@@ -112,11 +113,7 @@ def _as_budget(value: Any) -> int | None:
 
 
 def _as_callbacks(value: Any) -> tuple[Callback, ...]:
-    is_list = isinstance(value, Iterable) and not callable(value)
-    callbacks = tuple(value) if is_list else (None,)
-    if not all(callable(callback) for callback in callbacks):
-        raise TypeError(f"callbacks must be a list of functions of the flow, got {value!r}")
-    return callbacks
+    return as_functions(value, "callbacks", "the flow")
 
 
 def _as_n_threads(value: Any) -> int | None:

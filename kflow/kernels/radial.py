@@ -270,8 +270,9 @@ class Cauchy(Radial):
 class Wendland(Radial):
     r""":math:`(1 - h)_+^{q + 1} ((q + 1) h + 1)`, a kernel of compact support.
 
-    Here :math:`h = r / \ell` and :math:`q = \lfloor D / 2 \rfloor + 2`; the kernel is 0 for h > 1. Twice differentiable and zero beyond the length scale. Positive definite in at most D
-    dimensions, D being ``dimension``; points with more columns are refused.
+    Here :math:`h = r / \ell` and :math:`q = \lfloor D / 2 \rfloor + 2`; the kernel is 0 for h > 1. Twice
+    differentiable and zero beyond the length scale. Positive definite in at most D dimensions, D being
+    ``dimension``; points with more columns are refused.
 
     Parameters
     ----------

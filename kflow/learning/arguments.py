@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kflow import losses
-from kflow._base.arguments import as_choice, as_count, as_positive
+from kflow._base.arguments import as_choice, as_count, as_functions, as_positive
 from kflow._base.array_types import FloatArray
 from kflow.learning.objective import LossFunction
 from kflow.learning.optimizers import RULES
@@ -82,10 +81,4 @@ def as_rate(learning_rate: Any, optimizer: Any) -> float:
 
 def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     """Return callbacks, which must be functions in a list."""
-    is_list = isinstance(callbacks, Iterable) and not callable(callbacks)
-    listeners = tuple(callbacks) if is_list else (None,)
-    if not all(callable(listener) for listener in listeners):
-        raise TypeError(
-            f"callbacks must be a list of functions of a LearningState, got {callbacks!r}"
-        )
-    return listeners
+    return as_functions(callbacks, "callbacks", "a LearningState")

@@ -84,6 +84,13 @@ def test_other_files(write, pictures):
     assert (read.names, read.n_ignored) == (("a/1.png",), 1)
 
 
+def test_other_files_are_told(write, pictures):
+    files = {name: encoded(pixels) for name, pixels in pictures.items()}
+    path = write({**files, "notes.txt": b""})
+    with pytest.warns(UserWarning, match=r"1 files are no \.png or \.jpg files"):
+        assert len(load_image_folder(path).y_train) == 16
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

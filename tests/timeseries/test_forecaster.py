@@ -291,6 +291,9 @@ def test_a_fit_that_fails_leaves_the_earlier_one(lorenz):
     with pytest.raises(ValueError, match="NaN"):
         forecaster.fit([math.nan, math.nan])
     np.testing.assert_array_equal(forecaster.predict(3), before)
+    with pytest.raises(ValueError, match="observations"):  # one, beside a missing one
+        forecaster.fit([1.0, math.nan])
+    np.testing.assert_array_equal(forecaster.predict(3), before)
 
 
 def test_predict_says_what_is_wrong(lorenz):
