@@ -6,6 +6,8 @@
           --set '{"batch_size": 600, "gradient_cap": Infinity}' --n-layers 200
     $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist --scattering \\
           --encoder '{"n_components": 200}'
+    $ python bench/tuning.py --dataset mnist --data-dir ../shared/data/mnist --scattering \\
+          --augmentation '{"n_copies": 4, "shift": 1}' --n-views 5
 
 Runs the flow of a preset, with some settings replaced, on all training images but 10000 (or a fifth,
 if that is less), and prints the errors of interpolants on those along the way. This is how presets
@@ -25,7 +27,8 @@ import kflow
 from kflow.data.scaling import Preprocessing
 from kflow.datasets import DATASETS, load_dataset
 from kflow.evaluation import interpolation_errors
-from kflow.features import ImageEncoder
+from kflow.features import Augmentation, ImageEncoder
+from kflow.features.copies import copies_encoded, iterate_views
 from kflow.presets import PRESETS, SCATTERING
 
 
@@ -77,6 +80,8 @@ def main() -> None:
     options.add_argument("--metric", action="store_true", help="a GradientMetric before the flow")
     options.add_argument("--scattering", action="store_true", help="scattering for pixels")
     options.add_argument("--encoder", default="{}", help="settings of the ImageEncoder, as JSON")
+    options.add_argument("--augmentation", help="settings of an Augmentation, as JSON")
+    options.add_argument("--n-views", type=int, default=1, help="views of each held-out image")
     args = options.parse_args()
     data = load_dataset(args.dataset, args.data_dir)
     n = len(data.X_train)
@@ -88,8 +93,13 @@ def main() -> None:
         settings["n_layers"] = args.n_layers
     if isinstance(settings.get("kernel"), dict):
         settings["kernel"] = kflow.kernels.from_dict(settings["kernel"])
+    augmentation = None
+    if args.augmentation is not None:
+        augmentation = Augmentation.from_dict(json.loads(args.augmentation))
+    n_copies = 0 if augmentation is None else augmentation.n_copies
+    y = np.tile(data.y_train[kept], n_copies + 1)
     checkpoints = Checkpoints(
-        data.y_train[kept],
+        y,
         data.y_train[held],
         settings["interpolation_nugget"],
         args.every,
@@ -100,7 +110,8 @@ def main() -> None:
         given = {**SCATTERING[args.dataset].encoder, **json.loads(args.encoder)}
         start = time.perf_counter()
         encoder = ImageEncoder(**given, image_shape=data.image_shape).fit(X)
-        X, X_held = encoder.transform(X), encoder.transform(X_held)
+        X = copies_encoded(encoder, augmentation, X)
+        X_held = np.concatenate(list(iterate_views(encoder, augmentation, args.n_views, X_held)))
         print(f"encoded in {time.perf_counter() - start:.0f} s")
     if args.metric:
         scaling = Preprocessing.fit(X, settings.pop("scaling"))
@@ -108,7 +119,7 @@ def main() -> None:
         metric = kflow.GradientMetric(random_state=args.seed).fit(X, data.y_train[kept])
         X, X_held = metric.transform(X), metric.transform(X_held)
     estimator = kflow.KernelFlowClassifier(**settings, layers="none", callbacks=[checkpoints])
-    estimator.fit(X, data.y_train[kept], follow={"held": X_held})
+    estimator.fit(X, y, follow={"held": X_held})
     write_json(args, rows=checkpoints.rows)
 
 

@@ -84,12 +84,17 @@ def as_cap(value: Any, name: str) -> float:
     return number
 
 
-def as_nugget(value: Any, name: str = "nugget") -> float:
-    """Return a nugget as a float."""
+def as_nonnegative(value: Any, name: str) -> float:
+    """Return `value` as a finite float that is not negative."""
     number = _as_float(value, name)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {shown(value)}")
     return number
+
+
+def as_nugget(value: Any, name: str = "nugget") -> float:
+    """Return a nugget as a float."""
+    return as_nonnegative(value, name)
 
 
 def as_flag(value: Any, name: str) -> bool:

@@ -11,6 +11,7 @@ from kflow.evaluation.errors import (
     interpolation_errors,
     regression_errors,
     sizes_that_fit,
+    view_average,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "interpolation_errors",
     "regression_errors",
     "sizes_that_fit",
+    "view_average",
 ]

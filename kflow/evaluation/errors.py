@@ -24,6 +24,7 @@ __all__ = [
     "interpolation_errors",
     "regression_errors",
     "sizes_that_fit",
+    "view_average",
 ]
 
 # The sizes in the tables of Owhadi and Yoo.
@@ -82,6 +83,30 @@ def sizes_that_fit(labels: npt.NDArray[Any], sizes: Iterable[int]) -> list[int]:
     return sorted(fitting, reverse=True) or [largest]
 
 
+def view_average(values: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """Average values over the views of what they belong to.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_views n, m)
+        Values for the first view of each of n points, then for the second view of each.
+    n : int
+        Number of points.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+
+    Raises
+    ------
+    ValueError
+        If the number of values is no multiple of n.
+    """
+    if n == 0 or len(values) % n:
+        raise ValueError(f"there are {len(values)} values, which are no views of {n} points")
+    return values if len(values) == n else values.reshape(-1, n, values.shape[1]).mean(axis=0)
+
+
 def interpolation_errors(
     points: FloatArray,
     labels: npt.NDArray[Any],
@@ -103,6 +128,8 @@ def interpolation_errors(
     ----------
     points, test_points : ndarray, shape (N, d) and (n, d)
         A flow's `reduced_points_` and the test points carried along by it, in the same coordinates.
+        Several views of each test point may follow each other: those of the first view, which are n
+        points, then those of the second. The interpolants' values are then averaged over the views.
     labels, test_labels : ndarray, shape (N,) and (n,)
         Classes of the points.
     kernel : kflow.kernels.Kernel
@@ -148,7 +175,9 @@ def interpolation_errors(
                 nugget=nugget,
                 n_threads=n_threads,
             )
-            predicted = classes[interpolant(test_points).argmax(axis=1)]
+            predicted = classes[
+                view_average(interpolant(test_points), len(test_labels)).argmax(axis=1)
+            ]
             errors.append(float((predicted != test_labels).mean()))
         rows.append(InterpolationError.of(size, errors))
     return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from kflow.features.augmentation import Augmentation
 from kflow.features.image_encoder import ImageEncoder
 from kflow.features.scattering import Scattering
 
-__all__ = ["ImageEncoder", "Scattering"]
+__all__ = ["Augmentation", "ImageEncoder", "Scattering"]

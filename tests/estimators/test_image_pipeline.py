@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 import kflow
 from kflow.errors import ModelFileError
-from kflow.features import ImageEncoder
+from kflow.features import Augmentation, ImageEncoder
 from kflow.presets import FIXED
 
 
@@ -66,3 +66,101 @@ def test_only_estimators_of_kflow_can_be_saved(digits, tmp_path):
     other = kflow.make_image_pipeline(LogisticRegression(), encoder=encoder).fit(X[:99], y[:99])
     with pytest.raises(TypeError, match="only estimators of kflow"):
         other.save(tmp_path / "model.kflow")
+
+
+@pytest.fixture(scope="module")
+def augmented(digits):
+    X, y = digits
+    estimator = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 5}, random_state=0)
+    encoder = ImageEncoder(J=1, n_components=20)
+    augmentation = Augmentation(4, shift=1)
+    pipeline = kflow.make_image_pipeline(
+        estimator, encoder=encoder, augmentation=augmentation, n_views=3
+    )
+    return pipeline.fit(X[:300], y[:300])
+
+
+def test_copies_are_further_training_points(augmented, digits):
+    X, y = digits
+    assert len(augmented.estimator.flow_.points_) == 5 * 300
+    plain = clone(augmented.estimator)
+    points = np.concatenate(
+        [augmented.encoder.transform(augmented.augmentation.copy_of(X[:300], k)) for k in range(5)]
+    )
+    plain.fit(points, np.tile(y[:300], 5))
+    coordinates = augmented.encoder.transform(X[300:])
+    np.testing.assert_allclose(
+        augmented.estimator.decision_function(coordinates),
+        plain.decision_function(coordinates),
+        atol=1e-4,
+    )
+
+
+def test_predictions_are_averages_over_views(augmented, digits):
+    X, y = digits
+    X, y = X[300:340], y[300:340]
+    views = [augmented.augmentation.copy_of(X, k) for k in range(3)]
+    for method in ("decision_function", "predict_proba"):
+        function = getattr(augmented.estimator, method)
+        each = [function(augmented.encoder.transform(view)) for view in views]
+        found = getattr(augmented, method)(X)
+        np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
+    labels = augmented.decision_function(X).argmax(axis=1)
+    np.testing.assert_array_equal(augmented.predict(X), labels)
+    np.testing.assert_array_equal(augmented.predict(X[5:6]), labels[5:6])
+    assert augmented.score(X, y) == np.mean(labels == y)
+
+
+def test_two_classes_and_regression_have_views_too(digits):
+    X, y = digits
+    two = y < 2
+    X, y = X[two][:120], y[two][:120]
+    options = {
+        "encoder": ImageEncoder(J=1, n_components=10),
+        "augmentation": Augmentation(1, shift=1),
+        "n_views": 2,
+    }
+    names = np.array(["nought", "one"])[y]
+    classifier = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 3}, random_state=0)
+    model = kflow.make_image_pipeline(classifier, **options).fit(X, names)
+    assert model.predict(X).dtype == names.dtype
+    assert model.score(X, names) > 0.95
+    regressor = kflow.KernelFlowRegressor(**{**FIXED, "n_layers": 3}, random_state=0)
+    model = kflow.make_image_pipeline(regressor, **options).fit(X, y.astype(float))
+    assert model.score(X, y) > 0.8
+    assert not hasattr(model, "predict_proba")
+
+
+def test_the_augmentation_is_saved_and_cloned(augmented, digits, tmp_path):
+    X, _ = digits
+    augmented.save(tmp_path / "model.kflow")
+    for model in (kflow.load(tmp_path / "model.kflow"), clone(augmented)):
+        assert model.augmentation == augmented.augmentation
+        assert model.n_views == 3
+    loaded = kflow.load(tmp_path / "model.kflow")
+    np.testing.assert_array_equal(loaded.decision_function(X), augmented.decision_function(X))
+
+
+def test_nothing_is_held_out_among_copies(digits):
+    X, y = digits
+    for estimator in (
+        kflow.KernelFlowClassifier(),
+        kflow.KernelFlowClassifier(**FIXED, early_stopping=True),
+    ):
+        pipeline = kflow.make_image_pipeline(
+            estimator,
+            encoder=ImageEncoder(J=1, n_components=10),
+            augmentation=Augmentation(1, shift=1),
+        )
+        with pytest.raises(ValueError, match="copies of one image would be on both sides"):
+            pipeline.fit(X[:100], y[:100])
+
+
+def test_what_fit_does_not_take_with_copies(augmented, digits):
+    X, y = digits
+    with pytest.raises(ValueError, match="fit takes no estimator__sample_weight"):
+        clone(augmented).fit(X[:100], y[:100], estimator__sample_weight=np.ones(100))
+    with pytest.raises(ValueError, match="one target for each of 100 images"):
+        clone(augmented).fit(X[:100], y[:99])
+    with pytest.raises(ValueError, match="n_views is 9"):
+        clone(augmented).set_params(n_views=9).fit(X[:100], y[:100])
