@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,15 @@ from kflow.storage.model_file import ModelReader
 __all__ = ["ImagePipeline", "make_image_pipeline"]
 
 
-def _estimator_has(name: str) -> Any:
-    """Return a check that the estimator has a method."""
-    return available_if(lambda pipeline: hasattr(pipeline.estimator, name))
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _if_estimator_has(name: str) -> Callable[[Method], Method]:
+    """Return a decorator of a method that there is only if the estimator has one of a name."""
+    decorator: Callable[[Method], Method] = available_if(
+        lambda pipeline: hasattr(pipeline.estimator, name)
+    )
+    return decorator
 
 
 class ImagePipeline(SavedPipeline):
@@ -111,7 +117,7 @@ class ImagePipeline(SavedPipeline):
             total += function(coordinates)
         return np.asarray(total / self.n_views)
 
-    @_estimator_has("predict")
+    @_if_estimator_has("predict")
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the labels of images, or their targets.
 
@@ -126,7 +132,7 @@ class ImagePipeline(SavedPipeline):
         best = (values > 0.0).astype(np.intp) if values.ndim == 1 else values.argmax(axis=1)
         return np.asarray(self.estimator.classes_[best])
 
-    @_estimator_has("decision_function")
+    @_if_estimator_has("decision_function")
     def decision_function(self, X: Any) -> npt.NDArray[Any]:
         """Return the values of a classifier for images, averages over their views.
 
@@ -137,7 +143,7 @@ class ImagePipeline(SavedPipeline):
         """
         return self._average("decision_function", X)
 
-    @_estimator_has("predict_proba")
+    @_if_estimator_has("predict_proba")
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Return probabilities of the classes of images, averages over their views.
 
@@ -190,8 +196,7 @@ class ImagePipeline(SavedPipeline):
     @classmethod
     def read_encoder(cls, reader: ModelReader) -> ImageEncoder:
         """Return the encoder that a model file holds."""
-        names = ("encoder_mean", "encoder_scale", "encoder_components")
-        arrays = {name: reader.array(name) for name in names}
+        arrays = {name: reader.array(name) for name in ImageEncoder.ARRAYS if name in reader}
         return ImageEncoder.from_parts(reader.settings.get("encoder", {}), arrays)
 
 
@@ -258,4 +263,5 @@ def make_image_pipeline(
         ImageEncoder() if encoder is None else encoder,
         KernelFlowClassifier() if estimator is None else estimator,
     )
-    return pipeline.set_params(augmentation=augmentation, n_views=n_views)
+    pipeline.augmentation, pipeline.n_views = augmentation, n_views
+    return pipeline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,17 +14,22 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.products import product
-from kflow.data.scaling import row_norms
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
 from kflow.features.images import as_image_shape, as_images, image_chunks
 from kflow.features.leading_directions import leading_directions
+from kflow.features.patches import Patches
 from kflow.features.scattering import Scattering
+from kflow.features.standardised import ImageFeatures, StandardisedFeatures
 
 __all__ = ["ImageEncoder"]
 
 # Features from which the standardisation and the directions are learned take no more memory.
 _SAMPLE_BYTES = 2**30
+
+# The arrays of an encoder in a model file, and those of an encoder with patches.
+_OF_ALL = ("mean", "scale", "components")
+_OF_PATCHES = ("patch_mean", "whitening", "filters")
 
 
 class ImageEncoder(
@@ -36,7 +42,9 @@ class ImageEncoder(
     An image becomes its scattering features (`kflow.features.Scattering`). Each channel, which is one
     smoothed map, is standardised: its mean over the training images and all positions is subtracted,
     and it is divided by its standard deviation. The features of an image are scaled to norm 1, and
-    their components in the leading directions of the training images are what is returned.
+    their components in the leading directions of the training images are what is returned. With
+    `n_filters`, the resemblance to so many patches (`kflow.features.Patches`), treated in the same way,
+    makes up half of the squared norm.
 
     Parameters
     ----------
@@ -50,6 +58,12 @@ class ImageEncoder(
         What lies around an image: zeros, or its mirror image.
     colours : {"yuv", "rgb"}
         What images in colour are transformed as.
+    n_filters : int
+        Number of filters of `Patches`; 0 for scattering alone.
+    patch_size : int
+        Height and width of its patches in pixels.
+    n_cells : int
+        Cells of its grid along each side.
     n_components : int
         Number of coordinates; fewer if there are fewer images or features.
     random_state : int
@@ -62,9 +76,12 @@ class ImageEncoder(
     Attributes
     ----------
     scattering_ : Scattering
-        The first step.
+        What makes the first of the features.
+    patches_ : Patches or None
+        What makes the others.
     mean_, scale_ : ndarray of float64, shape (channels,)
-        Mean and standard deviation of each channel; 1 stands for the deviation of a constant one.
+        Mean and standard deviation of each channel, those of the scattering first; 1 stands for the
+        deviation of a constant one.
     components_ : ndarray of float64, shape (n_features, n_components)
         Orthonormal directions, those with the most of the sum of squares first.
     energy_dropped_ : float
@@ -89,6 +106,9 @@ class ImageEncoder(
     (40, 10)
     """
 
+    # What a model file may hold of an encoder.
+    ARRAYS = tuple(f"encoder_{name}" for name in (*_OF_ALL, *_OF_PATCHES))
+
     def __init__(
         self,
         *,
@@ -98,6 +118,9 @@ class ImageEncoder(
         image_shape: tuple[int, ...] | None = None,
         padding: str = "zero",
         colours: str = "yuv",
+        n_filters: int = 0,
+        patch_size: int = 6,
+        n_cells: int = 4,
         n_components: int = 300,
         random_state: int = 0,
         n_threads: int | None = None,
@@ -108,6 +131,9 @@ class ImageEncoder(
         self.image_shape = image_shape
         self.padding = padding
         self.colours = colours
+        self.n_filters = n_filters
+        self.patch_size = patch_size
+        self.n_cells = n_cells
         self.n_components = n_components
         self.random_state = random_state
         self.n_threads = n_threads
@@ -139,21 +165,24 @@ class ImageEncoder(
         images = as_images(X, scattering.image_shape_)
         if not len(images):
             raise ValueError("X is empty: an encoder learns from images")
-        n_features = int(np.prod(scattering.map_shape_))
-        most = max(_SAMPLE_BYTES // (4 * n_features), 1)
+        patches = self._patches(scattering.image_shape_)
+        sources: list[ImageFeatures] = [scattering]
+        if patches is not None:
+            sources.append(patches.fit(images))
+        widths = [int(np.prod(source.map_shape_)) for source in sources]
+        most = max(_SAMPLE_BYTES // (4 * sum(widths)), 1)
         if len(images) > most:
             rng = np.random.default_rng(seed)
             images = images[np.sort(rng.choice(len(images), most, replace=False))]
-        features = np.empty((len(images), n_features), np.float32)
-        for rows in image_chunks(len(images), n_features):
-            features[rows] = scattering.transform(images[rows].astype(np.float32, copy=False))
-        mean, scale = _standardisation(features, scattering.map_shape_)
-        for rows in image_chunks(len(images), n_features):
-            standardised = _standardised(features[rows], mean, scale)
-            features[rows] = standardised / row_norms(standardised)
+        features = np.empty((len(images), sum(widths)), np.float32)
+        parts, ends = [], np.cumsum(widths)
+        for source, width, end in zip(sources, widths, ends, strict=True):
+            out = features[:, end - width : end]
+            parts.append(StandardisedFeatures.learned(source, images, out))
+        features /= np.float32(math.sqrt(len(parts)))
         n = min(n_components, *features.shape)
         self.components_, self.energy_dropped_ = leading_directions(features, n, seed, n_threads)
-        self.scattering_, self.mean_, self.scale_ = scattering, mean, scale
+        self.scattering_, self.patches_, self._parts = scattering, patches, tuple(parts)
         self.n_features_in_ = scattering.n_features_in_
         return self
 
@@ -175,12 +204,12 @@ class ImageEncoder(
         check_is_fitted(self)
         images = as_images(X, self.scattering_.image_shape_)
         n_features, n = self.components_.shape
-        basis = self.components_.astype(np.float32)
+        basis = self._basis()
         out = np.empty((len(images), n), np.float32)
         for rows in image_chunks(len(images), n_features):
-            features = self.scattering_.transform(images[rows].astype(np.float32, copy=False))
-            standardised = _standardised(features, self.mean_, self.scale_)
-            out[rows] = product(standardised / row_norms(standardised), basis, self.n_threads)
+            some = images[rows].astype(np.float32, copy=False)
+            features = np.concatenate([part.transform(some) for part in self._parts], axis=1)
+            out[rows] = product(features, basis, self.n_threads)
         return out
 
     def pull_back(self, X: Any, covectors: Any) -> FloatArray:
@@ -211,19 +240,30 @@ class ImageEncoder(
         A = np.require(covectors, np.float32, ["C", "A"])
         if A.shape != (len(images), n):
             raise ValueError(f"covectors must have shape ({len(images)}, {n}), got {A.shape}")
-        basis = np.ascontiguousarray(self.components_.T.astype(np.float32))
-        scale = _of_features(self.scale_, n_features).astype(np.float32)
-        out = np.empty_like(images)
+        basis = np.ascontiguousarray(self._basis().T)
+        ends = np.cumsum([part.n_features for part in self._parts])[:-1]
+        out = np.zeros_like(images)
         for rows in image_chunks(len(images), n_features):
-            features = self.scattering_.transform(images[rows])
-            standardised = _standardised(features, self.mean_, self.scale_)
-            norms = row_norms(standardised)
-            unit = standardised / norms
-            by_unit = product(A[rows], basis, self.n_threads)
-            along = (by_unit * unit).sum(axis=1, keepdims=True)
-            by_features = (by_unit - along * unit) / norms / scale
-            out[rows] = self.scattering_.pull_back(images[rows], by_features)
+            by_features = np.split(product(A[rows], basis, self.n_threads), ends, axis=1)
+            for part, covectors_of_part in zip(self._parts, by_features, strict=True):
+                out[rows] += part.pull_back(images[rows], covectors_of_part)
         return out
+
+    @property
+    def mean_(self) -> Doubles:
+        """Mean of each channel."""
+        return np.concatenate([part.mean for part in self._parts])
+
+    @property
+    def scale_(self) -> Doubles:
+        """Standard deviation of each channel."""
+        return np.concatenate([part.scale for part in self._parts])
+
+    def _basis(self) -> FloatArray:
+        """Return what features of length 1 are multiplied by: the parts share the length of an image."""
+        return np.asarray(
+            self.components_.astype(np.float32) / np.float32(math.sqrt(len(self._parts)))
+        )
 
     @property
     def n_features_out_(self) -> int:
@@ -245,6 +285,18 @@ class ImageEncoder(
             n_threads=self.n_threads,
         )
 
+    def _patches(self, image_shape: tuple[int, ...]) -> Patches | None:
+        if not as_count(self.n_filters, "n_filters", 0):
+            return None
+        return Patches(
+            self.n_filters,
+            size=self.patch_size,
+            n_cells=self.n_cells,
+            image_shape=image_shape,
+            random_state=self.random_state,
+            n_threads=self.n_threads,
+        )
+
     # ---- files --------------------------------------------------------------------------------
 
     def to_settings(self) -> dict[str, Any]:
@@ -253,19 +305,27 @@ class ImageEncoder(
         parameters = self.get_params()
         del parameters["n_threads"]
         shape = self.scattering_.image_shape_
+        floors = None if self.patches_ is None else list(self.patches_.floors_)
         return {
             "parameters": {**parameters, "image_shape": list(shape)},
             "energy_dropped": self.energy_dropped_,
+            "patch_floors": floors,
         }
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays that a model file holds of the encoder, by name."""
         check_is_fitted(self)
-        return {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "encoder_mean": self.mean_,
             "encoder_scale": self.scale_,
             "encoder_components": self.components_.astype(np.float32),
         }
+        if self.patches_ is not None:
+            learned = (self.patches_.mean_, self.patches_.whitening_, self.patches_.filters_)
+            arrays.update(
+                (f"encoder_{name}", part) for name, part in zip(_OF_PATCHES, learned, strict=True)
+            )
+        return arrays
 
     @classmethod
     def from_parts(
@@ -284,44 +344,36 @@ class ImageEncoder(
             if len(shape) not in (2, 3) or max(shape) > 2**15:
                 raise ValueError(f"images of the shape {shape}")
             encoder = cls(**{**parameters, "image_shape": shape})
-            if max(encoder.J, encoder.L) > 64:
-                raise ValueError("too many scales or angles")
+            if max(encoder.J, encoder.L) > 64 or max(encoder.n_filters, encoder.n_cells) > 2**16:
+                raise ValueError("too many scales, angles, filters or cells")
+            arrays = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its numbers are not finite")
             pixels = np.empty((0, int(np.prod(shape))))
             encoder.scattering_ = encoder._scattering(shape).fit(pixels)
-            channels, height, width = encoder.scattering_.map_shape_
-            mean, scale, components = (
-                np.asarray(arrays[name], np.float64)
-                for name in ("encoder_mean", "encoder_scale", "encoder_components")
-            )
-            if mean.shape != (channels,) or scale.shape != mean.shape or not (scale > 0.0).all():
+            sources: list[ImageFeatures] = [encoder.scattering_]
+            encoder.patches_ = encoder._patches(shape)
+            if encoder.patches_ is not None:
+                sources.append(encoder.patches_)
+                learned = [arrays[f"encoder_{name}"] for name in _OF_PATCHES]
+                encoder.patches_.set_learned(shape, *learned, floors=settings["patch_floors"])
+            n_channels = [source.map_shape_[0] for source in sources]
+            mean, scale, components = (arrays[f"encoder_{name}"] for name in _OF_ALL)
+            if (
+                mean.shape != (sum(n_channels),)
+                or scale.shape != mean.shape
+                or not (scale > 0.0).all()
+            ):
                 raise ValueError("its standardisation does not fit its channels")
-            if components.ndim != 2 or components.shape[0] != channels * height * width:
+            ends = np.cumsum(n_channels)[:-1]
+            encoder._parts = tuple(
+                StandardisedFeatures(*part)
+                for part in zip(sources, np.split(mean, ends), np.split(scale, ends), strict=True)
+            )
+            n_features = sum(part.n_features for part in encoder._parts)
+            if components.ndim != 2 or components.shape[0] != n_features:
                 raise ValueError("its directions do not fit its features")
-            if not all(np.isfinite(array).all() for array in (mean, scale, components)):
-                raise ValueError("its numbers are not finite")
-            encoder.mean_, encoder.scale_, encoder.components_ = mean, scale, components
+            encoder.components_ = components
             encoder.energy_dropped_ = float(settings["energy_dropped"])
             encoder.n_features_in_ = encoder.scattering_.n_features_in_
         return encoder
-
-
-def _standardisation(features: FloatArray, map_shape: tuple[int, ...]) -> tuple[Doubles, Doubles]:
-    """Return mean and deviation of each channel over all images and positions."""
-    maps = features.reshape(len(features), map_shape[0], -1)
-    count = len(maps) * maps.shape[2]
-    rows = list(image_chunks(len(maps), features.shape[1]))
-    mean = sum(maps[part].sum(axis=(0, 2), dtype=np.float64) for part in rows) / count
-    squares = (np.square(maps[part] - mean[:, None]).sum(axis=(0, 2)) for part in rows)
-    scale = np.sqrt(sum(squares) / count)
-    noise = 10.0 * np.finfo(np.float32).eps * np.abs(mean)
-    return mean, np.where(scale > noise, scale, 1.0)
-
-
-def _of_features(of_channels: Doubles, n_features: int) -> Doubles:
-    return np.repeat(of_channels, n_features // len(of_channels))
-
-
-def _standardised(features: FloatArray, mean: Doubles, scale: Doubles) -> FloatArray:
-    n = features.shape[1]
-    shift, factor = _of_features(mean, n), _of_features(1.0 / scale, n)
-    return np.asarray((features - shift.astype(np.float32)) * factor.astype(np.float32))

@@ -60,17 +60,37 @@ def test_few_images_are_learned_from(images, monkeypatch):
     np.testing.assert_array_equal(encoder.transform(images), again.transform(images))
 
 
-@pytest.mark.parametrize("shape", [(12, 9), (8, 8, 3)])
-def test_gradients(rng, shape):
+def test_patches_make_up_half_of_the_squared_norm(images):
+    settings = {"J": 1, "n_filters": 8, "patch_size": 4, "n_cells": 2}
+    encoder = ImageEncoder(n_components=6, **settings).fit(images)
+    parts = []
+    for source in (encoder.scattering_, encoder.patches_):
+        maps = source.transform(images).reshape(len(images), source.map_shape_[0], -1)
+        standardised = (maps - maps.mean(axis=(0, 2))[:, None]) / maps.std(axis=(0, 2))[:, None]
+        rows = standardised.reshape(len(images), -1)
+        parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    both = np.concatenate(parts, axis=1) / np.sqrt(2.0)
+    np.testing.assert_allclose(encoder.transform(images), both @ encoder.components_, atol=1e-4)
+    assert len(encoder.mean_) == len(encoder.scale_) == 9 + 16
+    same = ImageEncoder.from_parts(encoder.to_settings(), encoder.to_arrays())
+    np.testing.assert_array_equal(same.transform(images), encoder.transform(images))
+
+
+@pytest.mark.parametrize(("shape", "n_filters"), [((12, 9), 0), ((8, 8, 3), 0), ((8, 8, 3), 5)])
+def test_gradients(rng, shape, n_filters):
     X, along = rng.random((2, 30, *shape))
-    encoder = ImageEncoder(J=1, L=4, n_components=6).fit(X)
+    encoder = ImageEncoder(
+        J=1, L=4, n_components=6, n_filters=n_filters, patch_size=3, n_cells=2
+    ).fit(X)
     A = rng.normal(size=(30, 6))
     gradients = encoder.pull_back(X, A)
     h = 1e-3
     ahead, behind = (encoder.transform(X + by * along).astype(float) for by in (h, -h))
     expected = (A * (ahead - behind)).sum(axis=1) / (2 * h)
     got = (gradients * along.reshape(30, -1)).sum(axis=1)
-    np.testing.assert_allclose(got, expected, atol=2e-3 * np.abs(expected).max())
+    is_near = np.abs(got - expected) < 2e-3 * np.abs(expected).max()
+    # A few of the responses to patches pass their threshold on the way.
+    assert is_near.all() if n_filters == 0 else is_near.mean() > 0.8
     with pytest.raises(ValueError, match="covectors must have shape"):
         encoder.pull_back(X, A[:, :2])
 
