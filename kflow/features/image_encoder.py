@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.products import product
-from kflow.data.scaling import row_norms
+from kflow.data.scaling import row_norms, unit_pull_back
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
 from kflow.features.images import as_image_shape, as_images, image_chunks
@@ -217,11 +217,8 @@ class ImageEncoder(
         for rows in image_chunks(len(images), n_features):
             features = self.scattering_.transform(images[rows])
             standardised = _standardised(features, self.mean_, self.scale_)
-            norms = row_norms(standardised)
-            unit = standardised / norms
             by_unit = product(A[rows], basis, self.n_threads)
-            along = (by_unit * unit).sum(axis=1, keepdims=True)
-            by_features = (by_unit - along * unit) / norms / scale
+            by_features = unit_pull_back(standardised, by_unit) / scale
             out[rows] = self.scattering_.pull_back(images[rows], by_features)
         return out
 
