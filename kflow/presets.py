@@ -116,6 +116,14 @@ _COORDINATES: dict[str, Any] = {
 }
 
 SCATTERING: dict[str, Preset] = {
+    "digits": Preset(
+        {"J": 1, "n_components": 60},
+        {
+            **PRESETS["digits"],
+            "scaling": None,
+            "nugget": {0: 0.1, 200: 1.0},
+        },
+    ),
     "mnist": Preset(
         {"n_components": 300},
         {

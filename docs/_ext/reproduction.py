@@ -28,7 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from kflow.demos import DEMOS
-from kflow.demos.images import PUBLISHED
+from kflow.demos.published import PUBLISHED
 
 
 class _OfReports(SphinxDirective):

@@ -40,8 +40,8 @@ _DATA_OPTIONS = (
     click.option(
         "--preset",
         type=click.Choice(["pixels", "scattering"]),
-        help="What images of mnist, fashion-mnist and cifar-10 are to the flow: their pixels, or their "
-        "wavelet scattering, with which it errs less.  [default: pixels]",
+        help="What the images of a known data set are to the flow: their pixels, or their wavelet "
+        "scattering, with which it errs less.  [default: pixels]",
     ),
     click.option(
         "--data",
