@@ -43,8 +43,9 @@ class ClassScores(ShortRepr):
 
         Parameters
         ----------
-        A : array_like, shape (n, n_classes)
-            Factors of the scores of each point, such as 1 for one class and -1 for another.
+        A : array_like, shape (n, n_classes) or (n_classes,)
+            Factors of the scores of each point, or of all points, such as 1 for one class and -1 for
+            another.
 
         Returns
         -------
@@ -57,7 +58,10 @@ class ClassScores(ShortRepr):
             If the shape or the values are wrong.
         """
         n, n_classes = self.values.shape
-        a = as_matrix(A, "A", dtype=np.float64, n_rows=n, n_columns=n_classes)
+        if np.ndim(A) == 1:
+            a = as_matrix([A], "A", dtype=np.float64, n_columns=n_classes).repeat(n, axis=0)
+        else:
+            a = as_matrix(A, "A", dtype=np.float64, n_rows=n, n_columns=n_classes)
         return self._pull_back(a).astype(np.float64)
 
     def gradient(self, plus: Rows, minus: Rows) -> Doubles:
@@ -202,7 +206,7 @@ def linearize(classifier: Any, X: npt.ArrayLike) -> ClassScores:
     >>> scores = linearize(model, digits.images[3:4])
     >>> int(scores.classes[scores.values.argmax()])
     3
-    >>> scores.pull_back(scores.classes[None] == 3).reshape(8, 8).shape
+    >>> scores.pull_back(scores.classes == 3).reshape(8, 8).shape
     (8, 8)
     """
     model = as_model(classifier)

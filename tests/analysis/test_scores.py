@@ -75,6 +75,7 @@ def test_through_every_scaling(scaling, metric, rng):
     plus, minus = np.zeros(30, np.intp), np.full(30, 2)
     difference = np.tile([1.0, 0.0, -1.0], (30, 1))
     np.testing.assert_array_equal(near.gradient(plus, minus), near.pull_back(difference))
+    np.testing.assert_array_equal(near.pull_back([1, 0, -1]), near.pull_back(difference))
 
 
 def test_images_of_zeros_have_no_gradient(pipeline):
