@@ -171,14 +171,8 @@ def load_images(name: str, options: Options) -> Dataset:
     data = load_dataset(name, options.data_dir)
     if not _is_smaller(name, options):
         return data
-    some = slice(None, None, _EVERY)
-    return replace(
-        data,
-        X_train=data.X_train[some],
-        y_train=data.y_train[some],
-        X_test=data.X_test[some],
-        y_test=data.y_test[some],
-    )
+    names = ("X_train", "y_train", "X_test", "y_test")
+    return replace(data, **{name: getattr(data, name)[::_EVERY].copy() for name in names})
 
 
 def image_settings(name: str, features: str, options: Options) -> ImageSettings:
