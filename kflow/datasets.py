@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import math
 import os
-import struct
 import zipfile
-import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import BufferedIOBase
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,12 +21,16 @@ from kflow._base.short_repr import ShortRepr
 from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.data.csv_format import header_is_data
+from kflow.data.idx_file import read_idx_images
 from kflow.data.image_folder import read_image_folder
 from kflow.data.targets import Task, as_targets, held_out_rows
 
 __all__ = ["DATASETS", "Dataset", "load_dataset", "load_file", "load_image_folder", "load_points"]
 
-DATASETS = ("digits", "mnist", "fashion-mnist")
+DATASETS = ("digits", "mnist", "fashion-mnist", "cifar-10")
+
+# The data set that lies in folders of classes, for which others have IDX files.
+_IN_FOLDERS = "cifar-10"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,12 +68,15 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist"}
+    name : {"digits", "mnist", "fashion-mnist", "cifar-10"}
         "digits": the 1797 images of scikit-learn, of which a quarter of each class is held out. The
-        others: the 60000 training and 10000 test images from `data_dir`.
+        others: the training and test images from `data_dir`, 60000 and 10000 in grey, or for
+        "cifar-10" 50000 and 10000 in colour, whose labels are the names of the classes.
     data_dir : path, optional
         Folder of the IDX files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, gzipped (``.gz``) or not.
+        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, gzipped (``.gz``) or not. For
+        "cifar-10" the folder of ``images.zip``, or the one into which it was unpacked: it holds
+        ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, read as by `load_image_folder`.
 
     Raises
     ------
@@ -92,12 +94,18 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
     if data_dir is None:
-        raise ValueError(
-            f"{name} is read from files: pass data_dir (--data-dir), the folder that holds "
-            "train-images-idx3-ubyte.gz and its three siblings"
+        files = (
+            "images.zip, or train/ and test/ with a folder for each class"
+            if name == _IN_FOLDERS
+            else "train-images-idx3-ubyte.gz and its three siblings"
         )
-    X_train, y_train, shape = _load_images(Path(data_dir), "train")
-    X_test, y_test, test_shape = _load_images(Path(data_dir), "t10k")
+        raise ValueError(
+            f"{name} is read from files: pass data_dir (--data-dir), the folder that holds {files}"
+        )
+    if name == _IN_FOLDERS:
+        return replace(_images_in_parts(Path(data_dir)), name=name)
+    X_train, y_train, shape = read_idx_images(Path(data_dir), "train")
+    X_test, y_test, test_shape = read_idx_images(Path(data_dir), "t10k")
     if shape != test_shape:
         raise ValueError(
             f"{data_dir}: training images of {shape} and test images of {test_shape} pixels do not "
@@ -186,7 +194,22 @@ def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
     ValueError
         If there are no classes, or images that do not fit together.
     """
-    path = Path(path)
+    return _images_by_class(Path(path))
+
+
+def _images_in_parts(folder: Path) -> Dataset:
+    """Return the images of a folder with train/ and test/, or of the archive in it."""
+    archive = folder / "images.zip"
+    if archive.exists():
+        return _images_by_class(archive, needs_parts=True)
+    if not all((folder / part).is_dir() for part in ("train", "test")):
+        raise FileNotFoundError(
+            f"{folder} holds neither images.zip nor train/ and test/: pass the folder that holds them"
+        )
+    return _images_by_class(folder, needs_parts=True)
+
+
+def _images_by_class(path: Path, *, needs_parts: bool = False) -> Dataset:
     folder = read_image_folder(path)
     if folder.n_ignored:
         warn_user(
@@ -200,13 +223,16 @@ def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
             f"{path}: {alone[0]} lies in no subfolder: the subfolder's name is the class of an image"
         )
     shape = folder.images.shape[1:]
-    X = folder.images.reshape(len(places), -1).astype(np.float32)
+    pixels = folder.images.reshape(len(places), -1)
     y = np.array([place[-1] for place in places])
     parts = np.array([place[0] if len(place) > 1 else "" for place in places])
     if set(parts) != {"train", "test"}:
-        return _hold_out(path.name, X, y, "classification", shape)
+        if needs_parts:
+            raise ValueError(f"{path}: all images must lie in train/<class>/ or test/<class>/")
+        return _hold_out(path.name, pixels.astype(np.float32), y, "classification", shape)
     train, test = parts == "train", parts == "test"
-    return Dataset(path.name, X[train], y[train], X[test], y[test], "classification", shape)
+    X_train, X_test = pixels[train].astype(np.float32), pixels[test].astype(np.float32)
+    return Dataset(path.name, X_train, y[train], X_test, y[test], "classification", shape)
 
 
 def load_points(
@@ -255,66 +281,6 @@ def load_points(
     if found != n_features:
         raise ValueError(f"{path}: {found} feature columns, where the model has {n_features}")
     return _columns(path, header, rows, [n for n in range(len(header)) if n != column])
-
-
-# ---- IDX ------------------------------------------------------------------------------------------
-
-
-# Bytes that are read at a time.
-_PART = 2**20
-
-
-def _load_images(
-    folder: Path, part: str
-) -> tuple[FloatArray, npt.NDArray[np.int64], tuple[int, int]]:
-    images = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
-    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1)
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{folder}: {len(images)} {part} images but {len(labels)} labels: download both again"
-        )
-    n, height, width = images.shape
-    points = images.reshape(n, height * width).astype(np.float32)
-    return points, labels.astype(np.int64), (height, width)
-
-
-def _read_idx(folder: Path, name: str, n_dimensions: int) -> npt.NDArray[np.uint8]:
-    """Read an IDX file: two zero bytes, type (8: bytes), number of dimensions, sizes, and data."""
-    plain = folder / name
-    zipped = folder / f"{name}.gz"
-    path = plain if plain.exists() else zipped
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{zipped} (or without .gz) is missing: download it, or pass the folder that holds it"
-        )
-    try:
-        with gzip.open(path) if path is zipped else open(path, "rb") as file:
-            return _parse_idx(file, n_dimensions)
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-        raise ValueError(f"{path} is damaged or of another kind: {error}; replace it") from None
-
-
-def _parse_idx(file: BufferedIOBase, n_dimensions: int) -> npt.NDArray[np.uint8]:
-    header = file.read(4 + 4 * n_dimensions)
-    if header[:4] != bytes((0, 0, 8, n_dimensions)):
-        raise ValueError(
-            f"it starts with {header[:4].hex() or 'nothing'} instead of 000008{n_dimensions:02x}"
-        )
-    if len(header) < 4 + 4 * n_dimensions:
-        raise ValueError("its header is cut short")
-    shape = struct.unpack(f">{n_dimensions}I", header[4:])
-    size = math.prod(shape)
-    if size == 0:
-        raise ValueError(f"it holds no data: shape {shape}")
-    # Read one byte more than the data: that shows whether the file ends there, and gzip compares
-    # the checksum only at the end. A header may lie: no more memory is taken than there are bytes.
-    data = bytearray()
-    while len(data) <= size and (part := file.read(min(_PART, size + 1 - len(data)))):
-        data += part
-    if len(data) != size:
-        found = f"only {len(data)}" if len(data) < size else "more"
-        raise ValueError(f"its shape {shape} needs {size} bytes of data, but it has {found}")
-    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 # ---- NPZ ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 import struct
 import zipfile
 
@@ -144,6 +145,50 @@ def test_training_and_test_images_have_one_size(folder, write):
     write(folder / "t10k-images-idx3-ubyte", idx(np.zeros((8, 2, 3))))
     with pytest.raises(ValueError, match="do not belong together"):
         load_dataset("mnist", folder)
+
+
+# ---- folders of classes ---------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["zip", "folder"])
+def photographs(request, tmp_path, rng):
+    """Photographs of 4 x 4 pixels, six for training and two for the test of each of two classes."""
+    Image = pytest.importorskip("PIL.Image")
+    for part, n in (("train", 6), ("test", 2)):
+        for kind in ("cat", "dog"):
+            folder = tmp_path / "unpacked" / part / kind
+            folder.mkdir(parents=True)
+            for number in range(n):
+                pixels = rng.integers(0, 256, (4, 4, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:04}.jpg")
+    if request.param == "folder":
+        return tmp_path / "unpacked"
+    shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path / "unpacked")
+    return tmp_path
+
+
+def test_photographs_become_points_and_names(photographs):
+    data = load_dataset("cifar-10", photographs)
+    assert (data.name, data.task, data.image_shape) == ("cifar-10", "classification", (4, 4, 3))
+    assert (data.X_train.shape, data.X_test.shape) == ((12, 48), (4, 48))
+    assert data.X_train.dtype == data.X_test.dtype == np.float32
+    assert data.y_train.tolist() == ["cat"] * 6 + ["dog"] * 6
+    assert data.y_test.tolist() == ["cat"] * 2 + ["dog"] * 2
+
+
+def test_photographs_need_a_folder_in_two_parts(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    with pytest.raises(ValueError, match=r"pass data_dir .* images\.zip, or train/ and test/"):
+        load_dataset("cifar-10")
+    with pytest.raises(FileNotFoundError, match=r"holds neither images\.zip nor train/ and test/"):
+        load_dataset("cifar-10", tmp_path)
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name in ("train/cat/1.png", "train/dog/1.png", "other/cat/1.png"):
+            archive.writestr(name, file.getvalue())
+    with pytest.raises(ValueError, match=r"images\.zip: all images must lie in train/<class>/ or"):
+        load_dataset("cifar-10", tmp_path)
 
 
 # ---- npz ------------------------------------------------------------------------------------------

@@ -13,7 +13,12 @@ puts the errors in one of them next to those of the slides, and
     ```{geometry} digits mnist
     ```
 
-what `kflow.analysis` measured in some of them, before the flow and after it. A demo without its report is an error, unless
+what `kflow.analysis` measured in some of them, before the flow and after it;
+
+    ```{fooling} digits mnist
+    ```
+
+how little fools them. A demo without its report is an error, unless
 the configuration's `reports_to_come` names it.
 """
 
@@ -28,7 +33,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from kflow.demos import DEMOS
-from kflow.demos.images import PUBLISHED
+from kflow.demos.image_flow import FEATURES
+from kflow.demos.published import PUBLISHED
 
 
 class _OfReports(SphinxDirective):
@@ -87,19 +93,18 @@ class Published(_OfReports):
         data = self.results(name)
         if data is None:
             return []
-        numbers = data["numbers"]
-        ours = {
-            row["n_interpolation"]: (row["average"], row["min"], row["max"])
-            for row in numbers["errors"]
-        }
-        first, last = numbers["window"]
-        columns = {f"slides, {when}": errors for when, errors in PUBLISHED[name].items()}
-        columns[f"kflow, n = {first} to {last}"] = ours
+        columns = {f"slides, {when}": errors for when, errors in PUBLISHED.get(name, {}).items()}
+        for features, numbers in by_features(data["numbers"]).items():
+            first, last = numbers["window"]
+            columns[f"{features}, n = {first} to {last}"] = {
+                row["n_interpolation"]: (row["average"], row["min"], row["max"])
+                for row in numbers["errors"]
+            }
         table = [
             f"| interpolation points | {' | '.join(columns)} |",
             "|---" * (1 + len(columns)) + "|",
         ]
-        for size in ours:
+        for size in list(columns.values())[-1]:
             cells = (errors_in_words(*errors[size][:3]) for errors in columns.values())
             table.append(f"| {size} | {' | '.join(cells)} |")
         return self.markdown(table)
@@ -136,31 +141,65 @@ class Geometry(_OfReports):
     def run(self) -> list[nodes.Node]:
         """Return a table."""
         found = {name: self.results(name) for name in self.arguments}
-        reports = {name: data["numbers"]["geometry"] for name, data in found.items() if data}
-        if not reports:
+        columns: dict[str, dict[str, Any]] = {}
+        for name, data in found.items():
+            for features, numbers in by_features(data["numbers"] if data else {}).items():
+                columns[f"{name}, {features}"] = numbers["geometry"]
+        if not columns:
             return []
         table = [
-            f"| measure, before and after | {' | '.join(reports)} |",
-            "|---" * (1 + len(reports)) + "|",
+            f"| measure, before and after | {' | '.join(columns)} |",
+            "|---" * (1 + len(columns)) + "|",
         ]
         for group, measures in MEASURES.items():
             for measure, text in measures.items():
-                cells = (before_and_after(data[group][measure]) for data in reports.values())
-                table.append(f"| {text} | {' | '.join(cells)} |")
-        for measure, text in {
-            "median": "adversarial distance / norm, median",
-            "first_order_median": "margin / gradient / norm, median",
-        }.items():
-            cells = (
-                before_and_after(
-                    [data["adversarial"][when][measure] for when in ("before", "after")]
+                cells = (
+                    before_and_after(geometry[group][measure]) if group in geometry else "-"
+                    for geometry in columns.values()
                 )
-                for data in reports.values()
-            )
-            table.append(f"| {text} | {' | '.join(cells)} |")
-        ratios = (f"{data['adversarial']['ratio_median']:.2f}" for data in reports.values())
-        table.append(f"| adversarial distance, after / before, median | {' | '.join(ratios)} |")
+                table.append(f"| {text} | {' | '.join(cells)} |")
         return self.markdown(table)
+
+
+class Fooling(_OfReports):
+    """The directive ``fooling``."""
+
+    required_arguments = 1
+    optional_arguments = 8
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table."""
+        found = {name: self.results(name) for name in self.arguments}
+        numbers = {name: data["numbers"] for name, data in found.items() if data}
+        reports = {name: of["fooling"] for name, of in numbers.items() if "fooling" in of}
+        if not reports:
+            return []
+        table = [
+            f"| median adversarial distance / norm, before and after | {' | '.join(reports)} |",
+            "|---" * (1 + len(reports)) + "|",
+        ]
+        for features in FEATURES:
+            parts = [of[features] for of in reports.values()]
+            medians = (
+                before_and_after([part[when]["relative_median"] for when in ("before", "after")])
+                for part in parts
+            )
+            table.append(f"| {features} | {' | '.join(medians)} |")
+            ratios = (f"{part['ratio_median']:.2f}" for part in parts)
+            table.append(f"| {features}, after / before, median of ratios | {' | '.join(ratios)} |")
+        between = (f"{of['scattering_over_pixels']:.2f}" for of in reports.values())
+        table.append(f"| after the flow, scattering / pixels | {' | '.join(between)} |")
+        return self.markdown(table)
+
+
+def by_features(numbers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of a report by what images are to its flows.
+
+    Reports of before scattering have those of pixels, and no names of features.
+    """
+    if "errors" in numbers:
+        return {"pixels": numbers}
+    return {features: numbers[features] for features in FEATURES if features in numbers}
 
 
 def before_and_after(values: list[float | None]) -> str:
@@ -185,4 +224,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("reports", Reports)
     app.add_directive("published", Published)
     app.add_directive("geometry", Geometry)
+    app.add_directive("fooling", Fooling)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

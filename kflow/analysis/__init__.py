@@ -16,10 +16,12 @@ from kflow.analysis.dimension import (
 )
 from kflow.analysis.lipschitz import Lipschitz, lipschitz, lipschitz_bound
 from kflow.analysis.margins import Margins, class_margins, hypothesis_margins
+from kflow.analysis.scores import ClassScores, linearize
 from kflow.analysis.unflowed import unflowed
 
 __all__ = [
     "AdversarialDistances",
+    "ClassScores",
     "Dimensions",
     "Lipschitz",
     "Margins",
@@ -28,6 +30,7 @@ __all__ = [
     "effective_dimension",
     "explained_dimension",
     "hypothesis_margins",
+    "linearize",
     "lipschitz",
     "lipschitz_bound",
     "neighbour_dimension",

@@ -1,7 +1,8 @@
-"""A fitted classifier, and the points on which it was fitted and from which it interpolates."""
+"""A fitted classifier, what may stand before it, and the points on which it was fitted."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,66 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import as_labels
+from kflow.features.images import as_images
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.operations import one_hot
 
-__all__ = ["as_classifier", "interpolation_points", "training_data"]
+__all__ = ["Model", "as_model", "interpolation_points", "training_data"]
 
 # Number of interpolation points that are compared with those of the classifier.
 _N_COMPARED = 16
 
 
-def as_classifier(classifier: Any) -> Any:
-    """Return a classifier, which must be fitted.
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted classifier, and the encoder of images in front of it if there is one.
+
+    Attributes
+    ----------
+    classifier : KernelFlowClassifier
+        The classifier.
+    encoder : ImageEncoder or None
+        What makes the classifier's points of images.
+    """
+
+    classifier: Any
+    encoder: Any = None
+
+    def rows(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
+        """Return points as the rows of a matrix; for an encoder these are the pixels of images.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong shapes or values, naming the argument.
+        """
+        if self.encoder is None:
+            return estimator_flow(self.classifier).checked(X, name)
+        return as_images(X, self.encoder.scattering_.image_shape_, name)
+
+    def encoded(self, X: npt.ArrayLike) -> Any:
+        """Return what the classifier takes for X: X itself without an encoder."""
+        return X if self.encoder is None else self.encoder.transform(X)
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the labels that are predicted for X."""
+        labels: npt.NDArray[Any] = self.classifier.predict(self.encoded(X))
+        return labels
+
+    def scaled(self, X: npt.ArrayLike) -> FloatArray:
+        """Return the points that the flow moves, in its dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong shapes or values.
+        """
+        source = estimator_flow(self.classifier)
+        return source.scaled(self.encoded(X)).astype(source.flow.dtype, copy=False)
+
+
+def as_model(model: Any) -> Model:
+    """Return a fitted classifier, or the encoder and the classifier of a pipeline of images.
 
     Raises
     ------
@@ -31,23 +81,28 @@ def as_classifier(classifier: Any) -> Any:
     from sklearn.utils.validation import check_is_fitted
 
     from kflow.estimators.classifier import KernelFlowClassifier
+    from kflow.estimators.image_pipeline import ImagePipeline
 
+    is_pipeline = isinstance(model, ImagePipeline)
+    classifier = model.estimator if is_pipeline else model
     if not isinstance(classifier, KernelFlowClassifier):
+        place = "the estimator of the pipeline" if is_pipeline else "classifier"
         raise TypeError(
-            f"classifier must be a KernelFlowClassifier, got {type(classifier).__name__}"
+            f"{place} must be a KernelFlowClassifier, got {type(classifier).__name__}"
+            + ("" if is_pipeline else ": or pass what make_image_pipeline makes of one")
         )
     check_is_fitted(classifier)
-    return classifier
+    return Model(classifier, model.encoder if is_pipeline else None)
 
 
 def interpolation_points(
-    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
+    model: Model, X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Return a classifier's interpolation points before the flow, scaled, and their one-hot values.
 
     Parameters
     ----------
-    classifier : KernelFlowClassifier
+    model : Model
         The fitted classifier.
     X, y : array_like, shape (N, d) and (N,)
         The data on which it was fitted.
@@ -59,26 +114,27 @@ def interpolation_points(
 
     Raises
     ------
-    sklearn.exceptions.NotFittedError, TypeError, ValueError
+    TypeError, ValueError
         As for `unflowed`.
     """
-    points, codes = training_data(classifier, X, y)
-    rows = classifier.interpolation_rows_
+    points, codes = training_data(model, X, y)
+    rows = model.classifier.interpolation_rows_
     return points[rows], one_hot(codes)[rows]
 
 
 def training_data(
-    classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike
+    model: Model, X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """Return the scaled points, and the position of each label among a classifier's classes.
 
     Raises
     ------
-    sklearn.exceptions.NotFittedError, TypeError, ValueError
+    TypeError, ValueError
         As for `unflowed`: among others if the classifier was fitted on other data.
     """
-    source = estimator_flow(as_classifier(classifier))
-    points = source.scaled(X).astype(source.flow.dtype, copy=False)
+    classifier = model.classifier
+    source = estimator_flow(classifier)
+    points = model.scaled(X)
     classes, codes = as_labels(y, len(points))
     other = "the classifier was fitted on other data: pass the X and y that it was fitted on"
     if not np.array_equal(classes, classifier.classes_):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_cap, as_count, as_generator, as_nugget
-from kflow._base.array_types import Doubles, Rows
+from kflow._base.arguments import as_cap, as_choice, as_count, as_generator, as_nugget
+from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow._base.short_repr import ShortRepr
-from kflow.analysis._classifier import as_classifier
+from kflow.analysis._classifier import Model, as_model
 from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
-from kflow.flow.estimator_flow import estimator_flow
-from kflow.flow.kernel_flow import KernelFlow
-from kflow.layers.replay import Linearization
-from kflow.linear.interpolant import Interpolant
+from kflow.analysis.scores import ScoreFunction
+from kflow.layers.moments import mean_squared_distance
 
 __all__ = ["AdversarialDistances", "adversarial_distance"]
 
@@ -26,6 +25,10 @@ _HALVINGS = 10
 
 # The most points of X among which points of other classes are looked for.
 _MAX_POOL = 2000
+
+# Where `predict` finds a perturbed point to be in its class after all, the perturbation is made longer
+# by so much, so often at most.
+_LONGER, _ATTEMPTS = 1e-3, 5
 
 # A refinement that shortens a perturbation by less than this part is the last one.
 _GAIN = 1e-3
@@ -52,9 +55,9 @@ class AdversarialDistances(ShortRepr):
         the distance if the interpolant were linear. It is 0 for misclassified points, and infinite
         where there is no gradient.
     perturbations : ndarray, shape (n, d)
-        The perturbations, which are added to the scaled points; NaN where none was found.
+        The perturbations, which are added to the points; NaN where none was found.
     norms : ndarray, shape (n,)
-        Norms of the scaled points.
+        Norms of the points, in the same units.
     n_iterations : ndarray of int, shape (n,)
         Number of steps of DeepFool.
     """
@@ -77,6 +80,8 @@ class AdversarialDistances(ShortRepr):
         found = self.distances[np.isfinite(self.distances)]
         quantiles = np.quantile(found, [0.05, 0.5, 0.95]) if len(found) else [np.nan] * 3
         low, median, high = json_numbers(quantiles)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = (self.distances / self.norms)[np.isfinite(self.distances)]
         return {
             "n_points": len(self.distances),
             "not_found": len(self.distances) - len(found),
@@ -84,6 +89,7 @@ class AdversarialDistances(ShortRepr):
             "lowest_20th": low,
             "median": median,
             "highest_20th": high,
+            "relative_median": json_numbers(np.median(relative) if len(found) else np.nan)[0],
             "mean": json_numbers(found.mean() if len(found) else np.nan)[0],
             "first_order_median": json_numbers(np.median(self.first_order))[0],
             "median_norm": json_numbers(np.median(self.norms))[0],
@@ -95,6 +101,7 @@ def adversarial_distance(
     X: npt.ArrayLike,
     y: npt.ArrayLike | None = None,
     *,
+    space: str | None = None,
     overshoot: float = 0.02,
     max_step: float | None = None,
     max_iterations: int = 50,
@@ -111,17 +118,22 @@ def adversarial_distance(
 
     Parameters
     ----------
-    classifier : KernelFlowClassifier
-        The fitted classifier.
+    classifier : KernelFlowClassifier or the result of kflow.make_image_pipeline
+        The fitted classifier, or an encoder of images and the classifier behind it.
     X : array_like, shape (N, d)
-        Points, unscaled, of several classes.
+        Points, unscaled, of several classes; for a pipeline images.
     y : array_like, shape (N,), optional
         Classes of the points, among the classifier's. None: the predicted ones.
+    space : {"scaled", "input"}, optional
+        What is perturbed: the scaled points, or the points as they are given, such as the pixels of
+        images, through all that comes before the flow. None: "input" for a pipeline, which knows no
+        other, and "scaled" for a classifier.
     overshoot : float
         The part of a step of DeepFool that is added to it.
     max_step : float, optional
-        The longest step of DeepFool, in the units of the scaled points. None: a quarter of the
-        kernel's length scale. Infinity: no limit, as in the original.
+        The longest step of DeepFool, in the units of the perturbed points. None: a quarter of the
+        kernel's length scale; for "input" times the ratio of the root mean squared distances of X
+        and of the scaled points. Infinity: no limit, as in the original.
     max_iterations : int
         The most steps of DeepFool.
     n_candidates : int
@@ -147,10 +159,13 @@ def adversarial_distance(
 
     Notes
     -----
-    The scaled points are perturbed, behind the linear map if there is one: with ``metric=None`` lengths
-    are those of scaled features. With ``scaling="unit"`` lengths are parts of the image's norm, and
-    the perturbed image is not scaled again; with ``"standard"`` they are in standard deviations of the
-    features.
+    With ``space="scaled"`` the scaled points are perturbed, behind the linear map if there is one: with
+    ``metric=None`` lengths are those of scaled features. With ``scaling="unit"`` lengths are parts of the
+    image's norm, and the perturbed image is not scaled again; with ``"standard"`` they are in standard
+    deviations of the features. With ``space="input"`` lengths are those of X, such as units of the
+    pixels, and two models of the same images can be compared, whatever each makes of an image. The
+    perturbed points are classified by the `predict` of the model at last. Pixels may become negative
+    or brighter than white.
 
     From each point two ways lead to a boundary. One is DeepFool: let u be the interpolant after the
     flow, and j the class for which l_j = (u_y - u_j) / |grad (u_y - u_j)| is smallest; a step has the
@@ -167,7 +182,8 @@ def adversarial_distance(
 
     Each step of DeepFool costs two replays and at most n_candidates derivatives, and each refinement
     12 replays and a derivative, of the points that are not done. A derivative costs about two replays
-    and keeps the positions of all layers, max_points r numbers for each layer.
+    and keeps the positions of all layers, max_points r numbers for each layer. In front of an encoder
+    each replay also computes its features, and each derivative pulls back through them.
 
     References
     ----------
@@ -190,27 +206,23 @@ def adversarial_distance(
     >>> bool((fooled == found.perturbed_labels).all() and (fooled != found.labels).all())
     True
     """
-    source = estimator_flow(as_classifier(classifier))
-    flow = source.flow
-    length = flow.kernel_.length_scale
-    assert isinstance(length, float)
+    model = as_model(classifier)
+    perturbed = _Perturbed.of(model, X, space)
     options = _Options(
         factor=1.0 + as_nugget(overshoot, "overshoot"),
-        max_step=0.25 * length if max_step is None else as_cap(max_step, "max_step"),
+        max_step=perturbed.longest_step if max_step is None else as_cap(max_step, "max_step"),
         max_iterations=as_count(max_iterations, "max_iterations", 1),
         n_candidates=as_count(n_candidates, "n_candidates", 1),
         n_refinements=as_count(n_refinements, "n_refinements", 0),
     )
     most = None if max_points is None else as_count(max_points, "max_points", 1)
-    scaled = source.scaled(X).astype(flow.dtype, copy=False)
-    codes = None if y is None else known_codes(y, len(scaled), classifier.classes_)
+    points, scores = perturbed.points, perturbed.scores
+    codes = None if y is None else known_codes(y, len(points), scores.classes)
     rng = as_generator(random_state)
-    rows = drawn_rows(len(scaled), most, rng)
-    pool = scaled[drawn_rows(len(scaled), _MAX_POOL, rng)]
-
-    decision = _Decision(flow, classifier.interpolant_)
-    x = scaled[rows].astype(np.float64)
-    predicted = decision.classes(x)
+    rows = drawn_rows(len(points), most, rng)
+    pool = points[drawn_rows(len(points), _MAX_POOL, rng)].astype(np.float64)
+    x = points[rows].astype(np.float64)
+    predicted = scores.predicted(x)
     own = predicted if codes is None else codes[rows]
     best = np.where((predicted == own)[:, None], np.nan, np.zeros_like(x))
     first_order = np.zeros(len(x))
@@ -218,15 +230,16 @@ def adversarial_distance(
     right = np.flatnonzero(predicted == own)
     if len(right):
         best[right], first_order[right], n_iterations[right] = _smallest(
-            decision, x[right], own[right], pool.astype(np.float64), options
+            scores, x[right], own[right], pool, options
         )
     fooled = predicted.copy()
-    found = np.flatnonzero(np.isfinite(best).all(axis=1))
-    fooled[found] = decision.classes(x[found] + best[found])
+    best[right], fooled[right] = _confirmed(
+        perturbed.predict, x[right], best[right], own[right], scores.classes
+    )
     return AdversarialDistances(
         rows,
-        classifier.classes_[own],
-        classifier.classes_[fooled],
+        scores.classes[own],
+        scores.classes[fooled],
         np.linalg.norm(best, axis=1),
         first_order,
         best,
@@ -246,46 +259,77 @@ class _Options:
     n_refinements: int
 
 
-@dataclass(frozen=True)
-class _Decision:
-    """The decision of a flow and an interpolant: the class with the largest value."""
+@dataclass(frozen=True, eq=False)
+class _Perturbed:
+    """Points of the space in which they are perturbed, their scores, and what has the last word.
 
-    flow: KernelFlow
-    interpolant: Interpolant
+    `predict` returns the labels of points, and `longest_step` is that of DeepFool by default.
+    """
 
-    def classes(self, x: Doubles) -> Rows:
-        """Return the predicted class of each point."""
-        if not len(x):
-            return np.zeros(0, np.intp)
-        values = self.interpolant(self.flow.transform(x, reduced=True))
-        return np.asarray(values.argmax(axis=1), np.intp)
+    points: FloatArray
+    scores: ScoreFunction
+    predict: Callable[[Doubles], npt.NDArray[Any]]
+    longest_step: float
 
-    def near(self, x: Doubles) -> tuple[Linearization, Doubles]:
-        """Return the flow near points, and the interpolant's values there."""
-        linearization = self.flow.linearize(x)
-        return linearization, self.interpolant(linearization.points).astype(np.float64)
+    @classmethod
+    def of(cls, model: Model, X: npt.ArrayLike, space: str | None) -> _Perturbed:
+        """Return the points of a space, in the model's own one if it is None."""
+        if space is None:
+            space = "scaled" if model.encoder is None else "input"
+        as_choice(space, "space", ("scaled", "input"))
+        if space == "scaled" and model.encoder is not None:
+            raise ValueError(
+                'space="scaled" is not for pipelines: pass its estimator, and X as the encoder '
+                "transforms it"
+            )
+        scaled = model.scaled(X)
+        scores = ScoreFunction.of_scaled_points(model)
+        length = scores.flow.kernel_.length_scale
+        assert isinstance(length, float)
+        if space == "scaled":
+            return cls(scaled, scores, lambda x: scores.classes[scores.predicted(x)], 0.25 * length)
+        points = model.rows(X)
+        spread = mean_squared_distance(scaled)
+        # Of points that are all alike there is no ratio.
+        ratio = (mean_squared_distance(points) / spread) ** 0.5 if spread > 0.0 else np.inf
+        inputs = ScoreFunction.of_inputs(model)
+        return cls(points, inputs, model.predict, 0.25 * length * ratio or np.inf)
 
-    def gradient(self, near: Linearization, own: Rows, other: Rows) -> Doubles:
-        """Return the gradient (n, d) of u_other - u_own."""
-        rows = np.arange(len(own))
-        classes = np.zeros((len(own), self.interpolant.coefficients.shape[1]))
-        classes[rows, other] = 1.0
-        classes[rows, own] = -1.0
-        back = near.pull_back(self.interpolant.pull_back(near.points, classes))
-        return back.astype(np.float64)
+
+def _confirmed(
+    predict: Callable[[Doubles], npt.NDArray[Any]],
+    x: Doubles,
+    r: Doubles,
+    own: Rows,
+    classes: npt.NDArray[Any],
+) -> tuple[Doubles, Rows]:
+    """Return perturbations that `predict` is fooled by, and the classes that it takes the points for.
+
+    A perturbation ends next to the boundary, where rounding may decide.
+    """
+    r, fooled = r.copy(), own.copy()
+    left = np.flatnonzero(np.isfinite(r).all(axis=1))
+    for _ in range(_ATTEMPTS):
+        if not len(left):
+            return r, fooled
+        fooled[left] = np.searchsorted(classes, predict(x[left] + r[left]))
+        left = left[fooled[left] == own[left]]
+        r[left] *= 1.0 + _LONGER
+    r[left] = np.nan
+    return r, fooled
 
 
 def _smallest(
-    decision: _Decision, x: Doubles, own: Rows, pool: Doubles, options: _Options
+    scores: ScoreFunction, x: Doubles, own: Rows, pool: Doubles, options: _Options
 ) -> tuple[Doubles, Doubles, Rows]:
     """Return perturbations of points in their own class, and what `_deepfool` says of its steps."""
-    by_steps, first_order, n_iterations = _deepfool(decision, x, own, options)
-    straight = _nearest_others(decision, x, own, pool)
+    by_steps, first_order, n_iterations = _deepfool(scores, x, own, options)
+    straight = _nearest_others(scores, x, own, pool)
     best = np.full_like(x, np.nan)
     for way in (by_steps, straight):
         found = np.flatnonzero(np.isfinite(way).all(axis=1))
-        r = _shortened(decision, x[found], way[found], own[found])
-        r = _refined(decision, x[found], r, own[found], options.n_refinements)
+        r = _shortened(scores, x[found], way[found], own[found])
+        r = _refined(scores, x[found], r, own[found], options.n_refinements)
         shorter = ~(np.linalg.norm(best[found], axis=1) <= np.linalg.norm(r, axis=1))
         best[found] = np.where(shorter[:, None], r, best[found])
     return best, first_order, n_iterations
@@ -299,7 +343,7 @@ def _others(values: Doubles, own: Rows, number: int) -> Rows:
 
 
 def _deepfool(
-    decision: _Decision, x: Doubles, own: Rows, options: _Options
+    scores: ScoreFunction, x: Doubles, own: Rows, options: _Options
 ) -> tuple[Doubles, Doubles, Rows]:
     """Return perturbations by DeepFool, the lengths of the first steps, and the numbers of steps.
 
@@ -314,7 +358,7 @@ def _deepfool(
         if not len(left):
             break
         step, length = _linear_step(
-            decision, x[left] + factor * r[left], own[left], options.n_candidates
+            scores, x[left] + factor * r[left], own[left], options.n_candidates
         )
         if iteration == 0:
             first_order = length
@@ -325,23 +369,23 @@ def _deepfool(
         left, step, length = left[go], step[go], length[go]
         longest = np.minimum(1.0, options.max_step / np.maximum(length, np.finfo(float).tiny))
         r[left] += longest[:, None] * step
-        left = left[decision.classes(x[left] + factor * r[left]) == own[left]]
+        left = left[scores.predicted(x[left] + factor * r[left]) == own[left]]
     r[left] = np.nan
     return factor * r, first_order, n_steps
 
 
 def _linear_step(
-    decision: _Decision, x: Doubles, own: Rows, n_candidates: int
+    scores: ScoreFunction, x: Doubles, own: Rows, n_candidates: int
 ) -> tuple[Doubles, Doubles]:
     """Return the steps to the nearest boundary that linear values would have, and their lengths.
 
     A length is infinite where there is no gradient.
     """
-    near, values = decision.near(x)
-    rows = np.arange(len(x))
+    near = scores.near(x)
+    values, rows = near.values, np.arange(len(x))
     step, shortest = np.zeros_like(x), np.full(len(x), np.inf)
     for other in _others(values, own, n_candidates).T:
-        gradient = decision.gradient(near, own, other)
+        gradient = near.gradient(other, own)
         gap = values[rows, own] - values[rows, other]
         norm = np.linalg.norm(gradient, axis=1)
         slope = np.where(norm > 0.0, norm, 1.0)
@@ -353,11 +397,11 @@ def _linear_step(
     return step, shortest
 
 
-def _nearest_others(decision: _Decision, x: Doubles, own: Rows, pool: Doubles) -> Doubles:
+def _nearest_others(scores: ScoreFunction, x: Doubles, own: Rows, pool: Doubles) -> Doubles:
     """Return the ways from points to the nearest ones of the pool in another class; NaN for none."""
     from sklearn.neighbors import NearestNeighbors
 
-    classes = decision.classes(pool)
+    classes = scores.predicted(pool)
     ways = np.full_like(x, np.nan)
     for code in np.unique(own):
         rows, others = np.flatnonzero(own == code), pool[classes != code]
@@ -367,17 +411,19 @@ def _nearest_others(decision: _Decision, x: Doubles, own: Rows, pool: Doubles) -
     return ways
 
 
-def _shortened(decision: _Decision, x: Doubles, r: Doubles, own: Rows) -> Doubles:
+def _shortened(scores: ScoreFunction, x: Doubles, r: Doubles, own: Rows) -> Doubles:
     """Return perturbations cut to where they change the class, which they still do."""
     low, high = np.zeros(len(x)), np.ones(len(x))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        changed = decision.classes(x + middle[:, None] * r) != own
+        changed = scores.predicted(x + middle[:, None] * r) != own
         low, high = np.where(changed, low, middle), np.where(changed, middle, high)
     return high[:, None] * r
 
 
-def _refined(decision: _Decision, x: Doubles, r: Doubles, own: Rows, n_refinements: int) -> Doubles:
+def _refined(
+    scores: ScoreFunction, x: Doubles, r: Doubles, own: Rows, n_refinements: int
+) -> Doubles:
     """Return perturbations shortened by steps along the boundary of the class."""
     r = r.copy()
     part = np.ones(len(x))
@@ -386,8 +432,8 @@ def _refined(decision: _Decision, x: Doubles, r: Doubles, own: Rows, n_refinemen
         if not len(left):
             break
         now = r[left]
-        near, values = decision.near(x[left] + now)
-        normal = decision.gradient(near, own[left], _others(values, own[left], 1)[:, 0])
+        near = scores.near(x[left] + now)
+        normal = near.gradient(_others(near.values, own[left], 1)[:, 0], own[left])
         square = (normal**2).sum(axis=1)
         along = (now * normal).sum(axis=1)
         foot = (along / np.where(square > 0.0, square, 1.0))[:, None] * normal
@@ -397,9 +443,9 @@ def _refined(decision: _Decision, x: Doubles, r: Doubles, own: Rows, n_refinemen
         # A trial is as long as the perturbation is now. If the class changes before its end, there
         # is a shorter one.
         trial = (was / np.where(sensible, length, 1.0))[:, None] * direction
-        better = sensible & (decision.classes(x[left] + trial) != own[left])
+        better = sensible & (scores.predicted(x[left] + trial) != own[left])
         rows = left[better]
-        r[rows] = _shortened(decision, x[rows], trial[better], own[rows])
+        r[rows] = _shortened(scores, x[rows], trial[better], own[rows])
         gain = 1.0 - np.linalg.norm(r[left], axis=1) / np.where(was > 0.0, was, 1.0)
         part[left] = np.where(better, np.minimum(1.5 * part[left], 1.0), 0.5 * part[left])
         left = left[np.where(better, gain > _GAIN, sensible & (part[left] > 0.05))]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.short_repr import ShortRepr
-from kflow.analysis._classifier import as_classifier, interpolation_points
+from kflow.analysis._classifier import as_model, interpolation_points
 from kflow.analysis._sample import (
     as_labels,
     json_numbers,
@@ -77,17 +77,17 @@ def class_margins(
 
     Parameters
     ----------
-    classifier : KernelFlowClassifier
-        The fitted classifier.
+    classifier : KernelFlowClassifier or the result of kflow.make_image_pipeline
+        The fitted classifier, or an encoder of images and the classifier behind it.
     X : array_like, shape (n, d)
-        Points, unscaled.
+        Points, unscaled; for a pipeline images.
     y : array_like, shape (n,)
         Classes of the points, among the classifier's.
     layers : iterable of int, optional
         The numbers of layers after which margins are measured, in increasing order. None: no layers,
         and all.
     training : (array_like, array_like), optional
-        The X and y on which the classifier was fitted. The classifier holds its interpolation points
+        The X and y on which the classifier or the pipeline was fitted. The classifier holds its interpolation points
         as they are after the flow; only with these data can they be taken after fewer layers.
 
     Returns
@@ -120,9 +120,9 @@ def class_margins(
     >>> bool(after > before)
     True
     """
-    source = estimator_flow(as_classifier(classifier))
-    flow = source.flow
-    points = source.scaled(X).astype(flow.dtype, copy=False)
+    model = as_model(classifier)
+    classifier, flow = model.classifier, estimator_flow(model.classifier).flow
+    points = model.scaled(X)
     counts = tuple(sorted({0, flow.n_layers_})) if layers is None else as_layers(layers, flow, 2)
     codes = known_codes(y, len(points), classifier.classes_)
     centres: Iterable[FloatArray | None] = [None] * len(counts)
@@ -132,7 +132,7 @@ def class_margins(
             X_training, y_training = training
         except (TypeError, ValueError):
             raise TypeError("training must be a pair (X, y) of arrays") from None
-        first, values = interpolation_points(classifier, X_training, y_training)
+        first, values = interpolation_points(model, X_training, y_training)
         centres = flow.trajectory(first, counts, reduced=True)
     interpolant = np.full((len(counts), len(points)), np.nan)
     hypothesis = np.empty((len(counts), len(points)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kflow.analysis._classifier import training_data
+from kflow.analysis._classifier import as_model, training_data
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.flow.without_run import state_before_layers
 from kflow.linear.interpolant import Interpolant
@@ -23,17 +23,17 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
 
     Parameters
     ----------
-    classifier : KernelFlowClassifier
-        The fitted classifier.
+    classifier : KernelFlowClassifier or the result of kflow.make_image_pipeline
+        The fitted classifier, or an encoder of images and the classifier behind it.
     X : array_like, shape (N, d)
-        The points on which it was fitted, all of them and in the same order.
+        The points on which it was fitted, all of them and in the same order; for a pipeline images.
     y : array_like, shape (N,)
         The labels of X.
 
     Returns
     -------
-    KernelFlowClassifier
-        A new classifier, fitted, whose flow has no layers.
+    KernelFlowClassifier or pipeline
+        A new classifier, fitted, whose flow has no layers; of a pipeline one with the same encoder.
 
     Raises
     ------
@@ -62,7 +62,11 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
     """
     from sklearn.base import clone
 
-    points, codes = training_data(classifier, X, y)
+    from kflow.estimators.image_pipeline import make_image_pipeline
+
+    model = as_model(classifier)
+    points, codes = training_data(model, X, y)
+    classifier = model.classifier
     fitted: KernelFlow = classifier.flow_
     flow = KernelFlow(
         fitted.kernel_,
@@ -109,4 +113,6 @@ def unflowed(classifier: Any, X: npt.ArrayLike, y: npt.ArrayLike) -> Any:
     ):
         if hasattr(classifier, name):
             setattr(before, name, getattr(classifier, name))
-    return before
+    if model.encoder is None:
+        return before
+    return make_image_pipeline(before, encoder=model.encoder)

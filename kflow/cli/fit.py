@@ -34,12 +34,13 @@ _DATA_OPTIONS = (
     click.option(
         "--data-dir",
         type=click.Path(path_type=Path),
-        help="Folder of the IDX files of that data set, gzipped or not. digits needs none.",
+        help="Folder of the files of that data set: IDX files, gzipped or not, or images.zip for "
+        "cifar-10. digits needs none.",
     ),
     click.option(
         "--preset",
         type=click.Choice(["pixels", "scattering"]),
-        help="What images of mnist and fashion-mnist are to the flow: their pixels, or their wavelet "
+        help="What the images of a known data set are to the flow: their pixels, or their wavelet "
         "scattering, with which it errs less.  [default: pixels]",
     ),
     click.option(

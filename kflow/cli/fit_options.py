@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from kflow.presets import SCATTERING
-
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
@@ -131,8 +129,6 @@ class FitOptions:
         """
         if self.data is not None and (self.dataset or self.data_dir):
             raise click.UsageError("--data excludes --dataset and --data-dir")
-        if self.scattering and self.dataset not in SCATTERING:
-            raise click.UsageError(f"--preset scattering needs --dataset {' or '.join(SCATTERING)}")
         if self.data is not None and self.preset:
             raise click.UsageError("--preset belongs to --dataset")
         if self.data is None and (self.target or self.task):

@@ -13,7 +13,7 @@ from kflow.data.chunks import row_chunks
 from kflow.data.products import product
 from kflow.errors import damaged
 
-__all__ = ["Preprocessing", "row_norms", "standardisation"]
+__all__ = ["Preprocessing", "row_norms", "standardisation", "unit_pull_back"]
 
 _SCALINGS = ("standard", "unit", None)
 
@@ -22,6 +22,14 @@ def row_norms(X: FloatArray) -> FloatArray:
     """Return the norms of rows, (n, 1), by which rows are scaled: 1 for those of zeros."""
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return np.where(norms > 0.0, norms, 1.0)
+
+
+def unit_pull_back(X: FloatArray, covectors: FloatArray) -> FloatArray:
+    """Multiply covectors (n, d) by the transposed derivative of x -> x / |x| at rows of X."""
+    norms = row_norms(X)
+    unit = X / norms
+    along = (covectors * unit).sum(axis=1, keepdims=True)
+    return np.asarray((covectors - along * unit) / norms)
 
 
 def standardisation(
@@ -134,6 +142,28 @@ class Preprocessing:
 
     def _mapped(self, X: FloatArray) -> FloatArray:
         return X if self.components is None else product(X, self.components.T)
+
+    def pull_back(self, X: FloatArray, covectors: FloatArray) -> FloatArray:
+        """Multiply covectors by the transposed derivative of the map.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, d)
+            Points before they are scaled.
+        covectors : ndarray, shape (n, d)
+            For each point the derivative of some number by the scaled and mapped point.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            The derivatives of these numbers by the points.
+        """
+        back = covectors
+        if self.components is not None:
+            back = product(back, self.components)
+        if self.scale is not None:
+            return np.asarray(back / self.scale)
+        return unit_pull_back(X, back) if self.unit else back
 
     def undone(self, points: FloatArray, X: FloatArray) -> FloatArray:
         """Return scaled points in the units of X.

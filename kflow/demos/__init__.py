@@ -48,6 +48,7 @@ DEMOS: dict[str, Demo] = {
     "fashion-mnist": Demo(
         "One image per class classifies Fashion-MNIST", "images", "fashion_mnist"
     ),
+    "cifar-10": Demo("One image per class classifies CIFAR-10", "images", "cifar_10"),
     "one-shot": Demo("How little depends on which image of each class is drawn", "one_shot"),
     "continuous-limit": Demo(
         "As steps shrink, the flow becomes a differential equation", "continuous_limit"
@@ -69,8 +70,8 @@ class Options:
     n_threads : int, optional
         Number of threads; see `kflow.get_num_threads`.
     data_dir : Path, optional
-        Folder of the data sets. The demos mnist and fashion-mnist need it; one-shot takes MNIST
-        from it instead of digits.
+        Folder of the data sets. The demos mnist, fashion-mnist and cifar-10 need it; one-shot takes
+        MNIST from it instead of digits.
     progress : bool
         Show progress bars on standard error.
     """

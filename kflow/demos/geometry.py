@@ -9,42 +9,20 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from kflow.analysis import (
-    AdversarialDistances,
-    adversarial_distance,
-    class_margins,
-    effective_dimension,
-    lipschitz,
-    unflowed,
-)
+from kflow.analysis import class_margins, effective_dimension, lipschitz
 from kflow.demos import Options
 from kflow.demos.image_flow import FlowOfImages
 from kflow.demos.report import Report, Section
 from kflow.estimators.classifier import KernelFlowClassifier
-from kflow.plotting import (
-    AdversarialDisplay,
-    DimensionDisplay,
-    LipschitzDisplay,
-    MarginDisplay,
-)
+from kflow.plotting import DimensionDisplay, LipschitzDisplay, MarginDisplay
 
 __all__ = ["add_geometry"]
 
-# Ratios of distances that differ from 1 by less count as equal: distances are found to a few percent.
-_LEVEL = 0.03
+# Images at which the local Lipschitz constant is measured.
+_LOCAL, _LOCAL_QUICK = 50, 5
 
-
-@dataclass(frozen=True)
-class _Sizes:
-    """How many test images each measurement takes, and after how many numbers of layers it is made."""
-
-    images: int = 2000
-    local: int = 50
-    fooled: int = 100
-    layers: int = 11
-
-
-_QUICK = _Sizes(images=300, local=5, fooled=20, layers=5)
+# Numbers of layers after which measurements are made.
+_LAYERS, _LAYERS_QUICK = 11, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,46 +34,60 @@ class _Subject:
     y: npt.NDArray[Any]
     training: tuple[npt.NDArray[Any], npt.NDArray[Any]]
     layers: npt.NDArray[np.intp]
-    sizes: _Sizes
+    n_local: int
     seed: int
+    features: str
 
 
-def add_geometry(report: Report, images: FlowOfImages, options: Options) -> None:
-    """Add a section on dimension, margins, Lipschitz constants and adversarial distances."""
-    sizes = _QUICK if options.quick else _Sizes()
-    data = images.data
-    rng = np.random.default_rng([options.seed, 7])
-    rows = np.sort(rng.permutation(len(data.y_test))[: sizes.images])
-    layers = np.unique(np.linspace(0, images.flow.n_layers_, sizes.layers).round().astype(np.intp))
+def add_geometry(
+    report: Report, images: FlowOfImages, rows: npt.NDArray[np.intp], options: Options
+) -> dict[str, Any]:
+    """Add a section on dimension, margins and Lipschitz constants, and return what was found.
+
+    Parameters
+    ----------
+    report : Report
+        The report.
+    images : FlowOfImages
+        The flow. Lipschitz constants are those of a flow of pixels only: along hundreds of coordinates
+        of scattering they would take longer than everything else.
+    rows : ndarray of int
+        The test images by which it is measured.
+    options : Options
+        The options of the demo.
+    """
+    n_layers = _LAYERS_QUICK if options.quick else _LAYERS
+    layers = np.unique(np.linspace(0, images.flow.n_layers_, n_layers).round().astype(np.intp))
+    train, test = images.inputs
     subject = _Subject(
         images.classifier,
-        data.X_test[rows],
-        data.y_test[rows],
-        (data.X_train, data.y_train),
+        test[rows],
+        images.data.y_test[rows],
+        (train, images.data.y_train),
         layers,
-        sizes,
+        _LOCAL_QUICK if options.quick else _LOCAL,
         options.seed,
+        images.features,
     )
+    of = "scaled images" if images.encoder is None else "coordinates of images"
     section = report.section(
-        "Geometry before and after the flow",
+        f"Geometry before and after the flow of {images.features}",
         f"Measurements of `kflow.analysis` on {len(rows)} test images drawn at random. Lengths are "
-        "those of scaled images, whose norm is 1.",
+        f"those of {of}, whose norm is {'1' if images.encoder is None else 'about 1'}.",
     )
     table: list[list[str]] = []
-    measures = {
-        "dimension": _dimension,
-        "margins": _margins,
-        "lipschitz": _lipschitz,
-        "adversarial": _adversarial,
-    }
-    report.numbers["geometry"] = {}
+    measures = {"dimension": _dimension, "margins": _margins}
+    if images.encoder is None:
+        measures["lipschitz"] = _lipschitz
+    found = {}
     with options.steps(len(measures), "measurement") as done:
         for name, measure in measures.items():
-            report.numbers["geometry"][name] = measure(section, table, subject)
+            found[name] = measure(section, table, subject)
             done()
     section.table(
         ["measure", "before", "after"], table, "Before the flow, and after all its layers."
     )
+    return found
 
 
 def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
@@ -126,7 +118,7 @@ def _dimension(section: Section, table: list[list[str]], subject: _Subject) -> d
         DimensionDisplay(found.layers, values, found.classes, measure=text).plot(ax)
         section.figure(
             figure,
-            f"dimension-{name}",
+            f"dimension-{name}-{subject.features}",
             f"Effective dimension of F_n(X) against the layer: {text}, of all images and of those of "
             "each class.",
         )
@@ -158,7 +150,7 @@ def _margins(section: Section, table: list[list[str]], subject: _Subject) -> dic
         table.append([f"{text}, part that is not positive", *wrong])
     section.figure(
         figure,
-        "margins",
+        f"margins-{subject.features}",
         "Part of the images with at most that margin, of the interpolant and of the nearest "
         "neighbour.",
     )
@@ -176,7 +168,7 @@ def _lipschitz(section: Section, table: list[list[str]], subject: _Subject) -> d
         subject.X,
         subject.y,
         layers=subject.layers,
-        max_points=subject.sizes.local,
+        max_points=subject.n_local,
         random_state=subject.seed,
     )
     figure, ax = _figure(3.6)
@@ -206,80 +198,6 @@ def _lipschitz(section: Section, table: list[list[str]], subject: _Subject) -> d
         ]
     )
     return found.summary()
-
-
-def _adversarial(section: Section, table: list[list[str]], subject: _Subject) -> dict[str, Any]:
-    section.text(
-        "The adversarial distance is the length of the smallest perturbation found that makes the "
-        "classifier take an image for another class: an upper bound, by gradients through the layers "
-        "(DeepFool), by the way to the nearest image of another class, and along the boundary. A "
-        "large margin with a small gradient is no robustness: the first-order distance, margin over "
-        "gradient, looks at a plateau and misses its edge."
-    )
-    found: dict[str, AdversarialDistances] = {
-        name: adversarial_distance(
-            each,
-            subject.X,
-            subject.y,
-            max_points=subject.sizes.fooled,
-            random_state=subject.seed,
-        )
-        for name, each in (
-            ("before", unflowed(subject.classifier, *subject.training)),
-            ("after", subject.classifier),
-        )
-    }
-    _draw_adversarial(section, subject, found)
-    medians = [float(np.nanmedian(each.distances)) for each in found.values()]
-    lows = [float(np.nanquantile(each.distances, 0.05)) for each in found.values()]
-    table.append(["adversarial distance, median", *map(_number, medians)])
-    table.append(["adversarial distance, 5 % quantile", *map(_number, lows)])
-    both = np.array([each.distances for each in found.values()])
-    robust = np.isfinite(both).all(axis=0) & (both > 0.0).all(axis=0)
-    ratios = both[1, robust] / both[0, robust]
-    ratio = float(np.median(ratios)) if len(ratios) else np.nan
-    section.text(
-        f"{robust.sum()} of {robust.size} images are classified rightly before the flow and after "
-        f"it. {_verdict(ratios)} The medians of the first-order distances are "
-        f"{_number(np.median(found['before'].first_order))} before and "
-        f"{_number(np.median(found['after'].first_order))} after the flow."
-    )
-    return {
-        "ratio_median": ratio,
-        **{name: each.summary() for name, each in found.items()},
-    }
-
-
-def _draw_adversarial(
-    section: Section, subject: _Subject, found: dict[str, AdversarialDistances]
-) -> None:
-    """Draw the distributions of the distances before the flow and after it."""
-    figure, ax = _figure(3.2)
-    AdversarialDisplay(
-        {name: each.distances for name, each in found.items()},
-        xlabel="length of the smallest perturbation found, of images of norm 1",
-    ).plot(ax)
-    section.figure(
-        figure,
-        "adversarial",
-        f"How little changes the class of {subject.sizes.fooled} images: part of them with at most that "
-        "distance to an image that the same classifier takes for another class.",
-    )
-
-
-def _verdict(ratios: npt.NDArray[np.float64]) -> str:
-    """Return what the ratios of distances, after over before, say."""
-    if not len(ratios):
-        return "There is none to compare."
-    ratio = float(np.median(ratios))
-    kind = "about as hard to fool"
-    if abs(ratio - 1.0) >= _LEVEL:
-        kind = f"{'harder' if ratio > 1.0 else 'easier'} to fool"
-    return (
-        f"With the learned kernel their adversarial distance is {ratio:.2f} times that with the same "
-        f"kernel before the flow (median of the ratios): it is {kind}. {int((ratios < 1.0).sum())} "
-        "of them became easier to fool."
-    )
 
 
 def _number(value: float) -> str:

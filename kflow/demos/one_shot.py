@@ -11,6 +11,7 @@ from kflow.demos.image_flow import (
     Draws,
     FlowOfImages,
     fitted_flow,
+    image_settings,
     load_images,
     one_per_class,
 )
@@ -31,8 +32,8 @@ _QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest":
 def run(options: Options) -> Report:
     """Return the report, of digits or, with a folder of data, of MNIST."""
     name = "digits" if options.data_dir is None else "mnist"
-    data, settings = load_images(name, options)
-    images = fitted_flow(data, settings, options)
+    settings = image_settings(name, "pixels", options)
+    images = fitted_flow(load_images(name, options), settings, options)
     n_draws = _QUICK_DRAWS if options.quick else _DRAWS
     rng = np.random.default_rng([options.seed, 1])
     with options.steps(n_draws, "draw") as done:
@@ -48,7 +49,7 @@ def run(options: Options) -> Report:
         f"kernel {_range(draws.flowed)}.",
         options.command("one-shot"),
     )
-    report.settings.update(data=name, **images.described(settings))
+    report.settings.update(data=name, **images.described())
     _spread(report, draws)
     _on_the_way(
         report,

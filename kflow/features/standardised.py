@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
-from kflow.data.scaling import row_norms
+from kflow.data.scaling import row_norms, unit_pull_back
 from kflow.features.images import image_chunks
 
 __all__ = ["ImageFeatures", "StandardisedFeatures"]
@@ -100,11 +100,8 @@ class StandardisedFeatures:
     def pull_back(self, images: FloatArray, covectors: FloatArray) -> FloatArray:
         """Multiply covectors (n, n_features) by the transposed derivative of `transform`."""
         standardised = self._standardised(self.source.transform(images))
-        norms = row_norms(standardised)
-        unit = standardised / norms
-        along = (covectors * unit).sum(axis=1, keepdims=True)
-        factor = self._of_features(1.0 / self.scale)
-        return self.source.pull_back(images, (covectors - along * unit) / norms * factor)
+        by_standardised = unit_pull_back(standardised, covectors)
+        return self.source.pull_back(images, by_standardised * self._of_features(1.0 / self.scale))
 
     def _standardised(self, features: FloatArray) -> FloatArray:
         shift, factor = self._of_features(self.mean), self._of_features(1.0 / self.scale)

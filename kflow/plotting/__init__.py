@@ -20,6 +20,7 @@ from kflow.plotting.animation import FlowAnimation
 from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
+from kflow.plotting.image_grid import ImageGridDisplay
 from kflow.plotting.images import ImageStripDisplay
 from kflow.plotting.importances import ImportanceDisplay
 from kflow.plotting.lipschitz import LipschitzDisplay
@@ -37,6 +38,7 @@ __all__ = [
     "DimensionDisplay",
     "ErrorDisplay",
     "FlowAnimation",
+    "ImageGridDisplay",
     "ImageStripDisplay",
     "ImportanceDisplay",
     "LipschitzDisplay",

@@ -62,10 +62,10 @@ class AdversarialDisplay(ShortRepr):
 
         Parameters
         ----------
-        estimator : KernelFlowClassifier
-            A fitted classifier.
+        estimator : KernelFlowClassifier or the result of kflow.make_image_pipeline
+            A fitted classifier, or an encoder of images and the classifier behind it.
         X : array_like, shape (n, d)
-            The points, one in each row.
+            The points, one in each row; for a pipeline images.
         y : array_like, shape (n,), optional
             Classes of these points; the predicted ones if not given.
         training : pair of array_like, optional
@@ -84,18 +84,22 @@ class AdversarialDisplay(ShortRepr):
         """
         from kflow.analysis import adversarial_distance, unflowed
         from kflow.estimators.classifier import KernelFlowClassifier
+        from kflow.estimators.image_pipeline import ImagePipeline
 
-        if not isinstance(estimator, KernelFlowClassifier):
+        is_pipeline = isinstance(estimator, ImagePipeline)
+        if not is_pipeline and not isinstance(estimator, KernelFlowClassifier):
             raise TypeError(
                 f"estimator must be a KernelFlowClassifier, got {type(estimator).__name__}: a flow "
                 "alone predicts no classes"
             )
         before = [] if training is None else [unflowed(estimator, *training)]
-        distances = {
-            f"n = {each.flow_.n_layers_}": adversarial_distance(each, X, y, **options).distances
-            for each in (*before, estimator)
-        }
-        return cls(distances, xlabel="adversarial distance, of scaled points").plot(ax, log=log)
+        distances = {}
+        for each in (*before, estimator):
+            n = (each.estimator if is_pipeline else each).flow_.n_layers_
+            distances[f"n = {n}"] = adversarial_distance(each, X, y, **options).distances
+        is_input = is_pipeline or options.get("space") == "input"
+        of = "in the units of X" if is_input else "of scaled points"
+        return cls(distances, xlabel=f"adversarial distance, {of}").plot(ax, log=log)
 
     def plot(self, ax: Axes | None = None, *, log: bool = False) -> AdversarialDisplay:
         """Draw the data on axes.

@@ -15,6 +15,7 @@ from kflow._base.short_repr import ShortRepr
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
+from kflow.plotting.brightness import as_shown, brightness_limits, check_images
 from kflow.plotting.inputs import as_labels, class_codes
 from kflow.plotting.names import class_name
 
@@ -28,10 +29,10 @@ class ImageStripDisplay(ShortRepr):
 
     Parameters
     ----------
-    images : array_like, shape (n, height, width)
+    images : array_like, shape (n, height, width) or (n, height, width, 3)
         The images x, in the units of the pixels.
-    moved : array_like, shape (n, height, width)
-        The images F_n(x).
+    moved : array_like, of the same shape
+        The images F_n(x). The difference of images in colour is its mean over the colours.
     labels : array_like, shape (n,), optional
         Classes, written above the columns where they change.
     layer : int, optional
@@ -61,15 +62,12 @@ class ImageStripDisplay(ShortRepr):
     ) -> None:
         self.images = np.asarray(images, dtype=np.float64)
         self.moved = np.asarray(moved, dtype=np.float64)
-        if self.images.ndim != 3 or 0 in self.images.shape:
-            raise ValueError(f"images must have shape (n, height, width), got {self.images.shape}")
+        check_images(self.images)
         if self.moved.shape != self.images.shape:
             raise ValueError(
                 f"moved must have shape {self.images.shape}, as images, got {self.moved.shape}"
             )
-        for name, array in (("images", self.images), ("moved", self.moved)):
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} contains NaN or infinity: leave those images out")
+        check_images(self.moved, "moved")
         self.labels = None if labels is None else np.asarray(labels)
         class_codes(labels, len(self.images))
         self.layer = None if layer is None else as_count(layer, "layer", 0)
@@ -98,8 +96,8 @@ class ImageStripDisplay(ShortRepr):
             Images, one in a row.
         y : array_like, shape (n,), optional
             Classes of these images. Without them, every row of X is drawn.
-        image_shape : pair of int
-            Height and width, with product d.
+        image_shape : tuple of int
+            Height, width and, for images in colour, 3; their product is d.
         n_layers : int, optional
             Number n of layers; all layers if not given.
         images_per_class : int
@@ -122,17 +120,12 @@ class ImageStripDisplay(ShortRepr):
         """
         fitted = estimator_flow(estimator)
         count = layer_count(n_layers, fitted.flow.n_layers_)
-        try:
-            height, width = (as_count(side, "image_shape", 1) for side in image_shape)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"image_shape must be a pair of whole numbers, got {image_shape!r}"
-            ) from None
+        sides = _as_sides(image_shape)
         raw = fitted.checked(X)
-        if height * width != raw.shape[1]:
+        if np.prod(sides) != raw.shape[1]:
             raise ValueError(
-                f"image_shape {height} x {width} does not make {raw.shape[1]} pixels, the columns "
-                "of X"
+                f"image_shape {' x '.join(map(str, sides))} does not make {raw.shape[1]} pixels, the "
+                "columns of X"
             )
         labels = None
         if y is not None:
@@ -141,7 +134,7 @@ class ImageStripDisplay(ShortRepr):
             rows = _some_of_each_class(labels, len(raw), wanted, random_state)
             raw, labels = raw[rows], labels[rows]
         (moved,) = fitted.flow.trajectory(fitted.scaling(raw), (count,))
-        shape = (len(raw), height, width)
+        shape = (len(raw), *sides)
         back = fitted.scaling.undone(moved, raw)
         return cls(raw.reshape(shape), back.reshape(shape), labels, count).plot(ax, **style)
 
@@ -165,16 +158,17 @@ class ImageStripDisplay(ShortRepr):
         ImageStripDisplay
             The display itself.
         """
-        n, height, width = self.images.shape
+        n, height, width = self.images.shape[:3]
         aspect = height / width
         size = (max(0.62 * n + 2.2, 4.0), 0.62 * 3 * aspect + 0.9)
         self.ax_ = axes_of(ax, "", "", grid=False, size=size)
         self.figure_ = self.ax_.figure
         difference = self.moved - self.images
+        if difference.ndim == 4:
+            difference = difference.mean(axis=3)
         largest = float(np.abs(difference).max()) or 1.0
-        low = min(float(self.images.min()), 0.0)
-        high = float(self.images.max())
-        grey = {"cmap": cmap, "vmin": low, "vmax": high if high > low else low + 1.0}
+        low, high = brightness_limits(self.images)
+        grey = {"cmap": cmap, "vmin": low, "vmax": high}
         rows: list[tuple[FloatArray, dict[str, Any]]] = [
             (self.images, grey),
             (self.moved, grey),
@@ -183,7 +177,7 @@ class ImageStripDisplay(ShortRepr):
         step = aspect + _GAP
         self.images_ = [
             self.ax_.imshow(
-                _strip(pictures),
+                as_shown(_strip(pictures), low, high),
                 extent=(0.0, n * (1.0 + _GAP) - _GAP, -number * step - aspect, -number * step),
                 interpolation="nearest",
                 aspect="equal",
@@ -223,13 +217,25 @@ class ImageStripDisplay(ShortRepr):
         self.ax_.set_xticks(places, labels=names)
 
 
+def _as_sides(image_shape: Any) -> tuple[int, ...]:
+    try:
+        sides = tuple(as_count(side, "image_shape", 1) for side in image_shape)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) != 2 and sides[2:] != (3,):
+        raise TypeError(
+            f"image_shape must be a pair of whole numbers, or such a pair and 3, got {image_shape!r}"
+        )
+    return sides
+
+
 def _strip(pictures: FloatArray) -> npt.NDArray[np.float64]:
     """Return images side by side, with gaps of NaN, which Matplotlib does not draw."""
-    n, height, width = pictures.shape
+    n, height, width = pictures.shape[:3]
     # Whole pixels do not make gaps of the width wanted: each pixel is repeated.
     fine = max(1, round(1.0 / (_GAP * width)))
     gap = max(1, round(_GAP * width * fine))
-    cells = np.full((n, height, width * fine + gap), np.nan)
+    cells = np.full((n, height, width * fine + gap, *pictures.shape[3:]), np.nan)
     cells[:, :, : width * fine] = np.repeat(pictures, fine, axis=2)
     whole: npt.NDArray[np.float64] = np.concatenate(list(cells), axis=1)[:, :-gap]
     return whole

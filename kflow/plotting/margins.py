@@ -61,8 +61,8 @@ class MarginDisplay(ShortRepr):
 
         Parameters
         ----------
-        estimator : KernelFlowClassifier
-            A fitted flow or estimator.
+        estimator : KernelFlowClassifier or the result of kflow.make_image_pipeline
+            A fitted classifier, or an encoder of images and the classifier behind it.
         X : array_like, shape (n, d)
             The points, one in each row.
         y : array_like, shape (n,)

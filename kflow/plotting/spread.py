@@ -22,6 +22,10 @@ from kflow.plotting.inputs import as_labels, as_samples
 __all__ = ["SpreadDisplay"]
 
 
+# Bins between the least and the largest error.
+_FEWEST_BINS = 8
+
+
 class SpreadDisplay(ShortRepr):
     """Distributions of the test error over draws: a histogram in each row, on a common axis.
 
@@ -225,6 +229,8 @@ def bin_edges(
         # Errors are multiples of one over the number of test points: bins hold as many of them.
         gaps = np.diff(np.unique(every.round(12)))
         lattice = float(gaps[gaps > 1e-9].min(initial=high - low))
+        # A few values that are far apart say nothing of a lattice, and are no bars from one to the next.
+        lattice = min(lattice, (high - low) / _FEWEST_BINS)
         width = lattice * max(math.ceil((high - low) / n_bins / lattice - 1e-6), 1)
     # Edges half way between multiples, so that no rounding error takes one into the next bin.
     below = low - lattice / 2.0

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 import kflow
 from kflow import kernels
 from kflow.analysis import adversarial_distance, unflowed
+from kflow.features import ImageEncoder
 from kflow.presets import FIXED
 
 
@@ -247,6 +249,91 @@ def test_flat_is_not_robust():
     after = adversarial_distance(classifier, X, max_points=50)
     assert np.median(after.first_order) > 5 * np.median(after.distances)
     assert np.median(after.distances) < 1.5 * np.median(before.distances)
+
+
+# ---- images, in the units of their pixels -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    digits = load_digits()
+    X, y = digits.images[:300].astype(np.float32), digits.target[:300]
+    flow = kflow.KernelFlowClassifier(
+        **{**FIXED, "n_layers": 6, "scaling": None, "interpolation_nugget": 0.1}, random_state=0
+    )
+    encoder = ImageEncoder(J=1, n_components=15)
+    return kflow.make_image_pipeline(flow, encoder=encoder).fit(X, y), X, y
+
+
+def test_images_are_fooled_through_an_encoder(pipeline):
+    model, X, y = pipeline
+    for each in (model, unflowed(model, X, y)):
+        found = adversarial_distance(each, X, max_points=15)
+        before = X[found.rows].reshape(15, -1).astype(float)
+        np.testing.assert_allclose(found.norms, np.linalg.norm(before, axis=1))
+        assert (found.labels == each.predict(before)).all()
+        fooled = each.predict(before + found.perturbations)
+        assert (fooled == found.perturbed_labels).all()
+        assert (fooled != found.labels).all()
+        assert (each.predict(before + 0.99 * found.perturbations) == found.labels).all()
+        assert (found.distances < found.norms).all()
+        assert 0.0 < found.summary()["relative_median"] < 0.5
+    again = adversarial_distance(model, X.reshape(300, -1), max_points=15)
+    np.testing.assert_array_equal(
+        again.distances, adversarial_distance(model, X, max_points=15).distances
+    )
+
+
+def test_small_steps_lead_as_near_as_any(pipeline):
+    model, X, _ = pipeline
+    steps = adversarial_distance(model, X, max_points=15, max_step=1.0)
+    found = adversarial_distance(model, X, max_points=15)
+    assert np.median(found.distances / steps.distances) < 1.05
+
+
+def test_points_as_they_are_given():
+    # The bisector of two points, in their own units, of which one is scaled away.
+    X = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 0.01], [8.0, 0.01]])
+    classifier = kflow.KernelFlowClassifier(
+        kernels.Gaussian(1.0), n_layers=0, metric=None, nugget=0.1, interpolation_nugget=0.1
+    ).fit(X, [0, 1, 0, 1])
+    x = np.array([[1.0, 0.005], [7.0, 0.005]])
+    found = adversarial_distance(classifier, x, space="input")
+    np.testing.assert_allclose(found.distances, 3.0, rtol=3e-3)
+    scaled = adversarial_distance(classifier, x)
+    np.testing.assert_allclose(scaled.distances, 0.75, rtol=3e-3)
+
+
+def test_images_of_norm_one_are_scaled_again(rng):
+    X = np.abs(rng.normal(size=(80, 6))) * rng.uniform(1, 100, (80, 1))
+    y = X[:, 0] > X[:, 1]
+    settings = {**FIXED, "n_layers": 5, "scaling": "unit", "rank": 5}
+    classifier = kflow.KernelFlowClassifier(**settings, random_state=0).fit(X, y)
+    found = adversarial_distance(classifier, X, space="input", max_points=15)
+    fooled = classifier.predict(X[found.rows] + found.perturbations)
+    assert (fooled == found.perturbed_labels).all()
+    assert (fooled != found.labels).all()
+    # Boundaries are cones, as a length says nothing: the shortest way to one is perpendicular to it.
+    ends = X[found.rows] + found.perturbations
+    along = np.abs((found.perturbations * ends).sum(axis=1))
+    assert np.median(along / (found.distances * np.linalg.norm(ends, axis=1))) < 0.03
+
+
+def test_a_last_word_that_differs(pipeline, monkeypatch):
+    model, X, _ = pipeline
+    stubborn = model.predict(X[:5])
+    monkeypatch.setattr(type(model.estimator), "predict", lambda _, points: stubborn[: len(points)])
+    found = adversarial_distance(model, X[:5])
+    assert np.isnan(found.distances).all()
+    assert found.perturbed_labels.tolist() == found.labels.tolist()
+
+
+def test_spaces_that_are_not_there(pipeline, fitted):
+    model, X, _ = pipeline
+    with pytest.raises(ValueError, match='space="scaled" is not for pipelines'):
+        adversarial_distance(model, X, space="scaled")
+    with pytest.raises(ValueError, match="space must be one of"):
+        adversarial_distance(fitted[0], fitted[1], space="pixels")
 
 
 # ---- where little can be found ------------------------------------------------------------------

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 import kflow
 from kflow.analysis import class_margins, hypothesis_margins, unflowed
+from kflow.features import ImageEncoder
 from kflow.presets import FIXED
 
 
@@ -253,3 +255,24 @@ def test_models_of_early_versions(fitted):
     del old.interpolation_rows_
     with pytest.raises(ValueError, match="fit it again"):
         unflowed(old, X, y)
+
+
+# ---- images -------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_has_the_margins_of_its_classifier():
+    digits = load_digits()
+    X, y = digits.images[:200], digits.target[:200]
+    flow = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 4, "scaling": None}, random_state=0)
+    model = kflow.make_image_pipeline(flow, encoder=ImageEncoder(J=1, n_components=10)).fit(X, y)
+    points = model.encoder.transform(X)
+    got = class_margins(model, X[:50], y[:50], training=(X, y))
+    expected = class_margins(model.estimator, points[:50], y[:50], training=(points, y))
+    np.testing.assert_array_equal(got.interpolant, expected.interpolant)
+    np.testing.assert_array_equal(got.hypothesis, expected.hypothesis)
+    before = unflowed(model, X, y)
+    assert before.encoder is model.encoder
+    scores = before.decision_function(X[:50])
+    own = scores[np.arange(50), y[:50]]
+    scores[np.arange(50), y[:50]] = -np.inf
+    np.testing.assert_allclose(got.interpolant[0], own - scores.max(axis=1), atol=1e-5)

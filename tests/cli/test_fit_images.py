@@ -8,7 +8,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import kflow
-from kflow.presets import FIXED, SCATTERING, Preset
+from kflow.datasets import DATASETS
+from kflow.presets import FIXED, PRESETS, SCATTERING, Preset
 
 
 @pytest.fixture
@@ -50,16 +51,31 @@ def test_scattering_from_images_to_predictions(run, folder):
     assert type(kflow.load(out / "model.kflow")).__name__ == "ImagePipeline"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--preset", "scattering"), "needs --dataset mnist or fashion-mnist"),
-        (("--dataset", "digits", "--preset", "scattering"), "needs --dataset mnist"),
-        (("--data", "a.npz", "--preset", "pixels"), "--preset belongs to --dataset"),
-    ],
-)
-def test_presets_that_do_not_fit(run, arguments, message):
-    assert message in run("fit", *arguments, code=2).stderr
+def test_a_preset_belongs_to_a_known_data_set(run):
+    result = run("fit", "--data", "a.npz", "--preset", "scattering", code=2)
+    assert "--preset belongs to --dataset" in result.stderr
+
+
+def test_every_data_set_has_both_presets():
+    assert set(PRESETS) == set(SCATTERING) == set(DATASETS)
+
+
+def test_scattering_of_photographs(run, tmp_path, monkeypatch, rng):
+    Image = pytest.importorskip("PIL.Image")
+    for number in range(80):  # a red and a blue class
+        pixels = rng.integers(0, 100, (8, 8, 3), np.uint8)
+        pixels[..., 2 * (number % 2)] += 100
+        part = "train" if number < 60 else "test"
+        file = tmp_path / part / ("red", "blue")[number % 2] / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    estimator = {**FIXED, "n_layers": 2, "batch_size": 20, "scaling": None}
+    small = {**SCATTERING["cifar-10"].encoder, "J": 1, "n_components": 10}
+    monkeypatch.setitem(SCATTERING, "cifar-10", Preset(small, estimator))
+    data = ("--dataset", "cifar-10", "--data-dir", tmp_path, "--preset", "scattering")
+    results = json.loads(run("fit", *data, "--no-save", "--n-draws", 1, "--json").stdout)
+    assert (results["dataset"], results["n_train"], results["n_test"]) == ("cifar-10", 60, 20)
+    assert results["model_error"] < 0.1
 
 
 def test_folders_of_images(run, tmp_path):

@@ -47,6 +47,21 @@ def test_undone_is_the_inverse(scaling, X):
     np.testing.assert_allclose(back, X, atol=100 * np.finfo(X.dtype).eps)
 
 
+@pytest.mark.parametrize("scaling", ["standard", "unit", None])
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_pull_back_by_differences(scaling, is_mapped, rng):
+    X = rng.normal(size=(50, 6)) + 2.0
+    X[3] = 0
+    scaling = Preprocessing.fit(X, scaling)
+    if is_mapped:
+        scaling = scaling.followed_by(rng.normal(size=(6, 6)))
+    A, along, h = rng.normal(size=(50, 6)), rng.normal(size=(50, 6)), 1e-6
+    got = (scaling.pull_back(X, A) * along).sum(axis=1)
+    expected = (A * (scaling(X + h * along) - scaling(X - h * along))).sum(axis=1) / (2 * h)
+    np.testing.assert_allclose(np.delete(got, 3), np.delete(expected, 3), rtol=1e-6, atol=1e-8)
+    assert np.isfinite(got).all()  # a row of zeros has no direction
+
+
 def test_undone_of_moved_points_has_the_norms_of_the_originals(X):
     scaling = Preprocessing.fit(X, "unit")
     moved = scaling(X) + X.dtype.type(0.5)

@@ -91,6 +91,24 @@ def test_three_rows(rng, ax):
     assert display.colorbar_.ax.get_ylabel() == "$F_{9}(x) - x$ (pixel units)"
 
 
+def test_images_in_colour(rng, ax):
+    images, moved = 200 * rng.random((2, 4, 5, 3, 3))
+    moved[0, 0, 0] = [300.0, -10.0, 0.0]
+    display = ImageStripDisplay(images, moved).plot(ax)
+    x, f, difference = display.images_
+    for drawn in (x, f):
+        assert drawn.get_array().shape[2] == 3
+        assert drawn.get_array().min() >= 0.0
+        assert drawn.get_array().max() == 1.0
+    np.testing.assert_array_equal(f.get_array()[0, 0], [1.0, 0.0, 0.0])
+    assert difference.get_clim()[1] == np.abs((moved - images).mean(axis=3)).max()
+    flow = kflow.KernelFlow(n_layers=1, batch_size=4).fit(images.reshape(4, -1), [0.0, 1, 0, 1])
+    strip = ImageStripDisplay.from_estimator(
+        flow, images.reshape(4, -1), image_shape=(5, 3, 3), ax=ax
+    )
+    np.testing.assert_allclose(strip.images, images, rtol=1e-6)
+
+
 @pytest.mark.parametrize("images", [np.zeros((1, 1, 1)), np.full((2, 3, 3), 7.0)])
 def test_constant_images(images, ax):
     ImageStripDisplay(images, images).plot(ax)
@@ -105,7 +123,7 @@ def test_wrong_arguments(images):
     flow = kflow.KernelFlow(n_layers=1, batch_size=20).fit(images, Y.astype(float))
     with pytest.raises(ValueError, match="image_shape 2 x 2 does not make 6 pixels"):
         ImageStripDisplay.from_estimator(flow, images, image_shape=(2, 2))
-    for shape in (6, (6,), (2.0, 3.0)):
+    for shape in (6, (6,), (2.0, 3.0), (1, 3, 2), (1, 2, 3, 1)):
         with pytest.raises(TypeError, match="image_shape must be a pair of whole numbers"):
             ImageStripDisplay.from_estimator(flow, images, image_shape=shape)
     with pytest.raises(ValueError, match=r"y must have shape \(24,\), got \(12, 2\)"):
