@@ -7,12 +7,12 @@ for those of cifar-10, which are starting values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kflow.kernels import RationalQuadratic
 
-__all__ = ["FIXED", "PRESETS", "SCATTERING", "Preset"]
+__all__ = ["AUGMENTED", "FIXED", "IMAGE_PRESETS", "PRESETS", "SCATTERING", "Preset"]
 
 # A flow with which nothing is left to be chosen: it is fitted in an instant, and suits small data with
 # little noise.
@@ -101,10 +101,16 @@ class Preset:
         Those of the encoder.
     estimator : dict
         Those of the classifier, whose points are the encoder's coordinates.
+    augmentation : dict or None
+        Parameters of `kflow.features.Augmentation`, which makes changed copies of the training images.
+    n_views : int
+        Views of an image over which predictions are averaged.
     """
 
     encoder: dict[str, Any] = field(default_factory=dict)
     estimator: dict[str, Any] = field(default_factory=dict)
+    augmentation: dict[str, Any] | None = None
+    n_views: int = 1
 
 
 # The kernels of figures are (1 + 3 r^2 / msd)^-1 with the mean squared distance msd of the
@@ -162,3 +168,15 @@ SCATTERING: dict[str, Preset] = {
         },
     ),
 }
+
+AUGMENTED: dict[str, Preset] = {
+    "mnist": replace(SCATTERING["mnist"], augmentation={"n_copies": 4, "shift": 1}, n_views=5),
+    "cifar-10": replace(
+        SCATTERING["cifar-10"],
+        augmentation={"n_copies": 1, "mirror": True, "padding": "reflect"},
+        n_views=2,
+    ),
+}
+
+# The presets of encoders and classifiers, by the names that `kflow fit --preset` knows.
+IMAGE_PRESETS: dict[str, dict[str, Preset]] = {"scattering": SCATTERING, "augmented": AUGMENTED}

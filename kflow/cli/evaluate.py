@@ -16,6 +16,7 @@ from kflow.evaluation import (
     class_distance_ratio,
     interpolation_errors,
     regression_errors,
+    view_average,
 )
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.linear.interpolant import Interpolant
@@ -53,7 +54,8 @@ def _classification_errors(
     positions = flow.positions()
     train, test = positions.training, positions.followed["test"]
     labels = _labels(estimator, flow)
-    predicted = estimator.classes_[estimator.interpolant_(test).argmax(axis=1)]
+    values = view_average(estimator.interpolant_(test), len(points.y_test))
+    predicted = estimator.classes_[values.argmax(axis=1)]
     errors = interpolation_errors(
         train,
         labels,
@@ -108,6 +110,7 @@ def error_before(estimator: Estimator, points: Dataset) -> float:
     values = interpolant(unmoved(points.X_test))
     if is_regression:
         return regression_errors(points.y_test, values[:, 0] + mean)["rmse"]
+    values = view_average(values, len(points.y_test))
     return float((np.unique(y)[values.argmax(axis=1)] != points.y_test).mean())
 
 

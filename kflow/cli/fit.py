@@ -22,6 +22,7 @@ from kflow.cli.options import (
 from kflow.cli.output import note, print_data, results_table
 from kflow.cli.process import log_shown
 from kflow.datasets import DATASETS
+from kflow.presets import IMAGE_PRESETS
 
 __all__ = ["fit"]
 
@@ -39,9 +40,10 @@ _DATA_OPTIONS = (
     ),
     click.option(
         "--preset",
-        type=click.Choice(["pixels", "scattering"]),
+        type=click.Choice(["pixels", *IMAGE_PRESETS]),
         help="What the images of a known data set are to the flow: their pixels, or their wavelet "
-        "scattering, with which it errs less.  [default: pixels]",
+        "scattering, with which it errs less; augmented: it learns from changed copies too, which takes "
+        "several times as long.  [default: pixels]",
     ),
     click.option(
         "--data",

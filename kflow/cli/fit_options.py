@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from kflow.presets import IMAGE_PRESETS, Preset
+
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
@@ -95,10 +97,9 @@ class FitOptions:
         """Whether the data are a folder or a ZIP file of images."""
         return self.data is not None and (self.data.is_dir() or self.data.suffix.lower() == ".zip")
 
-    @property
-    def scattering(self) -> bool:
-        """Whether images are classified by their scattering."""
-        return self.preset == "scattering"
+    def image_preset(self, dataset: str) -> Preset | None:
+        """Return what encodes the images of a known data set; None for their pixels."""
+        return None if self.preset in (None, "pixels") else IMAGE_PRESETS[self.preset][dataset]
 
     @property
     def model_file(self) -> Path:
@@ -129,6 +130,9 @@ class FitOptions:
         """
         if self.data is not None and (self.dataset or self.data_dir):
             raise click.UsageError("--data excludes --dataset and --data-dir")
+        known = IMAGE_PRESETS.get(self.preset or "pixels")
+        if known is not None and self.data is None and (self.dataset or "digits") not in known:
+            raise click.UsageError(f"--preset {self.preset} needs --dataset {' or '.join(known)}")
         if self.data is not None and self.preset:
             raise click.UsageError("--preset belongs to --dataset")
         if self.data is None and (self.target or self.task):

@@ -20,7 +20,7 @@ from kflow.cli.cross_validation import baseline, cross_validated, told_cross_val
 from kflow.cli.evaluate import ErrorsOnTheWay, error_before, evaluate
 from kflow.cli.failures import Failures, run_status
 from kflow.cli.fit_checkpoint import FitCheckpoint
-from kflow.cli.fit_images import FitImages, encoded_images, settings_for
+from kflow.cli.fit_images import FitImages, encoded_images, preset_for
 from kflow.cli.fit_options import FitOptions
 from kflow.cli.fit_table import FitTable, load_fit_table
 from kflow.cli.info import describe
@@ -35,7 +35,7 @@ from kflow.estimators.selection.wanted import Wanted
 from kflow.evaluation import ErrorCurve
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.presets import PRESETS, SCATTERING
+from kflow.presets import PRESETS
 
 __all__ = ["FitRun", "FitSteps"]
 
@@ -180,13 +180,12 @@ class FitRun:
         options = self.options
         if options.data is None:
             self.points = load_dataset(options.dataset or "digits", options.data_dir)
-            if options.scattering:
-                settings = SCATTERING[self.points.name].encoder
-                self.encoded = encoded_images(self.points, settings, options, self.note)
+            if (preset := options.image_preset(self.points.name)) is not None:
+                self.encoded = encoded_images(self.points, preset, options, self.note)
         elif options.is_image_folder:
             images = load_image_folder(options.data)
-            settings = settings_for(images.image_shape)
-            self.encoded = encoded_images(images, settings, options, self.note)
+            preset = preset_for(images.image_shape)
+            self.encoded = encoded_images(images, preset, options, self.note)
         elif not options.is_table:
             self.points = load_file(options.data, options.target, options.task)
         else:
@@ -203,7 +202,7 @@ class FitRun:
             return
         rows = points.X_train if self.encoded is None else self.encoded.training_rows
         result = cross_validated(
-            self._unfitted, rows, points.y_train, points.task, options.cv, options.seed
+            self._unfitted, rows, points.y_train[: len(rows)], points.task, options.cv, options.seed
         )
         self.results["cross_validation"] = result
         self.note(told_cross_validation(result, len(points.y_train), points.task))
@@ -222,7 +221,8 @@ class FitRun:
         if self.options.data is not None:
             return {}
         name = self.points.name
-        return SCATTERING[name].estimator if self.options.scattering else PRESETS.get(name, {})
+        preset = self.options.image_preset(name)
+        return PRESETS.get(name, {}) if preset is None else preset.estimator
 
     def make_estimator(self, stop: Stop) -> None:
         """Make the estimator and its callbacks."""

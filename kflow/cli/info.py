@@ -51,11 +51,15 @@ def describe(model: Any) -> dict[str, Any]:
     """
     if hasattr(model, "encoder") and not hasattr(model, "id_column"):
         encoder = model.encoder
-        images = {
+        images: dict[str, Any] = {
             "image_shape": list(encoder.scattering_.image_shape_),
             "map_shape": list(encoder.scattering_.map_shape_),
             "n_components": encoder.components_.shape[1],
         }
+        if encoder.patches_ is not None:
+            images["patch_map_shape"] = list(encoder.patches_.map_shape_)
+        if model.augmentation is not None:
+            images |= {"augmentation": model.augmentation.to_dict(), "n_views": model.n_views}
         return {**describe(model.estimator), "images": images}
     if hasattr(model, "encoder"):
         columns = {column.name: column.report() for column in model.encoder.columns_}

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 import kflow
 from kflow.datasets import DATASETS
-from kflow.presets import FIXED, PRESETS, SCATTERING, Preset
+from kflow.presets import AUGMENTED, FIXED, PRESETS, SCATTERING, Preset
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_scattering_from_images_to_predictions(run, folder):
     data = ("--dataset", "mnist", "--data-dir", folder, "--preset", "scattering")
     result = run("fit", *data, "--output", out, "--cv", 2, "--n-draws", 1)
     assert (
-        "Scattering: 9 maps of 5 x 5 for each of 500 images, then 20 coordinates" in result.stderr
+        "9 maps of 5 x 5 by scattering for each of 500 images, then 20 coordinates" in result.stderr
     )
     assert "2-fold" in result.stderr or "cross-validation" in result.stderr.lower()
     results = json.loads((out / "results.json").read_text())
@@ -49,6 +49,34 @@ def test_scattering_from_images_to_predictions(run, folder):
     told = json.loads(run("info", out / "model.kflow", "--json").stdout)
     assert told["images"] == {"image_shape": [8, 8], "map_shape": [9, 5, 5], "n_components": 20}
     assert type(kflow.load(out / "model.kflow")).__name__ == "ImagePipeline"
+
+
+def test_copies_and_views_from_images_to_predictions(run, folder, monkeypatch):
+    estimator = SCATTERING["mnist"].estimator
+    encoder = {"J": 1, "n_components": 20, "n_filters": 6, "patch_size": 3, "n_cells": 2}
+    copies = {"n_copies": 2, "shift": 1}
+    monkeypatch.setitem(AUGMENTED, "mnist", Preset(encoder, estimator, copies, 3))
+    out = folder / "out"
+    data = ("--dataset", "mnist", "--data-dir", folder, "--preset", "augmented")
+    result = run("fit", *data, "--output", out, "--n-draws", 1, "--cv", 2)
+    assert "Copies: 2 of each image for training; predictions are averages over 3" in result.stderr
+    assert "by scattering and 12 maps of 2 x 2 by resemblance to patches" in result.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert (results["n_train"], results["n_test"]) == (1200, 100)
+    model = kflow.load(out / "model.kflow")
+    assert model.augmentation == kflow.features.Augmentation(**copies)
+    X, y = np.load(folder / "new.npz")["X"], load_digits().target[400:500]
+    assert np.mean(model.predict(X) != y) == pytest.approx(results["model_error"])
+    told = json.loads(run("info", out / "model.kflow", "--json").stdout)["images"]
+    assert told["patch_map_shape"] == [12, 2, 2]
+    assert (told["augmentation"]["n_copies"], told["n_views"]) == (2, 3)
+    predicted = run("predict", out / "model.kflow", folder / "new.npz").stdout.split()
+    np.testing.assert_array_equal(np.array(predicted, int), model.predict(X))
+
+
+def test_data_sets_without_a_preset(run):
+    result = run("fit", "--preset", "augmented", code=2)
+    assert "--preset augmented needs --dataset mnist or" in result.stderr
 
 
 def test_a_preset_belongs_to_a_known_data_set(run):
