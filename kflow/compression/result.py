@@ -54,7 +54,7 @@ class Compression(ShortRepr):
 
     Attributes
     ----------
-    estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
+    estimator : KernelFlow, KernelFlowClassifier, KernelFlowRegressor or a pipeline
         An estimator of the kind that was compressed. Its flow has layers but no training points: it
         transforms and predicts, is saved and loaded, but cannot `run`.
     reached : bool

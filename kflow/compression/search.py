@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ def compress(
 
     Parameters
     ----------
-    estimator : KernelFlow, KernelFlowClassifier or KernelFlowRegressor
-        Fitted, with its layers. It stays as it is.
+    estimator : KernelFlow, KernelFlowClassifier, KernelFlowRegressor or a pipeline of these
+        Fitted, with its layers. It stays as it is. Of a pipeline of `kflow.make_image_pipeline` or
+        `kflow.make_table_pipeline` the flow is compressed, and the encoder is kept.
     X : array_like, shape (N, d)
         Points like those that will be transformed, as the estimator takes them. The training points
         are best: the compressed interpolant then has the same interpolation points, else as many of
@@ -85,6 +87,18 @@ def compress(
     >>> small.reached, small.before.n_layers, small.after.n_layers
     (True, 100, 4)
     """
+    if hasattr(estimator, "with_estimator"):  # a pipeline of kflow
+        found = compress(
+            estimator.estimator,
+            estimator.encoder.transform(X),
+            tolerance=tolerance,
+            n_layers=n_layers,
+            n_centres=n_centres,
+            rank=rank,
+            held_out=held_out,
+            random_state=random_state,
+        )
+        return replace(found, estimator=estimator.with_estimator(found.estimator))
     fitted = estimator_flow(estimator)
     flow = fitted.flow
     if flow.n_layers_ == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import copy
 from itertools import chain
 from typing import Any
 
@@ -35,6 +36,12 @@ class SavedPipeline(Pipeline):  # type: ignore[misc]
     def estimator(self) -> Any:
         """The estimator behind it."""
         return self.steps[1][1]
+
+    def with_estimator(self, estimator: Any) -> Any:
+        """Return the same pipeline with another fitted estimator."""
+        other = copy(self)
+        other.steps = [self.steps[0], (self.steps[1][0], estimator)]
+        return other
 
     def own_settings(self) -> dict[str, Any]:
         """Return what a model file holds besides the encoder and the estimator, as JSON data."""

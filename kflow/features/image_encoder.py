@@ -25,7 +25,7 @@ from kflow.features.standardised import ImageFeatures, StandardisedFeatures
 __all__ = ["ImageEncoder"]
 
 # Features from which the standardisation and the directions are learned take no more memory.
-_SAMPLE_BYTES = 2**30
+_SAMPLE_BYTES = 2**31
 
 # The arrays of an encoder in a model file, and those of an encoder with patches.
 _OF_ALL = ("mean", "scale", "components")

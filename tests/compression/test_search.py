@@ -224,3 +224,23 @@ def test_two_points_that_coincide():
     small = kflow.compress(flow, np.zeros((2, 3)), random_state=0)
     assert small.after.n_centres == 2
     assert small.position_error < 1e-3
+
+
+def test_pipelines_keep_their_encoder(rng, tmp_path):
+    X = rng.random((120, 8, 8))
+    y = (X[:, :, :4].sum(axis=(1, 2)) > X[:, :, 4:].sum(axis=(1, 2))).astype(int)
+    estimator = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 20, "random_state": 0})
+    encoder = kflow.features.ImageEncoder(J=1, n_components=8)
+    pipeline = kflow.make_image_pipeline(estimator, encoder=encoder).fit(X, y)
+    options = {"n_layers": 2, "n_centres": 30, "random_state": 0}
+    small = kflow.compress(pipeline, X, **options)
+    inner = kflow.compress(pipeline.estimator, pipeline.encoder.transform(X), **options)
+    np.testing.assert_array_equal(
+        small.estimator.decision_function(X),
+        inner.estimator.decision_function(pipeline.encoder.transform(X)),
+    )
+    assert (small.position_error, small.after) == (inner.position_error, inner.after)
+    assert pipeline.estimator.flow_.n_layers_ == 20
+    small.estimator.save(tmp_path / "small.kflow")
+    loaded = kflow.load(tmp_path / "small.kflow")
+    np.testing.assert_array_equal(loaded.predict(X), small.estimator.predict(X))
