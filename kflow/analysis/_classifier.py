@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import as_labels
+from kflow.features.copies import copies_encoded
 from kflow.features.images import as_images
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.operations import one_hot
@@ -30,10 +31,13 @@ class Model:
         The classifier.
     encoder : ImageEncoder or None
         What makes the classifier's points of images.
+    augmentation : Augmentation or None
+        What made copies of the training images.
     """
 
     classifier: Any
     encoder: Any = None
+    augmentation: Any = None
 
     def rows(self, X: npt.ArrayLike, name: str = "X") -> FloatArray:
         """Return points as the rows of a matrix; for an encoder these are the pixels of images.
@@ -64,8 +68,26 @@ class Model:
         TypeError, ValueError
             For wrong shapes or values.
         """
+        return self._scaled(self.encoded(X))
+
+    def scaled_training(
+        self, X: npt.ArrayLike, y: npt.ArrayLike
+    ) -> tuple[FloatArray, npt.NDArray[Any]]:
+        """Return the points that the flow moved when it was fitted to X, copies too, and their labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong shapes or values.
+        """
+        if self.augmentation is None:
+            return self.scaled(X), np.asarray(y)
+        labels = np.concatenate([np.asarray(y)] * (self.augmentation.n_copies + 1))
+        return self._scaled(copies_encoded(self.encoder, self.augmentation, X)), labels
+
+    def _scaled(self, points: Any) -> FloatArray:
         source = estimator_flow(self.classifier)
-        return source.scaled(self.encoded(X)).astype(source.flow.dtype, copy=False)
+        return source.scaled(points).astype(source.flow.dtype, copy=False)
 
 
 def as_model(model: Any) -> Model:
@@ -77,6 +99,8 @@ def as_model(model: Any) -> Model:
         If it has not been fitted.
     TypeError
         If it is something else.
+    ValueError
+        If its predictions are averages over several views of an image.
     """
     from sklearn.utils.validation import check_is_fitted
 
@@ -92,7 +116,14 @@ def as_model(model: Any) -> Model:
             + ("" if is_pipeline else ": or pass what make_image_pipeline makes of one")
         )
     check_is_fitted(classifier)
-    return Model(classifier, model.encoder if is_pipeline else None)
+    if not is_pipeline:
+        return Model(classifier)
+    if model.n_views != 1:
+        raise ValueError(
+            f"the predictions of this pipeline are averages over {model.n_views} views of an image, and "
+            "one view is analysed: pass a pipeline with n_views=1, as by model.set_params(n_views=1)"
+        )
+    return Model(classifier, model.encoder, model.augmentation)
 
 
 def interpolation_points(
@@ -134,8 +165,8 @@ def training_data(
     """
     classifier = model.classifier
     source = estimator_flow(classifier)
-    points = model.scaled(X)
-    classes, codes = as_labels(y, len(points))
+    points, labels = model.scaled_training(X, y)
+    classes, codes = as_labels(labels, len(points))
     other = "the classifier was fitted on other data: pass the X and y that it was fitted on"
     if not np.array_equal(classes, classifier.classes_):
         raise ValueError(f"y: {other}")

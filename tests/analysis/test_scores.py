@@ -6,8 +6,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import kflow
-from kflow.analysis import linearize
-from kflow.features import ImageEncoder
+from kflow.analysis import linearize, unflowed
+from kflow.features import Augmentation, ImageEncoder
 from kflow.presets import FIXED
 
 FLOW = {**FIXED, "n_layers": 12, "nugget": 0.3, "step_size": 0.05, "interpolation_nugget": 0.1}
@@ -99,3 +99,21 @@ def test_refusals(pipeline, digits):
     other = kflow.make_image_pipeline(LogisticRegression(), encoder=pipeline.encoder).fit(X, y)
     with pytest.raises(TypeError, match="the estimator of the pipeline must be a KernelFlowClass"):
         linearize(other, X)
+
+
+def test_pipelines_with_copies(digits):
+    X, y = digits
+    model = kflow.make_image_pipeline(
+        flow_of(scaling=None),
+        encoder=ImageEncoder(J=1, n_components=20),
+        augmentation=Augmentation(2, shift=1),
+        n_views=2,
+    ).fit(X[:150], y[:150])
+    with pytest.raises(ValueError, match="averages over 2 views"):
+        linearize(model, X[:3])
+    model.set_params(n_views=1)
+    np.testing.assert_allclose(linearize(model, X[:3]).values, model.decision_function(X[:3]))
+    before = unflowed(model, X[:150], y[:150])
+    assert before.estimator.flow_.n_layers_ == 0
+    with pytest.raises(ValueError, match="fitted on other data"):
+        unflowed(model, X[:100], y[:100])
