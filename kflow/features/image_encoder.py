@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_count
+from kflow._base.arguments import as_count, as_number
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.products import product
 from kflow.data.scaling import row_norms
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
-from kflow.features.images import as_image_shape, as_images, image_chunks
+from kflow.features.images import as_covectors, as_image_shape, as_images, image_chunks
 from kflow.features.leading_directions import leading_directions
 from kflow.features.scattering import Scattering
+from kflow.layers.subspace import check_orthonormal
 
 __all__ = ["ImageEncoder"]
 
@@ -132,8 +134,7 @@ class ImageEncoder(
         TypeError, ValueError
             For parameters that are not valid, for images of other shapes and for none.
         """
-        n_components = as_count(self.n_components, "n_components", 1)
-        seed = as_count(self.random_state, "random_state", 0)
+        n_components, seed = self._checked().values()
         n_threads = resolve_n_threads(self.n_threads)
         scattering = self._scattering(as_image_shape(X, self.image_shape)).fit(X)
         images = as_images(X, scattering.image_shape_)
@@ -208,9 +209,7 @@ class ImageEncoder(
         check_is_fitted(self)
         images = as_images(X, self.scattering_.image_shape_).astype(np.float32, copy=False)
         n_features, n = self.components_.shape
-        A = np.require(covectors, np.float32, ["C", "A"])
-        if A.shape != (len(images), n):
-            raise ValueError(f"covectors must have shape ({len(images)}, {n}), got {A.shape}")
+        A = as_covectors(covectors, (len(images), n), "float32")
         basis = np.ascontiguousarray(self.components_.T.astype(np.float32))
         scale = _of_features(self.scale_, n_features).astype(np.float32)
         out = np.empty_like(images)
@@ -234,6 +233,13 @@ class ImageEncoder(
     def _n_features_out(self) -> int:
         return self.n_features_out_
 
+    def _checked(self) -> dict[str, int]:
+        """Return the parameters that are not those of the scattering."""
+        return {
+            "n_components": as_count(self.n_components, "n_components", 1),
+            "random_state": as_count(self.random_state, "random_state", 0),
+        }
+
     def _scattering(self, image_shape: tuple[int, ...]) -> Scattering:
         return Scattering(
             self.J,
@@ -248,13 +254,16 @@ class ImageEncoder(
     # ---- files --------------------------------------------------------------------------------
 
     def to_settings(self) -> dict[str, Any]:
-        """Return what a model file holds of the encoder besides arrays, as JSON data."""
+        """Return what a model file holds of the encoder besides arrays, as JSON data.
+
+        Parameters of the scattering are those of `fit`, even if others have been set since.
+        """
         check_is_fitted(self)
-        parameters = self.get_params()
+        parameters = self.scattering_.get_params()
         del parameters["n_threads"]
-        shape = self.scattering_.image_shape_
+        parameters["image_shape"] = list(self.scattering_.image_shape_)
         return {
-            "parameters": {**parameters, "image_shape": list(shape)},
+            "parameters": {**parameters, **self._checked()},
             "energy_dropped": self.energy_dropped_,
         }
 
@@ -281,13 +290,14 @@ class ImageEncoder(
         with damaged("image encoder"):
             parameters = dict(settings["parameters"])
             shape = tuple(as_count(side, "image_shape", 1) for side in parameters["image_shape"])
-            if len(shape) not in (2, 3) or max(shape) > 2**15:
+            if max(shape) > 2**15:
                 raise ValueError(f"images of the shape {shape}")
-            encoder = cls(**{**parameters, "image_shape": shape})
-            if max(encoder.J, encoder.L) > 64:
-                raise ValueError("too many scales or angles")
-            pixels = np.empty((0, int(np.prod(shape))))
-            encoder.scattering_ = encoder._scattering(shape).fit(pixels)
+            encoder = cls(**{**parameters, "image_shape": shape, "n_threads": None})
+            if parameters.keys() != encoder.get_params().keys() - {"n_threads"}:
+                raise ValueError(f"its parameters are {', '.join(sorted(parameters))}")
+            encoder._checked()
+            # Nothing is computed for images of this shape before they come.
+            encoder.scattering_ = encoder._scattering(shape).fit(np.empty((0, math.prod(shape))))
             channels, height, width = encoder.scattering_.map_shape_
             mean, scale, components = (
                 np.asarray(arrays[name], np.float64)
@@ -297,10 +307,13 @@ class ImageEncoder(
                 raise ValueError("its standardisation does not fit its channels")
             if components.ndim != 2 or components.shape[0] != channels * height * width:
                 raise ValueError("its directions do not fit its features")
-            if not all(np.isfinite(array).all() for array in (mean, scale, components)):
+            if components.shape[1] > encoder.n_components:
+                raise ValueError(f"it has more than {encoder.n_components} directions")
+            if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
                 raise ValueError("its numbers are not finite")
+            check_orthonormal(components)
             encoder.mean_, encoder.scale_, encoder.components_ = mean, scale, components
-            encoder.energy_dropped_ = float(settings["energy_dropped"])
+            encoder.energy_dropped_ = as_number(settings["energy_dropped"], "energy_dropped")
             encoder.n_features_in_ = encoder.scattering_.n_features_in_
         return encoder
 
