@@ -327,7 +327,12 @@ def _standardisation(features: FloatArray, map_shape: tuple[int, ...]) -> tuple[
     squares = (np.square(maps[part] - mean[:, None]).sum(axis=(0, 2)) for part in rows)
     scale = np.sqrt(sum(squares) / count)
     noise = 10.0 * np.finfo(np.float32).eps * np.abs(mean)
-    return mean, np.where(scale > noise, scale, 1.0)
+    varies = scale > noise
+    # By less than this nothing can be divided in float32.
+    usable = varies & (scale > np.finfo(np.float32).tiny)
+    if varies.any() and not usable.any():
+        raise ValueError("X has values too small for features of float32: scale the images")
+    return mean, np.where(usable, scale, 1.0)
 
 
 def _of_features(of_channels: Doubles, n_features: int) -> Doubles:

@@ -200,7 +200,7 @@ def _png(raw: bytes, rng: np.random.Generator) -> bytes:
         chunks.insert(place, (kind, content))
     elif action < 0.4:
         chunks.insert(
-            place, (_PNG_KINDS[rng.integers(len(_PNG_KINDS))], rng.bytes(rng.integers(20)))
+            place, (_PNG_KINDS[rng.integers(len(_PNG_KINDS))], rng.bytes(int(rng.integers(20))))
         )
     elif kind == b"IDAT" and action < 0.7:
         chunks[place] = kind, zlib.compress(damaged(zlib.decompress(content), rng))
