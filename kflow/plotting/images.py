@@ -15,7 +15,7 @@ from kflow._base.short_repr import ShortRepr
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
-from kflow.plotting.inputs import as_labels, class_codes
+from kflow.plotting.inputs import as_labels, as_numbers, class_codes
 from kflow.plotting.names import class_name
 
 __all__ = ["ImageStripDisplay"]
@@ -59,8 +59,8 @@ class ImageStripDisplay(ShortRepr):
         labels: npt.ArrayLike | None = None,
         layer: int | None = None,
     ) -> None:
-        self.images = np.asarray(images, dtype=np.float64)
-        self.moved = np.asarray(moved, dtype=np.float64)
+        self.images = as_numbers(images, "images")
+        self.moved = as_numbers(moved, "moved")
         if self.images.ndim != 3 or 0 in self.images.shape:
             raise ValueError(f"images must have shape (n, height, width), got {self.images.shape}")
         if self.moved.shape != self.images.shape:
@@ -70,7 +70,7 @@ class ImageStripDisplay(ShortRepr):
         for name, array in (("images", self.images), ("moved", self.moved)):
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} contains NaN or infinity: leave those images out")
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         class_codes(labels, len(self.images))
         self.layer = None if layer is None else as_count(layer, "layer", 0)
 
