@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -150,7 +151,11 @@ def _names_in(path: Path) -> list[str]:
         Path(folder, name) for folder, _, names in os.walk(path, onerror=fail) for name in names
     )
     relative = (file.relative_to(path).as_posix() for file in files if file.is_file())
-    return [name for name in relative if _counts(name)]
+    names = [name for name in relative if _counts(name)]
+    for name in names:
+        if not _is_text(name):  # such a name is no class, and spoils what is written of it
+            raise ValueError(f"{path}: rename {name!r}, which is no plain text")
+    return names
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -161,15 +166,21 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         raise ValueError(f"{path} is damaged or foreign: two of its files have one name")
     if sum(info.compress_size for info in infos) > path.stat().st_size:
         raise ValueError(f"{path} is damaged or foreign: its files overlap")
-    if any(len(part) > _MOST_CHARACTERS for name in members for part in name.split("/")):
-        raise ValueError(
-            f"{path} is damaged or foreign: a name in it has more than {_MOST_CHARACTERS} characters"
-        )
+    for name in members:
+        if not _is_text(name) or max(map(len, name.split("/"))) > _MOST_CHARACTERS:
+            raise ValueError(
+                f"{path} is damaged or foreign: the name {name[:80]!r} is too long or no plain text"
+            )
     return members
 
 
 def _counts(name: str) -> bool:
     return not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts)
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name has no control characters, and no bytes that are no UTF-8."""
+    return not any(category(character) in ("Cc", "Cs") for character in name)
 
 
 def _bounded(file: Path) -> bytes:

@@ -134,7 +134,8 @@ class ImageEncoder(
         TypeError, ValueError
             For parameters that are not valid, for images of other shapes and for none.
         """
-        n_components, seed = self._checked().values()
+        checked = self._checked()
+        n_components, seed = checked["n_components"], checked["random_state"]
         n_threads = resolve_n_threads(self.n_threads)
         scattering = self._scattering(as_image_shape(X, self.image_shape)).fit(X)
         images = as_images(X, scattering.image_shape_)

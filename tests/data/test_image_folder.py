@@ -6,6 +6,7 @@ import os
 import stat
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,7 +184,8 @@ def zip_of(path, names, content):
     [
         (["a/1.png", "a/1.png"], "two of its files have one name"),
         (["a/1.png", "a/1.png%b/2.png"], "two of its files have one name"),  # it ends with NUL
-        (["a/1.png", f"{'b' * 256}/1.png"], "a name in it has more than 255 characters"),
+        (["a/1.png", f"{'b' * 256}/1.png"], "the name .* is too long or no plain text"),
+        (["a/1\n.png"], "the name 'a/1.*png' is too long or no plain text"),
         (["../../a/1.png"], "holds no .png or .jpg files"),
         (["%"], "holds no .png or .jpg files"),
     ],
@@ -226,6 +228,16 @@ def test_links_and_pipes_in_a_folder(tmp_path):
     assert read_image_folder(tmp_path / "images").names == ("a/1.png",)
     with pytest.raises(ValueError, match="is a device or a pipe"):
         read_image_folder(folder / "pipe.png")
+
+
+def test_names_that_are_no_text(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in (b"1\xff.png", b"1\n.png"):
+        file = Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/" + name))
+        file.write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+        with pytest.raises(ValueError, match=r"rename 'a/1.*png'"):
+            read_image_folder(tmp_path)
+        file.unlink()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
