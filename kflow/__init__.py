@@ -6,14 +6,18 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kflow import errors, kernels, losses
-from kflow.engine.info import __version__, build_config
-from kflow.engine.threads import get_num_threads, set_num_threads
-from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
-from kflow.flow.kernel_flow import KernelFlow
-from kflow.linear.interpolant import Interpolant
-from kflow.operations import gram, move, one_hot, rho, rho_gradient
-from kflow.persistence import load
+from kflow._base.interrupt import DeferredInterrupt
+
+# NumPy and the compiled core cannot be imported again after Ctrl-C within their import.
+with DeferredInterrupt():
+    from kflow import errors, kernels, losses
+    from kflow.engine.info import __version__, build_config
+    from kflow.engine.threads import get_num_threads, set_num_threads
+    from kflow.errors import DivergenceError, ModelFileError, SingularKernelError, StorageError
+    from kflow.flow.kernel_flow import KernelFlow
+    from kflow.linear.interpolant import Interpolant
+    from kflow.operations import gram, move, one_hot, rho, rho_gradient
+    from kflow.persistence import load
 
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries

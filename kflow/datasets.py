@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import zipfile
 from array import array
@@ -152,7 +153,7 @@ def load_file(
         column = _target_column(path, header, target)
         features = [number for number in range(len(header)) if number != column]
         X = _columns(path, header, rows, features)
-        cells = np.array([row[column].strip() for row in rows])
+        cells = np.array([row[column].strip() for row in rows], dtype=object)
         targets = as_targets(cells, task, str(path))
         names = tuple(header[number] for number in features)
         unique = names if len(set(names)) == len(names) else None
@@ -191,6 +192,8 @@ def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
         If Pillow is missing.
     OSError
         If a file cannot be read.
+    StorageError
+        If the images exceed the memory.
     ValueError
         If there are no classes, or images that do not fit together.
     """
@@ -216,23 +219,26 @@ def _images_by_class(path: Path, *, needs_parts: bool = False) -> Dataset:
             f"{path}: {folder.n_ignored} files are no .png or .jpg files and are left out",
             UserWarning,
         )
+    shape = folder.images.shape[1:]
     places = [PurePosixPath(name).parts[:-1] for name in folder.names]
     alone = [name for name, place in zip(folder.names, places, strict=True) if not place]
     if alone:
         raise ValueError(
             f"{path}: {alone[0]} lies in no subfolder: the subfolder's name is the class of an image"
         )
-    shape = folder.images.shape[1:]
-    pixels = folder.images.reshape(len(places), -1)
     y = np.array([place[-1] for place in places])
     parts = np.array([place[0] if len(place) > 1 else "" for place in places])
-    if set(parts) != {"train", "test"}:
-        if needs_parts:
-            raise ValueError(f"{path}: all images must lie in train/<class>/ or test/<class>/")
-        return _hold_out(path.name, pixels.astype(np.float32), y, "classification", shape)
-    train, test = parts == "train", parts == "test"
-    X_train, X_test = pixels[train].astype(np.float32), pixels[test].astype(np.float32)
-    return Dataset(path.name, X_train, y[train], X_test, y[test], "classification", shape)
+    if set(parts) == {"train", "test"}:
+        held = parts == "test"
+    elif needs_parts:
+        raise ValueError(f"{path}: all images must lie in train/<class>/ or test/<class>/")
+    else:
+        held = held_out_rows(y, "classification", path.name)
+    X_train, X_test = (
+        folder.images[rows].reshape(-1, math.prod(shape)).astype(np.float32)
+        for rows in (~held, held)
+    )
+    return Dataset(path.name, X_train, y[~held], X_test, y[held], "classification", shape)
 
 
 def load_points(

@@ -36,7 +36,7 @@ class DivergenceError(ArithmeticError):
 
 
 class StorageError(MemoryError):
-    """The layers of a flow will not fit where they are to be kept."""
+    """The layers of a flow, or data, will not fit where they are to be kept."""
 
 
 class ModelFileError(ValueError):

@@ -4,6 +4,7 @@ import gzip
 import io
 import shutil
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -461,3 +462,16 @@ def test_an_npz_header_that_lies(tmp_path, compressed):
             archive.writestr(f"{name}.npy", content.getvalue() + bytes(80))
     with pytest.raises(ValueError, match=r"data\.npz is damaged.*less data: 80 bytes"):
         load_file(tmp_path / "data.npz")
+
+
+def test_a_long_label_takes_no_more_memory_than_it_has_characters(tmp_path):
+    path = tmp_path / "data.csv"
+    lines = [f"{number},{'ab'[number % 2]}" for number in range(2000)]
+    path.write_text("\n".join(["x,y", *lines, f"1,{'c' * 100_000}"]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"data\.csv: a target has 100000 characters"):
+            load_file(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+    finally:
+        tracemalloc.stop()

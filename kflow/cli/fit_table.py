@@ -149,9 +149,7 @@ def _targets(column: Any, options: FitOptions, source: str) -> Targets:
             f"{source}: the target {column.name!r} is missing in {int(missing.sum())} rows, first in "
             f"row {int(missing.argmax()) + 1}: remove these rows, or pass another --target"
         )
-    targets = as_targets(
-        values.astype(str) if values.dtype.kind == "O" else values, options.task, source
-    )
+    targets = as_targets(values, options.task, source)
     n_classes = len(np.unique(targets.values))
     if targets.task == "classification" and 2 * n_classes > len(values):
         raise ValueError(

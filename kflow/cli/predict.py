@@ -70,17 +70,19 @@ def predict(
         table = predicted_table(estimator, data, id_column, form)
         _write(table.arrays(), table.text(), output)
         return
-    if hasattr(estimator, "encoder") and (data.is_dir() or data.suffix.lower() == ".zip"):
-        from kflow.cli.predict_images import predicted_images
-
-        table = predicted_images(estimator, data)
-        _write(table.arrays(), table.text(), output)
-        return
     if id_column is not None or set(form.values()) != {"auto"}:
         raise click.UsageError(
             "--id, --separator, --encoding and --decimal belong to models of tables, and MODEL was "
-            "fitted to arrays"
+            "fitted to arrays or images"
         )
+    if hasattr(estimator, "encoder") and (data.is_dir() or data.suffix.lower() == ".zip"):
+        from kflow.cli.predict_images import predicted_images
+
+        if target is not None:
+            raise click.UsageError("--target names a column, and images have none")
+        table = predicted_images(estimator, data)
+        _write(table.arrays(), table.text(), output)
+        return
     y = _predicted(estimator, data, target)
     _write({"y": y}, "".join(f"{value}\n" for value in y.tolist()), output)
 

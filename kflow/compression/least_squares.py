@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.workers import Workers
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Radial
@@ -100,11 +99,11 @@ def _normal_equations(
         stop = start + columns
         matrix[start:, start:stop] += k[:, start:].T @ k[:, start:stop]
 
-    with single_threaded_blas, ThreadPoolExecutor(n_threads) as pool:
+    with single_threaded_blas, Workers(n_threads) as workers:
         for first in range(0, len(x), _ROWS):
             rows = slice(first, first + _ROWS)
             k = kernel(x[rows].astype(np.float64), centres, n_threads=n_threads)
-            for done in [pool.submit(add, k, start) for start in range(0, m, columns)]:
+            for done in [workers.submit(add, k, start) for start in range(0, m, columns)]:
                 done.result()
             right += k.T @ way[rows].astype(np.float64)
     return matrix, right

@@ -20,7 +20,14 @@ _SCALINGS = ("standard", "unit", None)
 
 def row_norms(X: FloatArray) -> FloatArray:
     """Return the norms of rows, (n, 1), by which rows are scaled: 1 for those of zeros."""
-    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    least = np.sqrt(np.finfo(X.dtype).tiny) / np.finfo(X.dtype).eps
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(X, axis=1, keepdims=True)
+    doubtful = ~((norms > least) & (norms < np.inf)).ravel()
+    if doubtful.any():  # squares may have over- or underflowed
+        largest = np.abs(X[doubtful]).max(axis=1, keepdims=True)
+        largest[largest == 0.0] = 1.0
+        norms[doubtful] = largest * np.linalg.norm(X[doubtful] / largest, axis=1, keepdims=True)
     return np.where(norms > 0.0, norms, 1.0)
 
 

@@ -16,6 +16,8 @@ Task = Literal["classification", "regression"]
 # From here on not every whole number is one of float64.
 LARGEST_EXACT = 2.0**53
 
+_MOST_CHARACTERS = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -42,7 +44,7 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
     Parameters
     ----------
     values : ndarray, shape (N,)
-        Text, booleans or numbers. Text that holds nothing but numbers counts as numbers: as int64 or
+        Text, also as objects, booleans or numbers. Text that holds nothing but numbers counts as numbers: as int64 or
         uint64 if all are whole numbers, of which no digit is lost.
     task : "classification" or "regression", optional
         If not given: text, booleans and at most sqrt(N) distinct whole numbers are classes, anything
@@ -55,6 +57,8 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
     ValueError
         If targets are missing, infinite, or of a kind that does not suit the task.
     """
+    if values.dtype.kind == "O":
+        values = _short_texts(values, source)
     if values.dtype.kind in "SU":
         values = values.astype(str)
         if (values == "").any():
@@ -74,6 +78,18 @@ def as_targets(values: npt.NDArray[Any], task: Task | None, source: str) -> Targ
     if not np.isfinite(values.astype(np.float64)).all():
         raise ValueError(f"{source}: the targets contain NaN or infinity: remove those rows")
     return _of_numbers(values, task)
+
+
+def _short_texts(values: npt.NDArray[Any], source: str) -> npt.NDArray[np.str_]:
+    """Return texts in an array of their own, in which each takes as much room as the longest."""
+    texts = [str(value) for value in values]
+    longest = max(map(len, texts), default=0)
+    if longest > _MOST_CHARACTERS:
+        raise ValueError(
+            f"{source}: a target has {longest} characters, which is no label of a class: those have at "
+            f"most {_MOST_CHARACTERS}"
+        )
+    return np.array(texts, dtype=str)
 
 
 def _numbers_of(texts: npt.NDArray[np.str_]) -> npt.NDArray[Any]:

@@ -17,9 +17,10 @@ __all__ = ["HOST", "engine_names", "get_engine"]
 # HOST is the engine for arrays in this process's memory: kernel matrices, losses, interpolants.
 
 
-def engine_names() -> list[str]:
+@lru_cache  # every flow that is made asks
+def engine_names() -> tuple[str, ...]:
     """Return the names of all engines: those of the folders here."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
 
 
 @lru_cache

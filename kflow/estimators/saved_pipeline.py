@@ -69,7 +69,7 @@ class SavedPipeline(Pipeline):  # type: ignore[misc]
         TypeError
             If the estimator is none of kflow.
         ValueError
-            If `layers_dtype` is another dtype.
+            If `layers_dtype` is another dtype, or the estimator has no layers.
         """
         check_is_fitted(self)
         if not hasattr(self.estimator, "to_parts"):
@@ -79,6 +79,8 @@ class SavedPipeline(Pipeline):  # type: ignore[misc]
             )
         options = {} if layers_dtype is None else {"layers_dtype": layers_dtype}
         flow = getattr(self.estimator, "flow_", None)
+        if options and flow is None:
+            raise ValueError(f"layers_dtype: a {type(self.estimator).__name__} has no layers")
         with nullcontext() if flow is None else flow.still():
             inner, parts = self.estimator.to_parts(**options)
             settings = {

@@ -106,16 +106,14 @@ class TableEncoder(
             For columns that cannot be used, naming all of them with what to do; for cells of other
             kinds; if no column is left.
         """
-        min_frequency = as_count(self.min_frequency, "min_frequency", 1)
-        max_categories = as_count(self.max_categories, "max_categories", 1)
+        limits = self._checked()
         with restored_on_failure(self):
             columns = self._cells(X, reset=True)
             reasons = {name: reason_to_refuse(cells) for name, cells in columns.items()}
             if any(reasons.values()):
                 raise ValueError(_refusal({name: why for name, why in reasons.items() if why}))
             self.columns_: tuple[Column, ...] = tuple(
-                learned_column(name, cells, min_frequency, max_categories)
-                for name, cells in columns.items()
+                learned_column(name, cells, **limits) for name, cells in columns.items()
             )
             if not self.n_features_out_:
                 raise ValueError(f"X: no column is left:\n{self.report_}")
@@ -212,6 +210,10 @@ class TableEncoder(
         tags.input_tags.categorical = True
         return tags
 
+    def _checked(self) -> dict[str, int]:
+        """Return the parameters, after checking them."""
+        return {name: as_count(value, name, 1) for name, value in self.get_params().items()}
+
     def _cells(self, X: Any, *, reset: bool) -> dict[str, npt.NDArray[Any]]:
         """Return the cells of each column by its name, with scikit-learn's checks of the names."""
         if hasattr(X, "columns") and hasattr(X, "__getitem__"):
@@ -222,6 +224,9 @@ class TableEncoder(
             if reset and len(X) < 2:
                 raise ValueError(f"X has {len(X)} sample(s), and at least 2 are needed")
             return {str(label): column_values(X[label], str(label)) for label in labels}
+        if np.ma.isMaskedArray(X):
+            hidden, X = np.ma.getmaskarray(X), np.array(X.data, dtype=object)
+            X[hidden] = None  # masked cells are missing
         array = validate_data(
             self,
             X,
@@ -239,7 +244,7 @@ class TableEncoder(
         """Return what the encoder has learned as JSON data; `from_settings` is the inverse."""
         check_is_fitted(self)
         return {
-            "parameters": {name: int(value) for name, value in self.get_params().items()},
+            "parameters": self._checked(),
             "has_names": hasattr(self, "feature_names_in_"),
             "columns": [column_to_json(column) for column in self.columns_],
         }
@@ -255,6 +260,7 @@ class TableEncoder(
         """
         with damaged("table encoder"):
             encoder = cls(**settings["parameters"])
+            encoder._checked()
             encoder.columns_ = tuple(column_from_json(column) for column in settings["columns"])
             names = [column.name for column in encoder.columns_]
             if len(set(names)) < len(names) or not encoder.n_features_out_:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from kflow._base.array_types import Doubles
 from kflow.engine.interface import ScatteringFilters
 
-__all__ = ["PADDINGS", "make_filters", "padded_side"]
+__all__ = ["PADDINGS", "make_filters", "map_shape", "padded_side"]
 
 PADDINGS = ("reflect", "zero")
 
@@ -34,6 +34,16 @@ def padded_side(size: int, J: int, padding: str) -> int:
     if padding == "zero":
         return (-(-size // stride) + 1) * stride
     return ((size + stride) // stride + 1) * stride
+
+
+def map_shape(
+    shape: tuple[int, ...], J: int, L: int, max_order: int, padding: str
+) -> tuple[int, int, int]:
+    """Return the shape of the features of an image in grey: channels, height, width."""
+    borders = 2 if padding == "reflect" else 0
+    height, width = ((padded_side(size, J, padding) >> J) - borders for size in shape)
+    n_channels = 1 + J * L + (J * (J - 1) // 2 * L**2 if max_order > 1 else 0)
+    return n_channels, height, width
 
 
 def _sources(size: int, J: int, padding: str) -> list[int]:

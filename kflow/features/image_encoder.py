@@ -11,16 +11,17 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_count
+from kflow._base.arguments import as_count, as_number
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.products import product
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import damaged
-from kflow.features.images import as_image_shape, as_images, image_chunks
+from kflow.features.images import as_covectors, as_image_shape, as_images, image_chunks
 from kflow.features.leading_directions import leading_directions
 from kflow.features.patches import Patches
 from kflow.features.scattering import Scattering
 from kflow.features.standardised import ImageFeatures, StandardisedFeatures
+from kflow.layers.subspace import check_orthonormal
 
 __all__ = ["ImageEncoder"]
 
@@ -158,8 +159,8 @@ class ImageEncoder(
         TypeError, ValueError
             For parameters that are not valid, for images of other shapes and for none.
         """
-        n_components = as_count(self.n_components, "n_components", 1)
-        seed = as_count(self.random_state, "random_state", 0)
+        checked = self._checked()
+        n_components, seed = checked["n_components"], checked["random_state"]
         n_threads = resolve_n_threads(self.n_threads)
         scattering = self._scattering(as_image_shape(X, self.image_shape)).fit(X)
         images = as_images(X, scattering.image_shape_)
@@ -237,9 +238,7 @@ class ImageEncoder(
         check_is_fitted(self)
         images = as_images(X, self.scattering_.image_shape_).astype(np.float32, copy=False)
         n_features, n = self.components_.shape
-        A = np.require(covectors, np.float32, ["C", "A"])
-        if A.shape != (len(images), n):
-            raise ValueError(f"covectors must have shape ({len(images)}, {n}), got {A.shape}")
+        A = as_covectors(covectors, (len(images), n), "float32")
         basis = np.ascontiguousarray(self._basis().T)
         ends = np.cumsum([part.n_features for part in self._parts])[:-1]
         out = np.zeros_like(images)
@@ -274,6 +273,16 @@ class ImageEncoder(
     def _n_features_out(self) -> int:
         return self.n_features_out_
 
+    def _checked(self) -> dict[str, int]:
+        """Return the parameters that are not those of the scattering."""
+        return {
+            "n_components": as_count(self.n_components, "n_components", 1),
+            "random_state": as_count(self.random_state, "random_state", 0),
+            "n_filters": as_count(self.n_filters, "n_filters", 0, 2**16),
+            "patch_size": as_count(self.patch_size, "patch_size", 1, 2**10),
+            "n_cells": as_count(self.n_cells, "n_cells", 1, 2**10),
+        }
+
     def _scattering(self, image_shape: tuple[int, ...]) -> Scattering:
         return Scattering(
             self.J,
@@ -286,7 +295,7 @@ class ImageEncoder(
         )
 
     def _patches(self, image_shape: tuple[int, ...]) -> Patches | None:
-        if not as_count(self.n_filters, "n_filters", 0):
+        if self.n_filters == 0:
             return None
         return Patches(
             self.n_filters,
@@ -300,14 +309,28 @@ class ImageEncoder(
     # ---- files --------------------------------------------------------------------------------
 
     def to_settings(self) -> dict[str, Any]:
-        """Return what a model file holds of the encoder besides arrays, as JSON data."""
+        """Return what a model file holds of the encoder besides arrays, as JSON data.
+
+        Parameters of the scattering and of the patches are those of `fit`, even if others have been set
+        since.
+        """
         check_is_fitted(self)
-        parameters = self.get_params()
+        parameters = self.scattering_.get_params()
         del parameters["n_threads"]
-        shape = self.scattering_.image_shape_
-        floors = None if self.patches_ is None else list(self.patches_.floors_)
+        parameters["image_shape"] = list(self.scattering_.image_shape_)
+        own, floors = self._checked(), None
+        if self.patches_ is None:
+            own["n_filters"] = 0
+        else:
+            n_filters, n_cells, _ = self.patches_.map_shape_
+            own |= {
+                "n_filters": n_filters // 2,
+                "n_cells": n_cells,
+                "patch_size": self.patches_.size,
+            }
+            floors = list(self.patches_.floors_)
         return {
-            "parameters": {**parameters, "image_shape": list(shape)},
+            "parameters": {**parameters, **own},
             "energy_dropped": self.energy_dropped_,
             "patch_floors": floors,
         }
@@ -341,16 +364,19 @@ class ImageEncoder(
         with damaged("image encoder"):
             parameters = dict(settings["parameters"])
             shape = tuple(as_count(side, "image_shape", 1) for side in parameters["image_shape"])
-            if len(shape) not in (2, 3) or max(shape) > 2**15:
+            if max(shape) > 2**15:
                 raise ValueError(f"images of the shape {shape}")
-            encoder = cls(**{**parameters, "image_shape": shape})
-            if max(encoder.J, encoder.L) > 64 or max(encoder.n_filters, encoder.n_cells) > 2**16:
-                raise ValueError("too many scales, angles, filters or cells")
+            # Files of versions without patches know nothing of them.
+            parameters = {"n_filters": 0, "patch_size": 6, "n_cells": 4, **parameters}
+            encoder = cls(**{**parameters, "image_shape": shape, "n_threads": None})
+            if parameters.keys() != encoder.get_params().keys() - {"n_threads"}:
+                raise ValueError(f"its parameters are {', '.join(sorted(parameters))}")
+            encoder._checked()
             arrays = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("its numbers are not finite")
-            pixels = np.empty((0, int(np.prod(shape))))
-            encoder.scattering_ = encoder._scattering(shape).fit(pixels)
+            # Nothing is computed for images of this shape before they come.
+            encoder.scattering_ = encoder._scattering(shape).fit(np.empty((0, math.prod(shape))))
             sources: list[ImageFeatures] = [encoder.scattering_]
             encoder.patches_ = encoder._patches(shape)
             if encoder.patches_ is not None:
@@ -373,7 +399,10 @@ class ImageEncoder(
             n_features = sum(part.n_features for part in encoder._parts)
             if components.ndim != 2 or components.shape[0] != n_features:
                 raise ValueError("its directions do not fit its features")
+            if components.shape[1] > encoder.n_components:
+                raise ValueError(f"it has more than {encoder.n_components} directions")
+            check_orthonormal(components)
             encoder.components_ = components
-            encoder.energy_dropped_ = float(settings["energy_dropped"])
+            encoder.energy_dropped_ = as_number(settings["energy_dropped"], "energy_dropped")
             encoder.n_features_in_ = encoder.scattering_.n_features_in_
         return encoder

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 
-__all__ = ["as_image_shape", "as_images", "image_chunks"]
+__all__ = ["as_covectors", "as_image_shape", "as_images", "image_chunks"]
 
 # Features that exist at a time where not all of them are kept.
 _CHUNK_FEATURES = 2**24
@@ -71,6 +72,19 @@ def as_images(X: Any, shape: tuple[int, ...], name: str = "X") -> FloatArray:
     if np.ma.isMaskedArray(X):
         array = X  # refused if something is masked
     return as_matrix(array.reshape(len(array), pixels), name, dtype=dtype)
+
+
+def as_covectors(covectors: Any, shape: tuple[int, int], dtype: npt.DTypeLike) -> FloatArray:
+    """Return covectors as a C-contiguous matrix of a shape and a dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another shape, for what are no numbers, for NaN and infinity.
+    """
+    if np.shape(covectors) != shape:
+        raise ValueError(f"covectors must have shape {shape}, got {np.shape(covectors)}")
+    return as_matrix(covectors, "covectors", dtype=dtype)
 
 
 def image_chunks(n_images: int, n_features: int) -> Iterator[slice]:

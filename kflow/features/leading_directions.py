@@ -6,12 +6,10 @@ Method: N. Halko, P.-G. Martinsson and J. A. Tropp, Finding structure with rando
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.workers import Workers
 from kflow.engine.threads import single_threaded_blas
 
 __all__ = ["leading_directions"]
@@ -50,12 +48,12 @@ def leading_directions(X: FloatArray, n: int, seed: int, n_threads: int) -> tupl
     N, d = X.shape
     m = min(n + _MORE_DIRECTIONS, N, d)
     chunks = [X[start : start + _CHUNK] for start in range(0, N, _CHUNK)]
-    with single_threaded_blas, ThreadPoolExecutor(n_threads) as pool:
+    with single_threaded_blas, Workers(n_threads) as workers:
 
         def gram_times(Q: Doubles) -> Doubles:
             """Return X' X Q, whose parts are added in a fixed order."""
             given = Q.astype(X.dtype)
-            parts: Iterator[FloatArray] = pool.map(lambda rows: rows.T @ (rows @ given), chunks)
+            parts = workers.map(lambda rows: rows.T @ (rows @ given), chunks)
             total = np.zeros((d, m))
             for part in parts:
                 total += part

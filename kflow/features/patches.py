@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count, as_nonnegative, as_positive
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine.threads import resolve_n_threads, single_threaded_blas
-from kflow.features.images import as_image_shape, as_images
+from kflow.features.images import as_covectors, as_image_shape, as_images
 
 __all__ = ["Patches"]
 
@@ -276,11 +276,7 @@ class Patches(
         """
         check_is_fitted(self)
         images = as_images(X, self.image_shape_)
-        A = np.require(covectors, images.dtype, ["C", "A"])
-        if A.shape != (len(images), self._n_features_out):
-            raise ValueError(
-                f"covectors must have shape ({len(images)}, {self._n_features_out}), got {A.shape}"
-            )
+        A = as_covectors(covectors, (len(images), self._n_features_out), images.dtype)
         out = np.empty_like(images)
         learned, grid = self._learned(images.dtype), self._grid(images.dtype)
 

@@ -8,16 +8,19 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_count
+from kflow._base.arguments import as_choice, as_count
 from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
 from kflow.engine.interface import ScatteringOperator
 from kflow.engine.threads import resolve_n_threads
 from kflow.features.colours import COLOURS, colour_channels, colour_channels_back
-from kflow.features.filters import PADDINGS, make_filters
-from kflow.features.images import as_image_shape, as_images, image_chunks
+from kflow.features.filters import PADDINGS, make_filters, map_shape
+from kflow.features.images import as_covectors, as_image_shape, as_images, image_chunks
 
 __all__ = ["Scattering"]
+
+# More scales or angles are a mistyped number: filters take room for each.
+_MOST = 64
 
 
 class Scattering(
@@ -136,12 +139,10 @@ class Scattering(
         TypeError, ValueError
             For parameters that are not valid, and for images of another shape than `image_shape`.
         """
-        J, L = as_count(self.J, "J", 1), as_count(self.L, "L", 1)
-        if self.max_order not in (1, 2):
-            raise ValueError(f"max_order must be 1 or 2, got {self.max_order!r}")
-        for name, known in (("padding", PADDINGS), ("colours", COLOURS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        J, L = as_count(self.J, "J", 1, _MOST), as_count(self.L, "L", 1, _MOST)
+        max_order = as_count(self.max_order, "max_order", 1, 2)
+        padding = as_choice(self.padding, "padding", PADDINGS)
+        self._colours = as_choice(self.colours, "colours", COLOURS)
         resolve_n_threads(self.n_threads)
         shape = as_image_shape(X, self.image_shape)
         if min(shape[:2]) < 2**J:
@@ -149,10 +150,11 @@ class Scattering(
                 f"J={J} needs images of at least {2**J} x {2**J} pixels, got {shape[0]} x {shape[1]}: "
                 "choose a smaller J"
             )
-        filters = make_filters(shape[:2], J, L, self.max_order, self.padding, "float64")
-        colours = shape[2] if len(shape) > 2 else 1
+        self._filters = shape[:2], J, L, max_order, padding
+        n_channels, height, width = map_shape(*self._filters)
+        colours = as_count(shape[2], "the number of colours", 1) if len(shape) > 2 else 1
         self.image_shape_ = shape
-        self.map_shape_ = (colours * filters.n_channels, *filters.out)
+        self.map_shape_ = (colours * n_channels, height, width)
         self.n_features_in_ = int(np.prod(shape))
         self._operators: dict[str, ScatteringOperator] = {}
         return self
@@ -184,7 +186,7 @@ class Scattering(
         out = np.empty((len(images), n_features), images.dtype)
         operator, n_threads = self._operator(images.dtype), resolve_n_threads(self.n_threads)
         for rows in image_chunks(len(images), n_features):
-            planes = colour_channels(images[rows], self.n_colours, self.colours)
+            planes = colour_channels(images[rows], self.n_colours, self._colours)
             operator.transform(planes, out[rows].reshape(len(planes), -1), n_threads)
         if not HOST.all_finite(out, n_threads):
             raise ValueError(
@@ -217,16 +219,13 @@ class Scattering(
         """
         check_is_fitted(self)
         images = as_images(X, self.image_shape_)
-        A = np.require(covectors, images.dtype, ["C", "A"])
-        shape = (len(images), self._n_features_out)
-        if A.shape != shape:
-            raise ValueError(f"covectors must have shape {shape}, got {A.shape}")
-        planes = colour_channels(images, self.n_colours, self.colours)
+        A = as_covectors(covectors, (len(images), self._n_features_out), images.dtype)
+        planes = colour_channels(images, self.n_colours, self._colours)
         gradients = np.empty_like(planes)
         operator = self._operator(images.dtype)
         parts = A.reshape(len(planes), -1)
         operator.pull_back(planes, parts, gradients, resolve_n_threads(self.n_threads))
-        return colour_channels_back(gradients, self.n_colours, self.colours)
+        return colour_channels_back(gradients, self.n_colours, self._colours)
 
     @property
     def n_colours(self) -> int:
@@ -239,9 +238,7 @@ class Scattering(
 
     def _operator(self, dtype: np.dtype[Any]) -> ScatteringOperator:
         if dtype.name not in self._operators:
-            shape = self.image_shape_[:2]
-            filters = make_filters(shape, self.J, self.L, self.max_order, self.padding, dtype.name)
-            self._operators[dtype.name] = HOST.scattering(filters)
+            self._operators[dtype.name] = HOST.scattering(make_filters(*self._filters, dtype.name))
         return self._operators[dtype.name]
 
     def __getstate__(self) -> dict[str, Any]:

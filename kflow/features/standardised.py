@@ -64,6 +64,11 @@ class StandardisedFeatures:
             The images.
         out : ndarray of float32, shape (n, n_features)
             Receives the standardised features.
+
+        Raises
+        ------
+        ValueError
+            If the images are so dark that float32 does not hold their features.
         """
         n_features = out.shape[1]
         parts = list(image_chunks(len(images), n_features))
@@ -79,8 +84,12 @@ class StandardisedFeatures:
         mean: Doubles = np.asarray(total) / count
         squares = (np.square(maps(rows) - mean[:, None]).sum(axis=(0, 2)) for rows in parts)
         scale = np.sqrt(sum(squares) / count)
-        noise = 10.0 * np.finfo(np.float32).eps * np.abs(mean)
-        learned = cls(source, mean, np.where(scale > noise, scale, 1.0))
+        varies = scale > 10.0 * np.finfo(np.float32).eps * np.abs(mean)
+        # By less than this nothing can be divided in float32.
+        usable = varies & (scale > np.finfo(np.float32).tiny)
+        if varies.any() and not usable.any():
+            raise ValueError("X has values too small for features of float32: scale the images")
+        learned = cls(source, mean, np.where(usable, scale, 1.0))
         for rows in parts:
             standardised = learned._standardised(out[rows])
             out[rows] = standardised / row_norms(standardised)

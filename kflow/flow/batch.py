@@ -21,7 +21,9 @@ def draw_batch(rng: np.random.Generator, n: int, settings: FlowSettings) -> Flow
     """Draw the batch of a layer from n points, and the coarse subsets of the batch."""
     size = settings.batch_size
     n_coarse = min(max(round(settings.coarse_fraction * size), 1), size - 1)
-    rows = rng.choice(n, size, replace=False).astype(np.intp)
+    rows = rng.choice(n, size, replace=False).astype(np.intp, copy=False)
+    if settings.n_halves == 1:
+        return FlowBatch(rows, np.empty((0, n_coarse), dtype=np.intp), n_coarse)
     order = np.arange(size, dtype=np.intp)
     further = []
     for half in range(1, settings.n_halves):
@@ -30,7 +32,7 @@ def draw_batch(rng: np.random.Generator, n: int, settings: FlowSettings) -> Flow
         else:
             order = rng.permutation(size).astype(np.intp)
             further.append(order[:n_coarse])
-    return FlowBatch(rows, np.array(further, dtype=np.intp).reshape(-1, n_coarse), n_coarse)
+    return FlowBatch(rows, np.array(further, dtype=np.intp), n_coarse)
 
 
 def falls_before(layer: int, settings: FlowSettings) -> bool:

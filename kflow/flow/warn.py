@@ -15,8 +15,9 @@ from kflow.errors import StandstillWarning, TargetsWarning
 
 __all__ = ["warn_of_labels", "warn_of_standstill"]
 
-# Number of points of the first batch between which distances are taken: a small part of a layer.
-_MAX_POINTS = 500
+# Numbers of points of the first batch between which the kernel is taken: a few, which clear almost every
+# flow at next to no cost, and more where they do not.
+_FEW_POINTS, _MAX_POINTS = 40, 500
 
 # The kernel matrix is the identity to a flow if most points have no neighbour above this value, and all
 # ones if no pair is below one minus this value: rho then stays where it is.
@@ -60,21 +61,17 @@ def warn_of_standstill(points: FloatArray, profile: Profile, n_threads: int) -> 
 
     Notes
     -----
-    At most 500 points are looked at, once for each flow: n^2 evaluations of the kernel.
+    Forty points are looked at, once for each flow, and 500 if the kernel cannot tell those apart: n^2
+    evaluations of the kernel.
     """
-    some = np.ascontiguousarray(points[:_MAX_POINTS], np.float64)
-    n = len(some)
-    K = np.empty((n, n))
-    HOST.gram(some, some, profile, K, n_threads)
-    off_diagonal = ~np.eye(n, dtype=bool)
-    nearest = np.where(off_diagonal, K, -np.inf).max(axis=1)
-    if np.median(nearest) < _NOTHING:
-        how, what = "shorter", "no point sees another"
-    elif K[off_diagonal].min() > 1.0 - _NOTHING:
-        how, what = "longer", "all points look the same"
-    else:
+    if _standstill(points[:_FEW_POINTS], profile, n_threads) is None:
         return
-    distance = _median_distance(some)
+    some = points[:_MAX_POINTS]
+    found = _standstill(some, profile, n_threads)
+    if found is None:
+        return
+    how, what = found
+    distance = _median_distance(some.astype(np.float64))
     if distance == 0.0:  # most points coincide, and no length scale could tell them apart
         return
     warn_user(
@@ -84,6 +81,19 @@ def warn_of_standstill(points: FloatArray, profile: Profile, n_threads: int) -> 
         f"length_scale of the order of these distances, such as {distance / np.sqrt(3.0):.2g}",
         StandstillWarning,
     )
+
+
+def _standstill(points: FloatArray, profile: Profile, n_threads: int) -> tuple[str, str] | None:
+    """Return how the length scale differs from the distances and what that does; None if it fits."""
+    some, n = np.ascontiguousarray(points, np.float64), len(points)
+    K = np.empty((n, n))
+    HOST.gram(some, some, profile, K, n_threads)
+    if K.min() > 1.0 - _NOTHING:
+        return "longer", "all points look the same"
+    np.fill_diagonal(K, 0.0)
+    if 2 * np.count_nonzero(K.max(axis=1) < _NOTHING) > n:
+        return "shorter", "no point sees another"
+    return None
 
 
 def _median_distance(points: FloatArray) -> float:

@@ -24,7 +24,7 @@ from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting.axes import square_limits
 from kflow.plotting.colours import class_style, marker_area
 from kflow.plotting.gif import animated_gif
-from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.inputs import as_numbers, as_planar, class_codes
 from kflow.plotting.names import class_name
 from kflow.plotting.points import PointsDisplay
 from kflow.plotting.projection import plane_maps
@@ -70,12 +70,12 @@ class FlowAnimation(ShortRepr):
         *,
         axis_labels: tuple[str, str] = ("$x_1$", "$x_2$"),
     ) -> None:
-        array = np.asarray(points, np.float64)
+        array = as_numbers(points, "points")
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"points must have shape (f, n, 2), got {array.shape}")
         self.points: Doubles = np.stack([as_planar(frame, "points") for frame in array])
         n_frames, n, _ = self.points.shape
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         self._classes, self._codes = class_codes(labels, n)
         numbers = range(n_frames) if layers is None else layers
         self.layers = [as_count(number, "layers", 0) for number in numbers]

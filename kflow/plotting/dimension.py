@@ -59,7 +59,7 @@ class DimensionDisplay(ShortRepr):
         self.layers = as_series(layers, "layers")
         self.dimensions = as_table(dimensions, "dimensions", len(self.layers))
         n_classes = self.dimensions.shape[1] - 1
-        self.classes = np.arange(n_classes) if classes is None else np.asarray(classes)
+        self.classes = np.arange(n_classes) if classes is None else np.array(classes)
         if self.classes.shape != (n_classes,):
             raise ValueError(
                 f"classes must name {n_classes} classes, one for each column of dimensions after "

@@ -16,7 +16,7 @@ from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
 from kflow.plotting.brightness import as_shown, brightness_limits, check_images
-from kflow.plotting.inputs import as_labels, class_codes
+from kflow.plotting.inputs import as_labels, as_numbers, class_codes
 from kflow.plotting.names import class_name
 
 __all__ = ["ImageStripDisplay"]
@@ -60,15 +60,15 @@ class ImageStripDisplay(ShortRepr):
         labels: npt.ArrayLike | None = None,
         layer: int | None = None,
     ) -> None:
-        self.images = np.asarray(images, dtype=np.float64)
-        self.moved = np.asarray(moved, dtype=np.float64)
+        self.images = as_numbers(images, "images")
+        self.moved = as_numbers(moved, "moved")
         check_images(self.images)
         if self.moved.shape != self.images.shape:
             raise ValueError(
                 f"moved must have shape {self.images.shape}, as images, got {self.moved.shape}"
             )
         check_images(self.moved, "moved")
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         class_codes(labels, len(self.images))
         self.layer = None if layer is None else as_count(layer, "layer", 0)
 

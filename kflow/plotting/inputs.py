@@ -1,4 +1,4 @@
-"""The data that displays are given, as checked arrays."""
+"""The data that displays are given, as checked arrays of their own: displays may be drawn again later."""
 
 from __future__ import annotations
 
@@ -9,17 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
-from kflow.data.arrays import as_matrix
+from kflow.data.arrays import as_matrix, refuse_masked
 
-__all__ = ["as_labels", "as_planar", "as_samples", "as_series", "as_table", "class_codes"]
+__all__ = [
+    "as_labels",
+    "as_numbers",
+    "as_planar",
+    "as_samples",
+    "as_series",
+    "as_table",
+    "class_codes",
+]
+
+
+def as_numbers(values: Any, name: str) -> npt.NDArray[np.float64]:
+    """Return a copy of numbers as floats, which may hold NaN, in an array of any shape."""
+    refuse_masked(values, name)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiubO":
+            raise TypeError
+        return np.array(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must hold real numbers") from None
 
 
 def as_series(values: Any, name: str, length: int | None = None) -> npt.NDArray[np.float64]:
     """Return numbers as a vector of floats, which may hold NaN."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold real numbers") from None
+    array = as_numbers(values, name)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}")
     if length is not None and len(array) != length:
@@ -29,7 +46,7 @@ def as_series(values: Any, name: str, length: int | None = None) -> npt.NDArray[
 
 def as_table(values: Any, name: str, n_rows: int) -> npt.NDArray[np.float64]:
     """Return numbers as a table (n_rows, m) of floats, which may hold NaN."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, name)
     if array.ndim != 2 or len(array) != n_rows or array.shape[1] == 0:
         raise ValueError(f"{name} must have shape ({n_rows}, m), m at least 1, got {array.shape}")
     return array
@@ -55,12 +72,13 @@ def as_samples(
 
 def as_planar(points: Any, name: str) -> FloatArray:
     """Return points of the plane as an array (n, 2)."""
-    return as_matrix(points, name, dtype=np.float64, n_columns=2, allow_no_rows=False)
+    return as_matrix(points, name, dtype=np.float64, n_columns=2, allow_no_rows=False).copy()
 
 
 def as_labels(labels: Any, n: int, name: str) -> npt.NDArray[Any]:
     """Return the classes of n points as a vector; they may be given as a column (n, 1)."""
-    array = np.asarray(labels)
+    refuse_masked(labels, name)
+    array = np.array(labels)
     if array.shape not in ((n,), (n, 1)):
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
     return array.ravel()

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow._base.short_repr import ShortRepr
+from kflow.data.arrays import refuse_masked
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.plotting.axes import panels, square_limits
 from kflow.plotting.colours import class_style, marker_area, shade
@@ -62,6 +63,7 @@ class PointsDisplay(ShortRepr):
         *,
         axis_labels: tuple[str, str] | Sequence[tuple[str, str]] = ("$x_1$", "$x_2$"),
     ) -> None:
+        refuse_masked(points, "points")
         try:
             array = np.asarray(points)
         except ValueError as error:
@@ -71,7 +73,7 @@ class PointsDisplay(ShortRepr):
             raise ValueError(f"points must have shape (n, 2) or (p, n, 2), got {array.shape}")
         self.points: FloatArray = np.stack([as_planar(panel, "points") for panel in stack])
         n_panels, n, _ = self.points.shape
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         self._classes, self._codes = class_codes(labels, n)
         layers = [layer] if layer is None or np.ndim(layer) == 0 else list(layer)  # type: ignore[arg-type]
         if layer is not None and len(layers) != n_panels:

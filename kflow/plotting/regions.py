@@ -18,7 +18,7 @@ from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
 from kflow.plotting.axes import axes_of, round_ticks
 from kflow.plotting.colours import class_style, marker_area, tint
-from kflow.plotting.inputs import as_planar, class_codes
+from kflow.plotting.inputs import as_numbers, as_planar, class_codes
 from kflow.plotting.names import legend_of_classes
 from kflow.plotting.points import draw_points
 
@@ -75,16 +75,16 @@ class DecisionRegionDisplay(ShortRepr):
         classes: npt.ArrayLike | None = None,
         layer: int | None = None,
     ) -> None:
-        self.xx0, self.xx1 = np.asarray(xx0, np.float64), np.asarray(xx1, np.float64)
-        self.response = np.asarray(response, np.float64)
+        self.xx0, self.xx1 = as_numbers(xx0, "xx0"), as_numbers(xx1, "xx1")
+        self.response = as_numbers(response, "response")
         _check_grid(self.xx0, self.xx1, self.response)
         n_classes = self.response.shape[2]
         if labels is not None and points is None:
             raise ValueError("labels without points: pass both")
         self.points = None if points is None else as_planar(points, "points")
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         if classes is not None:
-            self.classes = np.asarray(classes)
+            self.classes = np.array(classes)
         elif self.labels is not None:
             self.classes = np.unique(self.labels)
         else:

@@ -89,14 +89,14 @@ class VelocityDisplay(ShortRepr):
                 f"velocities must have {len(self.points)} rows, as points, got "
                 f"{len(self.velocities)}"
             )
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else np.array(labels)
         self._classes, self._codes = class_codes(labels, len(self.points))
         self.background = None if background is None else as_planar(background, "background")
         self.background_labels = None
         if background_labels is not None:
             if self.background is None:
                 raise ValueError("background_labels without background: pass both")
-            self.background_labels = np.asarray(background_labels)
+            self.background_labels = np.array(background_labels)
             class_codes(background_labels, len(self.background), "background_labels")
         self.title = title
         self.axis_labels = axis_labels

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from kflow._base.array_types import FloatArray, Rows
 from kflow._base.memory import gigabytes
+from kflow._base.workers import Workers
 from kflow.errors import ModelFileError, StorageError
 from kflow.layers.block import Block
 from kflow.layers.positions import Positions
@@ -155,7 +156,7 @@ class DiskPoints:
         self, n_layers: int, use: Callable[[int, Positions], None], block: Block | None
     ) -> None:
         """Bring every shard to a layer, then pass it to `use`; write the shards that changed."""
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        with Workers(1) as reader, Workers(1) as writer:
             reading = reader.submit(self._read, 0, n_layers)
             writing: Future[None] | None = None
             for shard in range(len(self._shards)):

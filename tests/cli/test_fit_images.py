@@ -122,5 +122,7 @@ def test_folders_of_images(run, tmp_path):
     assert lines[0].startswith("file,prediction,probability_digit 0,probability_digit 1")
     right = [line.split("/")[0] == line.split(",")[1] for line in lines[1:]]
     assert np.mean(right) > 0.8
+    for option in ("--id", "--target"):  # which images have not
+        run("predict", out / "model.kflow", tmp_path / "images", option, "name", code=2)
     wrong = run("fit", "--data", tmp_path / "images", "--task", "regression", code=2)
     assert "their folders are their classes" in wrong.stderr

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import stat
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from kflow.data import image_folder
 from kflow.data.image_folder import read_image_folder
 from kflow.datasets import load_image_folder
+from kflow.errors import StorageError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -134,3 +139,111 @@ def test_damaged_archives(tmp_path, rng):
         path.write_bytes(damaged)
         with contextlib.suppress(ValueError):  # and nothing else
             read_image_folder(path)
+
+
+def test_sixteen_bits_are_not_cut_off(write):
+    pixels = np.array([[0, 255, 256, 1000], [30000, 40000, 65535, 128]], np.uint16)
+    read = read_image_folder(write({"a/1.png": encoded(pixels)}))
+    np.testing.assert_array_equal(read.images[0], pixels >> 8)
+
+
+def test_transparent_palettes_do_not_warn(write):
+    file = io.BytesIO()
+    picture = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
+    picture.save(file, "PNG", transparency=bytes(range(16)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_image_folder(write({"a/1.png": file.getvalue()}))
+    np.testing.assert_array_equal(read.images[0, ..., 0], np.arange(16).reshape(4, 4))
+
+
+def test_images_that_exceed_the_memory(write, monkeypatch):
+    files = {f"a/{n}.png": encoded(np.zeros((30, 30), np.uint8)) for n in range(9)}
+    files["b/1.png"] = encoded(np.zeros((30, 30, 3), np.uint8))
+    path = write(files)
+    monkeypatch.setattr(image_folder, "available_memory", lambda: 5 * 10 * 30 * 30 * 3 - 1)
+    with pytest.raises(StorageError, match=r"10 images of 30 x 30 x 3 need .* fewer or smaller"):
+        read_image_folder(path)
+    monkeypatch.setattr(image_folder, "available_memory", lambda: 5 * 10 * 30 * 30 * 3)
+    assert read_image_folder(path).images.shape == (10, 30, 30, 3)
+
+
+def zip_of(path, names, content):
+    """Write an archive of the same content under several names, in which % stands for NUL."""
+    assert b"%" not in content
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")
+        for name in names:
+            archive.writestr(name, content)
+    path.write_bytes(path.read_bytes().replace(b"%", b"\0"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a/1.png", "a/1.png"], "two of its files have one name"),
+        (["a/1.png", "a/1.png%b/2.png"], "two of its files have one name"),  # it ends with NUL
+        (["a/1.png", f"{'b' * 256}/1.png"], "the name .* is too long or no plain text"),
+        (["a/1\n.png"], "the name 'a/1.*png' is too long or no plain text"),
+        (["../../a/1.png"], "holds no .png or .jpg files"),
+        (["%"], "holds no .png or .jpg files"),
+    ],
+)
+def test_names_in_an_archive(tmp_path, names, message):
+    path = zip_of(tmp_path / "images.zip", names, encoded(np.zeros((4, 4), np.uint8)))
+    with pytest.raises(ValueError, match=message):
+        read_image_folder(path)
+
+
+def test_files_of_an_archive_that_overlap(tmp_path):
+    path = zip_of(tmp_path / "images.zip", [f"a/{n}.png" for n in range(9)], bytes(999))
+    with zipfile.ZipFile(path, "a") as archive:
+        for info in archive.infolist():
+            info.compress_size *= 2
+        archive.writestr("notes.txt", "")  # so that the directory is written again
+    with pytest.raises(ValueError, match="its files overlap"):
+        read_image_folder(path)
+
+
+def test_links_in_an_archive_lead_nowhere(tmp_path):
+    (tmp_path / "secret.png").write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+    link = zipfile.ZipInfo("a/1.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr(link, str(tmp_path / "secret.png"))
+    with pytest.raises(ValueError, match="cannot be read as PNG or JPEG"):
+        read_image_folder(tmp_path / "images.zip")
+
+
+def test_links_and_pipes_in_a_folder(tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+    folder = tmp_path / "images" / "a"
+    folder.mkdir(parents=True)
+    (folder / "1.png").symlink_to(picture)
+    (folder / "round").symlink_to(folder)
+    (folder / "nowhere.png").symlink_to(tmp_path / "missing")
+    os.mkfifo(folder / "pipe.png")
+    assert read_image_folder(tmp_path / "images").names == ("a/1.png",)
+    with pytest.raises(ValueError, match="is a device or a pipe"):
+        read_image_folder(folder / "pipe.png")
+
+
+def test_names_that_are_no_text(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in (b"1\xff.png", b"1\n.png"):
+        file = Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/" + name))
+        file.write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+        with pytest.raises(ValueError, match=r"rename 'a/1.*png'"):
+            read_image_folder(tmp_path)
+        file.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folders_that_cannot_be_read_are_not_left_out(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+    (tmp_path / "b").mkdir(mode=0)
+    with pytest.raises(PermissionError):
+        read_image_folder(tmp_path)

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from kflow.data.scaling import Preprocessing, standardisation
+from kflow.data.scaling import Preprocessing, row_norms, standardisation
 from kflow.errors import ModelFileError
 
 # More than one chunk of rows, and a last one that is not full.
@@ -201,3 +201,17 @@ def test_a_weight_of_two_is_a_row_twice(X, rng):
     np.testing.assert_allclose(scale, wanted[1], rtol=1e-6)
     scaled = Preprocessing.fit(X, "standard", weights.astype(float))(X)
     np.testing.assert_allclose(np.average(scaled, axis=0, weights=weights), 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 1.0, 1e30, 1e38])
+def test_norms_of_tiny_and_huge_rows(size):
+    X = np.array([[3.0, 4.0], [0.0, 0.0], [0.5, 0.0]]) * size / 5.0
+    norms = row_norms(X.astype(np.float32))
+    assert norms.dtype == np.float32
+    np.testing.assert_allclose(norms[[0, 2], 0], [size, size / 10.0], rtol=1e-4)
+    assert norms[1] == 1.0
+    np.testing.assert_allclose(row_norms(X * 1e250)[0], size * 1e250, rtol=1e-12)
+
+
+def test_norms_of_no_rows():
+    assert row_norms(np.empty((0, 3))).shape == (0, 1)

@@ -64,3 +64,11 @@ def test_numbers_that_no_integer_holds_stay_what_they_are():
     assert as_targets(np.array(["1.0", "2"] * 8), None, "file").values.dtype == np.int64
     huge = as_targets(np.array([str(2**70), "1"] * 8), "classification", "file").values
     np.testing.assert_array_equal(np.unique(huge), [1.0, 2.0**70])
+
+
+def test_one_long_text_does_not_make_all_others_long():
+    texts = np.array(["a", "b"] * 50 + ["c" * 1000], dtype=object)
+    np.testing.assert_array_equal(as_targets(texts, None, "file").values, texts)
+    texts[-1] += "c"
+    with pytest.raises(ValueError, match="file: a target has 1001 characters"):
+        as_targets(texts, None, "file")

@@ -32,7 +32,7 @@ class TestEngine(EngineTests):
 
 
 def test_unknown_engines():
-    with pytest.raises(ValueError, match=r"engine must be one of \['cpu'.*, got 'abacus'"):
+    with pytest.raises(ValueError, match=r"engine must be one of \('cpu'.*, got 'abacus'"):
         get_engine("abacus")
 
 

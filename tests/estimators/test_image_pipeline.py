@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -51,10 +54,19 @@ def test_parts_that_do_not_fit(model):
         ("encoder_scale", -arrays["encoder_scale"]),
         ("encoder_components", arrays["encoder_components"][1:]),
         ("encoder_components", arrays["encoder_components"] * np.float32(np.nan)),
+        ("encoder_components", arrays["encoder_components"] * np.float32(2)),
     ):
         with pytest.raises(ModelFileError):
             ImageEncoder.from_parts(settings, {**arrays, name: wrong})
-    for name, wrong in (("image_shape", [8]), ("J", 99), ("image_shape", [10**9, 8])):
+    for name, wrong in (
+        ("image_shape", [8]),
+        ("image_shape", [10**9, 8]),
+        ("J", 99),
+        ("n_components", 19),
+        ("random_state", -1),
+        ("n_threads", 3),
+        ("folder", "/tmp"),
+    ):
         parameters = {**settings["parameters"], name: wrong}
         with pytest.raises(ModelFileError):
             ImageEncoder.from_parts({**settings, "parameters": parameters}, arrays)
@@ -164,3 +176,27 @@ def test_what_fit_does_not_take_with_copies(augmented, digits):
         clone(augmented).fit(X[:100], y[:99])
     with pytest.raises(ValueError, match="n_views is 9"):
         clone(augmented).set_params(n_views=9).fit(X[:100], y[:100])
+
+
+def test_a_file_that_claims_huge_images_takes_no_memory(model):
+    settings, arrays = model.encoder.to_settings(), model.encoder.to_arrays()
+    parameters = {**settings["parameters"], "image_shape": [30000, 30000]}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="do not fit its features"):
+            ImageEncoder.from_parts({**settings, "parameters": parameters}, arrays)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_set_after_the_fit_does_not_change_what_is_saved(model, digits, tmp_path):
+    X, _ = digits
+    changed = deepcopy(model)
+    changed.encoder.set_params(J=2, padding="reflect", image_shape=(4, 16), n_threads=1)
+    changed.save(tmp_path / "model.kflow")
+    loaded = kflow.load(tmp_path / "model.kflow")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    changed.encoder.set_params(n_components="many")
+    with pytest.raises(TypeError, match="n_components must be a whole number"):
+        changed.save(tmp_path / "model.kflow")

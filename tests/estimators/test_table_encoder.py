@@ -221,6 +221,24 @@ def test_wrong_arguments(table):
         encoder.fit(table[:1])
 
 
+def test_masked_cells_are_missing_ones(rng):
+    X = rng.normal(size=(20, 2))
+    hidden = X > 1.0
+    encoder = TableEncoder().fit(np.ma.masked_array(X, hidden))
+    missing = np.where(hidden, np.nan, X)
+    expected = TableEncoder().fit(missing)
+    assert encoder.report_ == expected.report_
+    np.testing.assert_array_equal(
+        encoder.transform(np.ma.masked_array(X, hidden)), expected.transform(missing)
+    )
+
+
+def test_parameters_that_are_wrong_after_the_fit_are_named(table):
+    encoder = TableEncoder().fit(table).set_params(min_frequency="x")
+    with pytest.raises(TypeError, match="min_frequency must be a whole number"):
+        encoder.to_settings()
+
+
 def test_settings_are_json_and_bring_the_encoder_back(table):
     for X in (table, table.to_numpy(dtype=object)):
         encoder = TableEncoder(max_categories=2).fit(X)
@@ -237,6 +255,7 @@ def test_settings_are_json_and_bring_the_encoder_back(table):
     [
         {"parameters": None},
         {"parameters": {"unknown": 1}},
+        {"parameters": {"min_frequency": -1}},
         {"has_names": {}, "columns": None},
         {"columns": []},
         {"columns": [3]},

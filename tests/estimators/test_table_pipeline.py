@@ -69,6 +69,9 @@ def test_layers_take_less_room(table, y, tmp_path):
     pipeline.save(tmp_path / "half", layers_dtype="float16")
     sizes = [(tmp_path / name).stat().st_size for name in ("whole", "half")]
     assert sizes[1] < sizes[0]
+    process = make_table_pipeline(kflow.GPRegressor(learn=None)).fit(table, np.arange(len(table)))
+    with pytest.raises(ValueError, match="layers_dtype: a GPRegressor has no layers"):
+        process.save(tmp_path / "none", layers_dtype="float16")
 
 
 def test_other_estimators_cannot_be_saved(table, y, tmp_path):

@@ -121,3 +121,11 @@ def test_copies(images):
     np.testing.assert_array_equal(again.transform(images), encoder.transform(images))
     assert clone(encoder).get_params() == encoder.get_params()
     assert len(encoder.get_feature_names_out()) == 4
+
+
+def test_images_that_are_tiny_or_huge(images):
+    encoder = ImageEncoder(J=1, n_components=3).fit(images)
+    large, larger = (encoder.transform((size * images).astype(np.float32)) for size in (1e8, 1e18))
+    np.testing.assert_allclose(larger, large, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="too small for features of float32"):
+        encoder.fit((1e-42 * images).astype(np.float32))

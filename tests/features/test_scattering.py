@@ -85,6 +85,28 @@ def test_gradients(rng, shape):
         scattering.pull_back(X, A[:2])
 
 
+def test_covectors_that_are_refused(images):
+    scattering = Scattering().fit(images)
+    A = np.zeros((len(images), np.prod(scattering.map_shape_)))
+    for value, message in ((np.nan, "NaN"), (1e300, "too large|infinit")):
+        with pytest.raises(ValueError, match=message):
+            scattering.pull_back(images.astype(np.float32), A + value)
+    masked = np.ma.masked_array(A, np.arange(A.size).reshape(A.shape) == 3)
+    with pytest.raises(ValueError, match="masked"):
+        scattering.pull_back(images, masked)
+
+
+def test_parameters_that_are_set_after_the_fit_count_from_the_next_one(rng):
+    images = rng.random((3, 12, 9, 3))
+    scattering = Scattering(J=1).fit(images)
+    expected = scattering.transform(images)
+    scattering.set_params(J=2, L=4, max_order=1, padding="zero", colours="rgb")
+    np.testing.assert_array_equal(scattering.transform(images), expected)
+    single = scattering.transform(images.astype(np.float32))  # for which filters are made now
+    np.testing.assert_allclose(single, expected, rtol=1e-3, atol=1e-5)
+    assert scattering.fit(images).transform(images).shape != expected.shape
+
+
 def test_what_is_given_stays_as_it_is(images):
     X = images[:, ::-1]  # not contiguous
     before = X.copy()
@@ -108,7 +130,8 @@ def test_integers_and_no_images(images):
         ({"J": 0}, "J"),
         ({"J": 4}, "choose a smaller J"),
         ({"L": 1.5}, "L"),
-        ({"max_order": 3}, "max_order must be 1 or 2"),
+        ({"L": 10**9}, "L must be at most 64"),
+        ({"max_order": 3}, "max_order must be at most 2"),
         ({"padding": "none"}, "padding must be one of"),
         ({"colours": "hsv"}, "colours must be one of"),
         ({"image_shape": (9, 12)}, "is not that of images of 9 x 12"),

@@ -93,3 +93,16 @@ def test_other_targets_are_not(Y):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(Y=Y)
+
+
+@pytest.mark.parametrize("length_scale", [5e-4, 0.5])
+def test_a_few_points_far_from_each_other_do_not_condemn_a_length_scale(length_scale):
+    # Of points on a line, forty are far from each other, and all 400 are not.
+    X = np.random.default_rng(0).uniform(size=(400, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow = kflow.KernelFlow(
+            kflow.kernels.Gaussian(length_scale), n_layers=1, batch_size=400, random_state=0
+        )
+        flow.nugget = 0.1
+        flow.fit(X, np.sin(9 * X))

@@ -169,3 +169,26 @@ def test_public_modules_are_there_without_an_import():
     assert names == sorted(names)
     for name in names:
         assert getattr(kflow, name) is not None
+
+
+@pytest.mark.parametrize("module", ["numpy._core", "kflow.engine.cpu._core", "kflow.persistence"])
+def test_interrupted_import_ends_whole(run_python, module):
+    done = run_python(f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+try:
+    import kflow
+except KeyboardInterrupt:
+    print("interrupted")
+del sys.meta_path[0]
+import kflow
+print(kflow.gram([[0.0], [1.0]], kernel=kflow.kernels.Gaussian(1.0)).shape)
+""")
+    assert done.stdout.splitlines() == ["interrupted", "(2, 2)"]

@@ -8,17 +8,21 @@ import pickle
 import shutil
 import struct
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import kflow
 from kflow.block_file import read_block
 from kflow.data.table_file import read_table
-from kflow.datasets import load_dataset, load_file
+from kflow.datasets import load_dataset, load_file, load_image_folder
+from kflow.estimators.image_pipeline import ImagePipeline
+from kflow.features import ImageEncoder
 from kflow.presets import FIXED
 from kflow.storage.points_file import read_points, write_points
 
@@ -27,6 +31,7 @@ __all__ = ["LOADERS", "Valid", "corpus"]
 KERNEL = kflow.kernels.Gaussian(2.0)
 X = np.random.default_rng(7).normal(size=(24, 3))
 Y = (X[:, 0] > 0).astype(float)
+IMAGES = np.random.default_rng(8).integers(0, 256, (24, 6, 5), np.uint8)
 _FLOW: dict[str, Any] = {"batch_size": 8, "random_state": 0, "nugget": 0.1, "every": 2}
 
 
@@ -40,8 +45,8 @@ class Valid:
         The entry of `LOADERS` that reads it.
     path : Path
         The file.
-    seal : {"zip", "tensors", "json", None}
-        How its checksum can be made right again after a change.
+    seal : {"zip", "tensors", "json", "pictures", "png", None}
+        How its checksums can be made right again after a change.
     """
 
     loader: str
@@ -50,8 +55,8 @@ class Valid:
 
     @property
     def is_checked(self) -> bool:
-        """Whether a checksum covers the content, so that no change may pass."""
-        return self.seal is not None
+        """Whether a checksum covers the whole content, so that no change may pass."""
+        return self.seal in ("zip", "tensors", "json")
 
 
 def digest(*parts: Any) -> str:
@@ -66,6 +71,8 @@ def digest(*parts: Any) -> str:
 
 def _model(path: Path) -> str:
     model = kflow.load(path)
+    if isinstance(model, ImagePipeline):
+        return digest(model.predict(IMAGES[:3]), model.predict_proba(IMAGES[:3]))
     if hasattr(model, "encoder"):
         rows = np.array([[0.5, "a"], [None, "b"]], dtype=object)
         return digest(model.predict(rows))
@@ -108,6 +115,11 @@ def _file(path: Path) -> str:
     return digest(data.X_train, data.y_train, data.X_test, data.y_test)
 
 
+def _images(path: Path) -> str:
+    data = load_image_folder(path if path.suffix == ".zip" else path.parents[1])
+    return digest(data.X_train, data.y_train, data.X_test, data.y_test)
+
+
 def _table(path: Path) -> str:
     frame = read_table(path).frame
     return digest(list(frame.columns), frame.to_numpy(dtype=object))
@@ -122,6 +134,7 @@ LOADERS: dict[str, Callable[[Path], str]] = {
     "csv": _file,
     "npz": _file,
     "table": _table,
+    "images": _images,
 }
 
 
@@ -129,7 +142,7 @@ def corpus(folder: Path) -> list[Valid]:
     """Write valid files of every kind to a folder, and return them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [*_models(folder), *_of_checkpoints(folder), *_data(folder)]
+        return [*_models(folder), *_of_checkpoints(folder), *_data(folder), *_pictures(folder)]
 
 
 def _models(folder: Path) -> list[Valid]:
@@ -145,6 +158,9 @@ def _models(folder: Path) -> list[Valid]:
         "regressor": kflow.KernelFlowRegressor(**estimator).fit(X, X[:, 1]),
         "process": kflow.GPRegressor(learn=None, random_state=0).fit(X + 4, X[:, 1]),
         "pipeline": kflow.make_table_pipeline(kflow.KernelFlowClassifier(**estimator)).fit(rows, Y),
+        "images": kflow.make_image_pipeline(
+            kflow.KernelFlowClassifier(**estimator), encoder=ImageEncoder(J=1, L=2, n_components=4)
+        ).fit(IMAGES, Y.astype(int)),
     }
     valid = []
     for name, model in models.items():
@@ -190,4 +206,27 @@ def _data(folder: Path) -> list[Valid]:
         Valid("table", folder / "table.csv", None),
         Valid("npz", folder / "data.npz", None),
         Valid("npz", folder / "packed.npz", None),
+    ]
+
+
+def _pictures(folder: Path) -> list[Valid]:
+    """Write PNG and JPEG files, in grey and in colour, to folders of classes and to a ZIP file."""
+    place = folder / "pictures"
+    files = []
+    for number, image in enumerate(IMAGES[:8]):
+        pixels = np.repeat(image[..., None], 3, axis=2) if number == 1 else image
+        name = f"{'ab'[number % 2]}/{number}.{'jpg' if number % 4 > 1 else 'png'}"
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / name)
+        files.append(name)
+    for name, kind in (("stored.zip", zipfile.ZIP_STORED), ("packed.zip", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(folder / name, "w", kind) as archive:
+            for file in files:
+                archive.write(place / file, file)
+    return [
+        Valid("images", folder / "stored.zip", "pictures"),
+        Valid("images", folder / "packed.zip", "pictures"),
+        Valid("images", place / files[0], "png"),
+        Valid("images", place / files[1], "png"),
+        Valid("images", place / files[2], None),
     ]

@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import re
+import struct
 import warnings
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,18 @@ _VALUES: tuple[Any, ...] = (
     {},
     {"a": 1},
     [[]],
+)
+_PNG_KINDS = (
+    b"PLTE",
+    b"tRNS",
+    b"iCCP",
+    b"zTXt",
+    b"iTXt",
+    b"acTL",
+    b"fcTL",
+    b"fdAT",
+    b"eXIf",
+    b"pHYs",
 )
 _MARK = re.compile(rb'("sha256": ?")([0-9a-f]{64})')
 
@@ -93,8 +107,10 @@ _CHANGES = (_flip, _flip, _overwrite, _cut, _truncate, _repeat, _number)
 
 def resealed(raw: bytes, seal: str, rng: np.random.Generator) -> bytes:
     """Return a file with a change inside, whose checksums are right nevertheless."""
-    if seal == "zip":
+    if seal in ("zip", "pictures"):
         return _zip(raw, rng)
+    if seal == "png":
+        return _png(raw, rng)
     if seal == "json":
         return _json(raw, rng)
     return _tensors(raw, rng)
@@ -114,6 +130,8 @@ def _zip(raw: bytes, rng: np.random.Generator) -> bytes:
         members[place] = name, json.dumps(_changed(json.loads(content), rng)).encode()
     elif name.endswith(".safetensors"):
         members[place] = name, _tensors(content, rng)
+    elif name.endswith(".png") and action < 0.6:
+        members[place] = name, _png(content, rng)
     else:
         members[place] = name, damaged(content, rng)
     file = io.BytesIO()
@@ -164,6 +182,34 @@ def _tensors(raw: bytes, rng: np.random.Generator) -> bytes:
     start, end = found.span(2)
     blank = changed[:start] + b"0" * 64 + changed[end:]
     return changed[:start] + hashlib.sha256(blank).hexdigest().encode() + changed[end:]
+
+
+def _png(raw: bytes, rng: np.random.Generator) -> bytes:
+    """Return a PNG file of which one part is damaged, missing, there twice or another's."""
+    start, chunks = 8, []
+    while start + 12 <= len(raw):
+        length = int.from_bytes(raw[start : start + 4], "big")
+        chunks.append((raw[start + 4 : start + 8], raw[start + 8 : start + 8 + length]))
+        start += 12 + length
+    place = int(rng.integers(len(chunks)))
+    kind, content = chunks[place]
+    action = rng.random()
+    if action < 0.1:
+        del chunks[place]
+    elif action < 0.2:
+        chunks.insert(place, (kind, content))
+    elif action < 0.4:
+        chunks.insert(
+            place, (_PNG_KINDS[rng.integers(len(_PNG_KINDS))], rng.bytes(int(rng.integers(20))))
+        )
+    elif kind == b"IDAT" and action < 0.7:
+        chunks[place] = kind, zlib.compress(damaged(zlib.decompress(content), rng))
+    else:
+        chunks[place] = kind, damaged(content, rng)
+    return raw[:8] + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in chunks
+    )
 
 
 # `sealed` is what the above undoes: a change of its layout must be followed here.

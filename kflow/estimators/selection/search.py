@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -11,6 +10,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from kflow._base.array_types import Doubles
+from kflow._base.workers import Workers
 from kflow.errors import SingularKernelError
 from kflow.estimators.selection.candidates import (
     FAMILIES,
@@ -272,8 +272,8 @@ class Search:
     def _each(self, function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
         if self._n_threads == 1:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(self._n_threads) as pool:
-            return list(pool.map(function, items))
+        with Workers(min(self._n_threads, len(items))) as workers:
+            return list(workers.map(function, items))
 
 
 def _error(tried: Tried | None) -> float:
