@@ -18,6 +18,7 @@ from kflow.persistence import load
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
     from kflow.compression import Compression, compress
+    from kflow.embedding import get_include
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
@@ -45,6 +46,7 @@ __all__ = [
     "build_config",
     "compress",
     "errors",
+    "get_include",
     "get_num_threads",
     "gram",
     "kernels",
@@ -70,6 +72,7 @@ logging.getLogger("kflow").addHandler(logging.NullHandler())
 _NAMES = {
     "Compression": "kflow.compression",
     "compress": "kflow.compression",
+    "get_include": "kflow.embedding",
     "GPRegressor": "kflow.gp",
     "GradientMetric": "kflow.estimators.gradient_metric",
     "KernelFlowClassifier": "kflow.estimators",
@@ -87,6 +90,7 @@ _MODULES = (
     "callbacks",
     "datasets",
     "demos",
+    "embedding",
     "evaluation",
     "features",
     "interpolant",
