@@ -17,8 +17,8 @@ from kflow.persistence import load
 
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
+    from kflow.c_api import get_include
     from kflow.compression import Compression, compress
-    from kflow.embedding import get_include
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
@@ -72,13 +72,13 @@ logging.getLogger("kflow").addHandler(logging.NullHandler())
 _NAMES = {
     "Compression": "kflow.compression",
     "compress": "kflow.compression",
-    "get_include": "kflow.embedding",
     "GPRegressor": "kflow.gp",
     "GradientMetric": "kflow.estimators.gradient_metric",
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
     "LearnedKernel": "kflow.learning",
     "TableEncoder": "kflow.estimators.table_encoder",
+    "get_include": "kflow.c_api",
     "learn_kernel": "kflow.learning",
     "make_image_pipeline": "kflow.estimators.image_pipeline",
     "make_table_pipeline": "kflow.estimators.table_pipeline",
@@ -87,10 +87,10 @@ _MODULES = (
     "analysis",
     "block_file",
     "blocks",
+    "c_api",
     "callbacks",
     "datasets",
     "demos",
-    "embedding",
     "evaluation",
     "features",
     "interpolant",

@@ -7,7 +7,7 @@
 
 #include "kflow.h"
 
-#define KFLOW_CAPSULE "kflow.embedding.C_API"
+#define KFLOW_CAPSULE "kflow.c_api.C_API"
 
 /* Returns the table of the installed kflow, which lives as long as the process; or NULL, with a
  * Python exception: ImportError if there is no kflow, or an older one than this file's. Needs the

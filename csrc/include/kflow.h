@@ -3,8 +3,8 @@
 
 /* The engine for programs in C, and in whatever calls C: a table of functions.
  *
- * A compiled Python module takes the table from the capsule `kflow.embedding.C_API`: see
- * kflow_python.h, or kflow/embedding.pxd in Cython. A program without Python links the CMake target
+ * A compiled Python module takes the table from the capsule `kflow.c_api.C_API`: see
+ * kflow_python.h, or kflow/c_api.pxd in Cython. A program without Python links the CMake target
  * kflow::kflow and calls kflow_get_api().
  *
  * The rules of all functions:

@@ -1,5 +1,5 @@
 // What calls from Python cannot show: the header in C, and that nothing is thrown. The results of
-// all functions are compared with those of Python in tests/test_embedding.py.
+// all functions are compared with those of Python in tests/test_c_api.py.
 
 #include <cstring>
 

@@ -1,7 +1,7 @@
 """What compiled projects need to call the engine, without the interpreter's lock and without linking.
 
 The header ``kflow.h`` describes a table of functions, and ``kflow_python.h`` takes it from the capsule
-`C_API`. For Cython there is ``kflow/embedding.pxd``.
+`C_API`. For Cython there is ``kflow/c_api.pxd``.
 """
 
 from __future__ import annotations

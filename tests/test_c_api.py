@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow.embedding import C_API
+from kflow.c_api import C_API
 from kflow.flow.batch import draw_batch
 
 OK, INVALID, NOT_POSITIVE_DEFINITE, DIVERGED = range(4)
@@ -108,7 +108,7 @@ class Table(ctypes.Structure):
 
 get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 get_pointer.restype, get_pointer.argtypes = c_void_p, [ctypes.py_object, c_char_p]
-API = ctypes.cast(get_pointer(C_API, b"kflow.embedding.C_API"), POINTER(Table)).contents
+API = ctypes.cast(get_pointer(C_API, b"kflow.c_api.C_API"), POINTER(Table)).contents
 
 
 def of_dtype(name, dtype):
@@ -139,7 +139,8 @@ def test_families_have_pythons_names():
     assert API.family(b"polynomial") == API.family(b"none") == API.family(None) == -1
 
 
-def test_gram(engine, rng, kernel, dtype):
+@pytest.mark.usefixtures("engine")
+def test_gram(rng, kernel, dtype):
     X, Z = rng.normal(size=(40, 5)).astype(dtype), rng.normal(size=(9, 5)).astype(dtype)
     out = np.empty((40, 9), dtype)
     profile, error = profile_of(kernel), Error()
@@ -149,7 +150,8 @@ def test_gram(engine, rng, kernel, dtype):
     assert np.array_equal(out, kflow.gram(X, Z, kernel=kernel))
 
 
-def test_apply_moves_points(engine, rng, kernel, dtype):
+@pytest.mark.usefixtures("engine")
+def test_apply_moves_points(rng, kernel, dtype):
     X, Z, C = (rng.normal(size=(n, 4)).astype(dtype) for n in (50, 7, 7))
     expected, profile = kflow.move(X, Z, C, kernel=kernel, step=0.3), profile_of(kernel)
     shapes = (50, 4, at(Z), 7, at(C), 4)
@@ -346,5 +348,5 @@ def test_the_headers_are_there():
     members = [name for name, _ in Table._fields_]
     table = text.partition("typedef struct kflow_api {")[2].partition("} kflow_api;")[0]
     assert re.findall(r"\(\*(\w+)\)\(", table) == members[2:]
-    cython = (folder.parent / "embedding.pxd").read_text("utf-8")
+    cython = (folder.parent / "c_api.pxd").read_text("utf-8")
     assert re.findall(r"\(\*(\w+)\)\(", cython) == members[2:]
