@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow.c_api import C_API
+from kflow.c_api import C_API, FUNCTIONS, function_address
 from kflow.flow.batch import draw_batch
 
 OK, INVALID, NOT_POSITIVE_DEFINITE, DIVERGED = range(4)
@@ -128,6 +128,13 @@ def test_the_table_is_that_of_the_header():
     assert API.version == 1
     assert API.size == ctypes.sizeof(Table)
     assert API.kflow_version().decode() == kflow.__version__
+
+
+def test_addresses_are_those_of_the_table():
+    for name in FUNCTIONS:
+        assert function_address(name) == ctypes.cast(getattr(API, name), c_void_p).value
+    with pytest.raises(ValueError, match="name must be one of"):
+        function_address("gram")
 
 
 def test_the_level_follows_the_engine(engine):
@@ -348,5 +355,6 @@ def test_the_headers_are_there():
     members = [name for name, _ in Table._fields_]
     table = text.partition("typedef struct kflow_api {")[2].partition("} kflow_api;")[0]
     assert re.findall(r"\(\*(\w+)\)\(", table) == members[2:]
+    assert list(FUNCTIONS) == members[2:]
     cython = (folder.parent / "c_api.pxd").read_text("utf-8")
     assert re.findall(r"\(\*(\w+)\)\(", cython) == members[2:]
