@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/simd_table.hpp"
 #include "kflow.h"
 #include "kflow/apply.hpp"
 #include "kflow/batch.hpp"
@@ -16,7 +17,6 @@
 #include "kflow/gram.hpp"
 #include "kflow/layer.hpp"
 #include "kflow/replay.hpp"
-#include "kflow/runtime.hpp"
 
 namespace kflow {
 namespace {
@@ -39,8 +39,8 @@ constexpr int kMostThreads = 512;
 
 // ---- errors -------------------------------------------------------------------------------------
 
-int32_t report(kflow_error* error, int32_t status, const char* message, Index first = -1,
-               Index second = -1) {
+int32_t failure(kflow_error* error, int32_t status, const char* message, Index first = -1,
+                Index second = -1) {
     if (error != nullptr) {
         error->first = first;
         error->second = second;
@@ -56,19 +56,19 @@ int32_t guarded(kflow_error* error, Body&& body) noexcept {
         body();
         return KFLOW_OK;
     } catch (const NotPositiveDefinite& e) {
-        return report(error, KFLOW_NOT_POSITIVE_DEFINITE,
-                      "the kernel matrix is not positive definite: pass a larger nugget", e.first,
-                      e.second);
+        return failure(error, KFLOW_NOT_POSITIVE_DEFINITE,
+                       "the kernel matrix is not positive definite: pass a larger nugget", e.first,
+                       e.second);
     } catch (const Diverged& e) {
-        return report(error, KFLOW_DIVERGED, e.what());
+        return failure(error, KFLOW_DIVERGED, e.what());
     } catch (const std::invalid_argument& e) {
-        return report(error, KFLOW_INVALID_ARGUMENT, e.what());
+        return failure(error, KFLOW_INVALID_ARGUMENT, e.what());
     } catch (const std::bad_alloc&) {
-        return report(error, KFLOW_OUT_OF_MEMORY, "there is not enough memory");
+        return failure(error, KFLOW_OUT_OF_MEMORY, "there is not enough memory");
     } catch (const std::exception& e) {
-        return report(error, KFLOW_FAILED, e.what());
+        return failure(error, KFLOW_FAILED, e.what());
     } catch (...) {
-        return report(error, KFLOW_FAILED, "an unknown exception");
+        return failure(error, KFLOW_FAILED, "an unknown exception");
     }
 }
 
@@ -175,11 +175,12 @@ LayerOptions options_of(const kflow_layer_options* given) {
 
 const char* version_of_kflow() { return KFLOW_VERSION; }
 
-// Names of levels are literals, of which the table has some.
 const char* level() {
-    static const std::vector<std::string> names = simd_levels();
-    const std::string now = simd_level();
-    return std::find(names.begin(), names.end(), now)->c_str();
+    try {
+        return detail::simd().name;
+    } catch (...) {  // KFLOW_SIMD_LEVEL names none
+        return nullptr;
+    }
 }
 
 int32_t family_of(const char* name) {

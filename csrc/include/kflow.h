@@ -111,7 +111,9 @@ typedef struct kflow_api {
     /* The version of this table, and its size in bytes. */
     uint32_t version, size;
 
-    /* The version of kflow, and the instruction set in use, on which last digits depend. */
+    /* The version of kflow, and the instruction set in use, on which last digits depend; NULL if
+     * the variable KFLOW_SIMD_LEVEL names one that there is not, with which all other functions
+     * fail. */
     const char* (*kflow_version)(void);
     const char* (*simd_level)(void);
 

@@ -67,28 +67,33 @@ struct Map {
     }
 };
 
-// Members that predictions do not need. A member that is neither read nor one of these may change
-// what the model means.
-bool is_ignored(const std::string& name) {
-    static const char* const kBeginnings[] = {"points",
-                                              "targets",
-                                              "follow",
-                                              "history_",
-                                              "rotation",
-                                              "basis",
-                                              "interpolation_rows",
-                                              "importances",
-                                              "feature_names",
-                                              "interpolant_",
-                                              "blocks/",
-                                              "model.json"};
-    static const char* const kRead[] = {
-        "preprocessing_unit.npy",       "preprocessing_mean.npy", "preprocessing_scale.npy",
-        "preprocessing_components.npy", "own_classes.npy",        "own_temperature.npy",
-        "own_target_mean.npy",          "own_target_scale.npy",   "own_one_dimensional.npy"};
-    return std::any_of(std::begin(kBeginnings), std::end(kBeginnings),
-                       [&](const std::string& start) { return name.rfind(start, 0) == 0; }) ||
-           std::find(std::begin(kRead), std::end(kRead), name) != std::end(kRead);
+// Whether a member is one that a model of these kinds has. Any other may change what the model
+// means.
+bool is_known(const std::string& name) {
+    static const char* const kNames[] = {"model.json",
+                                         "points.npy",
+                                         "points_frozen.npy",
+                                         "targets.npy",
+                                         "basis.npy",
+                                         "interpolant_centres.npy",
+                                         "interpolant_coefficients.npy",
+                                         "interpolant_weights.npy",
+                                         "interpolation_rows.npy",
+                                         "importances.npy",
+                                         "feature_names.npy",
+                                         "preprocessing_unit.npy",
+                                         "preprocessing_mean.npy",
+                                         "preprocessing_scale.npy",
+                                         "preprocessing_components.npy",
+                                         "own_classes.npy",
+                                         "own_temperature.npy",
+                                         "own_target_mean.npy",
+                                         "own_target_scale.npy",
+                                         "own_one_dimensional.npy"};
+    static const char* const kNumbered[] = {"blocks/", "rotation", "follow", "history_"};
+    return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) ||
+           std::any_of(std::begin(kNumbered), std::end(kNumbered),
+                       [&](const std::string& start) { return name.rfind(start, 0) == 0; });
 }
 
 std::vector<double> outputs(const Archive& archive, const std::string& name, Index n_outputs) {
@@ -164,7 +169,7 @@ struct Model::Content {
           map(map_of(archive)),
           n_features(visit([](const auto& m) { return m.flow.n_features(); })) {
         for (const std::string& name : archive.names()) {
-            if (!is_ignored(name)) {
+            if (!is_known(name)) {
                 throw ModelError("it has " + name + ", which this reader does not know");
             }
         }
