@@ -21,6 +21,7 @@ with DeferredInterrupt():
 
 if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
+    from kflow.c_api import get_include
     from kflow.compression import Compression, compress
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
@@ -49,6 +50,7 @@ __all__ = [
     "build_config",
     "compress",
     "errors",
+    "get_include",
     "get_num_threads",
     "gram",
     "kernels",
@@ -80,6 +82,7 @@ _NAMES = {
     "KernelFlowRegressor": "kflow.estimators",
     "LearnedKernel": "kflow.learning",
     "TableEncoder": "kflow.estimators.table_encoder",
+    "get_include": "kflow.c_api",
     "learn_kernel": "kflow.learning",
     "make_image_pipeline": "kflow.estimators.image_pipeline",
     "make_table_pipeline": "kflow.estimators.table_pipeline",
@@ -88,6 +91,7 @@ _MODULES = (
     "analysis",
     "block_file",
     "blocks",
+    "c_api",
     "callbacks",
     "datasets",
     "demos",

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "bindings/array.hpp"
 #include "kflow/batch.hpp"
@@ -11,10 +10,9 @@
 namespace kflow::python {
 namespace {
 
-// `order` lists the rows with the coarse ones first. The gradient comes back by row of x.
-double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& order,
-           Index n_coarse, const Profile& profile, double nugget,
-           std::optional<Array<double>> gradient, int n_threads) {
+double rho_of(const Array<double>& x, const Array<double>& y, const Array<Index>& order,
+              Index n_coarse, const Profile& profile, double nugget,
+              std::optional<Array<double>> gradient, int n_threads) {
     const auto xs = in(x, "X");
     const auto ys = in(y, "Y", xs.rows);
     if (order.ndim() != 1 || order.shape(0) != xs.rows || n_coarse < 0 || n_coarse > xs.rows) {
@@ -29,22 +27,7 @@ double rho(const Array<double>& x, const Array<double>& y, const Array<Index>& o
         result = out(*gradient, "gradient", xs.rows, xs.cols);
     }
     const py::gil_scoped_release unlocked;
-    Batch batch;
-    batch.resize(xs.rows, xs.cols, ys.cols);
-    for (Index i = 0; i < xs.rows; ++i) {
-        std::copy(xs.row(rows[i]), xs.row(rows[i]) + xs.cols, batch.points().row(i));
-        std::copy(ys.row(rows[i]), ys.row(rows[i]) + ys.cols, batch.targets().row(i));
-    }
-    batch.factor(profile, nugget, nullptr, n_threads);
-    const double loss = batch.rho(n_coarse, nullptr, 1, n_threads);
-    if (gradient) {
-        std::vector<double> ordered(static_cast<std::size_t>(xs.rows * xs.cols));
-        batch.gradient({ordered.data(), xs.rows, xs.cols}, n_threads);
-        for (Index i = 0; i < xs.rows; ++i) {
-            std::copy_n(ordered.data() + i * xs.cols, xs.cols, result.row(rows[i]));
-        }
-    }
-    return loss;
+    return rho(xs, ys, rows, n_coarse, profile, nugget, result, n_threads);
 }
 
 }  // namespace
@@ -63,7 +46,7 @@ void bind_batch(py::module_& m) {
     });
 
     py::class_<Batch>(m, "Batch", "Memory that the layers of one flow reuse.").def(py::init<>());
-    m.def("rho", &rho, py::arg("X").noconvert(), py::arg("Y").noconvert(),
+    m.def("rho", &rho_of, py::arg("X").noconvert(), py::arg("Y").noconvert(),
           py::arg("order").noconvert(), py::arg("n_coarse"), py::arg("profile"), py::arg("nugget"),
           py::arg("gradient").noconvert(), py::arg("n_threads"));
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "bindings/kflow_python.h"
 #include "kflow/runtime.hpp"
 
 namespace py = pybind11;
@@ -20,7 +21,8 @@ struct Lease {
 void bind_runtime(py::module_& m) {
     simd_level();  // a bad KFLOW_SIMD_LEVEL is reported here, at import
 
-    m.attr("__version__") = KFLOW_VERSION;
+    m.attr("__version__") = kflow_get_api()->kflow_version();
+    m.attr("C_API") = py::capsule(kflow_get_api(), KFLOW_CAPSULE);
     m.attr("compiler") = KFLOW_COMPILER;
     m.def("simd_level", &simd_level);
     m.def("simd_levels", &simd_levels);

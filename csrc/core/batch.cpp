@@ -233,4 +233,25 @@ void Batch::gradient(MatrixView<double> out, int n_threads) {
 
 void Batch::solve(MatrixView<double> b, int n_threads) { w_->factor.solve(b, w_->rhs, n_threads); }
 
+double rho(MatrixView<const double> x, MatrixView<const double> y, const Index* order,
+           Index n_coarse, const Profile& profile, double nugget, MatrixView<double> gradient,
+           int n_threads) {
+    Batch batch;
+    batch.resize(x.rows, x.cols, y.cols);
+    for (Index i = 0; i < x.rows; ++i) {
+        std::copy_n(x.row(order[i]), x.cols, batch.points().row(i));
+        std::copy_n(y.row(order[i]), y.cols, batch.targets().row(i));
+    }
+    batch.factor(profile, nugget, nullptr, n_threads);
+    const double loss = batch.rho(n_coarse, nullptr, 1, n_threads);
+    if (gradient.data != nullptr) {
+        std::vector<double> ordered(size(x.rows * x.cols));
+        batch.gradient({ordered.data(), x.rows, x.cols}, n_threads);
+        for (Index i = 0; i < x.rows; ++i) {
+            std::copy_n(ordered.data() + i * x.cols, x.cols, gradient.row(order[i]));
+        }
+    }
+    return loss;
+}
+
 }  // namespace kflow

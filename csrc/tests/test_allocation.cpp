@@ -1,4 +1,5 @@
-// Every allocation of a layer and of a replay fails in turn: the points stay as they were.
+// Every allocation of a layer and of a replay fails in turn: the points stay as they were, and the
+// functions for C return a status.
 
 #include <atomic>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "kflow.h"
 #include "kflow/layer.hpp"
 #include "kflow/replay.hpp"
 #include "kflow/runtime.hpp"
@@ -115,6 +117,35 @@ void layers(int n_threads) {
     CHECK(!(points == start));
 }
 
+void layers_in_c(int n_threads) {
+    Matrix<double> points = random_matrix<double>(kPoints, kDimension, 1, 0.5);
+    Matrix<double> y = random_matrix<double>(kPoints, 2, 3);
+    Matrix<double> z(kBatch, kDimension), c(kBatch, kDimension);
+    const Matrix<double> before = points;
+    std::vector<ptrdiff_t> batch;
+    for (ptrdiff_t i = 0; i < kBatch; ++i) {
+        batch.push_back(i * 31 % kPoints);
+    }
+    const kflow_layer_options options{
+        {KFLOW_GAUSSIAN, 1, 3.0, 1.0}, 0.1, 0.1, 10.0, KFLOW_STEP_RMS, 0, kBatch / 2, 1};
+    kflow_layer_report report;
+    kflow_error error;
+    for (long n = 0;; ++n) {
+        left = n;
+        const int32_t status = kflow_get_api()->layer_f64(
+            &options, points.data(), kPoints, kDimension, kDimension, y.data(), 2, nullptr,
+            batch.data(), kBatch, nullptr, z.data(), c.data(), &report, n_threads, &error);
+        left = -1;
+        if (status == KFLOW_OK) {
+            CHECK(n > 10);
+            CHECK(!(points == before));
+            return;
+        }
+        CHECK(status == KFLOW_OUT_OF_MEMORY);
+        CHECK(points == before);
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -122,6 +153,7 @@ int main() {
     for (const int n_threads : {1, 3}) {
         layers<float>(n_threads);
         layers<double>(n_threads);
+        layers_in_c(n_threads);
     }
     return result();
 }

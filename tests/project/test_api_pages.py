@@ -21,6 +21,7 @@ ELSEWHERE = {
     },
     "kflow.block_file": {"STORED_DTYPES"},
     "kflow.blocks": {"HISTORY", "Record"},
+    "kflow.c_api": {"C_API", "FUNCTIONS", "get_include"},
     "kflow.callbacks": {"Callback", "callback_states", "ends_flow", "set_callback_states"},
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},

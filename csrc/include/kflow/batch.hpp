@@ -63,4 +63,11 @@ class Batch {
     std::unique_ptr<Workspace> w_;
 };
 
+/// rho of points x (n, d) and targets y (n, m), with a batch of its own. `order` is a permutation
+/// of the rows of which the first n_coarse are coarse. The gradient by the points comes by rows of
+/// x, unless its view is null. Throws NotPositiveDefinite, with positions in `order`.
+double rho(MatrixView<const double> x, MatrixView<const double> y, const Index* order,
+           Index n_coarse, const Profile& profile, double nugget, MatrixView<double> gradient,
+           int n_threads);
+
 }  // namespace kflow

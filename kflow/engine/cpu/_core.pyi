@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 __version__: str
 compiler: str
+C_API: object
 
 class NotPositiveDefinite(Exception): ...
 class Diverged(Exception): ...
