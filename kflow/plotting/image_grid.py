@@ -14,6 +14,7 @@ from kflow._base.arguments import as_count
 from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of
 from kflow.plotting.brightness import as_shown, brightness_limits, check_images
+from kflow.plotting.inputs import as_numbers
 
 __all__ = ["ImageGridDisplay"]
 
@@ -48,7 +49,7 @@ class ImageGridDisplay(ShortRepr):
     texts_: list[Any]
 
     def __init__(self, images: npt.ArrayLike, titles: Sequence[str] | None = None) -> None:
-        self.images = np.asarray(images, dtype=np.float64)
+        self.images = as_numbers(images, "images")
         check_images(self.images)
         self.titles = None if titles is None else [str(title) for title in titles]
         if self.titles is not None and len(self.titles) != len(self.images):
