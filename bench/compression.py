@@ -2,7 +2,8 @@
 
     $ python bench/compression.py --data-dir ../shared/data/mnist   # fits the preset first
     $ python bench/compression.py --data-dir ../shared/data/mnist --model mnist.kflow
-    $ python bench/compression.py --quick                           # digits
+    $ python bench/compression.py --data-dir ../shared/data/mnist --scattering
+    $ python bench/compression.py --quick                           # digits; also with --scattering
 
 Fits the preset of MNIST, or loads a model that was fitted on all its training images and kept its
 layers, and compresses it by `kflow.compress` to several tolerances and with several settings, from
@@ -10,6 +11,9 @@ the training images alone. Each row of the table is one compressed model: layers
 size of the layers in float32 and float16, time to move the test images (the shortest of some, the
 original's taken in turn with them), position error and share of changed classes on training images
 held out of the compression, and the error on the test images. The first row is the original.
+
+With --scattering the model takes images and holds their encoder, and the second table also tells the size of its
+file and the time from the pixels of the test images to their classes.
 
 A compressed flow is checked first: its transform against the slow reference on some rows, and its
 predictions against those of the model that was saved and loaded.
@@ -29,7 +33,7 @@ from measuring import REST, Table, check_close, parser, timed, write_json
 import kflow
 from kflow.compression import FlowSize
 from kflow.datasets import Dataset, load_dataset
-from kflow.presets import PRESETS
+from kflow.presets import PRESETS, SCATTERING
 from kflow.testing import slow as testing
 
 # All directions count in the position error, so that it stays large with a low rank.
@@ -38,6 +42,11 @@ SETTINGS: list[dict[str, Any]] = [
     {"rank": 50, "n_centres": 2500},
     {"tolerance": 0.2},
     {"tolerance": 0.1},
+]
+OF_SCATTERING: list[dict[str, Any]] = [
+    {"n_centres": 7500},
+    {"rank": 100, "n_centres": 7500},
+    {"rank": 50, "n_centres": 7500},
 ]
 QUICK: list[dict[str, Any]] = [{"rank": 20, "n_centres": 100}, {"tolerance": 0.2}]
 
@@ -53,23 +62,50 @@ SIZES = {
     "test error": "10.2%",
     "compress s": "10.0f",
 }
-TIMES = {"layers": "6d", "centres": "7d", "rank": "4d", "transform s": "11.3f", "faster": "6.1f"}
+TIMES = {
+    "layers": "6d",
+    "centres": "7d",
+    "rank": "4d",
+    "transform s": "11.3f",
+    "faster": "6.1f",
+    "predict s": "9.2f",
+    "file MB": "7.1f",
+}
 
 
-def moved_by(model: Any, X: np.ndarray) -> np.ndarray:
-    """Return where the flow of a model takes points, as its interpolant sees them."""
-    return model.flow_.replay().final(X, model.scaling_, reduced=True)
+def classifier_of(model: Any) -> Any:
+    """Return the classifier of a pipeline, or the model itself."""
+    return getattr(model, "estimator", model)
+
+
+def inputs_of(model: Any, X: np.ndarray) -> np.ndarray:
+    """Return what the classifier of a model takes."""
+    return model.encoder.transform(X) if hasattr(model, "encoder") else X
+
+
+def moved_by(classifier: Any, X: np.ndarray) -> np.ndarray:
+    """Return where the flow of a classifier takes points, as its interpolant sees them."""
+    return classifier.flow_.replay().final(X, classifier.scaling_, reduced=True)
+
+
+def file_bytes(model: Any) -> int:
+    """Return the size of a model's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model.kflow")
+        return (Path(folder) / "model.kflow").stat().st_size
 
 
 def check(compressed: Any, X: np.ndarray) -> None:
     """Compare a compressed model with the slow reference, and with itself after a save."""
-    flow = compressed.flow_
+    classifier = classifier_of(compressed)
+    flow = classifier.flow_
     few = X[np.linspace(0, len(X) - 1, 12).astype(int)]
-    points = next(flow.trajectory(compressed.scaling_(few), [0], reduced=True))
+    inputs = inputs_of(compressed, few)
+    points = next(flow.trajectory(classifier.scaling_(inputs), [0], reduced=True))
     for z, c, step in flow.replay().store:
         moved = testing.move(points, z, step * c, kernel=flow.kernel_)
         points = moved.astype(points.dtype)
-    check_close(moved_by(compressed, few), points, 1e-3)
+    check_close(moved_by(classifier, inputs), points, 1e-3)
     with tempfile.TemporaryDirectory() as folder:
         compressed.save(Path(folder) / "model.kflow")
         loaded = kflow.load(Path(folder) / "model.kflow")
@@ -80,11 +116,15 @@ def original(args: argparse.Namespace, data: Dataset) -> Any:
     """Return the model to compress."""
     if args.model is not None:
         return kflow.load(args.model)
-    settings = dict(PRESETS[data.name])
+    preset = SCATTERING[data.name]
+    settings = dict(preset.estimator if args.scattering else PRESETS[data.name])
     if args.quick:
         settings |= {"n_layers": 60, "nugget": 0.1, "step": "rms", "step_size": 0.02}
-    estimator = kflow.KernelFlowClassifier(**settings, random_state=args.seed)
-    return estimator.fit(data.X_train, data.y_train)
+    model = kflow.KernelFlowClassifier(**settings, random_state=args.seed)
+    if args.scattering:
+        encoder = kflow.features.ImageEncoder(**preset.encoder, image_shape=data.image_shape)
+        model = kflow.make_image_pipeline(model, encoder=encoder)
+    return model.fit(data.X_train, data.y_train)
 
 
 def transform_seconds(models: list[Any], X: np.ndarray, repeats: int) -> list[float]:
@@ -93,7 +133,8 @@ def transform_seconds(models: list[Any], X: np.ndarray, repeats: int) -> list[fl
     for _ in range(repeats):
         for number, model in enumerate(models):
             time.sleep(REST)
-            seconds = timed(lambda model=model: moved_by(model, X))
+            classifier, inputs = classifier_of(model), inputs_of(model, X)
+            seconds = timed(lambda c=classifier, rows=inputs: moved_by(c, rows))
             best[number] = min(best[number], seconds)
     return best
 
@@ -115,15 +156,18 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--data-dir", help="holds MNIST's four files")
     options.add_argument("--model", help="a model that was fitted on all training images")
+    options.add_argument("--scattering", action="store_true", help="a model of images")
     options.add_argument("--quick", action="store_true", help="digits, and few layers")
     options.add_argument("--repeats", type=int, default=3, help="of each transform")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args()
     data = load_dataset("digits" if args.quick else "mnist", args.data_dir)
     teacher = original(args, data)
-    models, rows = [teacher], [row(teacher, FlowSize.of(teacher.flow_), data)]
+    models = [teacher]
+    rows = [row(teacher, FlowSize.of(classifier_of(teacher).flow_), data)]
     table = Table(SIZES)
-    for settings in [None, *(QUICK if args.quick else SETTINGS)]:
+    wanted = QUICK if args.quick else OF_SCATTERING if args.scattering else SETTINGS
+    for settings in [None, *wanted]:
         if settings is not None:
             start = time.perf_counter()
             small = kflow.compress(teacher, data.X_train, random_state=args.seed, **settings)
@@ -152,10 +196,12 @@ def main() -> None:
     print()
     times = transform_seconds(models, data.X_test, args.repeats)
     table = Table(TIMES)
-    for result, seconds in zip(rows, times, strict=True):
+    for model, result, seconds in zip(models, rows, times, strict=True):
         result["transform_s"], result["faster"] = seconds, times[0] / seconds
-        names = ("layers", "centres", "rank", "transform_s", "faster")
-        table.row(*(result[name] for name in names))
+        result["predict_s"] = timed(lambda model=model: model.predict(data.X_test))
+        result["bytes_of_file"] = file_bytes(model)
+        names = ("layers", "centres", "rank", "transform_s", "faster", "predict_s")
+        table.row(*(result[name] for name in names), result["bytes_of_file"] / 1e6)
     args.data_dir = args.model = None  # paths of this machine
     write_json(args, rows=rows)
 
