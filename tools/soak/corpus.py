@@ -22,7 +22,7 @@ from kflow.block_file import read_block
 from kflow.data.table_file import read_table
 from kflow.datasets import load_dataset, load_file, load_image_folder
 from kflow.estimators.image_pipeline import ImagePipeline
-from kflow.features import ImageEncoder
+from kflow.features import Augmentation, ImageEncoder
 from kflow.presets import FIXED
 from kflow.storage.points_file import read_points, write_points
 
@@ -160,6 +160,12 @@ def _models(folder: Path) -> list[Valid]:
         "pipeline": kflow.make_table_pipeline(kflow.KernelFlowClassifier(**estimator)).fit(rows, Y),
         "images": kflow.make_image_pipeline(
             kflow.KernelFlowClassifier(**estimator), encoder=ImageEncoder(J=1, L=2, n_components=4)
+        ).fit(IMAGES, Y.astype(int)),
+        "copies": kflow.make_image_pipeline(
+            kflow.KernelFlowClassifier(**estimator),
+            encoder=ImageEncoder(J=1, L=2, n_filters=3, patch_size=2, n_cells=1, n_components=4),
+            augmentation=Augmentation(1, mirror=True),
+            n_views=2,
         ).fit(IMAGES, Y.astype(int)),
     }
     valid = []
