@@ -16,7 +16,7 @@ from kflow.flow.estimator_flow import estimator_flow
 from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
 from kflow.plotting.inputs import as_labels, as_numbers, class_codes
-from kflow.plotting.names import class_name
+from kflow.plotting.names import drawn_name
 
 __all__ = ["ImageStripDisplay"]
 
@@ -216,7 +216,7 @@ class ImageStripDisplay(ShortRepr):
             for column in range(1, n + 1):
                 if column == n or self.labels[column] != self.labels[first]:
                     places.append(((first + column) * (1.0 + _GAP) - _GAP) / 2.0)
-                    names.append(class_name(self.labels[first]))
+                    names.append(drawn_name(self.labels[first]))
                     first = column
             self.ax_.xaxis.set_label_position("top")
             self.ax_.set_xlabel("class")
