@@ -22,6 +22,7 @@ from kflow.plotting.names import class_name
 __all__ = ["ImageStripDisplay"]
 
 _GAP = 0.08  # between images, in parts of one
+_LONG_NAME = 5  # longer names of classes are written small
 
 
 class ImageStripDisplay(ShortRepr):
@@ -214,7 +215,8 @@ class ImageStripDisplay(ShortRepr):
                     first = column
             self.ax_.xaxis.set_label_position("top")
             self.ax_.set_xlabel("class")
-        self.ax_.set_xticks(places, labels=names)
+        is_long = max(map(len, names), default=0) > _LONG_NAME
+        self.ax_.set_xticks(places, labels=names, fontsize=8 if is_long else None)
 
 
 def _as_sides(image_shape: Any) -> tuple[int, ...]:
