@@ -184,7 +184,8 @@ def load_image_folder(path: str | os.PathLike[str]) -> Dataset:
     Returns
     -------
     Dataset
-        Pixels as float32, from 0 to 255. Images are in grey if all files are, else in colour.
+        Pixels as float32, from 0 to 255: of 16 bits for each colour the upper eight, and without
+        transparency. Images are in grey if all files are, else in colour.
 
     Raises
     ------

@@ -10,6 +10,7 @@
 #include "kflow/gram.hpp"
 #include "kflow/layer.hpp"
 #include "kflow/replay.hpp"
+#include "kflow/scattering.hpp"
 #include "matrix.hpp"
 
 using namespace kflow;
@@ -109,6 +110,28 @@ void layers(const Matrix<float>& x) {
     CHECK(far_displacement == displacement);
 }
 
+void scattering() {
+    constexpr Index side = 4, pixels = side * side;
+    ScatteringFilters<float> f{};
+    f.height = f.width = f.rows = f.cols = side;
+    f.row_of = f.col_of = {0, 1, 2, 3};
+    f.n_scales = f.n_angles = f.max_order = 1;
+    f.out_height = f.out_width = 2;
+    f.waves = {std::vector<float>(pixels, 0.5F)};
+    f.smooth_rows = f.smooth_cols = {std::vector<float>(2 * side, 0.25F)};
+    const Scattering<float> transform(f);
+    const Matrix<float> x = random_matrix<float>(kRows, pixels, 6);
+    Matrix<float> features(kRows, 8), gradients(kRows, pixels);
+    transform.transform(x.view(), features.view(), 2);
+    transform.pull_back(x.view(), features.view(), gradients.view(), 2);
+    const Matrix<float> empty(kRows, 8);
+    Sparse<float> far(x), far_features(empty), far_gradients(x);
+    transform.transform(far.read(), far_features.view(), 2);
+    CHECK(far_features == features);
+    transform.pull_back(far.read(), far_features.read(), far_gradients.view(), 2);
+    CHECK(far_gradients == gradients);
+}
+
 }  // namespace
 
 int main() {
@@ -120,5 +143,6 @@ int main() {
     }
     operators(x, far);
     layers(x);
+    scattering();
     return result();
 }

@@ -80,8 +80,6 @@ class AdversarialDistances(ShortRepr):
         found = self.distances[np.isfinite(self.distances)]
         quantiles = np.quantile(found, [0.05, 0.5, 0.95]) if len(found) else [np.nan] * 3
         low, median, high = json_numbers(quantiles)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = (self.distances / self.norms)[np.isfinite(self.distances)]
         return {
             "n_points": len(self.distances),
             "not_found": len(self.distances) - len(found),
@@ -89,7 +87,6 @@ class AdversarialDistances(ShortRepr):
             "lowest_20th": low,
             "median": median,
             "highest_20th": high,
-            "relative_median": json_numbers(np.median(relative) if len(found) else np.nan)[0],
             "mean": json_numbers(found.mean() if len(found) else np.nan)[0],
             "first_order_median": json_numbers(np.median(self.first_order))[0],
             "median_norm": json_numbers(np.median(self.norms))[0],

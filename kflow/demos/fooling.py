@@ -13,7 +13,7 @@ from kflow._base.array_types import Doubles
 from kflow.analysis import AdversarialDistances, adversarial_distance
 from kflow.datasets import Dataset
 from kflow.demos.image_flow import FlowOfImages
-from kflow.demos.remaining_errors import as_pictures, class_names
+from kflow.demos.pictures import as_pictures, class_names, has_colours
 from kflow.demos.report import Report, Section
 from kflow.plotting import AdversarialDisplay, ImageGridDisplay
 
@@ -76,10 +76,11 @@ def add_fooling(
     )
     _draw(section, found, norm)
     section.table(
-        ["images are, flow", "median", "5 % quantile", "median / norm", "first order, median"],
+        ["images are, flow", "right", "5 % quantile", "median", "median / norm", "first order"],
         [_row(f"{features}, {when}", each) for (features, when), each in found.items()],
-        f"Adversarial distances of {len(next(iter(found.values())).rows)} test images, in the units of their pixels, whose median "
-        f"norm is {norm:.0f}; those that are misclassified as they are have the distance 0.",
+        f"How many of {len(next(iter(found.values())).rows)} test images are classified rightly, and "
+        "their adversarial distances in the units of the pixels, also as parts of their norms; last the "
+        "median of the first-order distances.",
     )
     ratios = {
         **{f: _ratios(found[f, "before"], found[f, "after"]) for f in flows},
@@ -94,7 +95,7 @@ def add_fooling(
         **{
             features: {
                 "ratio_median": _median(ratios[features]),
-                **{when: found[features, when].summary() for when in _WHEN},
+                **{when: _numbers(found[features, when]) for when in _WHEN},
             }
             for features in flows
         },
@@ -106,38 +107,63 @@ def _draw(section: Section, found: Found, norm: float) -> None:
     figure = Figure(figsize=(7.0, 3.2), layout="constrained")
     AdversarialDisplay(
         {
-            f"{features}, {when} the flow": each.distances
+            f"{features}, {when} the flow": each.distances[_right(each)]
             for (features, when), each in found.items()
+            if _right(each).any()
         },
         xlabel="length of the smallest perturbation found, in units of the pixels",
     ).plot(figure.subplots())
     section.figure(
         figure,
         "adversarial",
-        "How little changes the class of an image: part of the test images with at most that distance "
-        f"to an image that the same classifier takes for another class. Their median norm is {norm:.0f}.",
+        "How little changes the class of an image: of the test images that are classified rightly, the "
+        "part with at most that distance to an image that the same classifier takes for another class. "
+        f"Their median norm is {norm:.0f}.",
     )
 
 
+def _right(found: AdversarialDistances) -> npt.NDArray[np.bool_]:
+    """Return which images are classified rightly as they are."""
+    return np.asarray(found.distances != 0.0)
+
+
+def _can_be_fooled(found: AdversarialDistances) -> npt.NDArray[np.bool_]:
+    """Return which of these images a perturbation was found for."""
+    return _right(found) & np.isfinite(found.distances)
+
+
+def _numbers(found: AdversarialDistances) -> dict[str, Any]:
+    """Return the summary, and quantiles over the images that are classified rightly."""
+    rows = _can_be_fooled(found)
+    distances = found.distances[rows]
+    return {
+        **found.summary(),
+        "right": int(_right(found).sum()),
+        "right_lowest_20th": float(np.quantile(distances, 0.05)) if len(distances) else np.nan,
+        "right_median": _median(distances),
+        "relative_median": _median(distances / found.norms[rows]),
+        "right_first_order_median": _median(found.first_order[rows]),
+    }
+
+
+def _median(values: Doubles) -> float:
+    return float(np.median(values)) if len(values) else np.nan
+
+
 def _row(name: str, found: AdversarialDistances) -> list[str]:
-    told = found.summary()
-    numbers = (told["median"], told["lowest_20th"], told["relative_median"])
-    return [name, *(_number(value) for value in (*numbers, told["first_order_median"]))]
+    told = _numbers(found)
+    names = ("right_lowest_20th", "right_median", "relative_median", "right_first_order_median")
+    return [name, str(told["right"]), *(_number(told[each]) for each in names)]
 
 
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3g}"
+def _number(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "undefined"
 
 
 def _ratios(one: AdversarialDistances, other: AdversarialDistances) -> Doubles:
     """Return the second distance over the first of the images that both classify rightly."""
-    both = np.array([one.distances, other.distances])
-    robust = np.isfinite(both).all(axis=0) & (both > 0.0).all(axis=0)
-    return np.asarray(both[1, robust] / both[0, robust])
-
-
-def _median(ratios: Doubles) -> float:
-    return float(np.median(ratios)) if len(ratios) else np.nan
+    both = _can_be_fooled(one) & _can_be_fooled(other)
+    return np.asarray(other.distances[both] / one.distances[both])
 
 
 def _verdict(what: str, than: str, ratios: Doubles) -> str:
@@ -162,7 +188,7 @@ def _show(
     found: Mapping[str, AdversarialDistances],
 ) -> None:
     """Show a few images, and the same images with the perturbation that fools each flow."""
-    fooled = np.array([each.distances > 0.0 for each in found.values()]).all(axis=0)  # NaN is not
+    fooled = np.array([_can_be_fooled(each) for each in found.values()]).all(axis=0)
     chosen = np.flatnonzero(fooled)[:_N_SHOWN]
     if not len(chosen):
         return
@@ -182,4 +208,5 @@ def _show(
         "fooled",
         f"Some test images with their class, and below as they fool the flows {below}, with the class "
         "that is predicted then.",
+        photographs=has_colours(data),
     )

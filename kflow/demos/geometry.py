@@ -69,21 +69,21 @@ def add_geometry(
         options.seed,
         images.features,
     )
-    of = "scaled images" if images.encoder is None else "coordinates of images"
+    of = "scaled images, whose norm is 1"
+    if images.encoder is not None:
+        of = "coordinates of images, whose norm is 1 at most"
     section = report.section(
         f"Geometry before and after the flow of {images.features}",
         f"Measurements of `kflow.analysis` on {len(rows)} test images drawn at random. Lengths are "
-        f"those of {of}, whose norm is {'1' if images.encoder is None else 'about 1'}.",
+        f"those of {of}.",
     )
     table: list[list[str]] = []
     measures = {"dimension": _dimension, "margins": _margins}
     if images.encoder is None:
         measures["lipschitz"] = _lipschitz
     found = {}
-    with options.steps(len(measures), "measurement") as done:
-        for name, measure in measures.items():
-            found[name] = measure(section, table, subject)
-            done()
+    for name, measure in measures.items():
+        found[name] = measure(section, table, subject)
     section.table(
         ["measure", "before", "after"], table, "Before the flow, and after all its layers."
     )

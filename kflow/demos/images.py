@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflow.datasets import Dataset
@@ -33,6 +35,7 @@ from kflow.demos.image_flow import (
     one_per_class,
 )
 from kflow.demos.image_projections import add_projections
+from kflow.demos.pictures import has_colours
 from kflow.demos.remaining_errors import add_remaining_errors
 from kflow.demos.report import Report, percent
 from kflow.plotting import ClassDistanceDisplay, ImageStripDisplay, LossDisplay, SpreadDisplay
@@ -130,25 +133,30 @@ def _report(name: str, options: Options) -> Report:
         "distances of classes": lambda: _class_distances(report, flows),
         "images on their way": lambda: _strips(report, images["pixels"], options),
     }
+    for features, flow in images.items():
+        parts[f"projections of {features}"] = partial(add_projections, report, flow, options)
+    for features, flow in images.items():
+        parts[f"geometry of {features}"] = partial(_geometry, report, flow, rows, options)
     with options.steps(len(parts), "part") as done:
         for part, add in parts.items():
             with clock.part(part):
                 add()
             done()
-    for features, flow in images.items():
-        with clock.part(f"projections of {features}"):
-            add_projections(report, flow, options)
-    for features, flow in images.items():
-        with clock.part(f"geometry of {features}"):
-            report.numbers[features]["geometry"] = add_geometry(report, flow, rows, options)
     _times(report, clock, flows)
     return report
+
+
+def _geometry(
+    report: Report, images: FlowOfImages, rows: npt.NDArray[np.intp], options: Options
+) -> None:
+    found = add_geometry(report, images, rows, options)
+    report.numbers[images.features]["geometry"] = found
 
 
 def _fooled(data: Dataset, options: Options) -> Mapping[str, int]:
     if options.quick:
         return _FOOLED_QUICK
-    return _FOOLED_IN_COLOUR if len(data.image_shape or ()) > 2 else _FOOLED
+    return _FOOLED_IN_COLOUR if has_colours(data) else _FOOLED
 
 
 def _figure(height: float, width: float = 7.0) -> Figure:
@@ -255,7 +263,12 @@ def _strips(report: Report, images: FlowOfImages, options: Options) -> None:
         "One test image x of each class, drawn at random, what the flow of pixels makes of them, and "
         "the difference, in the units of the pixels. Scattering moves in coordinates, which are not "
         "those of an image.",
-    ).figure(figure, "images", "x, F_n(x) and F_n(x) - x for one test image of each class.")
+    ).figure(
+        figure,
+        "images",
+        "x, F_n(x) and F_n(x) - x for one test image of each class.",
+        photographs=has_colours(data),
+    )
 
 
 def _one_per_class(report: Report, images: Mapping[str, FlowOfImages], options: Options) -> None:
@@ -290,6 +303,7 @@ def _one_per_class(report: Report, images: Mapping[str, FlowOfImages], options: 
         "one-per-class",
         "One training image x of each class, drawn at random, and F_n(x) and F_n(x) - x of the flow "
         "of pixels.",
+        photographs=has_colours(data),
     )
     spread = _figure(4.4)
     for ax, (when, errors) in zip(spread.subplots(2, 1), _spread(draws).items(), strict=True):

@@ -11,32 +11,14 @@ from matplotlib.figure import Figure
 
 from kflow.datasets import Dataset
 from kflow.demos.image_flow import FlowOfImages
+from kflow.demos.pictures import as_pictures, class_names, has_colours
 from kflow.demos.report import Report, percent
 from kflow.plotting import ImageGridDisplay
 
-__all__ = ["add_remaining_errors", "as_pictures", "class_names"]
+__all__ = ["add_remaining_errors"]
 
 # All errors are shown if there are no more than this, else so many drawn at random.
 _ALL, _SOME = 150, 100
-
-# H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST (2017).
-_CLOTHES = (
-    *("T-shirt", "trouser", "pullover", "dress", "coat"),
-    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-)
-
-
-def class_names(data: Dataset, labels: npt.NDArray[Any]) -> list[str]:
-    """Return labels of images as words where there are such."""
-    if data.name == "fashion-mnist":
-        return [_CLOTHES[label] for label in labels]
-    return [str(label) for label in labels]
-
-
-def as_pictures(data: Dataset, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return images of a data set that are rows of a matrix in their own shape."""
-    assert data.image_shape is not None
-    return X.reshape(len(X), *data.image_shape)
 
 
 def add_remaining_errors(
@@ -70,6 +52,7 @@ def add_remaining_errors(
             f"remaining-{features}",
             f"{'All' if every else f'A sample of {len(shown)} of the'} test images that are "
             f"misclassified by {features}: {len(rows)}, {percent(len(rows) / len(data.y_test))} of all.",
+            photographs=has_colours(data),
         )
     return {
         **{

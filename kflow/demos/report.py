@@ -103,7 +103,15 @@ class Section:
         self.parts.append(_Text(_checked(markdown)))
         return self
 
-    def figure(self, figure: Figure, name: str, caption: str, *, alt: str | None = None) -> Section:
+    def figure(
+        self,
+        figure: Figure,
+        name: str,
+        caption: str,
+        *,
+        alt: str | None = None,
+        photographs: bool = False,
+    ) -> Section:
         """Add a figure, drawn now.
 
         Parameters
@@ -116,6 +124,8 @@ class Section:
             Caption, before which its number is put.
         alt : str, optional
             Text for readers who do not see the figure; the caption if not given.
+        photographs : bool
+            Whether it shows photographs, whose colours are then mixed of 256 by dots.
 
         Returns
         -------
@@ -124,8 +134,12 @@ class Section:
         """
         drawn, small = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
-        # A third of the size: 256 colours are more than a figure has but for its smooth edges.
-        image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        # A third of the size: 256 colours are more than a figure has but for its smooth edges. Those of
+        # photographs are mixed of them.
+        full = Image.open(drawn).convert("RGB")
+        image = full.quantize(256, dither=Image.Dither.NONE)
+        if photographs:
+            image = full.quantize(palette=image, dither=Image.Dither.FLOYDSTEINBERG)
         image.save(small, "PNG", optimize=True, dpi=(_DPI, _DPI))
         # Panels side by side are too small on narrow screens, where the picture scrolls instead.
         columns = {round(ax.get_position().x0, 1) for ax in figure.axes}

@@ -142,7 +142,7 @@ class Scattering(
         J, L = as_count(self.J, "J", 1, _MOST), as_count(self.L, "L", 1, _MOST)
         max_order = as_count(self.max_order, "max_order", 1, 2)
         padding = as_choice(self.padding, "padding", PADDINGS)
-        self._colours = as_choice(self.colours, "colours", COLOURS)
+        known_colours = as_choice(self.colours, "colours", COLOURS)
         resolve_n_threads(self.n_threads)
         shape = as_image_shape(X, self.image_shape)
         if min(shape[:2]) < 2**J:
@@ -150,11 +150,13 @@ class Scattering(
                 f"J={J} needs images of at least {2**J} x {2**J} pixels, got {shape[0]} x {shape[1]}: "
                 "choose a smaller J"
             )
-        self._filters = shape[:2], J, L, max_order, padding
-        n_channels, height, width = map_shape(*self._filters)
-        colours = as_count(shape[2], "the number of colours", 1) if len(shape) > 2 else 1
+        filters = shape[:2], J, L, max_order, padding
+        n_channels, height, width = map_shape(*filters)
+        n_colours = as_count(shape[2], "the number of colours", 1) if len(shape) > 2 else 1
+        # Parameters that are set later count from the next fit on.
+        self._filters, self._colours = filters, known_colours
         self.image_shape_ = shape
-        self.map_shape_ = (colours * n_channels, height, width)
+        self.map_shape_ = (n_colours * n_channels, height, width)
         self.n_features_in_ = int(np.prod(shape))
         self._operators: dict[str, ScatteringOperator] = {}
         return self

@@ -25,7 +25,7 @@ from kflow.plotting.axes import square_limits
 from kflow.plotting.colours import class_style, marker_area
 from kflow.plotting.gif import animated_gif
 from kflow.plotting.inputs import as_numbers, as_planar, class_codes
-from kflow.plotting.names import class_name
+from kflow.plotting.names import class_name, drawn_name
 from kflow.plotting.points import PointsDisplay
 from kflow.plotting.projection import plane_maps
 
@@ -220,7 +220,7 @@ class FlowAnimation(ShortRepr):
             ax.scatter([], [], s=30, color=class_style(code)[0], marker=class_style(code)[1])
             for code in range(len(self._classes))
         ]
-        names = [class_name(label) for label in self._classes]
+        names = [drawn_name(label) for label in self._classes]
         ax.figure.legend(
             handles,
             names,
@@ -258,8 +258,8 @@ class FlowAnimation(ShortRepr):
             "rate": as_positive(rate, "rate"),
         }
         page = resources.files("kflow.plotting").joinpath("slider.html").read_text("utf-8")
-        # In a script, "</" would end it.
-        text = json.dumps(data).replace("</", "<\\/")
+        # What begins with "<" may end a script, or begin another.
+        text = json.dumps(data).replace("<", "\\u003c")
         title = f"{n} points in a flow of {self.layers[-1]} layers"
         return page.replace("TITLE", escape(title)).replace("DATA", text)
 

@@ -14,7 +14,7 @@ from kflow._base.short_repr import ShortRepr
 from kflow.plotting.axes import axes_of, log_scale, plain_number
 from kflow.plotting.colours import class_style
 from kflow.plotting.inputs import as_series, as_table
-from kflow.plotting.names import class_name, label_lines
+from kflow.plotting.names import drawn_name, label_lines
 
 __all__ = ["DimensionDisplay"]
 
@@ -160,7 +160,7 @@ class DimensionDisplay(ShortRepr):
 
     def _name_lines(self) -> None:
         """Write the names of the lines beside their last known points."""
-        names = ["all", *(class_name(label) for label in self.classes)]
+        names = ["all", *(drawn_name(label) for label in self.classes)]
         colours = ["#000000", *(class_style(code)[0] for code in range(len(self.classes)))]
         known = [
             column for column in range(len(names)) if np.isfinite(self.dimensions[:, column]).any()

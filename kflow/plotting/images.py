@@ -17,11 +17,12 @@ from kflow.layers.replay import layer_count
 from kflow.plotting.axes import axes_of
 from kflow.plotting.brightness import as_shown, brightness_limits, check_images
 from kflow.plotting.inputs import as_labels, as_numbers, class_codes
-from kflow.plotting.names import class_name
+from kflow.plotting.names import drawn_name
 
 __all__ = ["ImageStripDisplay"]
 
 _GAP = 0.08  # between images, in parts of one
+_LONG_NAME = 5  # longer names of classes are written small
 
 
 class ImageStripDisplay(ShortRepr):
@@ -210,11 +211,12 @@ class ImageStripDisplay(ShortRepr):
             for column in range(1, n + 1):
                 if column == n or self.labels[column] != self.labels[first]:
                     places.append(((first + column) * (1.0 + _GAP) - _GAP) / 2.0)
-                    names.append(class_name(self.labels[first]))
+                    names.append(drawn_name(self.labels[first]))
                     first = column
             self.ax_.xaxis.set_label_position("top")
             self.ax_.set_xlabel("class")
-        self.ax_.set_xticks(places, labels=names)
+        is_long = max(map(len, names), default=0) > _LONG_NAME
+        self.ax_.set_xticks(places, labels=names, fontsize=8 if is_long else None)
 
 
 def _as_sides(image_shape: Any) -> tuple[int, ...]:

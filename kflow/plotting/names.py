@@ -15,6 +15,7 @@ from kflow.plotting.colours import class_style
 
 __all__ = [
     "class_name",
+    "drawn_name",
     "label_lines",
     "legend_beside",
     "legend_of_classes",
@@ -31,6 +32,11 @@ def class_name(label: Any) -> str:
     if isinstance(label, (float, np.floating)) and float(label).is_integer():
         return str(int(label))
     return str(label)
+
+
+def drawn_name(label: Any) -> str:
+    """Return a class as text for Matplotlib, which takes what is between two $ for a formula."""
+    return class_name(label).replace("$", r"\$")
 
 
 def name_class_means(
@@ -53,7 +59,7 @@ def name_class_means(
         if radius < 0.03 * width:
             means[code], outwards = centre, centre - middle
             offsets[code] = 14.0 * outwards / max(float(np.linalg.norm(outwards)), 1e-300)
-    names = [class_name(label) for label in classes]
+    names = [drawn_name(label) for label in classes]
     to_points = 72.0 / ax.figure.dpi
     places = ax.transData.transform(means) * to_points
     longest = max(map(len, names))
@@ -105,7 +111,7 @@ def legend_of_classes(ax: Axes, classes: npt.NDArray[Any], title: str = "class")
     for code, label in enumerate(classes):
         colour, marker = class_style(code)
         handles.append(
-            Line2D([], [], linestyle="", marker=marker, color=colour, label=class_name(label))
+            Line2D([], [], linestyle="", marker=marker, color=colour, label=drawn_name(label))
         )
     legend_beside(ax, title=title, handles=handles)
 

@@ -277,7 +277,6 @@ def test_images_are_fooled_through_an_encoder(pipeline):
         assert (fooled != found.labels).all()
         assert (each.predict(before + 0.99 * found.perturbations) == found.labels).all()
         assert (found.distances < found.norms).all()
-        assert 0.0 < found.summary()["relative_median"] < 0.5
     again = adversarial_distance(model, X.reshape(300, -1), max_points=15)
     np.testing.assert_array_equal(
         again.distances, adversarial_distance(model, X, max_points=15).distances

@@ -35,6 +35,7 @@ def test_both_are_fooled_in_the_same_units(flows):
         for when in ("before", "after"):
             told = numbers[features][when]
             assert (told["n_points"], told["not_found"]) == (8, 0)
+            assert told["right"] == 8 - told["misclassified"]
             assert 0.03 < told["relative_median"] < 0.5
             assert 30 < told["median_norm"] < 90  # pixels reach from 0 to 16
         assert 0.3 < numbers[features]["ratio_median"] < 3.0

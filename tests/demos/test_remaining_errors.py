@@ -5,7 +5,7 @@ import pytest
 
 from kflow.datasets import Dataset
 from kflow.demos import remaining_errors
-from kflow.demos.remaining_errors import add_remaining_errors, class_names
+from kflow.demos.remaining_errors import add_remaining_errors
 from kflow.demos.report import Report
 
 
@@ -50,7 +50,3 @@ def test_no_error_has_no_picture(data):
     report = Report("A title", "A summary.", "a command")
     add_remaining_errors(report, flows, 0)
     assert report.markdown().count("![") == 1
-
-
-def test_names(data):
-    assert class_names(data, np.array([0, 9])) == ["T-shirt", "ankle boot"]

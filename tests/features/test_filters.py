@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.features.filters import make_filters, padded_side
+from kflow.features.filters import make_filters, map_shape, padded_side
 
 
 @pytest.mark.parametrize("padding", ["zero", "reflect"])
@@ -36,3 +36,12 @@ def test_a_wavelet_turned_by_a_right_angle_is_its_transpose():
     waves = make_filters((16, 16), 2, 4, 2, "zero", "float64").waves[0]
     along = -np.arange(len(waves[0])) % len(waves[0])  # angles of -90 and 0 degrees
     np.testing.assert_allclose(waves[3], waves[1].T[:, along], atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect"])
+@pytest.mark.parametrize(("J", "L", "max_order"), [(1, 1, 1), (1, 2, 2), (2, 3, 2), (3, 2, 1)])
+def test_the_shape_of_features_is_known_without_filters(J, L, max_order, padding):
+    for shape in ((8, 8), (9, 15), (8, 21)):
+        filters = make_filters(shape, J, L, max_order, padding, "float64")
+        known = map_shape(shape, J, L, max_order, padding)
+        assert known == (filters.n_channels, *filters.out)

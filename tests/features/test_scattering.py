@@ -104,7 +104,10 @@ def test_parameters_that_are_set_after_the_fit_count_from_the_next_one(rng):
     np.testing.assert_array_equal(scattering.transform(images), expected)
     single = scattering.transform(images.astype(np.float32))  # for which filters are made now
     np.testing.assert_allclose(single, expected, rtol=1e-3, atol=1e-5)
-    assert scattering.fit(images).transform(images).shape != expected.shape
+    with pytest.raises(ValueError, match="choose a smaller J"):
+        scattering.set_params(J=5).fit(images)
+    np.testing.assert_array_equal(scattering.transform(images), expected)
+    assert scattering.set_params(J=2).fit(images).transform(images).shape != expected.shape
 
 
 def test_what_is_given_stays_as_it_is(images):

@@ -83,9 +83,12 @@ def test_page_holds_the_points_and_refers_to_nothing(animation, tmp_path):
 
 
 def test_names_cannot_leave_the_script():
-    found = FlowAnimation(np.zeros((2, 2, 2)), ["</script>", "b"])
-    assert "</script><" not in found.to_html().replace("</script>\n</body>", "")
-    assert "iframe" in found._repr_html_()
+    names = ["</script>", "<!--<script>"]
+    page = FlowAnimation(np.zeros((2, 2, 2)), names).to_html()
+    assert [page.count(part) for part in ("<script>", "</script>", "<!--")] == [1, 1, 0]
+    data = re.search(r"const data = (.*);\n", page)[1]
+    assert json.loads(data)["names"] == sorted(names)
+    assert "iframe" in FlowAnimation(np.zeros((2, 2, 2)), names)._repr_html_()
 
 
 def test_one_frame_on_axes(animation):

@@ -3,13 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.plotting.names import class_name, label_lines, moved_apart, name_class_means
+from kflow.plotting.names import class_name, drawn_name, label_lines, moved_apart, name_class_means
 
 
 def test_names():
     assert [class_name(label) for label in (1.0, -1, 0.5, "a", np.str_("b"))] == [
         "1", "-1", "0.5", "a", "b",
     ]  # fmt: skip
+
+
+def test_names_are_no_formulas(ax):
+    names = [r"$\foo$", "5 $ to 7 $", r"a\b"]
+    texts = [ax.text(0, 0, drawn_name(name)) for name in names]
+    ax.figure.canvas.draw()  # which refuses formulas that are none
+    plain = [ax.text(0, 0, name, parse_math=False) for name in names]
+    for text, expected in zip(texts, plain, strict=True):
+        assert text.get_window_extent().width == pytest.approx(expected.get_window_extent().width)
 
 
 def test_names_of_lines_are_apart_in_order(ax):
