@@ -164,6 +164,20 @@ def test_compression(run_benchmark):
 
 
 @pytest.mark.slow
+def test_compression_of_images(run_benchmark):
+    _, report = run_benchmark("compression", "--quick --scattering --repeats 1")
+    original, *rows = report["rows"]
+    assert all(row["bytes_of_file"] < original["bytes_of_file"] / 5 for row in rows)
+    assert all(row["test_error"] < original["test_error"] + 0.03 for row in rows)
+
+
+def test_image_features(run_benchmark):
+    _, report = run_benchmark("image_features", "--quick")
+    assert [row["n_features"] for row in report["rows"]] == [144, 272]
+    assert all(row["error"] < 0.1 for row in report["rows"])
+
+
+@pytest.mark.slow
 def test_learning_step(run_benchmark):
     printed, report = run_benchmark("learning_step", "--preset smoke --repeats 1")
     (result,) = report["results"]
