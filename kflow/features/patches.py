@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_nonnegative, as_positive
 from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.workers import Workers
 from kflow.engine.threads import resolve_n_threads, single_threaded_blas
 from kflow.features.images import as_covectors, as_image_shape, as_images
 
@@ -21,6 +21,9 @@ __all__ = ["Patches"]
 
 # Number of patches from which mean and whitening are learned.
 _SAMPLE = 100_000
+
+# Images that a thread takes at a time.
+_A_FEW = 8
 
 # Patches with less than this part of the average variance have hardly any contrast: it is not raised
 # to that of the others, and none of them becomes a filter. So for the lengths of whitened patches.
@@ -242,11 +245,18 @@ class Patches(
         out = np.empty((len(images), self._n_features_out), images.dtype)
         learned, grid = self._learned(images.dtype), self._grid(images.dtype)
 
-        def transform(i: int) -> None:
-            responses = learned.whitened(self._of(images[i])).directions @ learned.filters.T
-            parts = out[i].reshape(2, -1, len(grid))
-            for sign, part in zip((1.0, -1.0), parts, strict=True):
-                part[:] = (grid @ np.maximum(sign * responses - learned.threshold, 0.0)).T
+        def transform(rows: range) -> None:
+            # Memory that is given back and taken again for each image would cost more than the sums.
+            responses = np.empty((grid.shape[1], len(learned.filters)), images.dtype)
+            rectified = np.empty_like(responses)
+            for i in rows:
+                directions = learned.whitened(self._of(images[i])).directions
+                np.matmul(directions, learned.filters.T, out=responses)
+                positive, negative = out[i].reshape(2, -1, len(grid))
+                np.subtract(responses, learned.threshold, out=rectified)
+                positive[:] = (grid @ np.maximum(rectified, 0.0, out=rectified)).T
+                np.add(responses, learned.threshold, out=rectified)
+                negative[:] = -(grid @ np.minimum(rectified, 0.0, out=rectified)).T
 
         self._each(transform, len(images))
         return out
@@ -280,25 +290,24 @@ class Patches(
         out = np.empty_like(images)
         learned, grid = self._learned(images.dtype), self._grid(images.dtype)
 
-        def pull_back(i: int) -> None:
-            found = learned.whitened(self._of(images[i]))
-            responses = found.directions @ learned.filters.T
-            positive, negative = A[i].reshape(2, -1, len(grid))
-            by_responses = (grid.T @ positive.T) * (responses > learned.threshold)
-            by_responses -= (grid.T @ negative.T) * (-responses > learned.threshold)
-            by_patches = learned.pulled_back(found, by_responses @ learned.filters)
-            out[i] = self._added(by_patches)
+        def pull_back(rows: range) -> None:
+            for i in rows:
+                found = learned.whitened(self._of(images[i]))
+                responses = found.directions @ learned.filters.T
+                positive, negative = A[i].reshape(2, -1, len(grid))
+                by_responses = (grid.T @ positive.T) * (responses > learned.threshold)
+                by_responses -= (grid.T @ negative.T) * (-responses > learned.threshold)
+                by_patches = learned.pulled_back(found, by_responses @ learned.filters)
+                out[i] = self._added(by_patches)
 
         self._each(pull_back, len(images))
         return out
 
-    def _each(self, function: Callable[[int], None], n: int) -> None:
-        """Call a function with the number of each image, on several threads."""
-        with (
-            single_threaded_blas,
-            ThreadPoolExecutor(resolve_n_threads(self.n_threads)) as pool,
-        ):
-            for _ in pool.map(function, range(n)):
+    def _each(self, function: Callable[[range], None], n: int) -> None:
+        """Call a function with the numbers of a few images at a time, on several threads."""
+        parts = [range(start, min(start + _A_FEW, n)) for start in range(0, n, _A_FEW)]
+        with single_threaded_blas, Workers(resolve_n_threads(self.n_threads)) as workers:
+            for _ in workers.map(function, parts):
                 pass
 
     def _windows(self, image: FloatArray) -> FloatArray:

@@ -173,7 +173,7 @@ def test_compression_of_images(run_benchmark):
 
 def test_image_features(run_benchmark):
     _, report = run_benchmark("image_features", "--quick")
-    assert [row["n_features"] for row in report["rows"]] == [144, 272]
+    assert [row["n_features"] for row in report["rows"]] == [225, 353]
     assert all(row["error"] < 0.1 for row in report["rows"])
 
 
