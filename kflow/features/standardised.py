@@ -91,8 +91,8 @@ class StandardisedFeatures:
             raise ValueError("X has values too small for features of float32: scale the images")
         learned = cls(source, mean, np.where(usable, scale, 1.0))
         for rows in parts:
-            standardised = learned._standardised(out[rows])
-            out[rows] = standardised / row_norms(standardised)
+            learned._standardise(out[rows])
+            out[rows] /= row_norms(out[rows])
         return learned
 
     @property
@@ -103,18 +103,24 @@ class StandardisedFeatures:
 
     def transform(self, images: FloatArray) -> FloatArray:
         """Return the features of a few images of float32, (n, n_features)."""
-        standardised = self._standardised(self.source.transform(images))
-        return np.asarray(standardised / row_norms(standardised))
+        features = self._standardised(images)
+        features /= row_norms(features)
+        return features
 
     def pull_back(self, images: FloatArray, covectors: FloatArray) -> FloatArray:
         """Multiply covectors (n, n_features) by the transposed derivative of `transform`."""
-        standardised = self._standardised(self.source.transform(images))
-        by_standardised = unit_pull_back(standardised, covectors)
+        by_standardised = unit_pull_back(self._standardised(images), covectors)
         return self.source.pull_back(images, by_standardised * self._of_features(1.0 / self.scale))
 
-    def _standardised(self, features: FloatArray) -> FloatArray:
-        shift, factor = self._of_features(self.mean), self._of_features(1.0 / self.scale)
-        return np.asarray((features - shift) * factor)
+    def _standardised(self, images: FloatArray) -> FloatArray:
+        features = self.source.transform(images)
+        self._standardise(features)
+        return features
+
+    def _standardise(self, features: FloatArray) -> None:
+        """Standardise features where they are."""
+        features -= self._of_features(self.mean)
+        features *= self._of_features(1.0 / self.scale)
 
     def _of_features(self, of_channels: Doubles) -> FloatArray:
         """Return what belongs to each channel for each feature, in float32."""
