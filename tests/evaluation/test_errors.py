@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kflow
-from kflow.evaluation import ErrorCurve, interpolation_errors, regression_errors
+from kflow.evaluation import ErrorCurve, interpolation_errors, regression_errors, view_average
 from kflow.kernels import Gaussian
 from kflow.testing import slow as reference
 
@@ -83,3 +83,33 @@ def test_regression_errors():
     errors = regression_errors([0.0, 2.0], [1.0, 1.0])
     assert errors == {"rmse": 1.0, "r2": 0.0}
     assert math.isnan(regression_errors([1.0, 1.0], [1.0, 2.0])["r2"])
+
+
+def test_values_are_averaged_over_views(rng):
+    values = rng.normal(size=(12, 3))
+    np.testing.assert_allclose(view_average(values, 4), values.reshape(3, 4, 3).mean(axis=0))
+    assert view_average(values, 12) is values
+    for n in (0, 5):
+        with pytest.raises(ValueError, match="no views of"):
+            view_average(values, n)
+
+
+def test_several_views_of_the_test_points(rng):
+    points, labels = rng.normal(size=(40, 2)), np.arange(40) % 2
+    views = [rng.normal(size=(10, 2)) for _ in range(2)]
+    truth = np.arange(10) % 2
+    kernel = Gaussian(1.0)
+    (found,) = interpolation_errors(
+        points,
+        labels,
+        np.concatenate(views),
+        truth,
+        kernel=kernel,
+        nugget=0.1,
+        rng=np.random.default_rng(0),
+        n_interpolation=(40,),
+        n_draws=1,
+    )
+    interpolant = kflow.Interpolant(points, kflow.one_hot(labels), kernel=kernel, nugget=0.1)
+    values = sum(interpolant(view) for view in views)
+    assert found.average == pytest.approx(np.mean(values.argmax(axis=1) != truth))
