@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kflow
+from kflow.presets import FIXED
 
 
 @pytest.fixture
@@ -150,3 +151,25 @@ def test_a_full_disk_leaves_earlier_predictions(run, fitted, clouds, tmp_path, n
     assert "No space left" in result.stderr
     assert (tmp_path / name).read_bytes() == b"earlier"
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_labels_are_written_whatever_the_locale(run_python, tmp_path, rng):
+    X = rng.normal(size=(40, 2))
+    y = np.where(X[:, 0] > 0, "è", "ü")
+    model = kflow.KernelFlowClassifier(**{**FIXED, "n_layers": 2}, random_state=0).fit(X, y)
+    model.save(tmp_path / "model")
+    np.savez(tmp_path / "data.npz", X=X)
+    run_python(
+        f"""
+        import os
+        from kflow.cli import main
+        os.chdir({str(tmp_path)!r})
+        main(["predict", "model", "data.npz", "--output", "out.csv"])
+        """,
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+    lines = (tmp_path / "out.csv").read_text("utf-8").splitlines()
+    np.testing.assert_array_equal(lines, model.predict(X))
