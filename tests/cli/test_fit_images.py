@@ -98,7 +98,8 @@ def test_scattering_of_photographs(run, tmp_path, monkeypatch, rng):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(file)
     estimator = {**FIXED, "n_layers": 2, "batch_size": 20, "scaling": None}
-    small = {**SCATTERING["cifar-10"].encoder, "J": 1, "n_components": 10}
+    patches = {"n_filters": 4, "patch_size": 3, "n_cells": 2}
+    small = {**SCATTERING["cifar-10"].encoder, **patches, "J": 1, "n_components": 10}
     monkeypatch.setitem(SCATTERING, "cifar-10", Preset(small, estimator))
     data = ("--dataset", "cifar-10", "--data-dir", tmp_path, "--preset", "scattering")
     results = json.loads(run("fit", *data, "--no-save", "--n-draws", 1, "--json").stdout)
