@@ -42,7 +42,7 @@ class Augmentation:
         Number of copies of each image, besides the image itself.
     shift : int
         Largest shift in pixels, up or down and to the left or right. Nearer shifts come first: of 4
-        copies with `shift` 1, each is moved by one pixel in one of the four directions.
+        copies with ``shift`` 1, each is moved by one pixel in one of the four directions.
     mirror : bool
         Whether left and right are exchanged in half of the copies; the first copy is the mirror image.
     rotation : float
@@ -60,7 +60,7 @@ class Augmentation:
     Raises
     ------
     TypeError, ValueError
-        For parameters that are not valid; if there are fewer different copies than `n_copies`.
+        For parameters that are not valid; if there are fewer different copies than ``n_copies``.
 
     Notes
     -----
@@ -150,7 +150,7 @@ class Augmentation:
         images : array_like, shape (n, height, width) or (n, height, width, colours)
             The images; float32 stays, the rest becomes float64.
         k : int
-            The number of the copy, up to `n_copies`.
+            The number of the copy, up to ``n_copies``.
         same : bool
             Whether all images are turned and deformed in the same way, as if each were the first.
 
