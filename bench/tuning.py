@@ -28,7 +28,7 @@ from kflow.data.scaling import Preprocessing
 from kflow.datasets import DATASETS, load_dataset
 from kflow.evaluation import interpolation_errors
 from kflow.features import Augmentation, ImageEncoder
-from kflow.features.copies import copies_encoded, iterate_views
+from kflow.features.copies import copies_encoded, iterate_views, targets_of_copies
 from kflow.presets import PRESETS, SCATTERING
 
 
@@ -96,8 +96,7 @@ def main() -> None:
     augmentation = None
     if args.augmentation is not None:
         augmentation = Augmentation.from_dict(json.loads(args.augmentation))
-    n_copies = 0 if augmentation is None else augmentation.n_copies
-    y = np.tile(data.y_train[kept], n_copies + 1)
+    y = targets_of_copies(augmentation, data.y_train[kept])
     checkpoints = Checkpoints(
         y,
         data.y_train[held],

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.analysis._sample import as_labels
-from kflow.features.copies import copies_encoded
+from kflow.features.copies import copies_encoded, targets_of_copies
 from kflow.features.images import as_images
 from kflow.flow.estimator_flow import estimator_flow
 from kflow.operations import one_hot
@@ -82,8 +82,8 @@ class Model:
         """
         if self.augmentation is None:
             return self.scaled(X), np.asarray(y)
-        labels = np.concatenate([np.asarray(y)] * (self.augmentation.n_copies + 1))
-        return self._scaled(copies_encoded(self.encoder, self.augmentation, X)), labels
+        points = self._scaled(copies_encoded(self.encoder, self.augmentation, X))
+        return points, targets_of_copies(self.augmentation, y)
 
     def _scaled(self, points: Any) -> FloatArray:
         source = estimator_flow(self.classifier)

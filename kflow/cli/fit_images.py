@@ -14,7 +14,7 @@ from kflow.cli.fit_options import FitOptions
 from kflow.datasets import Dataset
 from kflow.estimators.image_pipeline import ImagePipeline, make_image_pipeline
 from kflow.features.augmentation import Augmentation
-from kflow.features.copies import copies_encoded, iterate_views
+from kflow.features.copies import copies_encoded, iterate_views, targets_of_copies
 from kflow.features.image_encoder import ImageEncoder
 from kflow.presets import Preset
 
@@ -116,7 +116,7 @@ def encoded_images(
     points = replace(
         images,
         X_train=train,
-        y_train=np.tile(images.y_train, len(train) // n_train),
+        y_train=targets_of_copies(augmentation, images.y_train),
         X_test=test,
         image_shape=None,
     )

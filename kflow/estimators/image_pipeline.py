@@ -18,7 +18,7 @@ from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.estimators.saved_pipeline import SavedPipeline
 from kflow.estimators.selection.wanted import Wanted
 from kflow.features.augmentation import Augmentation
-from kflow.features.copies import check_views, copies_encoded, iterate_views
+from kflow.features.copies import check_views, copies_encoded, iterate_views, targets_of_copies
 from kflow.features.image_encoder import ImageEncoder
 from kflow.storage.model_file import ModelReader
 
@@ -101,7 +101,7 @@ class ImagePipeline(SavedPipeline):
         if targets.ndim == 0 or len(targets) != len(X):
             raise ValueError(f"y must have one target for each of {len(X)} images")
         points = copies_encoded(self.encoder.fit(X), self.augmentation, X)
-        self.estimator.fit(points, np.concatenate([targets] * (self.augmentation.n_copies + 1)))
+        self.estimator.fit(points, targets_of_copies(self.augmentation, targets))
         return self
 
     def _average(self, method: str, X: Any) -> npt.NDArray[Any]:

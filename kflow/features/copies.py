@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.features.augmentation import Augmentation
 from kflow.features.image_encoder import ImageEncoder
 
-__all__ = ["check_views", "copies_encoded", "iterate_views"]
+__all__ = ["check_views", "copies_encoded", "iterate_views", "targets_of_copies"]
 
 
 def copies_encoded(encoder: ImageEncoder, augmentation: Augmentation | None, X: Any) -> FloatArray:
@@ -34,12 +35,29 @@ def copies_encoded(encoder: ImageEncoder, augmentation: Augmentation | None, X: 
     """
     if augmentation is None:
         return encoder.transform(X)
-    X = X if hasattr(X, "shape") else np.asarray(X)
     n_rows = len(X) * (augmentation.n_copies + 1)
     out = np.empty((n_rows, encoder.n_features_out_), np.float32)
     for rows, images in augmentation.chunks(X, encoder.scattering_.image_shape_):
         out[rows] = encoder.transform(images)
     return out
+
+
+def targets_of_copies(augmentation: Augmentation | None, y: Any) -> npt.NDArray[Any]:
+    """Return the targets of images and of their copies, in the order of `copies_encoded`.
+
+    Parameters
+    ----------
+    augmentation : Augmentation or None
+        The copies; None for none.
+    y : array_like, shape (N,)
+        The targets of the images, which are those of their copies.
+
+    Returns
+    -------
+    ndarray, shape (N (n_copies + 1),)
+    """
+    n_copies = 0 if augmentation is None else augmentation.n_copies
+    return np.concatenate([np.asarray(y)] * (n_copies + 1))
 
 
 def check_views(augmentation: Augmentation | None, n_views: int) -> int:
