@@ -17,6 +17,7 @@ __all__ = [
     "as_flag",
     "as_functions",
     "as_generator",
+    "as_nonnegative",
     "as_nugget",
     "as_number",
     "as_positive",

@@ -52,11 +52,12 @@ class InterpolationError:
     @classmethod
     def of(cls, n_interpolation: int, errors: Sequence[float]) -> InterpolationError:
         """Summarise the errors of several interpolants."""
+        least, most = float(np.min(errors)), float(np.max(errors))
         return cls(
             n_interpolation,
-            float(np.mean(errors)),
-            float(np.min(errors)),
-            float(np.max(errors)),
+            float(np.clip(np.mean(errors), least, most)),  # rounding may lead a little beyond
+            least,
+            most,
             float(np.std(errors)),
         )
 

@@ -96,6 +96,7 @@ def test_import_prints_nothing(run_python):
 def test_public_names():
     for name in kflow.__all__:
         assert getattr(kflow, name) is not None
+    assert {*kflow.__all__} <= {*dir(kflow)}
     others = {*dir(kflow)} - {*kflow.__all__}
     assert {getattr(kflow, name).__name__ for name in others} == {f"kflow.{n}" for n in others}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
