@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -179,15 +180,15 @@ class Augmentation:
         out = _shifted(images[:, :, ::-1] if mirrored else images, down, right, self.padding)
         if not self.is_random:
             return out
-        fields_of: dict[int, Doubles] = {}
+        shape = images.shape[1], images.shape[2]
+        positions = self._positions(shape, [k, 0])
         for i, image in enumerate(out):
-            number = 0 if first is None else first + i
-            if number not in fields_of:
-                fields_of = {number: self._positions(image.shape[:2], [k, number])}
+            if first is not None:
+                positions = self._positions(shape, [k, first + i])
             planes = image.reshape(*image.shape[:2], -1)
             for c in range(planes.shape[2]):
                 planes[:, :, c] = ndimage.map_coordinates(
-                    planes[:, :, c], fields_of[number], order=3, mode=_OUTSIDE[self.padding]
+                    planes[:, :, c], positions, order=3, mode=_OUTSIDE[self.padding]
                 )
         return out
 
@@ -247,6 +248,7 @@ def _shifted(images: FloatArray, down: int, right: int, padding: str) -> FloatAr
     return np.ascontiguousarray(padded[:, top : top + height, left : left + width])
 
 
+@lru_cache  # every image asks
 def _smoothed_deviation(shape: tuple[int, int], sigma: float) -> float:
     """Return the standard deviation of white noise of variance 1 after a Gaussian smoothed it."""
     peak = np.zeros(shape)
