@@ -1,9 +1,9 @@
 """The reports of the demos, as `kflow demo NAME --output docs/reproduction/NAME` wrote them.
 
-    ```{reports}
+    ```{reports} paper
     ```
 
-lists them and takes them into the table of contents;
+lists those of a topic and takes them into the table of contents;
 
     ```{published} mnist
     ```
@@ -61,11 +61,14 @@ class _OfReports(SphinxDirective):
 class Reports(_OfReports):
     """The directive ``reports``."""
 
+    required_arguments = 1
+
     def run(self) -> list[nodes.Node]:
         """Return a table and the table of contents."""
         table = ["| report | what it shows | time | command |", "|---|---|---|---|"]
         pages = []
-        for name, demo in DEMOS.items():
+        of_topic = {n: demo for n, demo in DEMOS.items() if demo.topic == self.arguments[0]}
+        for name, demo in of_topic.items():
             data = self.results(name)
             if data is not None:
                 pages.append(f"reproduction/{name}/report")

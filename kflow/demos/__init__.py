@@ -1,4 +1,4 @@
-"""The experiments of the Kernel Flows paper, each a function that returns a report.
+"""Experiments of the Kernel Flows paper, and questions of theory: functions that return a report.
 
 ``kflow demo NAME`` runs one and writes its report; `run` does so from Python. What a demo computes is
 in a module of its own, which is imported when the demo runs.
@@ -32,11 +32,14 @@ class Demo:
         Name of its module in this package.
     function : str
         Name of its function in that module, which takes `Options` and returns a `Report`.
+    topic : {"paper", "theory"}
+        Whether it is an experiment of the paper and its talk, or a question of theory.
     """
 
     summary: str
     module: str
     function: str = "run"
+    topic: str = "paper"
 
 
 DEMOS: dict[str, Demo] = {
