@@ -10,7 +10,6 @@ layers; it saves moving the points through all layers again.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kflow._base.file_lock import lock_file
 from kflow._base.files import replacing
 from kflow.data.chunks import Data, Scaling, scaled_chunks
 from kflow.errors import ModelFileError, StorageError
@@ -271,7 +271,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(handle)
         except BlockingIOError:
             raise BlockingIOError(
                 errno.EAGAIN,
