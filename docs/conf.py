@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
+if site := os.environ.get("KFLOW_DOCS_SITE"):  # one of several versions: see tools/versions.py
+    html_theme_options |= {
+        "switcher": {"json_url": f"{site}/versions.json", "version_match": release},
+        "check_switcher": False,  # it is not there yet
+        "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
+    }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
