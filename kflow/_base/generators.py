@@ -29,7 +29,7 @@ def generator_from_state(state: Mapping[str, Any]) -> np.random.Generator:
         raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = _unplain(state)
-    # NumPy does not check the position of a generator in its buffer: it would read beyond the end.
+    # NumPy before 2.5 does not check the position in the buffer: it would read beyond the end.
     inner = bits.state["state"]
     if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
         raise ValueError("the bit generator's position is outside its buffer")
