@@ -85,6 +85,13 @@ def test_layer(run_benchmark):
 
 
 @pytest.mark.slow
+def test_other_runtimes(run_benchmark):
+    _, report = run_benchmark("other_runtimes", "--packages numpy --repeats 1 --processes 1")
+    assert [row["timed"] for row in report["rows"]] == ["kflow", "numpy"]
+    assert positive(report["rows"], "before", "ratio")
+
+
+@pytest.mark.slow
 def test_side_by_side(run_benchmark):
     printed, report = run_benchmark("side_by_side", SIDE_BY_SIDE)
     installed = ["kflow", "NumPy"]
