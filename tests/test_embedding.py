@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,4 +43,5 @@ def test_compiled_projects_get_the_results_of_python(tmp_path):
         *("-D", f"CMAKE_PREFIX_PATH={package};{pybind11.get_cmake_dir()}"),
     )
     run("cmake", "--build", build)
-    print(run(sys.executable, EXAMPLES / "compare.py", build))
+    options = shlex.split(os.environ.get("KFLOW_EMBEDDING", ""))  # what `./dev embedding` was given
+    print(run(sys.executable, EXAMPLES / "compare.py", build, *options))

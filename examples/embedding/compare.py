@@ -1,10 +1,10 @@
 """Compare what this folder builds with Python: the same results to the last bit, and the time of a call.
 
-python compare.py BUILD [N_LAYERS]
-
-BUILD is the folder of the build; N_LAYERS those of the flow that learns the digits.
+BUILD is the folder of the build, N the number of layers of the flow that learns the digits. With the folder of
+the files of MNIST also its preset is fitted, with all images.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -17,9 +17,14 @@ import kflow
 from kflow.datasets import load_dataset
 from kflow.presets import PRESETS
 
-build = Path(sys.argv[1])
-n_layers = int(sys.argv[2]) if len(sys.argv) > 2 else 40
-sys.path.insert(0, str(build))
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("build", metavar="BUILD", type=Path)
+parser.add_argument("--layers", metavar="N", type=int, default=40)
+parser.add_argument("--mnist", metavar="DIR", type=Path)
+args = parser.parse_args()
+sys.path.insert(0, str(args.build))
 import in_cython
 import in_pybind11
 
@@ -69,25 +74,33 @@ except ValueError as error:
 
 # ---- C++ without Python -------------------------------------------------------------------------
 
-digits = load_dataset("digits")
-model = kflow.KernelFlowClassifier(
-    **{**PRESETS["digits"], "n_layers": n_layers}, random_state=0, n_threads=1
-)
-model.fit(digits.X_train, digits.y_train)
-points = np.ascontiguousarray(digits.X_test, np.float64)
-with tempfile.TemporaryDirectory() as folder:
-    path, raw = Path(folder, "digits.kflow"), Path(folder, "digits.f64")
-    model.save(path)
-    raw.write_bytes(points.tobytes())
-    done = subprocess.run(
-        [build / "predict", path, raw], capture_output=True, text=True, check=True
+
+def predict_without_python(data, **changes):
+    """Compare the labels of a preset's model, and how long they take on one thread."""
+    model = kflow.KernelFlowClassifier(**PRESETS[data.name] | changes, random_state=0)
+    model.fit(data.X_train, data.y_train).set_params(n_threads=1)
+    points = np.ascontiguousarray(data.X_test, np.float64)
+    with tempfile.TemporaryDirectory() as folder:
+        path, raw = Path(folder, "model.kflow"), Path(folder, "points.f64")
+        model.save(path)
+        raw.write_bytes(points.tobytes())
+        done = subprocess.run(
+            [args.build / "predict", path, raw],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    labels = model.predict(points)
+    assert done.stdout.split() == list(map(str, labels))
+    microseconds = nanoseconds(lambda: model.predict(points), len(points)) / 1000
+    wrong = int((labels != data.y_test).sum())
+    print(f"{data.name} through {model.n_layers_} layers, on one thread")
+    print(f"  C++     {done.stderr.strip()}")
+    print(
+        f"  Python  {microseconds:.1f} microseconds, the same labels, {wrong} of them wrong"
     )
-labels = model.predict(points)
-assert done.stdout.split() == list(map(str, labels))
-microseconds = nanoseconds(lambda: model.predict(points), len(points)) / 1000
-wrong = int((labels != digits.y_test).sum())
-print(f"digits through {n_layers} layers, on one thread")
-print(f"  C++     {done.stderr.strip()}")
-print(
-    f"  Python  {microseconds:.1f} microseconds, the same labels, {wrong} of them wrong"
-)
+
+
+predict_without_python(load_dataset("digits"), n_layers=args.layers)
+if args.mnist is not None:
+    predict_without_python(load_dataset("mnist", args.mnist))
