@@ -12,6 +12,16 @@ __all__ = ["NamedParameters"]
 _Object = TypeVar("_Object", bound="NamedParameters")
 
 
+class _SignatureOfInit:
+    """A class's signature by its ``__init__``: early versions of Python 3.11 show that of ``__new__``."""
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        if instance is not None:  # which is called by a method of its own, if at all
+            raise AttributeError("__signature__")
+        signature = inspect.signature(owner.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class NamedParameters:
     """Base of classes whose ``__init__`` may be that of a base class, of which no message should speak.
 
@@ -20,6 +30,8 @@ class NamedParameters:
     TypeError
         For an unknown parameter, naming the class that was called and the most similar parameter.
     """
+
+    __signature__ = _SignatureOfInit()
 
     def __new__(cls: type[_Object], *_: Any, **given: Any) -> _Object:
         """Check the names of the parameters and return a new object."""

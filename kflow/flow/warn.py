@@ -97,6 +97,9 @@ def _standstill(points: FloatArray, profile: Profile, n_threads: int) -> tuple[s
 
 
 def _median_distance(points: FloatArray) -> float:
+    """Return the median distance of two points; 0 if it is no more than rounding errors."""
     squares = np.square(points).sum(axis=1)
     squared = squares[:, None] + squares - 2.0 * points @ points.T
-    return float(np.sqrt(max(np.median(squared[~np.eye(len(points), dtype=bool)]), 0.0)))
+    median = np.median(squared[~np.eye(len(points), dtype=bool)])
+    rounding = 16 * np.finfo(np.float64).eps * squares.max()
+    return float(np.sqrt(median)) if median > rounding else 0.0

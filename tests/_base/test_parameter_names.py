@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -26,6 +27,12 @@ from kflow.timeseries import Forecaster
 def test_an_unknown_parameter_is_refused_by_the_class_that_was_called(cls):
     with pytest.raises(TypeError, match=f"^{cls.__name__} has no parameter 'colour': it has "):
         cls(colour="red")
+
+
+def test_signatures_are_those_of_init_and_instances_keep_theirs():
+    assert next(iter(inspect.signature(kflow.kernels.Gaussian).parameters)) == "length_scale"
+    kernel = kflow.kernels.Gaussian(1.0)
+    assert inspect.signature(kernel) == inspect.signature(kernel.__call__)
 
 
 def test_the_most_similar_parameter_is_named():

@@ -65,8 +65,10 @@ def test_a_flow_that_goes_on_does_not_warn_again():
         flow.run(2)
 
 
-def test_points_that_coincide_have_no_length_scale():
+@pytest.mark.parametrize("rounding", [0.0, 1e-16])
+def test_points_that_coincide_have_no_length_scale(rounding):
     points = np.repeat(X[:2], [55, 5], axis=0)
+    points = points + rounding * np.random.default_rng(0).normal(size=points.shape)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(kflow.kernels.Gaussian(1e5), X=points)
