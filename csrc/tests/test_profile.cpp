@@ -112,8 +112,15 @@ void rows() {
     }
 }
 
+// On ARM musl computes the powers of long double in double, of which differences keep nine digits.
+Real accuracy_of_differences() {
+    const Real root = std::pow(Real(2), Real(0.5L));
+    return std::fabs(root * root - 2) < 1e-18L ? 0.0L : 1e-9L;
+}
+
 template <class T>
 void shapes() {
+    const Real tolerance = 10 * kAccuracy<T> + accuracy_of_differences();
     for (const FamilyTraits& row : kFamilies) {
         if (row.alpha != Alpha::shape) {
             continue;
@@ -126,7 +133,7 @@ void shapes() {
         for (std::size_t j = 0; j < t.size(); ++j) {
             const Real u = naive::scaled(profile, t[j]);
             const auto of_alpha = [&](Real x) { return row.value(u, x, profile.degree); };
-            CHECK(std::fabs(shape[j] - difference(of_alpha, profile.alpha)) <= 10 * kAccuracy<T>);
+            CHECK(std::fabs(shape[j] - difference(of_alpha, profile.alpha)) <= tolerance);
         }
     }
 }
