@@ -73,10 +73,10 @@ std::map<std::string, Array> arrays_of(const Json& header, Bytes data) {
     return arrays;
 }
 
-const Array& array(const std::map<std::string, Array>& arrays, const std::string& name) {
+const Array& array(const std::map<std::string, Array>& arrays, const char* name) {
     const auto found = arrays.find(name);
     if (found == arrays.end()) {
-        throw ModelError("it lacks " + name);
+        throw ModelError(std::string("it lacks ") + name);
     }
     return found->second;
 }
