@@ -140,6 +140,8 @@ class Preconditioner:
         """Return P^-1 R = (R - F (F' F + shift I)^-1 F' R) / shift, (n, m)."""
         from scipy.linalg import cho_solve
 
+        if self._factor.shape[1] == 0:  # which early versions of SciPy do not solve
+            return np.asarray(R / self._shift)
         with single_threaded_blas:
             inner = cho_solve(self._inner, self._factor.T @ R, check_finite=False)
             return np.asarray((R - self._factor @ inner) / self._shift)
