@@ -78,7 +78,7 @@ except ValueError as error:
 def predict_without_python(data, **changes):
     """Compare the labels of a preset's model, and how long they take on one thread."""
     model = kflow.KernelFlowClassifier(**PRESETS[data.name] | changes, random_state=0)
-    model.fit(data.X_train, data.y_train).set_params(n_threads=1)
+    model.fit(data.X_train, data.y_train)
     points = np.ascontiguousarray(data.X_test, np.float64)
     with tempfile.TemporaryDirectory() as folder:
         path, raw = Path(folder, "model.kflow"), Path(folder, "points.f64")
@@ -90,9 +90,11 @@ def predict_without_python(data, **changes):
             text=True,
             check=True,
         )
+    kflow.set_num_threads(1)
     labels = model.predict(points)
     assert done.stdout.split() == list(map(str, labels))
     microseconds = nanoseconds(lambda: model.predict(points), len(points)) / 1000
+    kflow.set_num_threads(None)
     wrong = int((labels != data.y_test).sum())
     print(f"{data.name} through {model.n_layers_} layers, on one thread")
     print(f"  C++     {done.stderr.strip()}")
