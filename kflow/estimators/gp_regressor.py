@@ -14,20 +14,21 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles
 from kflow.data.scaling import Preprocessing
 from kflow.engine import HOST
 from kflow.errors import BoundsWarning, damaged
 from kflow.estimators.earlier_fit import restored_on_failure
-from kflow.estimators.gp_posterior import (
+from kflow.estimators.gp_posterior import Posterior, leave_one_out_scale, read_posterior
+from kflow.estimators.gp_predictions import GPPredictions
+from kflow.estimators.gp_solvers import (
     IterativeOptions,
-    Posterior,
+    ScaledRows,
     by_cholesky,
     by_conjugate_gradients,
     chosen_solver,
     drawn_rows,
-    posterior_arrays,
-    read_posterior,
+    solved_again,
 )
 from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
@@ -38,20 +39,20 @@ from kflow.estimators.parameters import (
 )
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
 from kflow.estimators.validation import seed_of, validated
+from kflow.estimators.weights import row_weights
 from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
 from kflow.learning import LearnedKernel, LearningState, learn_kernel
-from kflow.linear.factor import Factor
 from kflow.losses import LOSSES
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["GPRegressor"]
 
 
-class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
-    The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda I)`: with
-    :math:`A = K(X, X) + \lambda I`, mean and variance of an observation at x are
+    The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda W^{-1})`,
+    with weights W of the rows, 1 by default: with :math:`A = K(X, X) + \lambda W^{-1}`, mean and variance of an observation at x are
 
     .. math:: k(x, X) A^{-1} y \quad\text{and}\quad s^2 (k(x, x) - k(x, X) A^{-1} k(X, x) + \lambda)
 
@@ -80,6 +81,9 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
     learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
         as that number.
+    warm_start : bool
+        Whether learning starts from `kernel_` and `nugget_` of an earlier fit of this estimator, if there is one,
+        instead of from `kernel` and `nugget`.
     scaling : {"standard", "unit"} or None
         ``"standard"`` scales each column of X to mean 0 and variance 1. ``"unit"`` scales each row to
         norm 1. None leaves X as it is.
@@ -122,8 +126,16 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         Iterations of conjugate gradients; 0 with the other solvers.
     X_train_ : ndarray, shape (n, d)
         The scaled rows that predictions are made of: all rows, or those of the subset.
+    y_train_ : ndarray, shape (n, m)
+        Their scaled targets.
     coefficients_ : ndarray, shape (n, m)
         A^-1 y, for scaled targets.
+    weights_ : ndarray, shape (n,), or None
+        Their weights over `weight_unit_`; None for 1.
+    weight_unit_ : float
+        The median weight of the rows that `fit` was given; 1 without weights.
+    theta_ : ndarray, shape (p + 1 + m,)
+        The logarithms of all parameters: those of the kernel, the nugget, the amplitudes.
     variance_rows_ : ndarray of int, or None
         The rows of `X_train_` that the variance is made of; None for all of them.
     scaling_ : kflow.data.scaling.Preprocessing
@@ -187,6 +199,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         learning_rate: float | None = None,
         n_steps: int = 100,
         n_restarts: int = 0,
+        warm_start: bool = False,
         scaling: str | None = "standard",
         solver: str = "auto",
         max_memory: float = 2.0**30,
@@ -202,7 +215,9 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
 
     # ---- fit ----------------------------------------------------------------------------------
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> GPRegressor:
+    def fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> GPRegressor:
         """Learn the kernel and condition on the data.
 
         Parameters
@@ -211,6 +226,11 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
             Training points.
         y : array_like, shape (N,) or (N, m)
             Targets, which share the kernel.
+        sample_weight : array_like, shape (N,), optional
+            Weights of the rows, not negative: the variance of a row's noise is the nugget's divided by
+            its weight. Where the variances of the noise are known, pass 1 / variance. Only ratios
+            count, since the level of the noise is learned: the nugget is that of a row of median
+            weight. Rows of weight 0 are left out. None: all are alike.
 
         Returns
         -------
@@ -244,45 +264,159 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
             )
             values = np.asarray(values, np.float64)
-            self._target_scaling = TargetScaling.fit(values)
+            weights = row_weights(sample_weight, len(points), fewest=1)
+            self.weight_unit_ = 1.0
+            if weights is not None:
+                rows = np.flatnonzero(weights)
+                points, values, weights = points[rows], values[rows], weights[rows]
+                self.weight_unit_ = float(np.median(weights))
+                weights = self._in_units(weights)
+            self._target_scaling = TargetScaling.fit(values, weights)
             self.scaling_ = Preprocessing.fit(points, self.scaling)
             points = np.array(self.scaling_(points), order="C")  # a copy: it is kept
-            self._fit(points, self._target_scaling(values))
+            self._fit(ScaledRows(points, self._target_scaling(values), weights))
         return self
 
-    def _fit(self, X: FloatArray, Y: FloatArray) -> None:
-        """Fit scaled points and targets."""
-        kernel = self._first_kernel(X.shape[1])
-        kernel.check_dimension(X.shape[1])
-        nugget = as_nugget(self.nugget)
+    def _in_units(self, weights: Doubles) -> Doubles:
+        """Return weights over the median one of `fit`."""
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            ratios = np.asarray(weights / self.weight_unit_)
+            usable = np.isfinite(ratios) & np.isfinite(1.0 / ratios)
+        if not usable.all():
+            raise ValueError(
+                "sample_weight: the ratios of weights overflow, pass less extreme ones"
+            )
+        return ratios
+
+    def _fit(self, data: ScaledRows) -> None:
+        """Fit scaled rows."""
+        kernel, nugget = self._start(data.points.shape[1])
+        kernel.check_dimension(data.points.shape[1])
         options = self._iterative_options()  # wrong ones are found before the kernel is learned
-        solver = chosen_solver(self.solver, len(X), options.max_memory)
-        seed = seed_of(self.random_state)
-        learn_rng, solver_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+        solver = chosen_solver(self.solver, len(data), options.max_memory)
+        learn_rng, solver_rng = self._generators()
         self.learned_ = None
-        if self.learn is not None and Y.any():
-            self.learned_ = self._learned(kernel, nugget, X, Y, learn_rng)
+        if self.learn is not None and data.targets.any():
+            self.learned_ = self._learned(kernel, nugget, data, learn_rng)
             kernel, nugget = self.learned_.kernel, self.learned_.nugget
         if solver == "cg":
             posterior, scale = by_conjugate_gradients(
-                kernel, nugget, X, Y, solver_rng, options, self.n_threads
+                kernel, nugget, data, solver_rng, options, self.n_threads
             )
         else:
             if solver == "subset":
-                rows = drawn_rows(solver_rng, len(X), options.subset_size)
-                X, Y = X[rows], Y[rows]
-            posterior, scale = by_cholesky(kernel, nugget, X, Y, self.n_threads)
+                data = data[drawn_rows(solver_rng, len(data), options.subset_size)]
+            posterior, scale = by_cholesky(kernel, nugget, data, self.n_threads)
         self.solver_ = solver
-        self.scale_ = scale * self._target_scaling.scale
-        self._keep(kernel, posterior)
+        self._keep(posterior, scale * self._target_scaling.scale)
 
-    def _keep(self, kernel: Kernel, posterior: Posterior) -> None:
-        """Make a posterior the estimator's."""
-        self.kernel_, self.nugget_ = kernel, posterior.nugget
-        self.X_train_, self.coefficients_ = posterior.points, posterior.coefficients
+    def _generators(self) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return the sources of randomness of learning and of the solvers."""
+        seeds = np.random.SeedSequence(seed_of(self.random_state)).spawn(2)
+        return np.random.default_rng(seeds[0]), np.random.default_rng(seeds[1])
+
+    def _keep(self, posterior: Posterior, scale: Doubles) -> None:
+        """Make a posterior and its amplitudes the estimator's."""
+        self._posterior, self.scale_ = posterior, scale
+        self.kernel_, self.nugget_ = posterior.kernel, posterior.nugget
+        self.X_train_, self.y_train_ = posterior.points, posterior.targets
+        self.coefficients_, self.weights_ = posterior.coefficients, posterior.weights
         self.n_iterations_ = posterior.n_iterations
         self.variance_rows_ = posterior.variance_rows
-        self._factor = posterior.factor
+
+    def add_rows(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> GPRegressor:
+        """Condition on further rows, without learning again.
+
+        Kernel, nugget and scaling stay as they are. The result is that of a fit of all rows with these, up
+        to rounding errors; the amplitudes are calibrated on all rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (q, d)
+            Further points.
+        y : array_like, shape (q,) or (q, m)
+            Their targets.
+        sample_weight : array_like, shape (q,), optional
+            Their weights, not negative, in the units of those of `fit`. None: the median weight of `fit`.
+            Rows of weight 0 are left out.
+
+        Returns
+        -------
+        GPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        SingularKernelError
+            If the kernel matrix is not positive definite, even with a larger nugget.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Warns
+        -----
+        JitterWarning
+            If a larger nugget was needed; the factor is then made anew.
+        sklearn.exceptions.ConvergenceWarning
+            If conjugate gradients end above the tolerance.
+
+        Notes
+        -----
+        The Cholesky factor is extended: 2 n^2 q flops for q rows in addition to n, where a fit takes n^3, and 8 (n + q)^2
+        bytes for the larger factor. With "subset" the rows join the subset. After conjugate gradients the system of all
+        rows is solved again, from the solution so far; variances and amplitudes stay those of the rows of
+        `fit`.
+
+        If it fails, the estimator stays as it was.
+        """
+        check_is_fitted(self)
+        with restored_on_failure(self):
+            points, values = validated(
+                self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, reset=False
+            )
+            values = self._checked_outputs(np.asarray(values, np.float64))
+            weights = row_weights(sample_weight, len(points), fewest=1)
+            if weights is not None:
+                rows = np.flatnonzero(weights)
+                points, values = points[rows], values[rows]
+                weights = self._in_units(weights[rows])
+            points = np.ascontiguousarray(self.scaling_(points))
+            targets, before = self._target_scaling(values), self._posterior
+            if self.solver_ == "cg":
+                more = before.with_rows(points, targets, weights)
+                options, rng = self._iterative_options(), self._generators()[1]
+                self._keep(solved_again(more, rng, options, self.n_threads), self.scale_)
+            else:
+                posterior = before.extended(points, targets, weights, self.n_threads)
+                factor = posterior.variance_factor(self.n_threads)
+                scale = leave_one_out_scale(factor, posterior.coefficients)
+                self._keep(posterior, scale * self._target_scaling.scale)
+        return self
+
+    def _checked_outputs(self, values: Doubles) -> Doubles:
+        """Return targets if they have the outputs of those of `fit`."""
+        wanted = () if self._target_scaling.one_dimensional else (len(self.scale_),)
+        if values.shape[1:] != wanted:
+            raise ValueError(
+                f"y must have shape {('q', *wanted)} as in fit, for q rows; got {values.shape}"
+            )
+        return values
+
+    def _start(self, d: int) -> tuple[Kernel, float]:
+        """Return the kernel and the nugget that learning starts from."""
+        nugget = as_nugget(self.nugget)
+        if as_flag(self.warm_start, "warm_start") and hasattr(self, "coefficients_"):
+            return self.kernel_, self._within_bounds(self.nugget_)
+        return self._first_kernel(d), nugget
+
+    def _within_bounds(self, nugget: float) -> float:
+        """Return a nugget that learning may start from, if it is learned at all."""
+        if self.learn is None or not self.learn_nugget:
+            return nugget
+        return float(np.clip(nugget, *self.nugget_bounds))
 
     def _first_kernel(self, d: int) -> Kernel:
         """Return the kernel that learning starts from."""
@@ -305,12 +439,11 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         self,
         kernel: Kernel,
         nugget: float,
-        X: FloatArray,
-        Y: FloatArray,
+        data: ScaledRows,
         rng: np.random.Generator,
     ) -> LearnedKernel:
-        """Return the kernel and the nugget that are learned from scaled points and targets."""
-        n = len(X)
+        """Return the kernel and the nugget that are learned from scaled rows."""
+        n = len(data)
         if isinstance(self.learn, str) and self.learn not in LOSSES:
             raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
         batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
@@ -320,12 +453,13 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
                 warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
             return learn_kernel(
                 kernel,
-                X,
-                Y,
+                data.points,
+                data.targets,
                 loss=self.learn,
                 nugget=nugget,
                 learn_nugget=self.learn_nugget,
                 nugget_bounds=self.nugget_bounds,
+                sample_weight=data.weights,
                 batch_size=batch_size,
                 batches=self.batches,
                 n_batches=self.n_batches,
@@ -341,72 +475,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
                 n_threads=self.n_threads,
             )
 
-    # ---- predictions --------------------------------------------------------------------------
-
-    def predict(
-        self, X: npt.ArrayLike, return_std: bool = False, *, include_noise: bool = True
-    ) -> Any:
-        """Return the posterior mean, and the standard deviation if wanted.
-
-        Parameters
-        ----------
-        X : array_like, shape (n, d)
-            The points at which to predict, one in each row.
-        return_std : bool
-            Whether to return the standard deviation as well.
-        include_noise : bool
-            Whether the deviation is that of an observation, noise included, or that of the function
-            below the noise. With the noise, mean +- 1.96 std is an interval of 95 % for observations.
-
-        Returns
-        -------
-        mean : ndarray, shape (n,) or (n, m)
-            The mean, in the units and the shape of y.
-        std : ndarray, shape of `mean`
-            The standard deviation, if `return_std` is true.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            For a wrong shape or values.
-
-        Notes
-        -----
-        Each row takes N evaluations of the kernel. A deviation takes N^2 flops more, or
-        ``subset_size^2`` after conjugate gradients.
-        """
-        check_is_fitted(self)
-        points = validated(self, X, dtype=np.float64, reset=False)
-        points = np.ascontiguousarray(self.scaling_(points))
-        values = self.kernel_.apply(
-            points, self.X_train_, self.coefficients_, n_threads=self.n_threads
-        )
-        mean = self._target_scaling.undone(values)
-        if not as_flag(return_std, "return_std"):
-            return mean
-        variances = self._variance_factor().variances(points)
-        if as_flag(include_noise, "include_noise"):
-            variances += self.nugget_
-        deviations = np.sqrt(variances)[:, None] * self.scale_
-        return mean, self._target_scaling.in_shape_of_y(deviations)
-
-    def _variance_factor(self) -> Factor:
-        """Return the factor that the variance is made of; it is made anew after a file was read."""
-        if self._factor is None:
-            points = self.X_train_
-            if self.variance_rows_ is not None:
-                points = points[self.variance_rows_]
-            self._factor = Factor(self.kernel_, points, self.nugget_, n_threads=self.n_threads)
-        return self._factor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled and copied: all but the factor, which can be made again."""
-        state = dict(super().__getstate__())
-        if "_factor" in state:
-            state["_factor"] = None
-        return state
+    # ---- scikit-learn -------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there are coefficients."""
@@ -449,6 +518,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
             "nugget": self.nugget_,
             "solver": self.solver_,
             "n_iterations": self.n_iterations_,
+            "weight_unit": self.weight_unit_,
             "n_features_in": int(self.n_features_in_),
             "one_dimensional": self._target_scaling.one_dimensional,
             "engine": HOST.identity,
@@ -457,7 +527,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the arrays of a model file, by name."""
-        yield from posterior_arrays(self.X_train_, self.coefficients_, self.variance_rows_)
+        yield from self._posterior.arrays()
         yield "scale", self.scale_
         yield "target_mean", self._target_scaling.mean
         yield "target_scale", self._target_scaling.scale
@@ -486,14 +556,17 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
             nugget = as_nugget(settings["nugget"])
             n_iterations = as_count(settings["n_iterations"], "n_iterations", 0)
             estimator.solver_ = str(settings["solver"])
+            # Files of early versions have none.
+            estimator.weight_unit_ = as_positive(settings.get("weight_unit", 1.0), "weight_unit")
             one_dimensional = as_flag(settings["one_dimensional"], "one_dimensional")
         read_inputs(reader, estimator, n_features)
         estimator.learned_ = None  # it belongs to the run, not to the model
-        posterior = read_posterior(reader, n_features, nugget, n_iterations)
+        posterior = read_posterior(reader, kernel, n_features, nugget, n_iterations)
         m = posterior.coefficients.shape[1]
-        estimator.scale_ = read_outputs(reader, "scale", m)
-        mean, scale = (read_outputs(reader, name, m) for name in ("target_mean", "target_scale"))
+        mean, scale, amplitudes = (
+            read_outputs(reader, name, m) for name in ("target_mean", "target_scale", "scale")
+        )
         with damaged("targets"):
             estimator._target_scaling = TargetScaling(mean, scale, one_dimensional)
-        estimator._keep(kernel, posterior)
+        estimator._keep(posterior, amplitudes)
         return estimator

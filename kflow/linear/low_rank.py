@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine.threads import single_threaded_blas
 from kflow.kernels import Kernel
 
@@ -35,6 +35,10 @@ class LowRank:
     def __getitem__(self, rows: npt.NDArray[np.intp]) -> LowRank:
         """Return the approximation of the kernel matrix of some rows."""
         return LowRank(np.asfortranarray(self.factor[rows]), self.remainder[rows])
+
+    def scaled(self, roots: Doubles) -> LowRank:
+        """Return the approximation of D K D, for the diagonal matrix D of some numbers (n,)."""
+        return LowRank(roots[:, None] * self.factor, np.square(roots) * self.remainder)
 
 
 def low_rank(

@@ -37,7 +37,13 @@ FEW_STEPS = {"n_steps": 10, "random_state": 0}
         GPRegressor(**FEW_STEPS),
         GPRegressor(**FEW_STEPS, learn="nlml", solver="cg", subset_size=10),
         GPRegressor(**FEW_STEPS, solver="subset", subset_size=100),
-    ]
+    ],
+    expected_failed_checks=lambda estimator: {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "a weight is a ratio of variances of noise; a row that comes again is one more "
+            "observation, from which the level of the noise is learned"
+        )
+    },
 )
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
@@ -160,6 +166,254 @@ def test_scaling(X, y, points, scaling):
     }[scaling]
     np.testing.assert_allclose(model.X_train_, wanted, rtol=1e-12, atol=1e-12)
     assert np.isfinite(model.predict(points)).all()
+
+
+# ---- weights ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_weights_divide_the_variance_of_the_noise(rng, X, Y, points, solver):
+    weights = np.exp(rng.normal(size=len(X)))
+    model = GPRegressor(**FIXED, solver=solver, tolerance=1e-11).fit(X, Y, sample_weight=weights)
+    mean, std = model.predict(points, return_std=True, include_noise=False)
+    assert model.weight_unit_ == np.median(weights)
+    ratios = weights / np.median(weights)
+    np.testing.assert_allclose(model.weights_, ratios)
+    centre = (weights @ Y) / weights.sum()
+    Z, P = model.X_train_, model.scaling_(points)
+    A = KERNEL(Z) + np.diag(0.05 / ratios)
+    cross = KERNEL(P, Z)
+    np.testing.assert_allclose(
+        mean, cross @ np.linalg.solve(A, Y - centre) + centre, rtol=1e-8, atol=1e-8
+    )
+    variances = 1.0 - np.einsum("ij,ji->i", cross, np.linalg.solve(A, cross.T))
+    inverse = np.linalg.inv(A)
+    amplitudes = np.sqrt(np.mean((inverse @ (Y - centre)) ** 2 / np.diag(inverse)[:, None], axis=0))
+    np.testing.assert_allclose(model.scale_, amplitudes, rtol=1e-7)
+    np.testing.assert_allclose(std, np.sqrt(variances)[:, None] * amplitudes, rtol=1e-6)
+    observed = model.predict(points, return_std=True)[1]  # with the noise of a median row
+    np.testing.assert_allclose(observed**2, std**2 + amplitudes**2 * 0.05)
+
+
+def test_only_ratios_of_weights_count(rng, X, y, points):
+    weights = np.exp(rng.normal(size=len(X)))
+    first = GPRegressor(**FEW_STEPS).fit(X, y, sample_weight=weights)
+    tiny = GPRegressor(**FEW_STEPS).fit(X, y, sample_weight=2.0**-60 * weights)
+    assert_same(first, tiny, points)
+    assert_same(
+        GPRegressor(**FEW_STEPS).fit(X, y),
+        GPRegressor(**FEW_STEPS).fit(X, y, sample_weight=np.full(len(X), 4.0)),
+        points,
+    )
+    single = GPRegressor(**FEW_STEPS).fit(X, y, sample_weight=weights.astype(np.float32))
+    np.testing.assert_allclose(single.predict(points), first.predict(points), rtol=1e-3)
+
+
+def test_rows_of_weight_zero_are_left_out(rng, X, y, points):
+    weights = np.exp(rng.normal(size=len(X)))
+    weights[::3] = 0.0
+    y[::3] = 1e6
+    model = GPRegressor(**FEW_STEPS).fit(X, y, sample_weight=weights)
+    kept = weights > 0.0
+    assert_same(
+        model, GPRegressor(**FEW_STEPS).fit(X[kept], y[kept], sample_weight=weights[kept]), points
+    )
+
+
+def test_a_weight_is_as_many_rows_for_mean_and_deviation(rng, X, y, points):
+    """With all parameters given, in units of the median weight."""
+    weights = rng.integers(1, 4, len(X))
+    options = {**FIXED, "scaling": None, "kernel": kernels.Matern52((1.0, 2.0, 5.0, 10.0))}
+    model = GPRegressor(**options).fit(X, y, sample_weight=weights)
+    repeated = GPRegressor(**{**options, "nugget": 0.05 * np.median(weights)})
+    repeated.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    mean, std = model.predict(points, return_std=True, include_noise=False)
+    expected, deviation = repeated.predict(points, return_std=True, include_noise=False)
+    np.testing.assert_allclose(mean, expected, rtol=1e-9)
+    np.testing.assert_allclose(std / model.scale_[0], deviation / repeated.scale_[0], rtol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learn", ["e2", "loo", "kfold", "nlml"])
+def test_two_levels_of_noise(rng, learn):
+    X = rng.uniform(-3.0, 3.0, (300, 1))
+    noise = np.where(np.arange(300) % 2, 1.0, 0.05)
+    y = np.sin(2.0 * X[:, 0]) + noise * rng.normal(size=300)
+    T = np.linspace(-2.9, 2.9, 200)[:, None]
+    model = GPRegressor(learn=learn, random_state=0).fit(X, y, sample_weight=noise**-2)
+    plain = GPRegressor(learn=learn, random_state=0).fit(X, y)
+
+    def error(model):
+        return np.sqrt(np.mean((model.predict(T) - np.sin(2.0 * T[:, 0])) ** 2))
+
+    assert error(model) < 0.3 * error(plain)
+    # Intervals hold what they say for either kind of row.
+    mean, std = model.predict(X, return_std=True, include_noise=False)
+    level = model.scale_[0] ** 2 * model.nugget_ * model.weight_unit_
+    inside = np.abs(y - mean) < 1.96 * np.sqrt(std**2 + level * noise**2)
+    assert 0.9 < inside[::2].mean() <= 1.0
+    assert 0.9 < inside[1::2].mean() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        (np.ones(3), ValueError, "sample_weight must have 90 rows"),
+        (-np.ones(90), ValueError, "sample_weight must not be negative"),
+        (np.zeros(90), ValueError, "all weights are zero"),
+        (np.full(90, np.nan), ValueError, "sample_weight contains NaN"),
+        (np.ones((90, 2)), ValueError, "sample_weight must have one dimension"),
+        (np.append(np.ones(89), 5e-324), ValueError, "ratios of weights overflow"),
+        (["a"] * 90, TypeError, "sample_weight must hold real numbers"),
+    ],
+)
+def test_bad_weights(X, y, weights, error, message):
+    with pytest.raises(error, match=message):
+        GPRegressor(**FIXED).fit(X, y, sample_weight=weights)
+
+
+# ---- further rows -----------------------------------------------------------------------------
+
+
+def refitted(model, X, y, weights=None):
+    """Fit all rows with the parameters and the scaling of a model."""
+    scaled = (X - model.scaling_.mean) / model.scaling_.scale
+    again = GPRegressor(model.kernel_, nugget=model.nugget_, learn=None, scaling=None)
+    return again.fit(scaled, y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("q", [1, 15])
+def test_rows_added_are_as_if_they_had_been_there(rng, X, y, points, q, weighted):
+    weights = np.exp(rng.normal(size=len(X))) if weighted else None
+    first, later = slice(0, -q), slice(-q, None)
+    model = GPRegressor(**FEW_STEPS)
+    model.fit(X[first], y[first], sample_weight=None if weights is None else weights[first])
+    kernel, mean = model.kernel_, model._target_scaling.mean
+    before = X.copy(), y.copy()
+    returned = model.add_rows(
+        X[later], y[later], sample_weight=None if weights is None else weights[later]
+    )
+    assert returned is model
+    assert model.kernel_ is kernel
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])
+    scaled = (X - model.scaling_.mean) / model.scaling_.scale
+    ratios = np.ones(len(X)) if weights is None else weights / model.weight_unit_
+    A = kernel(scaled) + np.diag(model.nugget_ / ratios)
+    cross = kernel(model.scaling_(points), scaled)
+    expected = cross @ np.linalg.solve(A, y - mean) + mean
+    found, std = model.predict(points, return_std=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    inverse = np.linalg.inv(A)
+    amplitude = np.sqrt(np.mean((inverse @ (y - mean)) ** 2 / np.diag(inverse)))
+    assert model.scale_[0] == pytest.approx(amplitude, rel=1e-8)
+    variances = kernel.diag(cross[:, :4]) - np.einsum("ij,jk,ik->i", cross, inverse, cross)
+    np.testing.assert_allclose(std, amplitude * np.sqrt(variances + model.nugget_), rtol=1e-7)
+
+
+def test_rows_one_by_one_and_at_once(X, Y, points):
+    model = GPRegressor(**FIXED).fit(X[:80], Y[:80])
+    together = pickle.loads(pickle.dumps(model)).add_rows(X[80:], Y[80:])  # without its factor
+    for row in range(80, 90):
+        model.add_rows(X[row : row + 1], Y[row : row + 1])
+    for one, two in zip(
+        model.predict(points, return_std=True),
+        together.predict(points, return_std=True),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-9)
+
+
+def test_rows_are_added_to_a_subset(X, y):
+    model = GPRegressor(**FIXED, solver="subset", subset_size=30).fit(X[:80], y[:80])
+    model.add_rows(X[80:], y[80:])
+    assert model.X_train_.shape == (40, 4)
+    np.testing.assert_allclose(model.X_train_[30:], model.scaling_(X[80:]))
+
+
+def test_rows_are_added_to_conjugate_gradients(X, Y, points):
+    options = {**FIXED, "solver": "cg", "tolerance": 1e-11, "subset_size": 30}
+    model = GPRegressor(**options).fit(X[:80], Y[:80])
+    rows, scale = model.variance_rows_.copy(), model.scale_.copy()
+    model.add_rows(X[80:], Y[80:])
+    whole = GPRegressor(**FIXED).fit(X[:80], Y[:80]).add_rows(X[80:], Y[80:])
+    np.testing.assert_allclose(model.predict(points), whole.predict(points), rtol=1e-7, atol=1e-7)
+    np.testing.assert_array_equal(model.variance_rows_, rows)
+    np.testing.assert_array_equal(model.scale_, scale)
+
+
+def test_rows_after_a_file(X, y, points, tmp_path):
+    model = GPRegressor(**FIXED).fit(X[:80], y[:80], sample_weight=np.full(80, 3.0))
+    model.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    later = {"sample_weight": np.full(10, 6.0)}
+    model.add_rows(X[80:], y[80:], **later)
+    loaded.add_rows(X[80:], y[80:], **later)
+    np.testing.assert_allclose(loaded.predict(points), model.predict(points), rtol=1e-9)
+    np.testing.assert_array_equal(loaded.weights_, np.repeat([1.0, 2.0], [80, 10]))
+
+
+def test_one_row_and_one_more():
+    model = GPRegressor(learn=None).fit([[1.0, 2.0]], [7.0])
+    model.add_rows([[2.0, 2.0]], [9.0], sample_weight=[2.0])
+    assert model.predict([[2.0, 2.0]])[0] == pytest.approx(9.0, abs=0.05)
+
+
+def test_the_same_row_again_without_a_nugget(X, y):
+    model = GPRegressor(**{**FIXED, "nugget": 0.0}).fit(X, y)
+    with pytest.warns(JitterWarning):
+        model.add_rows(X[:2], y[:2])
+    assert model.nugget_ > 0.0
+    np.testing.assert_allclose(model.predict(X), y, atol=0.01 * y.std())
+
+
+def test_rows_that_cannot_be_added(X, y, Y, points):
+    model = GPRegressor(**FIXED).fit(X, y)
+    before = model.predict(points)
+    for error, arguments in (
+        ("NaN", (np.full((1, 4), np.nan), [1.0])),
+        ("NaN", (X[:1], [np.nan])),
+        ("3 features", (X[:1, :3], y[:1])),
+        (r"y must have shape \('q',\) as in fit", (X[:2], Y[:2])),
+        ("all weights are zero", (X[:2], y[:2], [0.0, 0.0])),
+    ):
+        with pytest.raises(ValueError, match=error):
+            model.add_rows(*arguments)
+    np.testing.assert_array_equal(model.predict(points), before)
+    with pytest.raises(ValueError, match=r"y must have shape \('q', 3\) as in fit"):
+        GPRegressor(**FIXED).fit(X, Y).add_rows(X[:2], Y[:2, :2])
+    with pytest.raises(NotFittedError):
+        GPRegressor().add_rows(X, y)
+
+
+# ---- a warm start -----------------------------------------------------------------------------
+
+
+def test_a_warm_start(X, y):
+    model = GPRegressor(warm_start=True, random_state=0).fit(X, y)
+    assert model.learned_.history["theta"][0].tolist() == [np.log(2.0)] * 4
+    kernel, nugget = model.kernel_, model.nugget_
+    model.fit(X, y)
+    np.testing.assert_allclose(model.learned_.history["theta"][0], kernel.theta)
+    assert model.learned_.history["nugget"][0] == pytest.approx(nugget)
+    assert model.learned_.n_steps < 10
+    with pytest.warns(BoundsWarning, match="a bound of the nugget"):
+        model.set_params(nugget_bounds=(2 * nugget, 1.0)).fit(X, y)
+    assert model.learned_.history["nugget"][0] == pytest.approx(2 * nugget)
+    with pytest.raises(ValueError, match="length_scale"):
+        model.fit(X[:, :3], y)
+    with pytest.raises(TypeError, match="warm_start must be"):
+        model.set_params(warm_start=1).fit(X, y)
+
+
+def test_a_warm_start_without_learning_keeps_the_kernel(X, y, points):
+    model = GPRegressor(**FEW_STEPS).fit(X, y)
+    again = model.set_params(warm_start=True, learn=None)
+    expected = refitted(model, X, y)
+    np.testing.assert_allclose(
+        again.fit(X, y).predict(points), expected.predict(model.scaling_(points)), rtol=1e-9
+    )
 
 
 # ---- what it learns ---------------------------------------------------------------------------
@@ -572,13 +826,18 @@ def test_round_trip(X, Y, points, tmp_path, options):
     path = tmp_path / "model.kflow"
     model.save(path)
     loaded = kflow.load(path)
-    assert_same(model, loaded, pd.DataFrame(points, columns=list("abcd")))
+    loaded_points = pd.DataFrame(points, columns=list("abcd"))
+    assert_same(model, loaded, loaded_points)
     assert loaded.get_params() == model.get_params()
     assert list(loaded.feature_names_in_) == list("abcd")
     assert loaded.learned_ is None
     for name in ("kernel_", "nugget_", "solver_", "n_iterations_", "n_features_in_"):
         assert getattr(loaded, name) == getattr(model, name)
-    np.testing.assert_array_equal(loaded.scale_, model.scale_)
+    for name in ("scale_", "theta_", "y_train_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
+    likelihood = model.log_marginal_likelihood()
+    assert loaded.log_marginal_likelihood() == pytest.approx(likelihood, rel=1e-12)
+    np.testing.assert_array_equal(loaded.sample_y(loaded_points), model.sample_y(loaded_points))
     again = tmp_path / "again.kflow"
     loaded.save(again)
     assert kflow.load(again).get_params() == model.get_params()
@@ -661,6 +920,7 @@ def change(X, Y, tmp_path):
         {"n_iterations": -1},
         {"one_dimensional": True},
         {"one_dimensional": 1},
+        {"weight_unit": 0.0},
     ],
 )
 def test_damaged_settings(change, settings):
@@ -679,6 +939,10 @@ def test_damaged_settings(change, settings):
         ("coefficients", np.ones((89, 3))),
         ("coefficients", np.ones((90, 2))),
         ("coefficients", np.ones(90)),
+        ("targets", np.ones((90, 2))),
+        ("targets", np.full((90, 3), np.nan)),
+        ("weights", np.ones(89)),
+        ("weights", np.zeros(90)),
         ("scale", np.ones(2)),
         ("scale", np.full(3, np.inf)),
         ("target_mean", np.ones((3, 1))),
