@@ -16,6 +16,7 @@ from kflow.engine.threads import single_threaded_blas
 from kflow.errors import ModelFileError, SingularKernelError, damaged
 from kflow.kernels import Kernel
 from kflow.linear.factor import Factor, cholesky_factor, factorise, solve_factored
+from kflow.linear.sparse_variance import SparseVariance
 from kflow.storage.model_file import ModelReader
 
 __all__ = ["Posterior", "leave_one_out_scale", "read_posterior"]
@@ -39,10 +40,13 @@ class Posterior:
         The mean at x is k(x, points) times these.
     weights : ndarray, shape (n,), or None
         The weights of the rows, by which their nuggets are divided; None for 1.
-    factor : Factor or None
-        The factor of the points that the variance depends on; None until it is needed.
+    factor : Factor, SparseVariance or None
+        What the variance is made of; None until it is needed.
     variance_rows : ndarray of int, shape (n_v,), or None
-        The rows of `points` that the variance depends on; None for all of them.
+        The rows of `points` given which the variance is; None for all of them.
+    pivots : ndarray of int, shape (r,), or None
+        The rows of `points` from which a `SparseVariance` tells that given all rows; None: there is a
+        factor.
     n_iterations : int
         Iterations of conjugate gradients.
     """
@@ -51,10 +55,11 @@ class Posterior:
     nugget: float
     points: FloatArray
     targets: Doubles
-    coefficients: Doubles
+    coefficients: FloatArray
     weights: Doubles | None = None
-    factor: Factor | None = None
+    factor: Factor | SparseVariance | None = None
     variance_rows: npt.NDArray[np.intp] | None = None
+    pivots: npt.NDArray[np.intp] | None = None
     n_iterations: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,24 +76,36 @@ class Posterior:
 
     def variances(self, X: FloatArray, n_threads: int | None) -> Doubles:
         """Return the variances of the function at rows of X, (n,)."""
-        return self.variance_factor(n_threads).variances(X)
+        return self._known(n_threads).variances(X)
 
     def covariance(self, X: FloatArray, n_threads: int | None) -> Doubles:
         """Return the joint covariance of the function at rows of X, (n, n)."""
-        return self.variance_factor(n_threads).covariance(X)
+        return self._known(n_threads).covariance(X)
 
-    def variance_factor(self, n_threads: int | None) -> Factor:
-        """Return the factor that the variance is made of; it is made anew after a file was read."""
+    def _known(self, n_threads: int | None) -> Factor | SparseVariance:
+        """Return what the variance is made of; it is made anew after a file was read."""
         if self.factor is None:
-            rows = slice(None) if self.variance_rows is None else self.variance_rows
-            self.factor = Factor(
+            self.factor = self._made(n_threads)
+        return self.factor
+
+    def _made(self, n_threads: int | None) -> Factor | SparseVariance:
+        if self.pivots is not None:
+            return SparseVariance(
                 self.kernel,
-                self.points[rows],
+                self.points,
+                self.pivots,
                 self.nugget,
-                weights=None if self.weights is None else self.weights[rows],
+                weights=self.weights,
                 n_threads=n_threads,
             )
-        return self.factor
+        rows = slice(None) if self.variance_rows is None else self.variance_rows
+        return Factor(
+            self.kernel,
+            self.points[rows],
+            self.nugget,
+            weights=None if self.weights is None else self.weights[rows],
+            n_threads=n_threads,
+        )
 
     def arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the arrays of a model file, by name; `read_posterior` is the inverse."""
@@ -99,13 +116,15 @@ class Posterior:
             yield "weights", self.weights
         if self.variance_rows is not None:
             yield "variance_rows", self.variance_rows
+        if self.pivots is not None:
+            yield "pivots", self.pivots
 
     # ---- further rows -------------------------------------------------------------------------
 
     def extended(
         self, X: FloatArray, Y: Doubles, weights: Doubles | None, n_threads: int | None
-    ) -> Posterior:
-        """Return the posterior given further rows as well, by a rank update of the factor.
+    ) -> tuple[Posterior, Doubles]:
+        """Return the posterior given further rows as well, and its amplitudes, by a rank update.
 
         Parameters
         ----------
@@ -127,18 +146,23 @@ class Posterior:
             If a larger nugget was needed; then the factor is made anew.
         """
         more = self.with_rows(X, Y, weights)
+        known = self._known(n_threads)
+        assert isinstance(known, Factor)
         try:
-            factor = self.variance_factor(n_threads).extended(X, weights=weights)
+            factor = known.extended(X, weights=weights)
         except SingularKernelError:
             factor = factorise(
                 self.kernel, more.points, self.nugget, weights=more.weights, n_threads=n_threads
             )
-        return replace(
-            more, factor=factor, nugget=factor.nugget, coefficients=factor.solve(more.targets)
-        )
+        coefficients = factor.solve(more.targets)
+        posterior = replace(more, factor=factor, nugget=factor.nugget, coefficients=coefficients)
+        return posterior, leave_one_out_scale(factor, coefficients)
 
     def with_rows(self, X: FloatArray, Y: Doubles, weights: Doubles | None) -> Posterior:
-        """Return a posterior with further rows, whose coefficients are 0 so far."""
+        """Return a posterior with further rows, whose coefficients are 0 so far.
+
+        Its variance is that given all rows if there are pivots, else that given the rows of before.
+        """
         all_weights = None
         if self.weights is not None or weights is not None:
             pairs = ((self.weights, len(self.points)), (weights, len(X)))
@@ -149,6 +173,7 @@ class Posterior:
             targets=np.concatenate([self.targets, Y]),
             coefficients=np.concatenate([self.coefficients, np.zeros_like(Y)]),
             weights=all_weights,
+            factor=None if self.pivots is not None else self.factor,
         )
 
     # ---- the likelihood -----------------------------------------------------------------------
@@ -233,7 +258,9 @@ def read_posterior(
     """
 
     def read(name: str, **shape: Any) -> Doubles:
-        return as_matrix(reader.array(name), name, dtype=np.float64, **shape)
+        return np.asarray(
+            as_matrix(reader.array(name), name, dtype=np.float64, **shape), np.float64
+        )
 
     with damaged("posterior"):
         points = read("points", n_columns=n_features, allow_no_rows=False)
@@ -244,13 +271,20 @@ def read_posterior(
         if "targets" in reader:
             targets = read("targets", n_rows=len(points), n_columns=coefficients.shape[1])
         else:  # files of early versions lack them: they are the system's right-hand sides
-            targets = kernel.apply(points, points, coefficients) + nugget * coefficients
-    rows = None
-    if "variance_rows" in reader:
-        rows = reader.array("variance_rows", ndim=1)
-        known = rows.dtype.kind in "iu" and np.isin(rows, np.arange(len(points))).all()
-        if not len(rows) or not known:
-            raise ModelFileError("the model's variance_rows are no rows of its points")
-    return Posterior(
-        kernel, nugget, points, targets, coefficients, weights, None, rows, n_iterations
+            product = kernel.apply(points, points, coefficients)
+            targets = np.asarray(product + nugget * coefficients, np.float64)
+    rows, pivots = (
+        _read_rows(reader, name, len(points)) if name in reader else None
+        for name in ("variance_rows", "pivots")
     )
+    return Posterior(
+        kernel, nugget, points, targets, coefficients, weights, None, rows, pivots, n_iterations
+    )
+
+
+def _read_rows(reader: ModelReader, name: str, n: int) -> npt.NDArray[np.intp]:
+    """Return an array of a model file that holds some of n rows."""
+    rows = reader.array(name, ndim=1)
+    if not len(rows) or rows.dtype.kind not in "iu" or not np.isin(rows, np.arange(n)).all():
+        raise ModelFileError(f"the model's {name} are no rows of its points")
+    return rows.astype(np.intp)

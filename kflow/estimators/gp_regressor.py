@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,9 +15,10 @@ from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
 from kflow._base.array_types import Doubles
 from kflow.data.scaling import Preprocessing
 from kflow.engine import HOST
-from kflow.errors import BoundsWarning, damaged
+from kflow.errors import damaged
 from kflow.estimators.earlier_fit import restored_on_failure
-from kflow.estimators.gp_posterior import Posterior, leave_one_out_scale, read_posterior
+from kflow.estimators.gp_learning import KernelSearch, default_kernel
+from kflow.estimators.gp_posterior import Posterior, read_posterior
 from kflow.estimators.gp_predictions import GPPredictions
 from kflow.estimators.gp_solvers import (
     IterativeOptions,
@@ -40,9 +39,8 @@ from kflow.estimators.parameters import (
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
 from kflow.estimators.validation import seed_of, validated
 from kflow.estimators.weights import row_weights
-from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
-from kflow.learning import LearnedKernel, LearningState, learn_kernel
-from kflow.losses import LOSSES
+from kflow.kernels import Kernel, check_kernel, from_dict
+from kflow.learning import LearningState
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["GPRegressor"]
@@ -189,7 +187,7 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
         nugget: float = 1e-2,
         learn: Any = "e2",
         learn_nugget: bool = True,
-        nugget_bounds: tuple[float, float] = (1e-8, 1e4),
+        nugget_bounds: tuple[float, float] | None = None,
         batch_size: int = 1000,
         batches: str = "uniform",
         n_batches: int = 4,
@@ -290,14 +288,16 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
 
     def _fit(self, data: ScaledRows) -> None:
         """Fit scaled rows."""
-        kernel, nugget = self._start(data.points.shape[1])
-        kernel.check_dimension(data.points.shape[1])
+        d = data.points.shape[1]
+        given, nugget = self._start()
+        kernel = default_kernel(d) if given is None else given
+        kernel.check_dimension(d)
         options = self._iterative_options()  # wrong ones are found before the kernel is learned
         solver = chosen_solver(self.solver, len(data), options.max_memory)
         learn_rng, solver_rng = self._generators()
         self.learned_ = None
         if self.learn is not None and data.targets.any():
-            self.learned_ = self._learned(kernel, nugget, data, learn_rng)
+            self.learned_ = self._search(given, nugget, solver)(data, learn_rng)
             kernel, nugget = self.learned_.kernel, self.learned_.nugget
         if solver == "cg":
             posterior, scale = by_conjugate_gradients(
@@ -322,7 +322,9 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
         self.X_train_, self.y_train_ = posterior.points, posterior.targets
         self.coefficients_, self.weights_ = posterior.coefficients, posterior.weights
         self.n_iterations_ = posterior.n_iterations
-        self.variance_rows_ = posterior.variance_rows
+        self.variance_rows_ = (
+            posterior.variance_rows if posterior.pivots is None else posterior.pivots
+        )
 
     def add_rows(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -390,9 +392,7 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
                 options, rng = self._iterative_options(), self._generators()[1]
                 self._keep(solved_again(more, rng, options, self.n_threads), self.scale_)
             else:
-                posterior = before.extended(points, targets, weights, self.n_threads)
-                factor = posterior.variance_factor(self.n_threads)
-                scale = leave_one_out_scale(factor, posterior.coefficients)
+                posterior, scale = before.extended(points, targets, weights, self.n_threads)
                 self._keep(posterior, scale * self._target_scaling.scale)
         return self
 
@@ -405,26 +405,14 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
             )
         return values
 
-    def _start(self, d: int) -> tuple[Kernel, float]:
-        """Return the kernel and the nugget that learning starts from."""
+    def _start(self) -> tuple[Kernel | None, float]:
+        """Return the kernel and the nugget that learning starts from; None for the default kernel."""
         nugget = as_nugget(self.nugget)
         if as_flag(self.warm_start, "warm_start") and hasattr(self, "coefficients_"):
-            return self.kernel_, self._within_bounds(self.nugget_)
-        return self._first_kernel(d), nugget
-
-    def _within_bounds(self, nugget: float) -> float:
-        """Return a nugget that learning may start from, if it is learned at all."""
-        if self.learn is None or not self.learn_nugget:
-            return nugget
-        return float(np.clip(nugget, *self.nugget_bounds))
-
-    def _first_kernel(self, d: int) -> Kernel:
-        """Return the kernel that learning starts from."""
-        if self.kernel is not None:
-            return check_kernel(self.kernel)
-        # The root of d is about the distance of two points of standardised columns.
-        kernel = Matern52((math.sqrt(d),) * d)
-        return 1.0 * kernel if self.learn == "nlml" else kernel
+            if self.nugget_bounds is not None and self.learn is not None and self.learn_nugget:
+                return self.kernel_, float(np.clip(self.nugget_, *self.nugget_bounds))
+            return self.kernel_, self.nugget_
+        return None if self.kernel is None else check_kernel(self.kernel), nugget
 
     def _iterative_options(self) -> IterativeOptions:
         """Return the checked options of the solvers."""
@@ -435,45 +423,30 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
             max_iterations=as_count(self.max_iterations, "max_iterations", 1),
         )
 
-    def _learned(
-        self,
-        kernel: Kernel,
-        nugget: float,
-        data: ScaledRows,
-        rng: np.random.Generator,
-    ) -> LearnedKernel:
-        """Return the kernel and the nugget that are learned from scaled rows."""
-        n = len(data)
-        if isinstance(self.learn, str) and self.learn not in LOSSES:
-            raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
-        batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
-        with warnings.catch_warnings():
-            if self.kernel is None:
-                # Without an effect on y, a column's length scale grows up to its bound.
-                warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
-            return learn_kernel(
-                kernel,
-                data.points,
-                data.targets,
-                loss=self.learn,
-                nugget=nugget,
-                learn_nugget=self.learn_nugget,
-                nugget_bounds=self.nugget_bounds,
-                sample_weight=data.weights,
-                batch_size=batch_size,
-                batches=self.batches,
-                n_batches=self.n_batches,
-                n_halves=self.n_halves,
-                n_folds=min(as_count(self.n_folds, "n_folds", 2), batch_size),
-                optimizer=self.optimizer,
-                learning_rate=self.learning_rate,
-                n_steps=self.n_steps,
-                n_restarts=self.n_restarts,
-                random_state=rng,
-                callbacks=self.callbacks,
-                progress=as_flag(self.progress, "progress"),
-                n_threads=self.n_threads,
-            )
+    def _search(self, kernel: Kernel | None, nugget: float, solver: str) -> KernelSearch:
+        """Return the search of the kernel and the nugget."""
+        return KernelSearch(
+            learn=self.learn,
+            kernel=kernel,
+            nugget=nugget,
+            nugget_bounds=self.nugget_bounds,
+            learn_nugget=as_flag(self.learn_nugget, "learn_nugget"),
+            is_factored=solver != "cg",
+            batch_size=as_count(self.batch_size, "batch_size", 1),
+            n_folds=as_count(self.n_folds, "n_folds", 2),
+            options={
+                "batches": self.batches,
+                "n_batches": self.n_batches,
+                "n_halves": self.n_halves,
+                "optimizer": self.optimizer,
+                "learning_rate": self.learning_rate,
+                "n_steps": self.n_steps,
+                "n_restarts": self.n_restarts,
+                "callbacks": self.callbacks,
+                "progress": as_flag(self.progress, "progress"),
+                "n_threads": self.n_threads,
+            },
+        )
 
     # ---- scikit-learn -------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from kflow._base.warn import warn_user
 from kflow.estimators.gp_posterior import Posterior, leave_one_out_scale
 from kflow.kernels import Kernel
 from kflow.linear.conjugate_gradients import Solution, conjugate_gradients
-from kflow.linear.factor import Factor, factorise
+from kflow.linear.factor import factorise
 from kflow.linear.low_rank import LowRank, Preconditioner, low_rank
+from kflow.linear.sparse_variance import SparseVariance
 
 __all__ = [
     "IterativeOptions",
@@ -116,7 +117,7 @@ class IterativeOptions:
     Attributes
     ----------
     subset_size : int
-        Rows that the variance depends on.
+        Rows up to which the variance is exact.
     max_memory : float
         Bytes of the preconditioner.
     tolerance : float
@@ -141,8 +142,8 @@ def by_conjugate_gradients(
 ) -> tuple[Posterior, Doubles]:
     """Return the posterior given rows (n, d) and targets (n, m), and its amplitudes (m,).
 
-    No n x n matrix is formed. The variance is that given a subset of the rows, and the amplitudes
-    make up for it by rows that are held out first.
+    No n x n matrix is formed. Beyond `subset_size` rows the variance is a `SparseVariance` with the
+    pivots of the preconditioner, and the amplitudes are those of errors at rows that are held out first.
 
     Raises
     ------
@@ -158,36 +159,37 @@ def by_conjugate_gradients(
     n_held = 0 if n <= options.subset_size else min(max(1, round(_HELD * n)), _MAX_HELD)
     held = drawn_rows(rng, n, n_held)
     kept = np.setdiff1d(np.arange(n), held)
-    variance_rows = kept[drawn_rows(rng, len(kept), options.subset_size)]
-    subset = data[variance_rows]
+    some = kept[drawn_rows(rng, len(kept), options.subset_size)]
+    subset = data[some]
     factor = factorise(kernel, subset.points, nugget, weights=subset.weights, n_threads=n_threads)
     system = _System.of(kernel, factor.nugget, data, rng, options, n_threads)
-    solution = system.solved(kept)
-    n_iterations = solution.n_iterations
-    if n_held == 0:
-        scale = leave_one_out_scale(factor, solution.coefficients)
-    elif solution.residuals.max() > options.tolerance:
-        # Predictions of what is not solved say nothing; the subset's own do.
-        scale = leave_one_out_scale(factor, factor.solve(subset.targets))
-    else:
-        scale = system.held_out_scale(held, kept, solution, factor)
-    if n_held > 0:
-        start = np.zeros_like(data.targets)
-        start[kept] = solution.coefficients
-        solution = system.solved(np.arange(n), start)
-        n_iterations += solution.n_iterations
-    _warn_of_residual(solution, options.tolerance)
     posterior = Posterior(
-        kernel,
-        factor.nugget,
-        data.points,
-        data.targets,
-        solution.coefficients,
-        data.weights,
-        factor,
-        variance_rows,
-        n_iterations,
+        kernel, factor.nugget, data.points, data.targets, data.targets, data.weights
     )
+    if n_held == 0:
+        solution = system.solved(kept)
+        scale = leave_one_out_scale(factor, solution.coefficients)
+        posterior = replace(posterior, factor=factor, variance_rows=kept)
+        n_iterations = solution.n_iterations
+    else:
+        first = system.solved(kept)
+        all_pivots = np.sort(system.approximation.pivots)
+        # There is none if all is noise; and all may have been held out.
+        all_pivots = all_pivots if len(all_pivots) else some[:1]
+        pivots = np.setdiff1d(all_pivots, held)
+        pivots = pivots if len(pivots) else some[:1]
+        if first.residuals.max() > options.tolerance:
+            # Predictions of what is not solved say nothing; the subset's own do.
+            scale = leave_one_out_scale(factor, factor.solve(subset.targets))
+        else:
+            scale = system.held_out_scale(held, kept, first, pivots)
+        start = np.zeros_like(data.targets)
+        start[kept] = first.coefficients
+        solution = system.solved(np.arange(n), start)
+        posterior = replace(posterior, pivots=all_pivots)
+        n_iterations = first.n_iterations + solution.n_iterations
+    _warn_of_residual(solution, options.tolerance)
+    posterior = replace(posterior, coefficients=solution.coefficients, n_iterations=n_iterations)
     return posterior, scale
 
 
@@ -262,7 +264,7 @@ class _System:
             approximation = approximation.scaled(roots[:, 0])
         return cls(kernel, nugget, data, roots, approximation, options, n_threads)
 
-    def solved(self, rows: npt.NDArray[np.intp], start: Doubles | None = None) -> Solution:
+    def solved(self, rows: npt.NDArray[np.intp], start: FloatArray | None = None) -> Solution:
         """Return the solution for some of the rows."""
         data, roots = self.data[rows], self.roots[rows]
 
@@ -285,12 +287,20 @@ class _System:
         held: npt.NDArray[np.intp],
         kept: npt.NDArray[np.intp],
         solution: Solution,
-        factor: Factor,
+        pivots: npt.NDArray[np.intp],
     ) -> Doubles:
         """Return the amplitudes that give the errors at held-out rows the deviations predicted."""
-        data = self.data[held]
+        data, others = self.data[held], self.data[kept]
         mean = self.kernel.apply(
-            data.points, self.data.points[kept], solution.coefficients, n_threads=self.n_threads
+            data.points, others.points, solution.coefficients, n_threads=self.n_threads
         )
-        variances = factor.variances(data.points)[:, None] + self.nugget / self.roots[held] ** 2
+        known = SparseVariance(
+            self.kernel,
+            others.points,
+            np.searchsorted(kept, pivots),
+            self.nugget,
+            weights=others.weights,
+            n_threads=self.n_threads,
+        )
+        variances = known.variances(data.points)[:, None] + self.nugget / self.roots[held] ** 2
         return np.asarray(np.sqrt(np.mean(np.square(data.targets - mean) / variances, axis=0)))

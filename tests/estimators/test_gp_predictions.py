@@ -222,7 +222,7 @@ def test_arguments_of_the_likelihood(X, Y):
     with pytest.raises(NotFittedError):
         GPRegressor().log_marginal_likelihood()
     with pytest.raises(NotFittedError):
-        GPRegressor().theta_
+        _ = GPRegressor().theta_
     model = GPRegressor(**FIXED).fit(X, Y)
     with pytest.raises(ValueError, match=r"theta must have shape \(7,\), 3 parameters"):
         model.log_marginal_likelihood(np.zeros(3))

@@ -14,6 +14,7 @@ from kflow.estimators.gp_solvers import (
     drawn_rows,
     solved_again,
 )
+from kflow.linear.sparse_variance import SparseVariance
 from kflow.testing import slow as reference
 
 KERNEL = kernels.Gaussian(1.5)
@@ -82,28 +83,55 @@ def test_conjugate_gradients_hold_rows_out(X, Y, weights):
     posterior, scale = iterative(X, Y, weights, subset_size=20)
     expected = solved(X, Y, weights)[0]
     np.testing.assert_allclose(posterior.coefficients, expected, rtol=1e-6, atol=1e-8)
-    assert len(posterior.variance_rows) == 20
+    assert posterior.variance_rows is None
     # The rows held out are those drawn first.
     held = drawn_rows(np.random.default_rng(0), 60, 3)
-    assert not np.isin(held, posterior.variance_rows).any()
     kept = np.setdiff1d(np.arange(60), held)
 
     def of(rows):
         return None if weights is None else weights[rows]
 
     mean = reference.gram(X[held], X[kept], kernel=KERNEL) @ solved(X[kept], Y[kept], of(kept))[0]
-    rows = posterior.variance_rows
-    cross = reference.gram(X[held], X[rows], kernel=KERNEL)
-    reduction = np.einsum("ij,ji->i", cross, solved(X[rows], cross.T, of(rows))[0])
-    variances = 1.0 - reduction + NUGGET / (1.0 if weights is None else weights[held])
+    pivots = np.searchsorted(kept, np.setdiff1d(posterior.pivots, held))
+    known = SparseVariance(KERNEL, X[kept], pivots, NUGGET, weights=of(kept))
+    variances = known.variances(X[held]) + NUGGET / (1.0 if weights is None else weights[held])
     expected = np.sqrt(np.mean((Y[held] - mean) ** 2 / variances[:, None], axis=0))
     np.testing.assert_allclose(scale, expected, rtol=1e-6)
+    # The pivots tell nearly all: the variance is that given all rows.
+    exact = by_cholesky(KERNEL, NUGGET, ScaledRows(X, Y, weights), None)[0]
+    ratio = posterior.variances(X + 0.1, None) / exact.variances(X + 0.1, None)
+    np.testing.assert_allclose(ratio, 1.0, atol=0.3)
+
+
+def test_the_only_pivot_may_be_held_out(X, Y):
+    found = [
+        by_conjugate_gradients(
+            KERNEL,
+            NUGGET,
+            ScaledRows(X, Y),
+            np.random.default_rng(seed),
+            options(subset_size=20, max_memory=1.0),
+            None,
+        )[0]
+        for seed in range(40)
+    ]
+    assert all(len(posterior.pivots) == 1 for posterior in found)
+    assert all((posterior.variances(X, None) > 0.0).all() for posterior in found)
+
+
+def test_nothing_but_noise(X, Y):
+    data = ScaledRows(X, Y)
+    rng = np.random.default_rng(0)
+    posterior, scale = by_conjugate_gradients(KERNEL, 1e4, data, rng, options(subset_size=20), None)
+    assert len(posterior.pivots) == 1
+    np.testing.assert_allclose(posterior.variances(X, None), 1.0, rtol=1e-3)
+    assert np.isfinite(scale).all()
 
 
 def test_weights_of_very_different_size(X, Y):
     weights = np.logspace(-6, 6, 60)
     posterior, _ = iterative(X, Y, weights, tolerance=1e-11)
-    expected, A = solved(X, Y, weights)
+    expected, _ = solved(X, Y, weights)
     inside = reference.gram(X, kernel=KERNEL)
     np.testing.assert_allclose(inside @ posterior.coefficients, inside @ expected, atol=1e-6)
 
@@ -115,7 +143,7 @@ def test_further_rows_are_solved_from_where_the_others_were(X, Y, weights):
     assert not more.coefficients[55:].any()
     again = solved_again(more, np.random.default_rng(0), options(), None)
     np.testing.assert_allclose(again.coefficients, solved(X, Y, weights)[0], rtol=1e-6, atol=1e-8)
-    np.testing.assert_array_equal(again.variance_rows, posterior.variance_rows)
+    np.testing.assert_array_equal(again.pivots, posterior.pivots)
     assert 0 < again.n_iterations < 60
 
 
