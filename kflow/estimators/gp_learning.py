@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from kflow._base.array_types import Doubles
 from kflow._base.warn import warn_user
 from kflow.errors import BoundsWarning, DivergenceError, SingularKernelError
 from kflow.estimators.gp_solvers import ScaledRows, drawn_rows
@@ -20,10 +22,10 @@ from kflow.learning.nugget import leave_one_out_nugget
 from kflow.linear.factor import Factor
 from kflow.losses import LOSSES
 
-__all__ = ["KernelSearch", "default_kernel", "leave_one_out_density"]
+__all__ = ["KernelSearch", "default_kernel", "leave_one_out_densities"]
 
-# The losses that "auto" tries.
-_TRIED = ("e2", "nlml")
+# The losses that "auto" tries. The second is taken if its densities are larger by so many standard errors.
+_TRIED, _SIGNIFICANT = ("e2", "nlml"), 3.0
 
 # The least nugget where matrices are factored, and where conjugate gradients take more iterations,
 # the smaller it is, or the amplitude, next to which it is smaller still, is learned too.
@@ -31,6 +33,8 @@ _LEAST, _LEAST_OTHERWISE = 1e-12, 1e-8
 
 # The largest nugget: there is nothing but noise.
 _LARGEST = 1e4
+
+_Trial: TypeAlias = Callable[[ScaledRows, np.random.Generator], LearnedKernel]
 
 
 @dataclass(frozen=True)
@@ -76,32 +80,51 @@ class KernelSearch:
     def __call__(self, data: ScaledRows, rng: np.random.Generator) -> LearnedKernel:
         """Return what is learned.
 
-        With "auto" the kernel is learned by each of two losses, and that one is returned with which the
-        leave-one-out predictions of a batch of rows have the larger density. Warnings are those of the
-        chosen one.
+        With "auto" the kernel is learned by e2 and by the likelihood. The latter's is returned if with it
+        the leave-one-out predictions of a batch of rows have clearly larger densities.
 
         Raises
         ------
         DivergenceError, SingularKernelError
             As `kflow.learn_kernel`; with "auto", if neither loss can be lowered.
         """
-        if self.learn != "auto":
-            return self._by(self.learn, data, rng)
+        if self.learn == "auto":
+            trials = [partial(self._by, loss) for loss in _TRIED]
+            return self._chosen(trials, data, rng, _SIGNIFICANT)
+        if self.learn == "rho" and self.learn_nugget:
+            # Neither is better everywhere.
+            trials = [partial(self._by_rho, learn_nugget=learnt) for learnt in (True, False)]
+            return self._chosen(trials, data, rng, 0.0)
+        return self._by(self.learn, data, rng)
+
+    def _chosen(
+        self,
+        trials: Sequence[_Trial],
+        data: ScaledRows,
+        rng: np.random.Generator,
+        significant: float,
+    ) -> LearnedKernel:
+        """Return what the first of some ways of learning finds, or what a better one does.
+
+        Better is whose leave-one-out densities are larger by so many standard errors. Warnings are those
+        of the chosen one.
+        """
         some = data[drawn_rows(rng, len(data), self.batch_size)]
-        best, found, issued, failure = -math.inf, None, [], None
-        for loss, generator in zip(_TRIED, rng.spawn(len(_TRIED)), strict=True):
+        found: LearnedKernel | None = None
+        best, issued, failure = np.zeros(1), [], None
+        for trial, generator in zip(trials, rng.spawn(len(trials)), strict=True):
             try:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
-                    learned = self._by(loss, data, generator)
+                    learned = trial(data, generator)
             except (DivergenceError, SingularKernelError) as error:
                 failure = error
                 continue
-            density = leave_one_out_density(
+            densities = leave_one_out_densities(
                 learned.kernel, learned.nugget, some, self.options["n_threads"]
             )
-            if found is None or density > best:
-                best, found, issued = density, learned, caught
+            if found is None or _is_larger(densities, best, significant):
+                best, found, issued = densities, learned, caught
         if found is None:
             assert failure is not None
             raise failure
@@ -109,54 +132,65 @@ class KernelSearch:
             warn_user(str(warning.message), warning.category)
         return found
 
-    def _by(self, loss: Any, data: ScaledRows, rng: np.random.Generator) -> LearnedKernel:
-        """Return what is learned by one loss."""
+    def _by(
+        self,
+        loss: Any,
+        data: ScaledRows,
+        rng: np.random.Generator,
+        *,
+        largest: float = math.inf,
+        learn_nugget: bool | None = None,
+    ) -> LearnedKernel:
+        """Return what is learned by one loss, with a nugget up to `largest`."""
         n, d = data.points.shape
-        kernel, bounds = self._start(loss, d), self._bounds(loss, n)
-        first = bounds
-        if loss == "rho":
-            # rho goes on to fall where noise takes over: the noise may not be more than the signal.
-            signal = float(np.mean(kernel.diag(data.points)))
-            first = bounds[0], max(bounds[0], self.nugget, min(bounds[1], signal))
+        low, high = self._bounds(loss, n)
+        bounds = low, max(low, self.nugget, min(high, largest))
         nugget = self.nugget
         if self.nugget_bounds is None and nugget > 0.0:
-            nugget = min(max(nugget, first[0]), first[1])
+            nugget = min(max(nugget, bounds[0]), bounds[1])
         batch_size = min(self.batch_size, n)
         with warnings.catch_warnings():
             if self.kernel is None:
                 # Without an effect on y, a column's length scale grows up to its bound.
                 warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
-            if loss == "rho":
+            if largest < math.inf:
                 warnings.filterwarnings("ignore", "learning .* bound of the nug", BoundsWarning)
-            learned = learn_kernel(
-                kernel,
+            return learn_kernel(
+                self._start(loss, d),
                 data.points,
                 data.targets,
                 loss=loss,
                 nugget=nugget,
-                learn_nugget=self.learn_nugget,
-                nugget_bounds=first,
+                learn_nugget=self.learn_nugget if learn_nugget is None else learn_nugget,
+                nugget_bounds=bounds,
                 sample_weight=data.weights,
                 batch_size=batch_size,
                 n_folds=min(self.n_folds, batch_size),
                 random_state=rng,
                 **self.options,
             )
-        if loss != "rho" or not self.learn_nugget:
-            return learned
-        # rho compares interpolants, and no errors: these choose the nugget.
-        some = data[drawn_rows(rng, n, batch_size)]
-        return replace(
-            learned,
-            nugget=leave_one_out_nugget(
-                learned.kernel,
-                some.points,
-                some.targets,
-                bounds,
-                weights=some.weights,
-                n_threads=self.options["n_threads"],
-            ),
+
+    def _by_rho(
+        self, data: ScaledRows, rng: np.random.Generator, *, learn_nugget: bool
+    ) -> LearnedKernel:
+        """Return a kernel learned by rho, with the nugget that has the least leave-one-out errors.
+
+        rho compares interpolants; it goes on to fall where noise takes over. With a nugget of its own the
+        noise may not be more than the signal. The other way, the nugget stays as given meanwhile.
+        """
+        kernel = self._start("rho", data.points.shape[1])
+        signal = float(np.mean(kernel.diag(data.points)))
+        learned = self._by("rho", data, rng, largest=signal, learn_nugget=learn_nugget)
+        some = data[drawn_rows(rng, len(data), self.batch_size)]
+        nugget = leave_one_out_nugget(
+            learned.kernel,
+            some.points,
+            some.targets,
+            self._bounds("rho", len(data)),
+            weights=some.weights,
+            n_threads=self.options["n_threads"],
         )
+        return replace(learned, nugget=nugget)
 
     def _start(self, loss: Any, d: int) -> Kernel:
         """Return the kernel that learning starts from; the likelihood needs an amplitude."""
@@ -183,10 +217,20 @@ def default_kernel(d: int) -> Kernel:
     return Matern52((math.sqrt(d),) * d)
 
 
-def leave_one_out_density(
+def _is_larger(densities: Doubles, others: Doubles, significant: float) -> bool:
+    """Return whether the mean is larger by more than so many of its standard errors."""
+    with np.errstate(invalid="ignore"):  # both are singular
+        gains = densities - others
+    mean = float(gains.mean())
+    if not math.isfinite(mean) or len(gains) < 2:
+        return mean == math.inf
+    return mean > significant * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+
+
+def leave_one_out_densities(
     kernel: Kernel, nugget: float, data: ScaledRows, n_threads: int | None = None
-) -> float:
-    """Return the mean logarithm of the density of rows under predictions from all others.
+) -> Doubles:
+    """Return the logarithm of the density of each row under its prediction from all others.
 
     The amplitude of each output is the one that suits it best, as `kflow.GPRegressor` chooses it.
 
@@ -201,23 +245,23 @@ def leave_one_out_density(
 
     Returns
     -------
-    float
-        It lacks constants that do not depend on kernel and nugget; -inf if the matrix is singular.
+    ndarray, shape (n,)
+        Sums over the outputs, without constants that do not depend on kernel and nugget; -inf if the
+        matrix is singular.
 
     Notes
     -----
-    With e_i = (A^-1 y)_i / (A^-1)_ii, v_i = 1 / (A^-1)_ii and s^2 = mean e^2 / v, the mean of
-    -log N(e_i; 0, s^2 v_i) is log(s^2) / 2 + mean log(v) / 2 and a constant. 2 n^3 / 3 flops. C. E. Rasmussen and C. K. I. Williams,
-    Gaussian Processes for Machine Learning (2006), equations 5.10 to 5.12.
+    With e_i = (A^-1 y)_i / (A^-1)_ii, v_i = 1 / (A^-1)_ii and s^2 = mean e^2 / v, it is log N(e_i; 0, s^2 v_i). 2 n^3 / 3 flops.
+    C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning (2006), equations 5.10 to
+    5.12.
     """
     try:
         factor = Factor(kernel, data.points, nugget, weights=data.weights, n_threads=n_threads)
     except SingularKernelError:
-        return -math.inf
+        return np.full(len(data), -math.inf)
     targets = data.targets[:, data.targets.any(axis=0)]
-    diagonal = factor.inverse_diagonal()
-    squares = np.mean(factor.solve(targets) ** 2 / diagonal[:, None], axis=0)
-    tiny = float(np.finfo(np.float64).tiny)
-    amplitudes = float(np.log(np.maximum(squares, tiny)).sum())
-    variances = -targets.shape[1] * float(np.log(diagonal).mean())
-    return float(-0.5 * (amplitudes + variances))
+    diagonal = factor.inverse_diagonal()[:, None]
+    squares = factor.solve(targets) ** 2 / diagonal
+    amplitudes = np.maximum(np.mean(squares, axis=0), np.finfo(np.float64).tiny)
+    logarithms = np.log(amplitudes) - np.log(diagonal) + squares / amplitudes
+    return np.asarray(-0.5 * logarithms.sum(axis=1))

@@ -185,7 +185,7 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
         kernel: Kernel | None = None,
         *,
         nugget: float = 1e-2,
-        learn: Any = "e2",
+        learn: Any = "auto",
         learn_nugget: bool = True,
         nugget_bounds: tuple[float, float] | None = None,
         batch_size: int = 1000,

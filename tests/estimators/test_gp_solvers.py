@@ -124,7 +124,7 @@ def test_nothing_but_noise(X, Y):
     rng = np.random.default_rng(0)
     posterior, scale = by_conjugate_gradients(KERNEL, 1e4, data, rng, options(subset_size=20), None)
     assert len(posterior.pivots) == 1
-    np.testing.assert_allclose(posterior.variances(X, None), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(posterior.variances(X, None), 1.0, rtol=0.01)
     assert np.isfinite(scale).all()
 
 
