@@ -50,7 +50,8 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
     r"""Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
     The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda W^{-1})`,
-    with weights W of the rows, 1 by default: with :math:`A = K(X, X) + \lambda W^{-1}`, mean and variance of an observation at x are
+    with weights W of the rows, 1 by default. With :math:`A = K(X, X) + \lambda W^{-1}`, mean and variance of
+    an observation of weight 1 at x are
 
     .. math:: k(x, X) A^{-1} y \quad\text{and}\quad s^2 (k(x, x) - k(x, X) A^{-1} k(X, x) + \lambda)
 
@@ -69,19 +70,25 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
     ----------
     kernel : kflow.kernels.Kernel or None
         The kernel of scaled points that learning starts from. None: a Matern 5/2 with a length scale
-        for each column, all of which start at the root of their number; it has an amplitude if
-        `learn` is "nlml".
+        for each column, all of which start at the root of their number; where the likelihood learns it,
+        it has an amplitude.
     nugget : float
         The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
-        The loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
+        ``"auto"`` learns by e2 and by the marginal likelihood, and keeps what the latter found if with it
+        the leave-one-out predictions of a batch of rows have larger densities, by three standard
+        errors. Or the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
-    learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
+    learn_nugget, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
         as that number.
+    nugget_bounds : tuple of float, or None
+        The least and the largest nugget that is learned. None: the least is 1e-12, or what the rounding
+        errors of a factorisation hide, and 1e-8 with conjugate gradients and where an amplitude is learned
+        too; the largest is 1e4.
     warm_start : bool
-        Whether learning starts from `kernel_` and `nugget_` of an earlier fit of this estimator, if there is one,
-        instead of from `kernel` and `nugget`.
+        Whether learning starts from `kernel_` and `nugget_` of an earlier fit of this estimator, if
+        there is one, instead of from `kernel` and `nugget`.
     scaling : {"standard", "unit"} or None
         ``"standard"`` scales each column of X to mean 0 and variance 1. ``"unit"`` scales each row to
         norm 1. None leaves X as it is.
@@ -94,7 +101,7 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
         Bytes of an N x N matrix up to which "auto" is "cholesky", and bytes of the preconditioner of
         "cg". Cholesky needs twice as much at its peak.
     subset_size : int
-        Rows that take part with "subset", and rows that the variance is made of with "cg".
+        Rows that take part with "subset", and rows up to which variances are exact with "cg".
     tolerance, max_iterations : float, int
         Conjugate gradients end when the residual of every output is at most the part `tolerance` of
         its targets, or after `max_iterations` with a ConvergenceWarning.
@@ -135,7 +142,7 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
     theta_ : ndarray, shape (p + 1 + m,)
         The logarithms of all parameters: those of the kernel, the nugget, the amplitudes.
     variance_rows_ : ndarray of int, or None
-        The rows of `X_train_` that the variance is made of; None for all of them.
+        The rows of `X_train_` from which the variance is made; None for all of them.
     scaling_ : kflow.data.scaling.Preprocessing
         The map from rows of X to scaled points.
     n_features_in_ : int
@@ -145,12 +152,18 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
 
     Notes
     -----
-    With conjugate gradients the inverse is out of reach. The variance is then the one given
-    `subset_size` rows drawn at random, which is never smaller than the one given all rows. The
-    amplitude makes up for it in the mean: a twentieth of the rows, at most 1000, is held out, the
-    system of the other rows is solved, and s^2 = mean e^2 / v over the rows held out (or over the
-    leave-one-out residuals of the subset, if the system could not be solved to the tolerance). From
-    that solution the system of all rows is solved. With N up to `subset_size` the variance is exact.
+    With conjugate gradients the inverse is out of reach. Beyond `subset_size` rows the variance is then that
+    given all rows as if they were independent given the values at `variance_rows_`, the pivots of the
+    preconditioner, of which there are at most 1000 (FITC; Snelson and Ghahramani 2006). It is never
+    negative; in regions that the pivots do not tell it is too large. The amplitude makes up for it in the
+    mean: a twentieth of the rows, at most 1000, is held out, the system of the other rows is solved, and
+    s^2 = mean e^2 / v over the rows held out (or over the leave-one-out residuals of a subset, if the
+    system could not be solved to the tolerance). From that solution the system of all rows is solved.
+
+    rho does not measure errors, and goes on to fall where noise takes over. With ``learn="rho"`` and a
+    learned nugget, the kernel is learned twice, with a nugget that is at most the variance of the signal
+    and with the given one. Each time the nugget is then chosen by leave-one-out errors, and their
+    densities choose between the two.
 
     Targets that are constant are predicted as that constant, with deviation 0; one row, with the kernel's.
 
@@ -165,6 +178,8 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
 
     S. Sundararajan and S. S. Keerthi, Predictive approaches for choosing hyperparameters in Gaussian
     processes, Neural Computation 13 (2001), 1103-1118.
+
+    E. Snelson and Z. Ghahramani, Sparse Gaussian processes using pseudo-inputs, NIPS 18 (2006).
 
     H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
     J. Comp. Phys. 389 (2019), 22-47.
@@ -367,10 +382,11 @@ class GPRegressor(KernelParameters, GPPredictions, RegressorMixin, BaseEstimator
 
         Notes
         -----
-        The Cholesky factor is extended: 2 n^2 q flops for q rows in addition to n, where a fit takes n^3, and 8 (n + q)^2
-        bytes for the larger factor. With "subset" the rows join the subset. After conjugate gradients the system of all
-        rows is solved again, from the solution so far; variances and amplitudes stay those of the rows of
-        `fit`.
+        The Cholesky factor is extended: 2 n^2 q flops for q rows in addition to n, where a fit takes
+        n^3, and 8 (n + q)^2 bytes for the larger factor. With "subset" the rows join the subset. After
+        conjugate gradients the system of all rows is solved again, from the solution so far; the
+        amplitudes stay those of `fit`, and so do variances up to `subset_size` rows, which are then those
+        given the rows of `fit`.
 
         If it fails, the estimator stays as it was.
         """
