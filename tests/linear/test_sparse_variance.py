@@ -66,6 +66,18 @@ def test_nothing_is_negative_without_noise(X, nugget):
     assert (known.covariance(X).diagonal() >= 0.0).all()
 
 
+def test_next_to_no_noise(rng):
+    """A large amplitude: the sum of squares leaves no digit of what the data do not tell."""
+    X, points = rng.random((300, 2)), 3.0 * rng.random((50, 2))
+    kernel = 1e6 * kernels.Matern52(0.7)
+    exact = Factor(kernel, X, 1e-6).variances(points)
+    found = SparseVariance(kernel, X, np.arange(300), 1e-6).variances(points)
+    far = exact > 1.0  # of a million
+    assert far.sum() > 20
+    np.testing.assert_allclose(found[far], exact[far], rtol=1e-3)
+    assert (found >= 0.0).all()
+
+
 def test_a_kernel_that_is_not_positive_definite(X):
     kernel = kernels.FunctionKernel(lambda X, Z: -(X @ Z.T))
     with pytest.raises(SingularKernelError):
