@@ -80,14 +80,18 @@ class KernelSearch:
     def __call__(self, data: ScaledRows, rng: np.random.Generator) -> LearnedKernel:
         """Return what is learned.
 
-        With "auto" the kernel is learned by e2 and by the likelihood. The latter's is returned if with it
-        the leave-one-out predictions of a batch of rows have clearly larger densities.
+        With "auto" the kernel is learned by e2 and, if the matrix of all rows is factored, by the
+        likelihood. The latter's is returned if with it the leave-one-out predictions of a batch of rows
+        have clearly larger densities.
 
         Raises
         ------
         DivergenceError, SingularKernelError
             As `kflow.learn_kernel`; with "auto", if neither loss can be lowered.
         """
+        if self.learn == "auto" and not self.is_factored:
+            # The likelihood's nuggets, next to its amplitudes, are too small for conjugate gradients.
+            return self._by(_TRIED[0], data, rng)
         if self.learn == "auto":
             trials = [partial(self._by, loss) for loss in _TRIED]
             return self._chosen(trials, data, rng, _SIGNIFICANT)

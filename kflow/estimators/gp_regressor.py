@@ -71,7 +71,8 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
     learn : str, callable or None
         ``"auto"`` learns by e2 and by the marginal likelihood, and keeps what the latter found if with it
         the leave-one-out predictions of a batch of rows have larger densities, by three standard
-        errors. Or the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
+        errors; with conjugate gradients it is e2 alone, since the likelihood's nuggets, next to its
+        amplitudes, are too small for them. Or the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
     learn_nugget, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts

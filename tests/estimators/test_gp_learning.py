@@ -135,6 +135,13 @@ def test_auto_is_one_of_the_two(data):
     assert named in (learned["e2"].kernel.parameter_names, learned["nlml"].kernel.parameter_names)
 
 
+def test_auto_is_e2_for_conjugate_gradients(data):
+    auto, e2 = (
+        search(learn, is_factored=False)(data, np.random.default_rng(0)) for learn in ("auto", "e2")
+    )
+    assert (auto.kernel, auto.nugget) == (e2.kernel, e2.nugget)
+
+
 def test_the_likelihood_has_an_amplitude():
     assert search("nlml")._start("nlml", 2) == 1.0 * default_kernel(2)
     assert search("e2")._start("e2", 2) == default_kernel(2)
