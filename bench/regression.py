@@ -174,7 +174,7 @@ def main() -> None:
     options.add_argument("--n", nargs="+", type=int, default=[300, 1000], help="training rows")
     options.add_argument("--seeds", type=int, default=5, help="so many different draws")
     options.add_argument(
-        "--loss", nargs="+", default=["rho", "e2", "loo", "kfold", "nlml"], help="of kflow"
+        "--loss", nargs="+", default=["auto", "rho", "e2", "loo", "kfold", "nlml"], help="of kflow"
     )
     options.add_argument("--restarts", nargs="+", type=int, default=[0, 1], help="of scikit-learn")
     options.add_argument(

@@ -1,115 +1,241 @@
-"""Posterior Gaussian processes of scaled data, with the amplitudes that calibrate their variance."""
+"""The posterior Gaussian process of scaled data, but for its amplitude."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
 
-from kflow._base.array_types import FloatArray
-from kflow._base.warn import warn_user
-from kflow.data.arrays import as_matrix
-from kflow.errors import ModelFileError, damaged
+from kflow._base.array_types import Doubles, FloatArray
+from kflow.data.arrays import as_matrix, as_weights
+from kflow.engine.threads import single_threaded_blas
+from kflow.errors import ModelFileError, SingularKernelError, damaged
 from kflow.kernels import Kernel
-from kflow.linear.conjugate_gradients import Solution, conjugate_gradients
-from kflow.linear.factor import Factor, factorise
-from kflow.linear.low_rank import LowRank, Preconditioner, low_rank
+from kflow.linear.factor import Factor, cholesky_factor, factorise, solve_factored
+from kflow.linear.sparse_variance import SparseVariance
 from kflow.storage.model_file import ModelReader
 
-__all__ = [
-    "IterativeOptions",
-    "Posterior",
-    "by_cholesky",
-    "by_conjugate_gradients",
-    "chosen_solver",
-    "drawn_rows",
-    "posterior_arrays",
-    "read_posterior",
-]
-
-_SOLVERS = ("auto", "cholesky", "cg", "subset")
-
-# Rank of the preconditioner, if the memory suffices: about where making it costs as much as the
-# iterations it saves.
-_RANK = 1000
-
-# What the preconditioner may lack, as a part of the nugget.
-_LACK = 0.01
-
-# Rows held out to calibrate the variance where no inverse is within reach: a part, and at most so
-# many.
-_HELD, _MAX_HELD = 0.05, 1000
+__all__ = ["Posterior", "leave_one_out_scale", "read_posterior"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Posterior:
     """The posterior process of scaled targets, but for its amplitude.
 
     Attributes
     ----------
+    kernel : Kernel
+        The kernel.
+    nugget : float
+        What was added to the diagonal, for a row of weight 1.
     points : ndarray, shape (n, d)
         The points that predictions are made of.
+    targets : ndarray, shape (n, m)
+        Their scaled targets.
     coefficients : ndarray, shape (n, m)
         The mean at x is k(x, points) times these.
-    nugget : float
-        What was added to the diagonal.
-    factor : Factor or None
-        The factor of the points that the variance depends on; None if it is still to be made.
+    weights : ndarray, shape (n,), or None
+        The weights of the rows, by which their nuggets are divided; None for 1.
+    factor : Factor, SparseVariance or None
+        What the variance is made of; None until it is needed.
     variance_rows : ndarray of int, shape (n_v,), or None
-        The rows of `points` that the variance depends on; None for all of them.
+        The rows of `points` given which the variance is; None for all of them.
+    pivots : ndarray of int, shape (r,), or None
+        The rows of `points` from which a `SparseVariance` tells that given all rows; None: there is a
+        factor.
     n_iterations : int
         Iterations of conjugate gradients.
     """
 
-    points: FloatArray
-    coefficients: FloatArray
+    kernel: Kernel
     nugget: float
-    factor: Factor | None
+    points: FloatArray
+    targets: Doubles
+    coefficients: FloatArray
+    weights: Doubles | None = None
+    factor: Factor | SparseVariance | None = None
     variance_rows: npt.NDArray[np.intp] | None = None
+    pivots: npt.NDArray[np.intp] | None = None
     n_iterations: int = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but the factor, which can be made again."""
+        return {**self.__dict__, "factor": None}
 
-def chosen_solver(solver: str, n: int, max_memory: float) -> str:
-    """Return the solver for `n` rows: "auto" stands for Cholesky while its matrix has room.
+    # ---- predictions --------------------------------------------------------------------------
 
-    Raises
-    ------
-    ValueError
-        If there is no such solver.
-    """
-    if solver not in _SOLVERS:
-        raise ValueError(f"solver must be one of {_SOLVERS}, got {solver!r}")
-    if solver == "auto":
-        return "cholesky" if 8.0 * n * n <= max_memory else "cg"
-    return str(solver)
+    def mean(self, X: FloatArray, n_threads: int | None) -> Doubles:
+        """Return the mean at rows of X, (n, m)."""
+        return np.asarray(
+            self.kernel.apply(X, self.points, self.coefficients, n_threads=n_threads), np.float64
+        )
+
+    def variances(self, X: FloatArray, n_threads: int | None) -> Doubles:
+        """Return the variances of the function at rows of X, (n,)."""
+        return self._known(n_threads).variances(X)
+
+    def covariance(self, X: FloatArray, n_threads: int | None) -> Doubles:
+        """Return the joint covariance of the function at rows of X, (n, n)."""
+        return self._known(n_threads).covariance(X)
+
+    def _known(self, n_threads: int | None) -> Factor | SparseVariance:
+        """Return what the variance is made of; it is made anew after a file was read."""
+        if self.factor is None:
+            self.factor = self._made(n_threads)
+        return self.factor
+
+    def _made(self, n_threads: int | None) -> Factor | SparseVariance:
+        if self.pivots is not None:
+            return SparseVariance(
+                self.kernel,
+                self.points,
+                self.pivots,
+                self.nugget,
+                weights=self.weights,
+                n_threads=n_threads,
+            )
+        rows = slice(None) if self.variance_rows is None else self.variance_rows
+        return Factor(
+            self.kernel,
+            self.points[rows],
+            self.nugget,
+            weights=None if self.weights is None else self.weights[rows],
+            n_threads=n_threads,
+        )
+
+    def arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield the arrays of a model file, by name; `read_posterior` is the inverse."""
+        yield "points", self.points
+        yield "targets", self.targets
+        yield "coefficients", self.coefficients
+        if self.weights is not None:
+            yield "weights", self.weights
+        if self.variance_rows is not None:
+            yield "variance_rows", self.variance_rows
+        if self.pivots is not None:
+            yield "pivots", self.pivots
+
+    # ---- further rows -------------------------------------------------------------------------
+
+    def extended(
+        self, X: FloatArray, Y: Doubles, weights: Doubles | None, n_threads: int | None
+    ) -> tuple[Posterior, Doubles]:
+        """Return the posterior given further rows as well, and its amplitudes, by a rank update.
+
+        Parameters
+        ----------
+        X, Y : ndarray, shape (q, d) and (q, m)
+            Further points and scaled targets.
+        weights : ndarray, shape (q,), or None
+            Their weights; None for 1.
+        n_threads : int or None
+            Threads.
+
+        Raises
+        ------
+        SingularKernelError
+            If the kernel matrix is not positive definite, even with a larger nugget.
+
+        Warns
+        -----
+        JitterWarning
+            If a larger nugget was needed; then the factor is made anew.
+        """
+        more = self.with_rows(X, Y, weights)
+        known = self._known(n_threads)
+        assert isinstance(known, Factor)
+        try:
+            factor = known.extended(X, weights=weights)
+        except SingularKernelError:
+            factor = factorise(
+                self.kernel, more.points, self.nugget, weights=more.weights, n_threads=n_threads
+            )
+        coefficients = factor.solve(more.targets)
+        posterior = replace(more, factor=factor, nugget=factor.nugget, coefficients=coefficients)
+        return posterior, leave_one_out_scale(factor, coefficients)
+
+    def with_rows(self, X: FloatArray, Y: Doubles, weights: Doubles | None) -> Posterior:
+        """Return a posterior with further rows, whose coefficients are 0 so far.
+
+        Its variance is that given all rows if there are pivots, else that given the rows of before.
+        """
+        all_weights = None
+        if self.weights is not None or weights is not None:
+            pairs = ((self.weights, len(self.points)), (weights, len(X)))
+            all_weights = np.concatenate([np.ones(n) if w is None else w for w, n in pairs])
+        return replace(
+            self,
+            points=np.concatenate([self.points, X]),
+            targets=np.concatenate([self.targets, Y]),
+            coefficients=np.concatenate([self.coefficients, np.zeros_like(Y)]),
+            weights=all_weights,
+            factor=None if self.pivots is not None else self.factor,
+        )
+
+    # ---- the likelihood -----------------------------------------------------------------------
+
+    def log_likelihood(
+        self,
+        kernel: Kernel,
+        nugget: float,
+        scale: Doubles,
+        *,
+        gradient: bool,
+        n_threads: int | None,
+    ) -> tuple[float, Doubles | None]:
+        """Return the log marginal likelihood of the targets, and its gradient.
+
+        Parameters
+        ----------
+        kernel, nugget : Kernel, float
+            Those of the prior: they need not be the posterior's own.
+        scale : ndarray, shape (m,)
+            The amplitude of each output.
+        gradient : bool
+            Whether to compute the gradient.
+        n_threads : int or None
+            Threads.
+
+        Returns
+        -------
+        value : float
+            The sum over the outputs of log N(y; 0, s^2 (K + nugget W^-1)).
+        gradient : ndarray, shape (p + 1 + m,), or None
+            Derivatives with respect to `kernel.theta`, log nugget and the logarithms of the scale.
+
+        Raises
+        ------
+        SingularKernelError
+            If the covariance is not positive definite.
+        """
+        from scipy.linalg.lapack import dpotri
+
+        n, m = self.targets.shape
+        nuggets = np.full(n, nugget) if self.weights is None else nugget / self.weights
+        matrix = np.asarray(kernel(self.points, n_threads=n_threads), np.float64)
+        factor = cholesky_factor(matrix, nugget, self.weights)
+        targets = self.targets / scale
+        solved = solve_factored(factor, targets)
+        squares = np.einsum("ij,ij->j", targets, solved)
+        logarithms = n * np.log(scale) + np.log(np.diagonal(factor)).sum()
+        value = -float((0.5 * squares + logarithms).sum() + 0.5 * n * m * math.log(2.0 * math.pi))
+        if not gradient:
+            return value, None
+        with single_threaded_blas:
+            inverse = np.tril(dpotri(factor, lower=1, overwrite_c=1)[0])
+            G = solved @ solved.T
+        inverse += np.tril(inverse, -1).T
+        G = 0.5 * (G - m * inverse)
+        by_theta, _ = kernel.contract(self.points, G, n_threads=n_threads)
+        by_nugget = float(G.diagonal() @ nuggets)
+        return value, np.concatenate([by_theta, [by_nugget], squares - n])
 
 
-def drawn_rows(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.intp]:
-    """Draw `size` of `n` rows without replacement, in ascending order; all if there are no more."""
-    return np.sort(rng.choice(n, min(size, n), replace=False)).astype(np.intp)
-
-
-def by_cholesky(
-    kernel: Kernel, nugget: float, X: FloatArray, Y: FloatArray, n_threads: int | None
-) -> tuple[Posterior, FloatArray]:
-    """Return the posterior given points (n, d) and targets (n, m), and its amplitudes (m,).
-
-    Raises
-    ------
-    SingularKernelError
-        If the kernel matrix is not positive definite, even with a larger nugget.
-    """
-    factor = factorise(kernel, X, nugget, n_threads=n_threads)
-    coefficients = factor.solve(Y)
-    scale = _leave_one_out_scale(factor, coefficients)
-    return Posterior(X, coefficients, factor.nugget, factor), scale
-
-
-def _leave_one_out_scale(factor: Factor, coefficients: FloatArray) -> FloatArray:
+def leave_one_out_scale(factor: Factor, coefficients: FloatArray) -> Doubles:
     """Return the amplitudes that give leave-one-out residuals the deviations predicted, (m,)."""
     if len(coefficients) == 1:  # there is nothing to leave out: the amplitude of the kernel
         return np.ones(coefficients.shape[1])
@@ -117,159 +243,11 @@ def _leave_one_out_scale(factor: Factor, coefficients: FloatArray) -> FloatArray
     return np.asarray(np.sqrt(squares.mean(axis=0)))
 
 
-# ---- conjugate gradients ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class IterativeOptions:
-    """How far conjugate gradients go, and what they may take.
-
-    Attributes
-    ----------
-    subset_size : int
-        Rows that the variance depends on.
-    max_memory : float
-        Bytes of the preconditioner.
-    tolerance : float
-        The residual at which to end, as a part of the targets.
-    max_iterations : int
-        Iterations after which to end in any case.
-    """
-
-    subset_size: int
-    max_memory: float
-    tolerance: float
-    max_iterations: int
-
-
-def by_conjugate_gradients(
-    kernel: Kernel,
-    nugget: float,
-    X: FloatArray,
-    Y: FloatArray,
-    rng: np.random.Generator,
-    options: IterativeOptions,
-    n_threads: int | None,
-) -> tuple[Posterior, FloatArray]:
-    """Return the posterior given points (n, d) and targets (n, m), and its amplitudes (m,).
-
-    No n x n matrix is formed. The variance is that given a subset of the rows, and the amplitudes
-    make up for it by rows that are held out first.
-
-    Raises
-    ------
-    SingularKernelError
-        If the kernel matrix of the subset is not positive definite, even with a larger nugget.
-
-    Warns
-    -----
-    sklearn.exceptions.ConvergenceWarning
-        If conjugate gradients end above the tolerance.
-    """
-    n = len(X)
-    n_held = 0 if n <= options.subset_size else min(max(1, round(_HELD * n)), _MAX_HELD)
-    held = drawn_rows(rng, n, n_held)
-    kept = np.setdiff1d(np.arange(n), held)
-    variance_rows = kept[drawn_rows(rng, len(kept), options.subset_size)]
-    factor = factorise(kernel, X[variance_rows], nugget, n_threads=n_threads)
-    rank = max(1, min(_RANK, int(options.max_memory / (8.0 * n))))
-    approximation = low_rank(
-        kernel, X, rank, rng, tolerance=_LACK * factor.nugget, n_threads=n_threads
-    )
-    system = _System(kernel, factor.nugget, X, Y, approximation, options, n_threads)
-    solution = system.solved(kept)
-    n_iterations = solution.n_iterations
-    if n_held == 0:
-        scale = _leave_one_out_scale(factor, solution.coefficients)
-    elif solution.residuals.max() > options.tolerance:
-        # Predictions of what is not solved say nothing; the subset's own do.
-        scale = _leave_one_out_scale(factor, factor.solve(Y[variance_rows]))
-    else:
-        scale = system.held_out_scale(held, kept, solution, factor)
-    if n_held > 0:
-        start = np.zeros_like(Y)
-        start[kept] = solution.coefficients
-        solution = system.solved(np.arange(n), start)
-        n_iterations += solution.n_iterations
-    _warn_of_residual(solution, options.tolerance)
-    posterior = Posterior(
-        X, solution.coefficients, factor.nugget, factor, variance_rows, n_iterations
-    )
-    return posterior, scale
-
-
-def _warn_of_residual(solution: Solution, tolerance: float) -> None:
-    """Warn of conjugate gradients that ended early, at the line that called `fit`."""
-    worst = float(solution.residuals.max())
-    if worst > tolerance:
-        warn_user(
-            f"conjugate gradients ended after {solution.n_iterations} iterations with a residual "
-            f"of {worst:.1e} of y, above tolerance={tolerance:g}: pass a larger nugget, "
-            "max_iterations or tolerance, or more max_memory for the preconditioner",
-            ConvergenceWarning,
-        )
-
-
-@dataclass(frozen=True)
-class _System:
-    """The linear system (K + nugget I) C = Y, of all rows or of some of them."""
-
-    kernel: Kernel
-    nugget: float
-    X: FloatArray
-    Y: FloatArray
-    approximation: LowRank
-    options: IterativeOptions
-    n_threads: int | None
-
-    def solved(self, rows: npt.NDArray[np.intp], start: FloatArray | None = None) -> Solution:
-        """Return the solution for some of the rows."""
-        points = self.X[rows]
-
-        def product(V: FloatArray) -> FloatArray:
-            K_V = self.kernel.apply(points, points, V, n_threads=self.n_threads)
-            return np.asarray(K_V + self.nugget * V)
-
-        return conjugate_gradients(
-            product,
-            self.Y[rows],
-            preconditioner=Preconditioner(self.approximation[rows], self.nugget),
-            start=start,
-            tolerance=self.options.tolerance,
-            max_iterations=self.options.max_iterations,
-        )
-
-    def held_out_scale(
-        self,
-        held: npt.NDArray[np.intp],
-        kept: npt.NDArray[np.intp],
-        solution: Solution,
-        factor: Factor,
-    ) -> FloatArray:
-        """Return the amplitudes that give the errors at held-out rows the deviations predicted."""
-        mean = self.kernel.apply(
-            self.X[held], self.X[kept], solution.coefficients, n_threads=self.n_threads
-        )
-        variances = factor.variances(self.X[held]) + self.nugget
-        squares = np.square(self.Y[held] - mean) / variances[:, None]
-        return np.asarray(np.sqrt(np.mean(squares, axis=0)))
-
-
 # ---- files ------------------------------------------------------------------------------------
 
 
-def posterior_arrays(
-    points: FloatArray, coefficients: FloatArray, variance_rows: npt.NDArray[np.intp] | None
-) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Yield the arrays of a posterior in a model file, by name; `read_posterior` is the inverse."""
-    yield "points", points
-    yield "coefficients", coefficients
-    if variance_rows is not None:
-        yield "variance_rows", variance_rows
-
-
 def read_posterior(
-    reader: ModelReader, n_features: int, nugget: float, n_iterations: int
+    reader: ModelReader, kernel: Kernel, n_features: int, nugget: float, n_iterations: int
 ) -> Posterior:
     """Return the posterior of a model file, without the factor, which can be made again.
 
@@ -278,21 +256,35 @@ def read_posterior(
     ModelFileError
         If its arrays are damaged or do not fit each other.
     """
+
+    def read(name: str, **shape: Any) -> Doubles:
+        return np.asarray(
+            as_matrix(reader.array(name), name, dtype=np.float64, **shape), np.float64
+        )
+
     with damaged("posterior"):
-        points = as_matrix(
-            reader.array("points"),
-            "points",
-            dtype=np.float64,
-            n_columns=n_features,
-            allow_no_rows=False,
-        )
-        coefficients = as_matrix(
-            reader.array("coefficients"), "coefficients", dtype=np.float64, n_rows=len(points)
-        )
-    rows = None
-    if "variance_rows" in reader:
-        rows = reader.array("variance_rows", ndim=1)
-        known = rows.dtype.kind in "iu" and np.isin(rows, np.arange(len(points))).all()
-        if not len(rows) or not known:
-            raise ModelFileError("the model's variance_rows are no rows of its points")
-    return Posterior(points, coefficients, nugget, None, rows, n_iterations)
+        points = read("points", n_columns=n_features, allow_no_rows=False)
+        coefficients = read("coefficients", n_rows=len(points))
+        weights = None
+        if "weights" in reader:
+            weights = as_weights(reader.array("weights"), len(points))
+        if "targets" in reader:
+            targets = read("targets", n_rows=len(points), n_columns=coefficients.shape[1])
+        else:  # files of early versions lack them: they are the system's right-hand sides
+            product = kernel.apply(points, points, coefficients)
+            targets = np.asarray(product + nugget * coefficients, np.float64)
+    rows, pivots = (
+        _read_rows(reader, name, len(points)) if name in reader else None
+        for name in ("variance_rows", "pivots")
+    )
+    return Posterior(
+        kernel, nugget, points, targets, coefficients, weights, None, rows, pivots, n_iterations
+    )
+
+
+def _read_rows(reader: ModelReader, name: str, n: int) -> npt.NDArray[np.intp]:
+    """Return an array of a model file that holds some of n rows."""
+    rows = reader.array(name, ndim=1)
+    if not len(rows) or rows.dtype.kind not in "iu" or not np.isin(rows, np.arange(n)).all():
+        raise ModelFileError(f"the model's {name} are no rows of its points")
+    return rows.astype(np.intp)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,44 +11,41 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_positive
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles
 from kflow.data.scaling import Preprocessing
-from kflow.engine import HOST
-from kflow.errors import BoundsWarning, damaged
 from kflow.estimators.earlier_fit import restored_on_failure
-from kflow.estimators.gp_posterior import (
+from kflow.estimators.gp_files import GPFiles
+from kflow.estimators.gp_learning import KernelSearch, default_kernel
+from kflow.estimators.gp_posterior import Posterior
+from kflow.estimators.gp_predictions import GPPredictions
+from kflow.estimators.gp_solvers import (
     IterativeOptions,
-    Posterior,
+    ScaledRows,
     by_cholesky,
     by_conjugate_gradients,
     chosen_solver,
     drawn_rows,
-    posterior_arrays,
-    read_posterior,
+    solved_again,
 )
-from kflow.estimators.input_files import input_arrays, read_inputs
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import (
     keep_parameters,
-    parameters_from_json,
-    parameters_to_json,
 )
-from kflow.estimators.target_scaling import TargetScaling, read_outputs
+from kflow.estimators.target_scaling import TargetScaling
 from kflow.estimators.validation import seed_of, validated
-from kflow.kernels import Kernel, Matern52, check_kernel, from_dict
-from kflow.learning import LearnedKernel, LearningState, learn_kernel
-from kflow.linear.factor import Factor
-from kflow.losses import LOSSES
-from kflow.storage.model_file import ModelReader, write_model
+from kflow.estimators.weights import row_weights
+from kflow.kernels import Kernel, check_kernel
+from kflow.learning import LearningState
 
 __all__ = ["GPRegressor"]
 
 
-class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Gaussian-process regression, with a kernel learned by a parametric kernel flow.
 
-    The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda I)`: with
-    :math:`A = K(X, X) + \lambda I`, mean and variance of an observation at x are
+    The posterior of :math:`f \sim GP(0, s^2 k)` given y = f(X) + noise of :math:`N(0, s^2 \lambda W^{-1})`,
+    with weights W of the rows, 1 by default. With :math:`A = K(X, X) + \lambda W^{-1}`, mean and variance of
+    an observation of weight 1 at x are
 
     .. math:: k(x, X) A^{-1} y \quad\text{and}\quad s^2 (k(x, x) - k(x, X) A^{-1} k(X, x) + \lambda)
 
@@ -70,16 +64,26 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
     ----------
     kernel : kflow.kernels.Kernel or None
         The kernel of scaled points that learning starts from. None: a Matern 5/2 with a length scale
-        for each column, all of which start at the root of their number; it has an amplitude if
-        `learn` is "nlml".
+        for each column, all of which start at the root of their number; where the likelihood learns it,
+        it has an amplitude.
     nugget : float
         The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
-        The loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
+        ``"auto"`` learns by e2 and by the marginal likelihood, and keeps what the latter found if with it
+        the leave-one-out predictions of a batch of rows have larger densities, by three standard
+        errors; with conjugate gradients it is e2 alone, since the likelihood's nuggets, next to its
+        amplitudes, are too small for them. Or the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
-    learn_nugget, nugget_bounds, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
+    learn_nugget, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
         as that number.
+    nugget_bounds : tuple of float, or None
+        The least and the largest nugget that is learned. None: the least is 1e-12, or what the rounding
+        errors of a factorisation hide, and 1e-8 with conjugate gradients and where an amplitude is learned
+        too; the largest is 1e4.
+    warm_start : bool
+        Whether learning starts from `kernel_` and `nugget_` of an earlier fit of this estimator, if
+        there is one, instead of from `kernel` and `nugget`.
     scaling : {"standard", "unit"} or None
         ``"standard"`` scales each column of X to mean 0 and variance 1. ``"unit"`` scales each row to
         norm 1. None leaves X as it is.
@@ -92,7 +96,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         Bytes of an N x N matrix up to which "auto" is "cholesky", and bytes of the preconditioner of
         "cg". Cholesky needs twice as much at its peak.
     subset_size : int
-        Rows that take part with "subset", and rows that the variance is made of with "cg".
+        Rows that take part with "subset", and rows up to which variances are exact with "cg".
     tolerance, max_iterations : float, int
         Conjugate gradients end when the residual of every output is at most the part `tolerance` of
         its targets, or after `max_iterations` with a ConvergenceWarning.
@@ -122,10 +126,18 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         Iterations of conjugate gradients; 0 with the other solvers.
     X_train_ : ndarray, shape (n, d)
         The scaled rows that predictions are made of: all rows, or those of the subset.
+    y_train_ : ndarray, shape (n, m)
+        Their scaled targets.
     coefficients_ : ndarray, shape (n, m)
         A^-1 y, for scaled targets.
+    weights_ : ndarray, shape (n,), or None
+        Their weights over `weight_unit_`; None for 1.
+    weight_unit_ : float
+        The median weight of the rows that `fit` was given; 1 without weights.
+    theta_ : ndarray, shape (p + 1 + m,)
+        The logarithms of all parameters: those of the kernel, the nugget, the amplitudes.
     variance_rows_ : ndarray of int, or None
-        The rows of `X_train_` that the variance is made of; None for all of them.
+        The rows of `X_train_` from which the variance is made; None for all of them.
     scaling_ : kflow.data.scaling.Preprocessing
         The map from rows of X to scaled points.
     n_features_in_ : int
@@ -135,12 +147,18 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
 
     Notes
     -----
-    With conjugate gradients the inverse is out of reach. The variance is then the one given
-    `subset_size` rows drawn at random, which is never smaller than the one given all rows. The
-    amplitude makes up for it in the mean: a twentieth of the rows, at most 1000, is held out, the
-    system of the other rows is solved, and s^2 = mean e^2 / v over the rows held out (or over the
-    leave-one-out residuals of the subset, if the system could not be solved to the tolerance). From
-    that solution the system of all rows is solved. With N up to `subset_size` the variance is exact.
+    With conjugate gradients the inverse is out of reach. Beyond `subset_size` rows the variance is then that
+    given all rows as if they were independent given the values at `variance_rows_`, the pivots of the
+    preconditioner, of which there are at most 1000 (FITC; Snelson and Ghahramani 2006). It is never
+    negative; in regions that the pivots do not tell it is too large. The amplitude makes up for it in the
+    mean: a twentieth of the rows, at most 1000, is held out, the system of the other rows is solved, and
+    s^2 = mean e^2 / v over the rows held out (or over the leave-one-out residuals of a subset, if the
+    system could not be solved to the tolerance). From that solution the system of all rows is solved.
+
+    rho does not measure errors, and goes on to fall where noise takes over. With ``learn="rho"`` and a
+    learned nugget, the kernel is learned twice, with a nugget that is at most the variance of the signal
+    and with the given one. Each time the nugget is then chosen by leave-one-out errors, and their
+    densities choose between the two.
 
     Targets that are constant are predicted as that constant, with deviation 0; one row, with the kernel's.
 
@@ -155,6 +173,8 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
 
     S. Sundararajan and S. S. Keerthi, Predictive approaches for choosing hyperparameters in Gaussian
     processes, Neural Computation 13 (2001), 1103-1118.
+
+    E. Snelson and Z. Ghahramani, Sparse Gaussian processes using pseudo-inputs, NIPS 18 (2006).
 
     H. Owhadi and G. R. Yoo, Kernel Flows: from learning kernels from data into the abyss,
     J. Comp. Phys. 389 (2019), 22-47.
@@ -175,9 +195,9 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         kernel: Kernel | None = None,
         *,
         nugget: float = 1e-2,
-        learn: Any = "e2",
+        learn: Any = "auto",
         learn_nugget: bool = True,
-        nugget_bounds: tuple[float, float] = (1e-8, 1e4),
+        nugget_bounds: tuple[float, float] | None = None,
         batch_size: int = 1000,
         batches: str = "uniform",
         n_batches: int = 4,
@@ -187,6 +207,7 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         learning_rate: float | None = None,
         n_steps: int = 100,
         n_restarts: int = 0,
+        warm_start: bool = False,
         scaling: str | None = "standard",
         solver: str = "auto",
         max_memory: float = 2.0**30,
@@ -202,7 +223,9 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
 
     # ---- fit ----------------------------------------------------------------------------------
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> GPRegressor:
+    def fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> GPRegressor:
         """Learn the kernel and condition on the data.
 
         Parameters
@@ -211,6 +234,11 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
             Training points.
         y : array_like, shape (N,) or (N, m)
             Targets, which share the kernel.
+        sample_weight : array_like, shape (N,), optional
+            Weights of the rows, not negative: the variance of a row's noise is the nugget's divided by
+            its weight. Where the variances of the noise are known, pass 1 / variance. Only ratios
+            count, since the level of the noise is learned: the nugget is that of a row of median
+            weight. Rows of weight 0 are left out. None: all are alike.
 
         Returns
         -------
@@ -244,53 +272,158 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
             )
             values = np.asarray(values, np.float64)
-            self._target_scaling = TargetScaling.fit(values)
+            weights = row_weights(sample_weight, len(points), fewest=1)
+            self.weight_unit_ = 1.0
+            if weights is not None:
+                rows = np.flatnonzero(weights)
+                points, values, weights = points[rows], values[rows], weights[rows]
+                self.weight_unit_ = float(np.median(weights))
+                weights = self._in_units(weights)
+            self._target_scaling = TargetScaling.fit(values, weights)
             self.scaling_ = Preprocessing.fit(points, self.scaling)
             points = np.array(self.scaling_(points), order="C")  # a copy: it is kept
-            self._fit(points, self._target_scaling(values))
+            self._fit(ScaledRows(points, self._target_scaling(values), weights))
         return self
 
-    def _fit(self, X: FloatArray, Y: FloatArray) -> None:
-        """Fit scaled points and targets."""
-        kernel = self._first_kernel(X.shape[1])
-        kernel.check_dimension(X.shape[1])
-        nugget = as_nugget(self.nugget)
+    def _in_units(self, weights: Doubles) -> Doubles:
+        """Return weights over the median one of `fit`."""
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            ratios = np.asarray(weights / self.weight_unit_)
+            usable = np.isfinite(ratios) & np.isfinite(1.0 / ratios)
+        if not usable.all():
+            raise ValueError(
+                "sample_weight: the ratios of weights overflow, pass less extreme ones"
+            )
+        return ratios
+
+    def _fit(self, data: ScaledRows) -> None:
+        """Fit scaled rows."""
+        d = data.points.shape[1]
+        given, nugget = self._start()
+        kernel = default_kernel(d) if given is None else given
+        kernel.check_dimension(d)
         options = self._iterative_options()  # wrong ones are found before the kernel is learned
-        solver = chosen_solver(self.solver, len(X), options.max_memory)
-        seed = seed_of(self.random_state)
-        learn_rng, solver_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+        solver = chosen_solver(self.solver, len(data), options.max_memory)
+        learn_rng, solver_rng = self._generators()
         self.learned_ = None
-        if self.learn is not None and Y.any():
-            self.learned_ = self._learned(kernel, nugget, X, Y, learn_rng)
+        if self.learn is not None and data.targets.any():
+            self.learned_ = self._search(given, nugget, solver)(data, learn_rng)
             kernel, nugget = self.learned_.kernel, self.learned_.nugget
         if solver == "cg":
             posterior, scale = by_conjugate_gradients(
-                kernel, nugget, X, Y, solver_rng, options, self.n_threads
+                kernel, nugget, data, solver_rng, options, self.n_threads
             )
         else:
             if solver == "subset":
-                rows = drawn_rows(solver_rng, len(X), options.subset_size)
-                X, Y = X[rows], Y[rows]
-            posterior, scale = by_cholesky(kernel, nugget, X, Y, self.n_threads)
+                data = data[drawn_rows(solver_rng, len(data), options.subset_size)]
+            posterior, scale = by_cholesky(kernel, nugget, data, self.n_threads)
         self.solver_ = solver
-        self.scale_ = scale * self._target_scaling.scale
-        self._keep(kernel, posterior)
+        self._keep(posterior, scale * self._target_scaling.scale)
 
-    def _keep(self, kernel: Kernel, posterior: Posterior) -> None:
-        """Make a posterior the estimator's."""
-        self.kernel_, self.nugget_ = kernel, posterior.nugget
-        self.X_train_, self.coefficients_ = posterior.points, posterior.coefficients
+    def _generators(self) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return the sources of randomness of learning and of the solvers."""
+        seeds = np.random.SeedSequence(seed_of(self.random_state)).spawn(2)
+        return np.random.default_rng(seeds[0]), np.random.default_rng(seeds[1])
+
+    def _keep(self, posterior: Posterior, scale: Doubles) -> None:
+        """Make a posterior and its amplitudes the estimator's."""
+        self._posterior, self.scale_ = posterior, scale
+        self.kernel_, self.nugget_ = posterior.kernel, posterior.nugget
+        self.X_train_, self.y_train_ = posterior.points, posterior.targets
+        self.coefficients_, self.weights_ = posterior.coefficients, posterior.weights
         self.n_iterations_ = posterior.n_iterations
-        self.variance_rows_ = posterior.variance_rows
-        self._factor = posterior.factor
+        self.variance_rows_ = (
+            posterior.variance_rows if posterior.pivots is None else posterior.pivots
+        )
 
-    def _first_kernel(self, d: int) -> Kernel:
-        """Return the kernel that learning starts from."""
-        if self.kernel is not None:
-            return check_kernel(self.kernel)
-        # The root of d is about the distance of two points of standardised columns.
-        kernel = Matern52((math.sqrt(d),) * d)
-        return 1.0 * kernel if self.learn == "nlml" else kernel
+    def add_rows(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> GPRegressor:
+        """Condition on further rows, without learning again.
+
+        Kernel, nugget and scaling stay as they are. The result is that of a fit of all rows with these, up
+        to rounding errors; the amplitudes are calibrated on all rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (q, d)
+            Further points.
+        y : array_like, shape (q,) or (q, m)
+            Their targets.
+        sample_weight : array_like, shape (q,), optional
+            Their weights, not negative, in the units of those of `fit`. None: the median weight of `fit`.
+            Rows of weight 0 are left out.
+
+        Returns
+        -------
+        GPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        SingularKernelError
+            If the kernel matrix is not positive definite, even with a larger nugget.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            For arguments of the wrong kind, shape or values, naming them.
+
+        Warns
+        -----
+        JitterWarning
+            If a larger nugget was needed; the factor is then made anew.
+        sklearn.exceptions.ConvergenceWarning
+            If conjugate gradients end above the tolerance.
+
+        Notes
+        -----
+        The Cholesky factor is extended: 2 n^2 q flops for q rows in addition to n, where a fit takes
+        n^3, and 8 (n + q)^2 bytes for the larger factor. With "subset" the rows join the subset. After
+        conjugate gradients the system of all rows is solved again, from the solution so far; the
+        amplitudes stay those of `fit`, and so do variances up to `subset_size` rows, which are then those
+        given the rows of `fit`.
+
+        If it fails, the estimator stays as it was.
+        """
+        check_is_fitted(self)
+        with restored_on_failure(self):
+            points, values = validated(
+                self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, reset=False
+            )
+            values = self._checked_outputs(np.asarray(values, np.float64))
+            weights = row_weights(sample_weight, len(points), fewest=1)
+            if weights is not None:
+                rows = np.flatnonzero(weights)
+                points, values = points[rows], values[rows]
+                weights = self._in_units(weights[rows])
+            points = np.ascontiguousarray(self.scaling_(points))
+            targets, before = self._target_scaling(values), self._posterior
+            if self.solver_ == "cg":
+                more = before.with_rows(points, targets, weights)
+                options, rng = self._iterative_options(), self._generators()[1]
+                self._keep(solved_again(more, rng, options, self.n_threads), self.scale_)
+            else:
+                posterior, scale = before.extended(points, targets, weights, self.n_threads)
+                self._keep(posterior, scale * self._target_scaling.scale)
+        return self
+
+    def _checked_outputs(self, values: Doubles) -> Doubles:
+        """Return targets if they have the outputs of those of `fit`."""
+        wanted = () if self._target_scaling.one_dimensional else (len(self.scale_),)
+        if values.shape[1:] != wanted:
+            raise ValueError(
+                f"y must have shape {('q', *wanted)} as in fit, for q rows; got {values.shape}"
+            )
+        return values
+
+    def _start(self) -> tuple[Kernel | None, float]:
+        """Return the kernel and the nugget that learning starts from; None for the default kernel."""
+        nugget = as_nugget(self.nugget)
+        if as_flag(self.warm_start, "warm_start") and hasattr(self, "coefficients_"):
+            if self.nugget_bounds is not None and self.learn is not None and self.learn_nugget:
+                return self.kernel_, float(np.clip(self.nugget_, *self.nugget_bounds))
+            return self.kernel_, self.nugget_
+        return None if self.kernel is None else check_kernel(self.kernel), nugget
 
     def _iterative_options(self) -> IterativeOptions:
         """Return the checked options of the solvers."""
@@ -301,112 +434,32 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
             max_iterations=as_count(self.max_iterations, "max_iterations", 1),
         )
 
-    def _learned(
-        self,
-        kernel: Kernel,
-        nugget: float,
-        X: FloatArray,
-        Y: FloatArray,
-        rng: np.random.Generator,
-    ) -> LearnedKernel:
-        """Return the kernel and the nugget that are learned from scaled points and targets."""
-        n = len(X)
-        if isinstance(self.learn, str) and self.learn not in LOSSES:
-            raise ValueError(f"learn must be one of {tuple(LOSSES)}, got {self.learn!r}")
-        batch_size = min(as_count(self.batch_size, "batch_size", 1), n)
-        with warnings.catch_warnings():
-            if self.kernel is None:
-                # Without an effect on y, a column's length scale grows up to its bound.
-                warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
-            return learn_kernel(
-                kernel,
-                X,
-                Y,
-                loss=self.learn,
-                nugget=nugget,
-                learn_nugget=self.learn_nugget,
-                nugget_bounds=self.nugget_bounds,
-                batch_size=batch_size,
-                batches=self.batches,
-                n_batches=self.n_batches,
-                n_halves=self.n_halves,
-                n_folds=min(as_count(self.n_folds, "n_folds", 2), batch_size),
-                optimizer=self.optimizer,
-                learning_rate=self.learning_rate,
-                n_steps=self.n_steps,
-                n_restarts=self.n_restarts,
-                random_state=rng,
-                callbacks=self.callbacks,
-                progress=as_flag(self.progress, "progress"),
-                n_threads=self.n_threads,
-            )
-
-    # ---- predictions --------------------------------------------------------------------------
-
-    def predict(
-        self, X: npt.ArrayLike, return_std: bool = False, *, include_noise: bool = True
-    ) -> Any:
-        """Return the posterior mean, and the standard deviation if wanted.
-
-        Parameters
-        ----------
-        X : array_like, shape (n, d)
-            The points at which to predict, one in each row.
-        return_std : bool
-            Whether to return the standard deviation as well.
-        include_noise : bool
-            Whether the deviation is that of an observation, noise included, or that of the function
-            below the noise. With the noise, mean +- 1.96 std is an interval of 95 % for observations.
-
-        Returns
-        -------
-        mean : ndarray, shape (n,) or (n, m)
-            The mean, in the units and the shape of y.
-        std : ndarray, shape of `mean`
-            The standard deviation, if `return_std` is true.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            For a wrong shape or values.
-
-        Notes
-        -----
-        Each row takes N evaluations of the kernel. A deviation takes N^2 flops more, or
-        ``subset_size^2`` after conjugate gradients.
-        """
-        check_is_fitted(self)
-        points = validated(self, X, dtype=np.float64, reset=False)
-        points = np.ascontiguousarray(self.scaling_(points))
-        values = self.kernel_.apply(
-            points, self.X_train_, self.coefficients_, n_threads=self.n_threads
+    def _search(self, kernel: Kernel | None, nugget: float, solver: str) -> KernelSearch:
+        """Return the search of the kernel and the nugget."""
+        return KernelSearch(
+            learn=self.learn,
+            kernel=kernel,
+            nugget=nugget,
+            nugget_bounds=self.nugget_bounds,
+            learn_nugget=as_flag(self.learn_nugget, "learn_nugget"),
+            is_factored=solver != "cg",
+            batch_size=as_count(self.batch_size, "batch_size", 1),
+            n_folds=as_count(self.n_folds, "n_folds", 2),
+            options={
+                "batches": self.batches,
+                "n_batches": self.n_batches,
+                "n_halves": self.n_halves,
+                "optimizer": self.optimizer,
+                "learning_rate": self.learning_rate,
+                "n_steps": self.n_steps,
+                "n_restarts": self.n_restarts,
+                "callbacks": self.callbacks,
+                "progress": as_flag(self.progress, "progress"),
+                "n_threads": self.n_threads,
+            },
         )
-        mean = self._target_scaling.undone(values)
-        if not as_flag(return_std, "return_std"):
-            return mean
-        variances = self._variance_factor().variances(points)
-        if as_flag(include_noise, "include_noise"):
-            variances += self.nugget_
-        deviations = np.sqrt(variances)[:, None] * self.scale_
-        return mean, self._target_scaling.in_shape_of_y(deviations)
 
-    def _variance_factor(self) -> Factor:
-        """Return the factor that the variance is made of; it is made anew after a file was read."""
-        if self._factor is None:
-            points = self.X_train_
-            if self.variance_rows_ is not None:
-                points = points[self.variance_rows_]
-            self._factor = Factor(self.kernel_, points, self.nugget_, n_threads=self.n_threads)
-        return self._factor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled and copied: all but the factor, which can be made again."""
-        state = dict(super().__getstate__())
-        if "_factor" in state:
-            state["_factor"] = None
-        return state
+    # ---- scikit-learn -------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there are coefficients."""
@@ -417,83 +470,3 @@ class GPRegressor(KernelParameters, RegressorMixin, BaseEstimator):  # type: ign
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-    # ---- files --------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to one file; `kflow.load` reads it.
-
-        A file does not hold a loss that is a function, a `random_state` that is not an int,
-        `callbacks`, `progress` and `n_threads`: these parameters have their defaults after
-        `kflow.load`. The file holds the training points, but no N x N matrix, which the first
-        deviations after `kflow.load` factorise again.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; an earlier file of that name is then untouched.
-        TypeError
-            If the kernel holds Python functions.
-        """
-        write_model(path, type(self).__name__, *self.to_parts())
-
-    def to_parts(self) -> tuple[dict[str, Any], Iterator[tuple[str, npt.NDArray[Any]]]]:
-        """Return the settings and the parts of a model file, as `save` writes them."""
-        check_is_fitted(self)
-        settings = {
-            # A loss that is a function is left out: None would say that nothing is learned.
-            "parameters": parameters_to_json(
-                self, without={"learn"} if callable(self.learn) else ()
-            ),
-            "kernel": self.kernel_.to_dict(),
-            "nugget": self.nugget_,
-            "solver": self.solver_,
-            "n_iterations": self.n_iterations_,
-            "n_features_in": int(self.n_features_in_),
-            "one_dimensional": self._target_scaling.one_dimensional,
-            "engine": HOST.identity,
-        }
-        return settings, self._arrays()
-
-    def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Yield the arrays of a model file, by name."""
-        yield from posterior_arrays(self.X_train_, self.coefficients_, self.variance_rows_)
-        yield "scale", self.scale_
-        yield "target_mean", self._target_scaling.mean
-        yield "target_scale", self._target_scaling.scale
-        yield from input_arrays(self)
-
-    @classmethod
-    def from_model_file(cls, reader: ModelReader) -> GPRegressor:
-        """Return the estimator that a model file holds: `kflow.load` calls this.
-
-        Parameters
-        ----------
-        reader : kflow.storage.model_file.ModelReader
-            The file, open.
-
-        Raises
-        ------
-        ModelFileError
-            If what the file holds is no estimator of this class.
-        """
-        settings = reader.settings
-        with damaged("settings"):
-            estimator = cls(**parameters_from_json(settings["parameters"]))
-            n_features = as_count(settings["n_features_in"], "n_features_in", 1)
-            kernel = from_dict(settings["kernel"])
-            kernel.check_dimension(n_features)
-            nugget = as_nugget(settings["nugget"])
-            n_iterations = as_count(settings["n_iterations"], "n_iterations", 0)
-            estimator.solver_ = str(settings["solver"])
-            one_dimensional = as_flag(settings["one_dimensional"], "one_dimensional")
-        read_inputs(reader, estimator, n_features)
-        estimator.learned_ = None  # it belongs to the run, not to the model
-        posterior = read_posterior(reader, n_features, nugget, n_iterations)
-        m = posterior.coefficients.shape[1]
-        estimator.scale_ = read_outputs(reader, "scale", m)
-        mean, scale = (read_outputs(reader, name, m) for name in ("target_mean", "target_scale"))
-        with damaged("targets"):
-            estimator._target_scaling = TargetScaling(mean, scale, one_dimensional)
-        estimator._keep(kernel, posterior)
-        return estimator

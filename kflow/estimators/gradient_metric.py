@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count, as_flag, as_nugget, as_number
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.products import product
-from kflow.estimators.gp_posterior import drawn_rows
+from kflow.estimators.gp_solvers import drawn_rows
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.target_scaling import TargetScaling

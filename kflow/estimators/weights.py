@@ -22,6 +22,8 @@ def row_weights(
     n: int,
     class_weight: Any = None,
     labels: npt.NDArray[Any] | None = None,
+    *,
+    fewest: int = _FEWEST,
 ) -> Doubles | None:
     """Return the weights of rows, or None if all count alike.
 
@@ -35,6 +37,8 @@ def row_weights(
         Weights of classes, as in scikit-learn, with which those of the rows are multiplied.
     labels : ndarray, shape (n,), optional
         The classes of the rows.
+    fewest : int
+        How many weights must be positive.
 
     Returns
     -------
@@ -58,9 +62,9 @@ def row_weights(
         raise ValueError("sample_weight must not be negative")
     if not (weights > 0.0).any():
         raise ValueError("sample_weight: all weights are zero, and at least one row must count")
-    if np.count_nonzero(weights) < _FEWEST:
+    if np.count_nonzero(weights) < fewest:
         raise ValueError(
-            f"sample_weight is positive for {np.count_nonzero(weights)} rows: at least {_FEWEST} are "
+            f"sample_weight is positive for {np.count_nonzero(weights)} rows: at least {fewest} are "
             "needed"
         )
     if class_weight is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kflow._base.arguments import MOST_HALVES, as_choice, as_count, as_flag, as_generator
 from kflow._base.array_types import FloatArray
 from kflow._base.warn import warn_user
-from kflow.data.arrays import as_matrix
+from kflow.data.arrays import as_matrix, as_weights
 from kflow.engine import HOST
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import LearningWarning
@@ -45,6 +45,7 @@ def learn_kernel(
     nugget: float = 1e-2,
     learn_nugget: bool = True,
     nugget_bounds: tuple[float, float] = (1e-8, 1e4),
+    sample_weight: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     batches: str = "uniform",
     n_batches: int = 1,
@@ -89,6 +90,10 @@ def learn_kernel(
         Whether to learn it too, by its logarithm.
     nugget_bounds : tuple of float
         Lower and upper bound of a learned nugget.
+    sample_weight : array_like, shape (N,), optional
+        Positive weights of the rows, 1 by default: the nugget of a row is divided by its weight, as
+        the variance of a mean of so many observations is. Squared errors count by the weights of their
+        rows.
     batch_size : int, optional
         Rows of a batch, at most N. None: 200, or N if that is less.
     batches : {"uniform", "neighbours"}
@@ -193,6 +198,7 @@ def learn_kernel(
     x = as_matrix(X, "X", dtype=np.float64, allow_no_rows=False, n_threads=threads)
     y = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(x), column_if_1d=True, n_threads=threads)
     kernel.check_dimension(x.shape[1])
+    weights = as_weights(sample_weight, len(x))
     function, known = as_loss(loss, threads)
     n_folds = as_count(n_folds, "n_folds", 2)
     size = as_batch_size(batch_size, len(x), known, n_folds)
@@ -220,7 +226,7 @@ def learn_kernel(
     seed = rng.integers(2**63, size=2)
     n_restarts = as_count(n_restarts, "n_restarts", 0)
     starts = [parameters.start, *(parameters.near_start(rng) for _ in range(n_restarts))]
-    objective = Objective(parameters, x, y, function, threads)
+    objective = Objective(parameters, x, y, function, threads, weights)
 
     def follow(run: Run, start: Vector) -> None:
         draw = partial(source, np.random.default_rng(seed))

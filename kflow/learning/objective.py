@@ -153,6 +153,14 @@ class Objective:
         `kflow.losses` do, for the subsets of a `Batch`.
     n_threads : int
         Threads.
+    weights : ndarray, shape (N,), float64, optional
+        Positive weights of the rows: the nugget of a row is divided by its weight.
+
+    Notes
+    -----
+    With the roots D of the weights, the loss is that of D K D + nugget I and of D Y. Their residuals
+    are D times those of K + nugget W^-1 and of Y: squared errors count by the weights of their rows.
+    rho stays the same, and so do likelihoods up to a constant.
     """
 
     def __init__(
@@ -162,9 +170,11 @@ class Objective:
         Y: FloatArray,
         loss: LossFunction,
         n_threads: int,
+        weights: Vector | None = None,
     ) -> None:
         self.parameters = parameters
-        self._X, self._Y = X, Y
+        self._roots = None if weights is None else np.sqrt(weights)
+        self._X, self._Y = X, Y if self._roots is None else self._roots[:, None] * Y
         self._loss = loss
         self._n_threads = n_threads
         # The matrices of all batches use the same memory: new memory costs a page fault for each page.
@@ -212,14 +222,21 @@ class Objective:
             return *undefined, 0.0
         if not HOST.all_finite(matrix, self._n_threads):
             return *undefined, 0.0
+        products = None
+        if self._roots is not None:
+            roots = self._roots[batch.rows]
+            products = np.outer(roots, roots)
+            matrix *= products
         value, G, jitter = self._evaluate(matrix, nugget, y, batch.subsets)
         if not (math.isfinite(value) and HOST.all_finite(G, self._n_threads)):
             return *undefined, jitter
         gradient = np.empty(len(parameters.start))
-        if parameters.n_theta:
-            gradient[: parameters.n_theta] = contract(kernel, x, G, False, self._n_threads)[0]
         if parameters.learn_nugget:
             gradient[-1] = nugget * G.trace()
+        if parameters.n_theta:
+            if products is not None:
+                G *= products
+            gradient[: parameters.n_theta] = contract(kernel, x, G, False, self._n_threads)[0]
         return value, gradient, jitter
 
     def _evaluate(

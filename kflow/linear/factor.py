@@ -1,10 +1,12 @@
 """Linear systems (K(X, X) + nugget I) C = Y by Cholesky factors.
 
-A factor takes n^2 numbers and also gives what uncertainty needs, the diagonal of the inverse and the
-variance of predictions.
+A factor takes n^2 numbers and also gives what uncertainty needs: the diagonal of the inverse, the
+variances and the covariances of predictions. It grows with the points.
 """
 
 from __future__ import annotations
+
+from copy import copy
 
 import numpy as np
 
@@ -59,35 +61,110 @@ class Factor:
     ) -> None:
         self.kernel, self.points, self.nugget = kernel, X, nugget
         self._n_threads = n_threads
-        matrix = kernel(X, n_threads=n_threads)
-        self._factor = cholesky_factor(np.asarray(matrix, np.float64), nugget, weights, what)
+        self._what = what
+        matrix = np.asarray(kernel(X, n_threads=n_threads), np.float64)
+        self._diagonal = matrix.diagonal() + (nugget if weights is None else nugget / weights)
+        self._factor = cholesky_factor(matrix, nugget, weights, what)
+        self._inverse_diagonal: Doubles | None = None
 
     def solve(self, Y: FloatArray) -> FloatArray:
         """Return A^-1 Y, (n, m)."""
         return solve_factored(self._factor, Y)
 
-    def inverse_diagonal(self) -> FloatArray:
-        """Return the diagonal of A^-1, (n,): n^3 / 3 flops, and 8 n^2 bytes for the time of the call."""
+    def inverse_diagonal(self) -> Doubles:
+        """Return the diagonal of A^-1, (n,).
+
+        The first call takes n^3 / 3 flops, and 8 n^2 bytes while it lasts.
+        """
         from scipy.linalg.lapack import dtrtri
 
-        with single_threaded_blas:
-            inverse, _ = dtrtri(self._factor, lower=1)
-            return np.asarray(np.einsum("ij,ij->j", inverse, inverse))
+        if self._inverse_diagonal is None:
+            with single_threaded_blas:
+                inverse, _ = dtrtri(self._factor, lower=1)
+                self._inverse_diagonal = np.asarray(np.einsum("ij,ij->j", inverse, inverse))
+        return self._inverse_diagonal
 
-    def variances(self, X: FloatArray) -> FloatArray:
+    def variances(self, X: FloatArray) -> Doubles:
         """Return k(x, x) - k(x, Z) A^-1 k(Z, x) for each row x of X and the factor's points Z, (n,).
 
         It is at least 0, and does not contain the nugget. The cost is n_Z^2 flops for each row.
         """
-        from scipy.linalg import solve_triangular
-
         out = np.asarray(self.kernel.diag(X), np.float64)
         for rows in row_chunks(len(X)):
-            cross = self.kernel(self.points, X[rows], n_threads=self._n_threads)
-            with single_threaded_blas:
-                cross = solve_triangular(self._factor, cross, lower=True, check_finite=False)
-            out[rows] -= np.einsum("ij,ij->j", cross, cross)
+            reduced = self._reduced(X[rows])
+            out[rows] -= np.einsum("ij,ij->j", reduced, reduced)
         return np.maximum(out, 0.0)
+
+    def covariance(self, X: FloatArray) -> Doubles:
+        """Return k(X, X) - k(X, Z) A^-1 k(Z, X) for rows X and the factor's points Z, (n, n).
+
+        It is symmetric, and its diagonal is at least 0, as `variances` are; the nugget is not in it.
+        The cost is n n_Z (n_Z + n) flops.
+        """
+        covariance = np.asarray(self.kernel(X, n_threads=self._n_threads), np.float64)
+        reduced = self._reduced(X)
+        with single_threaded_blas:
+            covariance -= reduced.T @ reduced
+        covariance = 0.5 * (covariance + covariance.T)
+        np.fill_diagonal(covariance, np.maximum(covariance.diagonal(), 0.0))
+        return np.asarray(covariance)
+
+    def _reduced(self, X: FloatArray) -> Doubles:
+        """Return L^-1 k(Z, X), (n_Z, n)."""
+        from scipy.linalg import solve_triangular
+
+        cross = self.kernel(self.points, X, n_threads=self._n_threads)
+        with single_threaded_blas:
+            return np.asarray(solve_triangular(self._factor, cross, lower=True, check_finite=False))
+
+    def extended(self, X: FloatArray, *, weights: Doubles | None = None) -> Factor:
+        """Return the factor of these points and of further ones.
+
+        Parameters
+        ----------
+        X : ndarray, shape (q, d), float64
+            The further points.
+        weights : ndarray of float64, shape (q,), optional
+            Their weights; all are 1 by default.
+
+        Raises
+        ------
+        SingularKernelError
+            If the larger matrix is not positive definite to working precision.
+
+        Notes
+        -----
+        With B = K(Z, X), V = L^-1 B and the factor M of K(X, X) + nugget W^-1 - V'V, the rows [V', M]
+        are appended to L. A diagonal of A^-1 that is known is carried along, since the inverse of the
+        larger matrix has the blocks A^-1 + U (MM')^-1 U' and (MM')^-1, with U = A^-1 B. 2 n^2 q flops
+        instead of the 2 (n + q)^3 / 3 of a new factor and of the diagonal of its inverse.
+        """
+        from scipy.linalg import solve_triangular
+
+        n, q = len(self.points), len(X)
+        V = self._reduced(X)
+        corner = np.asarray(self.kernel(X, n_threads=self._n_threads), np.float64)
+        corner.flat[:: q + 1] += self.nugget if weights is None else self.nugget / weights
+        made = copy(self)
+        made.points = np.concatenate([self.points, X])
+        made._diagonal = np.append(self._diagonal, corner.diagonal())
+        with single_threaded_blas:
+            corner -= V.T @ V
+            M = _lower_factor(corner, _rounding(n + q, made._diagonal))
+            if M is None:
+                raise _singular(n + q, self._what, self.nugget)
+            made._factor = np.zeros((n + q, n + q), order="F")
+            made._factor[:n, :n], made._factor[n:, :n], made._factor[n:, n:] = self._factor, V.T, M
+            if self._inverse_diagonal is not None:
+                U = solve_triangular(self._factor, V, lower=True, trans=1, check_finite=False)
+                inverse = solve_triangular(M, np.eye(q), lower=True, check_finite=False)
+                made._inverse_diagonal = np.concatenate(
+                    [
+                        self._inverse_diagonal + np.square(U @ inverse.T).sum(axis=1),
+                        np.square(inverse).sum(axis=0),
+                    ]
+                )
+        return made
 
 
 def cholesky_factor(
@@ -112,28 +189,41 @@ def cholesky_factor(
     SingularKernelError
         If that matrix is not positive definite to working precision.
     """
+    n = len(matrix)
+    matrix.flat[:: n + 1] += nugget if weights is None else nugget / weights
+    factor = _lower_factor(matrix, _rounding(n, matrix.diagonal()))
+    if factor is None:
+        raise _singular(n, what, nugget)
+    return factor
+
+
+def _rounding(n: int, diagonal: Doubles) -> float:
+    """Return the pivot up to which a matrix of n rows has no digit that is right."""
+    return n * float(np.finfo(np.float64).eps) * float(diagonal.max())
+
+
+def _lower_factor(matrix: Doubles, floor: float) -> Doubles | None:
+    """Return the Cholesky factor, in place; None where a pivot is not larger than `floor`."""
     # Imported here: it takes longer to import than the rest of the package.
     from scipy.linalg import cholesky
 
-    n = len(matrix)
-    matrix.flat[:: n + 1] += nugget if weights is None else nugget / weights
-    largest = float(matrix.diagonal().max())
     try:
         # On one thread the result is the same on every machine, and BLAS's own threads do not
         # fight with those of the engine that have just finished.
         with single_threaded_blas:
             # The transpose is the same matrix in LAPACK's order: it is factored in place.
             factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-        # Pivots as small as this are rounding errors: no digit of a solution would be right.
-        noise = n * np.finfo(np.float64).eps * largest
-        if not np.diagonal(factor).min() ** 2 > noise:  # also where it is NaN
-            raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
-        raise SingularKernelError(
-            f"the kernel matrix of {n} {what} with nugget={nugget:g} is "
-            "numerically singular: pass a larger nugget or remove duplicates"
-        ) from None
-    return np.asarray(factor)
+        return None
+    # Not larger: also where it is NaN.
+    return np.asarray(factor) if np.diagonal(factor).min() ** 2 > floor else None
+
+
+def _singular(n: int, what: str, nugget: float) -> SingularKernelError:
+    return SingularKernelError(
+        f"the kernel matrix of {n} {what} with nugget={nugget:g} is "
+        "numerically singular: pass a larger nugget or remove duplicates"
+    )
 
 
 def solve_factored(factor: Doubles, Y: FloatArray) -> Doubles:
@@ -145,13 +235,18 @@ def solve_factored(factor: Doubles, Y: FloatArray) -> Doubles:
 
 
 def factorise(
-    kernel: Kernel, X: FloatArray, nugget: float, *, n_threads: int | None = None
+    kernel: Kernel,
+    X: FloatArray,
+    nugget: float,
+    *,
+    weights: Doubles | None = None,
+    n_threads: int | None = None,
 ) -> Factor:
-    """Return the factor of K(X, X) + nugget I, with a larger nugget where it does not exist.
+    """Return the factor of K(X, X) + nugget W^-1, with a larger nugget where it does not exist.
 
     Parameters
     ----------
-    kernel, X, nugget, n_threads
+    kernel, X, nugget, weights, n_threads
         As for `Factor`.
 
     Returns
@@ -167,6 +262,6 @@ def factorise(
     scale = float(np.mean(kernel.diag(X))) + nugget
 
     def make(nugget: float) -> Factor:
-        return Factor(kernel, X, nugget, n_threads=n_threads)
+        return Factor(kernel, X, nugget, weights=weights, n_threads=n_threads)
 
     return with_jitter(make, nugget, scale, len(X))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine.threads import single_threaded_blas
 from kflow.kernels import Kernel
 
@@ -27,14 +27,22 @@ class LowRank:
         F.
     remainder : ndarray, shape (n,)
         The diagonal of K - F F', at least 0.
+    pivots : ndarray of int, shape (r,)
+        The rows of the whole matrix at which F F' is exact.
     """
 
     factor: FloatArray
     remainder: FloatArray
+    pivots: npt.NDArray[np.intp]
 
     def __getitem__(self, rows: npt.NDArray[np.intp]) -> LowRank:
         """Return the approximation of the kernel matrix of some rows."""
-        return LowRank(np.asfortranarray(self.factor[rows]), self.remainder[rows])
+        return LowRank(np.asfortranarray(self.factor[rows]), self.remainder[rows], self.pivots)
+
+    def scaled(self, roots: Doubles) -> LowRank:
+        """Return the approximation of D K D, for the diagonal matrix D of some numbers (n,)."""
+        scaled = roots[:, None] * self.factor
+        return LowRank(scaled, np.square(roots) * self.remainder, self.pivots)
 
 
 def low_rank(
@@ -84,6 +92,7 @@ def low_rank(
     # Where the exact remainder is 0, rounding errors leave about so much.
     floor = len(X) * np.finfo(np.float64).eps * float(left.max())
     factor = np.empty((len(X), rank), order="F")
+    pivots = np.empty(rank, np.intp)
     r = 0
     while r < rank and left.mean() > tolerance and left.max() > floor:
         drawn = np.unique(rng.choice(len(X), min(_BLOCK, rank - r), p=left / left.sum()))
@@ -94,13 +103,13 @@ def low_rank(
             order = order[:n_pivots] - 1
             corner = corner[:n_pivots, :n_pivots]
             new = solve_triangular(corner, columns[:, order].T, lower=True, check_finite=False).T
-        factor[:, r : r + n_pivots] = new
+        factor[:, r : r + n_pivots], pivots[r : r + n_pivots] = new, drawn[order]
         left -= np.einsum("ij,ij->i", new, new)
         np.maximum(left, 0.0, out=left)
         # The remainder of the pivots is 0, that of redundant ones a rounding error.
         left[drawn] = 0.0
         r += n_pivots
-    return LowRank(factor[:, :r], left)
+    return LowRank(factor[:, :r], left, pivots[:r])
 
 
 class Preconditioner:

@@ -2,122 +2,126 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning
+from scipy.stats import multivariate_normal
 
 from kflow import kernels
-from kflow.errors import ModelFileError
-from kflow.estimators.gp_posterior import (
-    IterativeOptions,
-    by_cholesky,
-    by_conjugate_gradients,
-    chosen_solver,
-    drawn_rows,
-    posterior_arrays,
-    read_posterior,
-)
+from kflow.errors import JitterWarning, ModelFileError, SingularKernelError
+from kflow.estimators.gp_posterior import leave_one_out_scale, read_posterior
+from kflow.estimators.gp_solvers import ScaledRows, by_cholesky
 from kflow.storage.model_file import ModelReader, write_model
 from kflow.testing import slow as reference
 
-KERNEL = kernels.Gaussian(1.5)
+KERNEL = 1.5 * kernels.Matern52((1.0, 2.0, 1.5))
 NUGGET = 0.1
 
 
 @pytest.fixture
 def X(rng):
-    return rng.normal(size=(60, 3))
+    return rng.normal(size=(50, 3))
 
 
 @pytest.fixture
 def Y(rng, X):
-    return np.column_stack([np.sin(X[:, 0]), rng.normal(size=60)])
+    return np.column_stack([np.sin(X[:, 0]), rng.normal(size=50)])
 
 
-def options(**changes):
-    return IterativeOptions(
-        **{
-            "subset_size": 60,
-            "max_memory": 2.0**20,
-            "tolerance": 1e-10,
-            "max_iterations": 500,
-            **changes,
-        }
+@pytest.fixture(params=[False, True], ids=["alike", "weighted"])
+def weights(request, rng):
+    return np.exp(rng.normal(size=50)) if request.param else None
+
+
+def posterior_of(X, Y, weights=None, nugget=NUGGET):
+    return by_cholesky(KERNEL, nugget, ScaledRows(X, Y, weights), None)[0]
+
+
+@pytest.mark.parametrize("n", [1, 20, 49])
+def test_further_rows(X, Y, weights, n):
+    first = posterior_of(X[:n], Y[:n], None if weights is None else weights[:n])
+    given = [array.copy() for array in (first.points, first.coefficients)]
+    leave_one_out_scale(first.factor, first.coefficients)  # the diagonal is carried along
+    later = None if weights is None else weights[n:]
+    posterior, scale = first.extended(X[n:], Y[n:], later, None)
+    expected = posterior_of(X, Y, weights)
+    np.testing.assert_allclose(posterior.coefficients, expected.coefficients, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(
+        scale,
+        leave_one_out_scale(expected.factor, expected.coefficients),
+        rtol=1e-9,
     )
+    np.testing.assert_allclose(
+        posterior.variances(X + 0.1, None), expected.variances(X + 0.1, None), rtol=1e-8, atol=1e-12
+    )
+    for array, copy in zip((first.points, first.coefficients), given, strict=True):
+        np.testing.assert_array_equal(array, copy)
 
 
-def iterative(X, Y, **changes):
-    rng = np.random.default_rng(0)
-    return by_conjugate_gradients(KERNEL, NUGGET, X, Y, rng, options(**changes), None)
+def test_rows_with_and_without_weights(X, Y):
+    half = np.full(25, 0.5)
+    expected = posterior_of(X, Y, np.concatenate([np.ones(25), half]))
+    posterior, _ = posterior_of(X[:25], Y[:25]).extended(X[25:], Y[25:], half, None)
+    np.testing.assert_array_equal(posterior.weights, expected.weights)
+    np.testing.assert_allclose(posterior.coefficients, expected.coefficients, rtol=1e-9)
+    posterior, _ = posterior_of(X[25:], Y[25:], half).extended(X[:25], Y[:25], None, None)
+    np.testing.assert_array_equal(posterior.weights, np.concatenate([half, np.ones(25)]))
 
 
-def solved(X, Y):
-    """Return (K + nugget I)^-1 Y, and that matrix, by the slow reference."""
-    A = reference.gram(X, kernel=KERNEL) + NUGGET * np.eye(len(X))
-    return np.linalg.solve(A, Y), A
+def test_a_row_again_without_a_nugget(X, Y):
+    first = posterior_of(X, Y, nugget=0.0)
+    with pytest.warns(JitterWarning):
+        posterior, _ = first.extended(X[:1], Y[:1], None, None)
+    assert posterior.nugget > 0.0
+    np.testing.assert_allclose(posterior.mean(X, None), Y, atol=1e-6)
 
 
-def test_cholesky_solves_the_system(X, Y):
-    posterior, scale = by_cholesky(KERNEL, NUGGET, X, Y, None)
-    coefficients, A = solved(X, Y)
-    np.testing.assert_allclose(posterior.coefficients, coefficients, rtol=1e-9)
-    squares = coefficients**2 / np.diag(np.linalg.inv(A))[:, None]
-    np.testing.assert_allclose(scale, np.sqrt(squares.mean(axis=0)), rtol=1e-9)
-    assert posterior.nugget == NUGGET
-    assert posterior.variance_rows is None
+@pytest.mark.parametrize("scale", [np.array([1.0, 1.0]), np.array([0.3, 7.0])])
+def test_the_likelihood(X, Y, weights, scale):
+    posterior = posterior_of(X, Y, weights)
+    kernel = 0.7 * kernels.Matern52((0.5, 3.0, 1.0))
+
+    def slow(theta):
+        k = kernel.clone_with_theta(theta[:4])
+        nuggets = np.exp(theta[4]) / (np.ones(50) if weights is None else weights)
+        A = reference.gram(X, kernel=k) + np.diag(nuggets)
+        pairs = zip(Y.T, np.exp(theta[5:]), strict=True)
+        return sum(multivariate_normal.logpdf(y, cov=s**2 * A) for y, s in pairs)
+
+    theta = np.concatenate([kernel.theta, [np.log(0.2)], np.log(scale)])
+    value, gradient = posterior.log_likelihood(kernel, 0.2, scale, gradient=True, n_threads=None)
+    assert value == pytest.approx(slow(theta), rel=1e-10)
+    steps = 1e-5 * np.eye(len(theta))
+    differences = [(slow(theta + step) - slow(theta - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-5)
+    alone, none = posterior.log_likelihood(kernel, 0.2, scale, gradient=False, n_threads=None)
+    assert (alone, none) == (value, None)
+    with pytest.raises(SingularKernelError):
+        posterior.log_likelihood(kernels.Gaussian(1e4), 0.0, scale, gradient=False, n_threads=None)
 
 
-def test_conjugate_gradients_with_all_rows_are_cholesky(X, Y):
-    posterior, scale = iterative(X, Y)
-    expected, expected_scale = by_cholesky(KERNEL, NUGGET, X, Y, None)
-    np.testing.assert_allclose(posterior.coefficients, expected.coefficients, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(scale, expected_scale, rtol=1e-6)
-    assert posterior.n_iterations > 0
+def written(posterior, path):
+    write_model(path, "Some", {}, posterior.arrays())
+    return ModelReader(path)
 
 
-def test_conjugate_gradients_hold_rows_out(X, Y):
-    posterior, scale = iterative(X, Y, subset_size=20)
-    np.testing.assert_allclose(posterior.coefficients, solved(X, Y)[0], rtol=1e-6, atol=1e-8)
-    assert len(posterior.variance_rows) == 20
-    # The rows held out are those drawn first.
-    held = drawn_rows(np.random.default_rng(0), 60, 3)
-    assert not np.isin(held, posterior.variance_rows).any()
-    kept = np.setdiff1d(np.arange(60), held)
-    mean = reference.gram(X[held], X[kept], kernel=KERNEL) @ solved(X[kept], Y[kept])[0]
-    subset = X[posterior.variance_rows]
-    cross = reference.gram(X[held], subset, kernel=KERNEL)
-    reduction = np.einsum("ij,ji->i", cross, solved(subset, cross.T)[0])
-    variances = 1.0 - reduction + NUGGET
-    expected = np.sqrt(np.mean((Y[held] - mean) ** 2 / variances[:, None], axis=0))
-    np.testing.assert_allclose(scale, expected, rtol=1e-6)
-
-
-def test_conjugate_gradients_that_end_early_warn(X, Y):
-    with pytest.warns(ConvergenceWarning, match="after 1 iterations with a residual of"):
-        iterative(X, Y, max_iterations=1, max_memory=1.0)
-
-
-def test_drawn_rows_ascend(rng):
-    rows = drawn_rows(rng, 100, 10)
-    assert len(rows) == 10
-    assert (np.diff(rows) > 0).all()
-    assert drawn_rows(rng, 5, 10).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_the_solver_follows_the_memory():
-    assert chosen_solver("auto", 10, 800.0) == "cholesky"
-    assert chosen_solver("auto", 10, 799.0) == "cg"
-    assert chosen_solver("subset", 10, 1.0) == "subset"
-    with pytest.raises(ValueError, match="solver must be one of"):
-        chosen_solver("qr", 10, 1.0)
-
-
-def test_there_and_back(X, Y, tmp_path):
-    posterior, _ = iterative(X, Y, subset_size=20)
-    parts = posterior_arrays(posterior.points, posterior.coefficients, posterior.variance_rows)
-    write_model(tmp_path / "model", "Some", {}, parts)
-    with ModelReader(tmp_path / "model") as reader:
-        again = read_posterior(reader, 3, NUGGET, 7)
+def test_there_and_back(X, Y, weights, tmp_path):
+    posterior = posterior_of(X, Y, weights)
+    with written(posterior, tmp_path / "model") as reader:
+        again = read_posterior(reader, KERNEL, 3, NUGGET, 7)
         with pytest.raises(ModelFileError, match="posterior"):
-            read_posterior(reader, 4, NUGGET, 7)
-    for name in ("points", "coefficients", "variance_rows"):
+            read_posterior(reader, KERNEL, 4, NUGGET, 7)
+    for name in ("points", "targets", "coefficients"):
         np.testing.assert_array_equal(getattr(again, name), getattr(posterior, name))
+    if weights is None:
+        assert again.weights is None
+    else:
+        np.testing.assert_array_equal(again.weights, weights)
     assert (again.nugget, again.n_iterations, again.factor) == (NUGGET, 7, None)
+    np.testing.assert_array_equal(again.variances(X, None), posterior.variances(X, None))
+
+
+def test_a_file_without_targets(X, Y, tmp_path):
+    posterior = posterior_of(X, Y)
+    arrays = [(name, array) for name, array in posterior.arrays() if name != "targets"]
+    write_model(tmp_path / "model", "Some", {}, iter(arrays))
+    with ModelReader(tmp_path / "model") as reader:
+        again = read_posterior(reader, KERNEL, 3, NUGGET, 0)
+    np.testing.assert_allclose(again.targets, Y, rtol=1e-9, atol=1e-10)

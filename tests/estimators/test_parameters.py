@@ -101,7 +101,7 @@ def test_as_json_and_back():
     again = kflow.GPRegressor(**parameters_from_json(stored))
     assert again.kernel == model.kernel
     assert again.nugget_bounds == (1e-6, 2.0)
-    assert (again.learn, again.nugget, again.callbacks) == ("e2", 1e-2, ())
+    assert (again.learn, again.nugget, again.callbacks) == ("auto", 1e-2, ())
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", {"kernel": "sigmoid"}])

@@ -306,3 +306,42 @@ def test_data_are_taken_in_any_form_and_left_alone(rng):
     single = learn_kernel(kernels.Gaussian(), X.astype(np.float32), Y, **settings)
     assert single.loss == pytest.approx(expected.loss, rel=1e-4)
     assert single.history["theta"].dtype == np.float64
+
+
+def test_weights(rng):
+    X, Y = waves(80, rng)
+    settings = {"batch_size": 40, "n_steps": 5, "random_state": 0, "loss": "e2"}
+    expected = learn_kernel(kernels.Gaussian(), X, Y, **settings)
+    ones = learn_kernel(kernels.Gaussian(), X, Y, sample_weight=np.ones(80), **settings)
+    assert_equal_results(ones, expected)
+    for weights, message in (
+        (np.ones(79), "sample_weight must have 80 rows"),
+        (np.zeros(80), "sample_weight must be positive"),
+        (np.full(80, np.nan), "sample_weight contains NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn_kernel(kernels.Gaussian(), X, Y, sample_weight=weights, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["e2", "loo", "nlml"])
+def test_noisy_rows_count_less(loss, rng):
+    """Half of the rows are noisy; told so, learning finds the noise of the others."""
+    X = rng.uniform(-1.0, 1.0, (300, 1))
+    noise = np.where(np.arange(300) % 2, 0.5, 0.01)
+    Y = np.sin(6.0 * X[:, 0]) + noise * rng.normal(size=300)
+    kernel = 1.0 * kernels.Gaussian(0.5) if loss == "nlml" else kernels.Gaussian(0.5)
+    learned = learn_kernel(
+        kernel,
+        X,
+        Y,
+        loss=loss,
+        nugget=1e-3,
+        sample_weight=(0.01 / noise) ** 2,
+        batch_size=300,
+        optimizer="lbfgs",
+        random_state=0,
+    )
+    K = learned.kernel(X) + learned.nugget * np.diag((noise / 0.01) ** 2)
+    mean = learned.kernel(X) @ np.linalg.solve(K, Y)
+    assert np.abs(mean - np.sin(6.0 * X[:, 0])).max() < 0.02

@@ -20,11 +20,13 @@ KERNELS = [
 ]
 
 
-def make(kernel, rng, loss="rho", *, nugget=0.3, learn_nugget=True, n_batches=1, n=40):
+def make(
+    kernel, rng, loss="rho", *, nugget=0.3, learn_nugget=True, n_batches=1, n=40, weights=None
+):
     X, Y = rng.normal(size=(n, 3)), rng.normal(size=(n, 2))
     known = losses.get_loss(loss)
     parameters = Parameters(kernel, nugget, learn_nugget, (1e-8, 1e4))
-    objective = Objective(parameters, X, Y, known.function, 1)
+    objective = Objective(parameters, X, Y, known.function, 1, weights)
     source = BatchSource(
         X, Y, uniform_rows(X, 20), known.subsets, n_batches=n_batches, n_halves=2, n_folds=4
     )
@@ -95,10 +97,12 @@ def test_nothing_to_learn():
 # ---- the loss -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", losses.LOSSES)
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
-def test_gradient_by_differences(loss, kernel, rng):
-    objective, batches, *_ = make(kernel, rng, loss)
+def test_gradient_by_differences(loss, kernel, weighted, rng):
+    weights = np.exp(rng.normal(size=40)) if weighted else None
+    objective, batches, *_ = make(kernel, rng, loss, weights=weights)
     z = objective.parameters.start
     gradient = objective(z, batches).gradient
     step = 1e-5
@@ -122,6 +126,22 @@ def test_value_is_the_losses_mean(rng):
     np.testing.assert_allclose(evaluation.gradient, np.mean(single, axis=0), rtol=1e-12)
     assert (evaluation.nugget, evaluation.jitter) == (pytest.approx(0.3), 0.0)
     np.testing.assert_allclose(evaluation.kernel.theta, kernel.theta)
+
+
+@pytest.mark.parametrize("loss", ["rho", "loo", "nlml"])
+def test_weights_divide_the_nugget(loss, rng):
+    kernel, weights = kernels.Gaussian(1.2), np.exp(rng.normal(size=40))
+    objective, (batch,), X, Y = make(kernel, rng, loss, weights=weights)
+    w, y = weights[batch.rows], Y[batch.rows]
+    A = kernel(X[batch.rows]) + np.diag(0.3 / w)
+    expected = {
+        "rho": lambda: losses.rho(A, y, *batch.subsets)[0],
+        # Squared errors count by the weights of their rows.
+        "loo": lambda: (w[:, None] * losses.leave_one_out(A, y)[0] ** 2).sum(),
+        "nlml": lambda: losses.nlml(A, y)[0] + np.log(w).sum(),  # of two outputs
+    }[loss]()
+    value = objective(objective.parameters.start, [batch]).value
+    assert value == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_fixed_nugget_or_kernel_leaves_its_gradient_out():

@@ -42,6 +42,50 @@ def test_variances(rng, X, n):
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 70])
+def test_covariance(rng, X, n):
+    points = rng.random((n, 3))
+    factor = Factor(ARD, X, 0.01)
+    found = factor.covariance(points)
+    cross = ARD(points, X)
+    expected = ARD(points) - cross @ np.linalg.solve(matrix(ARD, X, 0.01), cross.T)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_allclose(found.diagonal(), factor.variances(points), rtol=1e-9, atol=1e-13)
+
+
+def test_covariances_of_known_points_are_not_negative(X):
+    covariance = Factor(kernels.Gaussian(0.2), X[:40], 1e-10).covariance(X[:40])
+    assert (covariance.diagonal() >= 0).all()
+    assert np.abs(covariance).max() < 1e-8
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "q"), [(1, 1), (100, 1), (60, 60), (119, 1)])
+def test_a_factor_that_grows(rng, X, Y, n, q, weighted):
+    weights = np.exp(rng.normal(size=n + q)) if weighted else None
+    first, later = (None, None) if weights is None else (weights[:n], weights[n:])
+    factor = Factor(ARD, X[:n], 0.01, weights=first)
+    without = factor.extended(X[n : n + q], weights=later)
+    before = factor.inverse_diagonal().copy()
+    grown = factor.extended(X[n : n + q], weights=later)
+    whole = Factor(ARD, X[: n + q], 0.01, weights=weights)
+    np.testing.assert_allclose(
+        grown.solve(Y[: n + q]), whole.solve(Y[: n + q]), rtol=1e-8, atol=1e-8
+    )
+    for made in (grown, without):
+        np.testing.assert_allclose(made.inverse_diagonal(), whole.inverse_diagonal(), rtol=1e-9)
+    np.testing.assert_allclose(grown.variances(X), whole.variances(X), rtol=1e-8, atol=1e-12)
+    # The shorter one is as it was.
+    assert len(factor.points) == n
+    np.testing.assert_array_equal(factor.inverse_diagonal(), before)
+
+
+def test_a_factor_does_not_grow_by_a_point_it_has(X):
+    with pytest.raises(SingularKernelError, match="121 points with nugget=0 is numerically"):
+        Factor(ARD, X, 0.0).extended(X[:1])
+
+
 def test_variances_are_not_negative(X):
     kernel = kernels.Gaussian(0.2)
     variances = Factor(kernel, X[:40], 1e-10).variances(X[:40])

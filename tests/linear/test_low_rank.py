@@ -18,6 +18,8 @@ def test_low_rank(rng, X, rank):
     np.testing.assert_allclose(approximation.remainder, np.diag(left), atol=1e-12)
     # The approximation is one from below, exact in the pivots' rows.
     assert np.linalg.eigvalsh(left).min() > -1e-10
+    assert len(set(approximation.pivots)) == F.shape[1]
+    np.testing.assert_allclose(left[approximation.pivots], 0.0, atol=1e-10)
     if rank >= len(X):
         np.testing.assert_allclose(left, 0.0, atol=1e-10)
 
@@ -72,5 +74,14 @@ def test_preconditioner(rng, X, Y, rank, nugget):
 
 
 def test_preconditioner_of_nothing(Y):
-    nothing = LowRank(np.empty((120, 0)), np.full(120, 2.0))
+    nothing = LowRank(np.empty((120, 0)), np.full(120, 2.0), np.empty(0, np.intp))
     np.testing.assert_allclose(Preconditioner(nothing, 1.0)(Y), Y / 3.0)
+
+
+def test_an_approximation_with_weights(rng, X):
+    roots = np.exp(rng.normal(size=len(X)))
+    approximation = low_rank(ARD, X, 20, rng)
+    scaled = approximation.scaled(roots)
+    wanted = np.outer(roots, roots) * (approximation.factor @ approximation.factor.T)
+    np.testing.assert_allclose(scaled.factor @ scaled.factor.T, wanted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(scaled.remainder, roots**2 * approximation.remainder)

@@ -221,6 +221,18 @@ def test_regression(run_benchmark):
 
 
 @pytest.mark.slow
+def test_model_selection(run_benchmark):
+    options = "--n 20 --seeds 2 --data loud plane --loss auto e2"
+    printed, report = run_benchmark("model_selection", options)
+    means, ratios = report["means"], report["ratios"]
+    assert [mean["loss"] for mean in means] == ["auto", "e2"] * 2
+    assert positive(means, "rmse", "rmse_error", "worst", "seconds")
+    assert [row["noise"] for row in ratios] == [True, True, False, False]
+    assert min(row["ratio"] for row in ratios) >= 1.0
+    assert len(printed.splitlines()) == 3 + len(means) + len(ratios)
+
+
+@pytest.mark.slow
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
         "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'

@@ -50,7 +50,8 @@ def estimator_of(kind, **options):
 def process_of(**options):
     def case(given):
         model = kflow.GPRegressor(KERNEL, scaling=None, learn=None, random_state=0, **options)
-        model.fit(given["X"], given["y"])
+        model.fit(given["X"], given["y"], sample_weight=given["w"])
+        model.add_rows(given["X"][:2] + 0.1, given["y"][:2], sample_weight=given["w"][:2])
         return lambda: list(model.predict(given["T0"], return_std=True))
 
     return case
