@@ -147,6 +147,4 @@ def tangent_dimension(
             stretch[i, j] = own.mean()
             dimensions[i, j] = own.mean() ** 2 / (others / (m * (m - 1))) if others > 0 else np.nan
     before = (errors**2).sum(axis=2).mean(axis=1)
-    return TangentDimensions(
-        np.array(counts, np.intp), rows, dimensions, np.sqrt(stretch / before)
-    )
+    return TangentDimensions(np.array(counts, np.intp), rows, dimensions, np.sqrt(stretch / before))

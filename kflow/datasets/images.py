@@ -79,6 +79,14 @@ def letter_images(n: int, letter: str = "T", random_state: Any = None) -> Double
     return images
 
 
+def _as_part(value: Any, name: str) -> float:
+    """Return `value` as a float between 0 and 1."""
+    part = as_nonnegative(value, name)
+    if part > 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
+    return part
+
+
 class ImageManifolds(ShortRepr):
     r"""Categories of images that are curved manifolds of a chosen dimension, without symmetry.
 
@@ -109,6 +117,11 @@ class ImageManifolds(ShortRepr):
         first.
     distance : float
         Distance between the centres of any two categories.
+    tangential : float
+        The part of the squared distance, in [0, 1], that lies along the tangents that all categories have
+        in common, each weighed by its deviation: there categories overlap. The rest is orthogonal to these.
+        0: the way from one centre to another is a random mixture of waves. More than 0 needs as many common
+        tangents as categories.
     decay : float
         The variance of the j-th coordinate of t is proportional to :math:`j^{-\text{decay}}`. The sum of all
         is 1.
@@ -159,6 +172,7 @@ class ImageManifolds(ShortRepr):
         curvature: float = 1.0,
         overlap: float = 0.5,
         distance: float = 0.0,
+        tangential: float = 0.0,
         decay: float = 0.0,
         noise: float = 0.0,
         random_state: Any = None,
@@ -174,13 +188,17 @@ class ImageManifolds(ShortRepr):
             as_count(columns, "image_shape[1]", 1),
         )
         d = math.prod(self.image_shape)
-        self.n_classes = as_count(n_classes, "n_classes", 1, d)
+        self.n_classes = as_count(n_classes, "n_classes", 1, d // 2)
         self.dimension = as_count(dimension, "dimension", 1, d // 2)
         self.curvature = as_nonnegative(curvature, "curvature")
-        self.overlap = as_nonnegative(overlap, "overlap")
-        if self.overlap > 1.0:
-            raise ValueError(f"overlap must be between 0 and 1, got {overlap!r}")
+        self.overlap = _as_part(overlap, "overlap")
         self.distance = as_nonnegative(distance, "distance")
+        self.tangential = _as_part(tangential, "tangential")
+        if self.tangential > 0.0 and round(self.overlap * self.dimension) < self.n_classes:
+            raise ValueError(
+                f"tangential={tangential!r} needs {self.n_classes} common tangents, one for each category: "
+                "raise overlap or dimension, or pass tangential=0"
+            )
         self.decay = as_number(decay, "decay")
         self.noise = as_nonnegative(noise, "noise")
         variances = np.arange(1.0, self.dimension + 1.0) ** -self.decay
@@ -201,15 +219,28 @@ class ImageManifolds(ShortRepr):
             self._bends.append(np.linalg.qr(rng.normal(size=(m, m)))[0])
         directions = np.array(both)
         self.tangents, self.normals = directions[:, :m], directions[:, m:]
-        corners = np.linalg.qr(rng.normal(size=(len(waves), self.n_classes)))[0].T @ waves
+        corners = self._corners(len(waves), np.linalg.qr(shared)[0], rng) @ waves
         self.centres = self.distance / math.sqrt(2.0) * (corners - corners.mean(axis=0))
+
+    def _corners(self, n_waves: int, shared: Doubles, rng: np.random.Generator) -> Doubles:
+        """Return a direction for each category, orthonormal, (n_classes, n_waves)."""
+        out = rng.normal(size=(n_waves, self.n_classes))
+        if self.tangential == 0.0:
+            return np.linalg.qr(out)[0].T
+        n_shared = shared.shape[1]
+        weights = self.deviations[:n_shared, None] * rng.normal(size=(n_shared, self.n_classes))
+        out -= shared @ (shared.T @ out)
+        both = np.linalg.qr(np.hstack([shared @ weights, out]))[0]
+        inside, outside = both[:, : self.n_classes], both[:, self.n_classes :]
+        corners = math.sqrt(self.tangential) * inside + math.sqrt(1.0 - self.tangential) * outside
+        return corners.T
 
     def _long_waves(self) -> Doubles:
         """Return the orthonormal cosine waves of which directions are mixed, (n_waves, d)."""
         d = math.prod(self.image_shape)
         i, j = np.divmod(np.arange(d), self.image_shape[1])
         order = np.argsort((i / self.image_shape[0]) ** 2 + (j / self.image_shape[1]) ** 2)
-        longest = order[: max(_WAVES * self.dimension, self.n_classes)]
+        longest = order[: max(_WAVES * self.dimension, 2 * self.n_classes)]
         coefficients = np.eye(d)[longest].reshape(-1, *self.image_shape)
         waves: Doubles = idctn(coefficients, axes=(1, 2), norm="ortho").reshape(-1, d)
         return waves

@@ -55,6 +55,18 @@ def test_centres_have_the_distance(manifolds):
     np.testing.assert_allclose(centres.mean(axis=0), 0.0, atol=1e-12)
 
 
+def test_a_part_of_the_distance_lies_along_common_tangents():
+    manifolds = ImageManifolds(
+        (6, 8), 2, dimension=5, overlap=0.8, distance=3.0, tangential=0.75, random_state=0
+    )
+    way = manifolds.centres[1] - manifolds.centres[0]
+    np.testing.assert_allclose(way @ way, 9.0)
+    along = manifolds.tangents[0, :4] @ way
+    np.testing.assert_allclose(along @ along, 0.75 * 9.0)
+    with pytest.raises(ValueError, match="needs 2 common tangents"):
+        ImageManifolds((6, 8), 2, dimension=5, overlap=0.2, tangential=0.5)
+
+
 def test_derivatives_at_the_centre_are_tangents_and_curvature(manifolds):
     """Central differences along each direction in which the manifold bends."""
     step = 1e-3
@@ -116,6 +128,8 @@ def test_the_smallest_and_the_largest_dimension():
         ({"dimension": 25}, ValueError, "dimension must be at most 24"),
         ({"n_classes": 0}, ValueError, "n_classes must be at least 1"),
         ({"curvature": -1.0}, ValueError, "curvature must be finite and not negative"),
+        ({"tangential": -0.5}, ValueError, "tangential must be finite and not negative"),
+        ({"n_classes": 25}, ValueError, "n_classes must be at most 24"),
         ({"overlap": 1.5}, ValueError, "overlap must be between 0 and 1"),
         ({"distance": np.nan}, ValueError, "distance must be finite"),
         ({"noise": -1.0}, ValueError, "noise must be finite and not negative"),

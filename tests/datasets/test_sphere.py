@@ -14,7 +14,7 @@ def nearest(x, j, centres):
         lambda r: 0.5 * r @ r,
         np.zeros_like(x),
         jac=lambda r: r,
-        constraints={"type": "ineq", "fun": lambda r: rows @ (x + r), "jac": lambda r: rows},
+        constraints={"type": "ineq", "fun": lambda r: rows @ (x + r), "jac": lambda _: rows},
         method="SLSQP",
         options={"ftol": 1e-14, "maxiter": 500},
     )

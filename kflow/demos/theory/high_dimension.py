@@ -55,7 +55,7 @@ class _Effort:
     flows: tuple[int, ...] = (10, 20, 40, 80, 160)
     seeds: int = 3
     n_test: int = 1000
-    attack: int = 50
+    attack: int = 40
     pixels: tuple[int, ...] = (10, 100, 1000)
     digits: dict[str, Any] | None = None
 
@@ -66,11 +66,11 @@ _QUICK = _Effort(
     n_space=500,
     dimensions=(100, 1000),
     n_distances=30,
-    flows=(10, 40),
+    flows=(10, 20),
     seeds=1,
     n_test=300,
-    attack=12,
-    pixels=(10, 100),
+    attack=10,
+    pixels=(10, 20),
     digits={"n_layers": 40, "nugget": 1.0, "step": "rms", "step_size": 0.02},
 )
 
@@ -155,7 +155,7 @@ def run(options: Options) -> Report:
         "of d, and an isoperimetric inequality says that those of no classifier can do otherwise. What "
         "counts is the number of dimensions in which the points vary, not the number of pixels."
     )
-    _claims(report, effort, space, near, flows, pixels)
+    _claims(report, space, near, flows, pixels)
     return report
 
 
@@ -194,7 +194,13 @@ def _space(report: Report, effort: _Effort, options: Options) -> dict[str, Any]:
         "outside the box has one coordinate beyond it, so that the box misses d times one coordinate's share "
         "at most. The box is small in that its half side, 2 √(log d / d), falls to 0.",
     ).table(
-        ["d", "near the surface, %", "near the equator, %", "in the box, %", "half side of the box"],
+        [
+            "d",
+            "near the surface, %",
+            "near the equator, %",
+            "in the box, %",
+            "half side of the box",
+        ],
         rows,
         f"Theory / measured on {effort.n_space} random points.",
     )
@@ -227,9 +233,7 @@ def _categories(report: Report, effort: _Effort, options: Options) -> dict[str, 
     ax.legend(fontsize=7)
     rows = [
         [d, *(f"{t:.4f} / {m:.4f}" for t, m in zip(ts, ms, strict=True)), f"{r:.4f}", f"{top:.4f}"]
-        for d, ts, ms, r, top in zip(
-            effort.dimensions, theory, measured, random, tops, strict=True
-        )
+        for d, ts, ms, r, top in zip(effort.dimensions, theory, measured, random, tops, strict=True)
     ]
     report.section(
         f"A partition of the sphere into {_K} categories",
@@ -309,9 +313,13 @@ def _flows(report: Report, effort: _Effort, options: Options) -> dict[str, Any]:
         right_ax.errorbar(effort.flows, ratio[kind].mean(axis=1), ratio[kind].std(axis=1), **style)
     left.plot(effort.flows, own_median.mean(axis=1), "k:", label="true categories")
     left.plot(effort.flows, tops, "k--", label="most that any classifier can have")
-    left.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="median distance to a new class")
+    left.set(
+        xscale="log", yscale="log", xlabel="dimension d", ylabel="median distance to a new class"
+    )
     right_ax.axhline(1.0, color="k", linestyle=":")
-    right_ax.set(xscale="log", xlabel="dimension d", ylabel="distance over the true categories'", ylim=0)
+    right_ax.set(
+        xscale="log", xlabel="dimension d", ylabel="distance over the true categories'", ylim=0
+    )
     for ax in (left, right_ax):
         ax.legend(fontsize=7)
     rows = [
@@ -433,7 +441,6 @@ def _digits(report: Report, effort: _Effort, options: Options) -> dict[str, Any]
 
 def _claims(
     report: Report,
-    effort: _Effort,
     space: dict[str, Any],
     near: dict[str, Any],
     flows: dict[str, Any],
@@ -451,7 +458,8 @@ def _claims(
         Claim(
             "Nearly all volume lies in an annulus, near every equator, in a small box (Hopcroft)",
             ", ".join(f"{100 * value:.1f} %" for value in last["theory"]),
-            ", ".join(f"{100 * value:.1f} %" for value in last["measured"]) + f" at d = {last['d']}",
+            ", ".join(f"{100 * value:.1f} %" for value in last["measured"])
+            + f" at d = {last['d']}",
             "yes",
         ),
         Claim(

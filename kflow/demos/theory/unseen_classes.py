@@ -52,6 +52,7 @@ class _Effort:
     n_family: int = 480
     seen_family: tuple[int, ...] = (2, 4, 8, 16, 32)
     overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+    seen_overlaps: tuple[int, ...] = (5, 16)
     seeds: int = 5
 
     def flow(self, n_points: int, seed: int, options: Options) -> KernelFlow:
@@ -79,6 +80,7 @@ _QUICK = _Effort(
     n_family=320,
     seen_family=(2, 16),
     overlaps=(0.0, 0.9),
+    seen_overlaps=(8,),
     seeds=1,
 )
 
@@ -189,7 +191,8 @@ def run(options: Options) -> Report:
     """Return the report, of digits or, with a folder of data, of its images."""
     effort = _QUICK if options.quick else _FULL
     total = len(effort.seen_pictures) * effort.splits
-    total += (len(effort.seen_family) + len(effort.overlaps)) * effort.seeds
+    total += len(effort.seen_family) * effort.seeds
+    total += len(effort.seen_overlaps) * len(effort.overlaps) * effort.seeds
     report = Report(
         "Does a flow learn how to learn? New classes from a single image each",
         "",
@@ -271,7 +274,11 @@ def _pictures(report: Report, effort: _Effort, options: Options, done: Any) -> d
             mean, deviation = 100 * values[i].mean(axis=0), 100 * values[i].std(axis=0)
             (line,) = ax.plot(effort.layers, mean, marker=".", label=f"{s} classes seen")
             ax.fill_between(
-                effort.layers, mean - deviation, mean + deviation, alpha=0.15, color=line.get_color()
+                effort.layers,
+                mean - deviation,
+                mean + deviation,
+                alpha=0.15,
+                color=line.get_color(),
             )
         ax.set(xlabel="layer n", title=title)
     axes[0].set_ylabel("error from one image each, %")
@@ -333,7 +340,7 @@ def _manifold_tasks(
     overlap: float, n_seen: int, effort: _Effort, seed: int
 ) -> tuple[tuple[_Task, _Task], float]:
     """Return tasks of the same seen classes, to choose by and to test, and how much classes share."""
-    n_classes = max(effort.seen_family) + 2 * _N_NEW
+    n_classes = max(*effort.seen_family, *effort.seen_overlaps) + 2 * _N_NEW
     manifolds = ImageManifolds(
         n_classes=n_classes, overlap=overlap, random_state=[seed, 1], **_FAMILY
     )
@@ -427,22 +434,26 @@ def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dic
 def _overlaps(
     report: Report, effort: _Effort, options: Options, done: Any, pictures: dict[str, Any]
 ) -> dict[str, Any]:
-    n_seen, found = max(s for s in effort.seen_family if s <= 16), []
-    for overlap in effort.overlaps:
-        found.append([])
-        for j in range(effort.seeds):
-            found[-1].append(_measured(overlap, n_seen, effort, options.seed + 100 + j, options))
-            done()
-    gains = np.array([[1.0 - one.flow / one.before for one in row] for row in found])
-    linear = np.array([[1.0 - one.linear / one.before for one in row] for row in found])
-    shared = np.array([[one.shared for one in row] for row in found])
+    shape = (len(effort.seen_overlaps), len(effort.overlaps), effort.seeds)
+    gains, linear, shared = np.empty((3, *shape))
+    for place in np.ndindex(shape):
+        i, j, k = place
+        found = _measured(
+            effort.overlaps[j], effort.seen_overlaps[i], effort, options.seed + 100 + k, options
+        )
+        gains[place] = 100 * (1.0 - found.flow / found.before)
+        linear[place] = 100 * (1.0 - found.linear / found.before)
+        shared[place] = 100 * found.shared
+        done()
     own = pictures["shared_variation"]
     figure, ax = _figure()
-    for values, text in ((gains, "flow"), (linear, "linear map")):
+    kinds = [(gains[i], f"flow, {s} classes seen") for i, s in enumerate(effort.seen_overlaps)]
+    kinds.append((linear[-1], f"linear map, {effort.seen_overlaps[-1]} classes seen"))
+    for values, text in kinds:
         ax.errorbar(
-            100 * shared.mean(axis=1),
-            100 * values.mean(axis=1),
-            100 * values.std(axis=1),
+            shared[-1].mean(axis=1),
+            values.mean(axis=1),
+            values.std(axis=1),
             marker="o",
             capsize=3,
             label=text,
@@ -453,28 +464,28 @@ def _overlaps(
         xlabel=f"variation of a class along another's {_N_SHARED} directions, %",
         ylabel="errors avoided on new classes, %",
     )
-    ax.legend()
+    ax.legend(fontsize=7)
     report.section(
         "What classes must share",
-        f"The same with {n_seen} classes seen, of manifolds that share more or fewer of their directions. "
-        f"How much two classes share can be measured on any images: the variance of one along the "
-        f"{_N_SHARED} leading principal directions of the other, over that along its own. For {pictures['name']} "
-        f"it is {percent(own)}.",
+        "The same with manifolds that share more or fewer of their directions. How much two classes share "
+        f"can be measured on any images: the variance of one along the {_N_SHARED} leading principal "
+        "directions of the other, over that along its own. For "
+        f"{pictures['name']} it is {percent(own)}.",
     ).figure(
         figure,
         "shared",
         "The part of the errors on new classes that is avoided, against what classes share; means and "
         f"standard deviations over seeds. Dotted: what {pictures['name']} share.",
     ).table(
-        ["overlap", "shared variation, %", "avoided by the flow, %", "by the linear map, %"],
+        ["overlap", "shared variation, %", *(f"avoided by the {text}, %" for _, text in kinds)],
         [
-            [overlap, *(_pm(100 * values[i]) for values in (shared, gains, linear))]
-            for i, overlap in enumerate(effort.overlaps)
+            [overlap, _pm(shared[-1, j]), *(_pm(values[j]) for values, _ in kinds)]
+            for j, overlap in enumerate(effort.overlaps)
         ],
         f"Means ± standard deviations over {effort.seeds} seeds.",
     )
     return {
-        "n_seen": n_seen,
+        "classes_seen": list(effort.seen_overlaps),
         "overlaps": list(effort.overlaps),
         "shared_variation": shared,
         "gain": gains,
@@ -514,7 +525,8 @@ def _claims(
         claims,
         "That the metric within classes passes on to new classes is Fisher's, and known. We know of no "
         "earlier measurement of it for kernel flows: the deformation passes on too, in the measure in which "
-        f"classes share directions ({_pm(100 * shared['gain'][-1], 0)} % of the errors are avoided with all "
-        f"directions shared, {_pm(100 * shared['gain'][0], 0)} % with none), but the same flow must stop "
+        f"classes share directions ({_pm(shared['gain'][-1][-1], 0)} % of the errors are avoided where "
+        f"{_pm(shared['shared_variation'][-1][-1], 0)} % of the variation is shared, "
+        f"{_pm(shared['gain'][-1][0], 0)} % where {_pm(shared['shared_variation'][-1][0], 0)} % is), but the same flow must stop "
         "before it collapses, and the linear map passes on more.",
     )
