@@ -53,7 +53,8 @@ def sphere_points(n: int, dimension: int, random_state: Any = None) -> Doubles:
     """
     shape = as_count(n, "n", 1), as_count(dimension, "dimension", 1)
     points: Doubles = as_generator(random_state).normal(size=shape)
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -216,6 +217,6 @@ def _distances_to_largest(values: Doubles) -> Doubles:
     place = np.argmax(levels >= below, axis=1)
     level = levels[np.arange(len(values)), place]
     lowered = np.maximum(descending - level[:, None], 0.0)
-    distances = np.sqrt((level - values) ** 2 + (lowered**2).sum(axis=1))
+    distances: Doubles = np.sqrt((level - values) ** 2 + (lowered**2).sum(axis=1))
     distances[values == descending[0]] = 0.0
     return distances

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.integrate import quad
-from scipy.special import betainc, betaincinv, gammaln
-from scipy.stats import norm
 
 from kflow._base.array_types import Doubles, Rows
 from kflow.analysis import adversarial_distance, neighbour_dimension, unflowed
@@ -18,11 +15,19 @@ from kflow.datasets import SphereCategories, load_dataset, sphere_points
 from kflow.demos import Options
 from kflow.demos.report import Report, percent
 from kflow.demos.theory.claims import Claim, add_claims
+from kflow.demos.theory.sphere import (
+    box_bound,
+    cap_height,
+    ceiling,
+    mean_boundary_distance,
+    mean_norm,
+    slab_share,
+)
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.layers.moments import mean_squared_distance
 from kflow.presets import PRESETS
 
-__all__ = ["box_bound", "cap_height", "ceiling", "mean_boundary_distance", "run", "slab_share"]
+__all__ = ["run"]
 
 # The categories of the deck, and those of which flows learn.
 _K, _K_FLOW = 100, 10
@@ -52,10 +57,10 @@ class _Effort:
     n_space: int = 1000
     dimensions: tuple[int, ...] = (100, 200, 500, 1000, 2000, 5000, 10000)
     n_distances: int = 200
-    flows: tuple[int, ...] = (10, 20, 40, 80, 160)
+    flows: tuple[int, ...] = (10, 20, 40, 80)
     seeds: int = 3
-    n_test: int = 1000
-    attack: int = 40
+    n_test: int = 600
+    attack: int = 30
     pixels: tuple[int, ...] = (10, 100, 1000)
     digits: dict[str, Any] | None = None
 
@@ -73,55 +78,6 @@ _QUICK = _Effort(
     pixels=(10, 20),
     digits={"n_layers": 40, "nugget": 1.0, "step": "rms", "step_size": 0.02},
 )
-
-
-# ---- theory -------------------------------------------------------------------------------------
-
-
-def slab_share(t: float, d: int) -> float:
-    """Return the part of the unit sphere in d dimensions with |x_1| < t: the square is beta distributed."""
-    return float(betainc(0.5, 0.5 * (d - 1), min(t * t, 1.0)))
-
-
-def box_bound(t: float, d: int) -> float:
-    """Return a lower bound of the part of the sphere where all |x_i| < t: not all d slabs are left."""
-    return max(0.0, 1.0 - d * (1.0 - slab_share(t, d)))
-
-
-def cap_height(share: float, d: int) -> float:
-    """Return the t for which the cap x_1 > t is a share, at most a half, of the unit sphere."""
-    return math.sqrt(float(betaincinv(0.5, 0.5 * (d - 1), 1.0 - 2.0 * share)))
-
-
-def ceiling(n_categories: int, d: int) -> float:
-    """Return how far half of all points may be from another category, at most, for any categories.
-
-    For k categories of equal shares. By Levy's isoperimetric inequality the points of a region of the
-    sphere that are further than a from its complement have at most the share that they would have were
-    the region a cap. Half of a cap with the share 1 / k is nearer to its edge than the cap with half of
-    the share. The distance is the straight one between the two points on the sphere.
-    """
-    inner = math.asin(cap_height(0.5 / n_categories, d))
-    outer = math.asin(cap_height(1.0 / n_categories, d))
-    return 2.0 * math.sin(0.5 * (inner - outer))
-
-
-def _mean_norm(d: int) -> float:
-    """Return the mean norm of d independent normal numbers."""
-    return math.sqrt(2.0) * math.exp(gammaln(0.5 * (d + 1)) - gammaln(0.5 * d))
-
-
-def mean_boundary_distance(n_categories: int, d: int) -> float:
-    """Return the mean distance of a random point of the sphere from the nearest other category.
-
-    The category is the largest of the first k coordinates. The two largest need to become equal, which
-    takes their difference over the root of 2. A point of the sphere is a normally distributed one over
-    its norm, which is independent of the direction, and the mean gap of the largest two of k normal
-    numbers is the integral of k Phi^(k-1) (1 - Phi).
-    """
-    k = n_categories
-    gap = quad(lambda x: k * norm.cdf(x) ** (k - 1) * norm.sf(x), -10.0, 10.0, limit=200)[0]
-    return float(gap) / (math.sqrt(2.0) * _mean_norm(d))
 
 
 # ---- the report ---------------------------------------------------------------------------------
@@ -218,7 +174,7 @@ def _categories(report: Report, effort: _Effort, options: Options) -> dict[str, 
         X = sphere_points(effort.n_distances, d, rng)
         others = _others(SphereCategories.by_coordinate(_K, d), X)
         measured.append([others.min(axis=1).mean(), others.mean(), others.max(axis=1).mean()])
-        size = _mean_norm(d)
+        size = mean_norm(d)
         theory.append([mean_boundary_distance(_K, d), all_factor / size, far_factor / size])
         random.append(SphereCategories.at_random(_K, d, rng).boundary_distances(X).mean())
         tops.append(cap_height(1.0 / _K, d))
@@ -241,7 +197,7 @@ def _categories(report: Report, effort: _Effort, options: Options) -> dict[str, 
         "that coordinate and lower those above it to a common level. A point on the sphere is a normally "
         "distributed point over its norm, so every mean distance is a constant over the mean norm, which is "
         f"nearly √d: for the nearest category the mean gap between the largest two of {_K} normal numbers "
-        f"over √2, {mean_boundary_distance(_K, 1) * _mean_norm(1):.3f}; for the average and the farthest one "
+        f"over √2, {mean_boundary_distance(_K, 1) * mean_norm(1):.3f}; for the average and the farthest one "
         f"{all_factor:.2f} and {far_factor:.2f}, simulated with {_K} normal numbers. No partition could "
         "avoid that: by Lévy's isoperimetric inequality half of the sphere is nearer to any set with the "
         "share 1/100 than to a cap of that share.",
@@ -271,7 +227,9 @@ def _others(categories: SphereCategories, X: Doubles) -> Doubles:
     """Return the distances of points from all categories but their own, (n, k - 1)."""
     distances = categories.distances(X)
     k = distances.shape[1]
-    return distances[np.arange(k) != categories.labels(X)[:, None]].reshape(-1, k - 1)
+    is_other = np.arange(k) != categories.labels(X)[:, None]
+    others: Doubles = distances[is_other].reshape(-1, k - 1)
+    return others
 
 
 def _fitted(X: Doubles, y: Rows, seed: int, options: Options) -> list[Any]:

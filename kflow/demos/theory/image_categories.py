@@ -3,123 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from kflow._base.array_types import Doubles, Rows
-from kflow.analysis import (
-    adversarial_distance,
-    class_margins,
-    effective_dimension,
-    hypothesis_margins,
-    neighbour_dimension,
-    participation_ratio,
-    tangent_dimension,
-    unflowed,
-)
-from kflow.datasets import ImageManifolds, letter_images, load_dataset
+from kflow.analysis import neighbour_dimension, participation_ratio
+from kflow.datasets import letter_images, load_dataset
 from kflow.demos import Options
 from kflow.demos.report import Report, Section, percent
 from kflow.demos.theory.claims import Claim, add_claims
-from kflow.estimators.classifier import KernelFlowClassifier
-from kflow.flow.estimator_flow import estimator_flow
-from kflow.flow.start import default_kernel
-from kflow.linear.interpolant import Interpolant, balanced_subset
-from kflow.operations import one_hot
+from kflow.demos.theory.matched_manifolds import (
+    UNIT_ERROR,
+    UNIT_PART,
+    Shape,
+    kernel_error,
+    looks,
+    match,
+    normalised,
+)
+from kflow.demos.theory.pair_of_classes import FLOW, RANK, Effort, Pair, behaviour
 from kflow.plotting import ImageGridDisplay
 
-__all__ = ["Shape", "normalised", "run"]
+__all__ = ["run"]
 
 # What a colour contributes to grey (ITU-R BT.601).
 _GREY = np.array([0.299, 0.587, 0.114])
 
-# Differences that count as one: of errors and shares as they are, of other measures as a part of them.
-_UNIT_ERROR, _UNIT_PART = 0.02, 0.1
+# Measures whose differences are compared as they are, as those of errors, and not as a part of them.
 _SHARES = ("error before", "error after", "nearest wrong", "one-shot error", "one-shot spread")
 
-_FLOW: dict[str, Any] = {
-    "kernel": None,
-    "metric": None,
-    "nugget": 0.25,
-    "step": "rms",
-    "step_size": 0.02,
-    "interpolation_nugget": 0.1,
-    "scaling": None,
-    "dtype": "float32",
-}
-
-# Coordinates that a flow of large images moves.
-_RANK = 150
+_FULL = Effort()
+_QUICK = Effort(candidates=8, refined=4, sizes=2, n_layers=30, stops=3, seeds=1, attack=8, draws=20)
 
 
-@dataclass(frozen=True)
-class _Effort:
-    """How much is computed, in the full and in the small form."""
-
-    candidates: int = 48
-    refined: int = 24
-    n_fit: int = 2000
-    largest: int = 4000
-    sizes: int = 4
-    n_layers: int = 100
-    stops: int = 6
-    seeds: int = 3
-    attack: int = 30
-    draws: int = 100
-
-
-_FULL = _Effort()
-_QUICK = _Effort(
-    candidates=8, refined=4, sizes=2, n_layers=30, stops=3, seeds=1, attack=8, draws=20
-)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Two classes of images, for training and for testing, whose mean is 0 and whose rms norm is 1."""
-
-    X: Doubles
-    y: Rows
-    X_test: Doubles
-    y_test: Rows
-
-    def part(self, n: int, rng: np.random.Generator) -> _Pair:
-        """Return the same with as many training images of each class, drawn at random."""
-        rows = balanced_subset(self.y, n, rng)
-        return _Pair(self.X[rows], self.y[rows], self.X_test, self.y_test)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The parameters of a pair of manifolds, as of `kflow.datasets.ImageManifolds`."""
-
-    dimension: int
-    decay: float
-    curvature: float
-    overlap: float
-    distance: float
-    tangential: float
-
-    def draw(self, image_shape: tuple[int, int], n: int, seed: Any) -> tuple[Doubles, Rows]:
-        """Return images of two such manifolds, with directions of their own for each seed."""
-        first, second = np.random.SeedSequence(seed).spawn(2)
-        manifolds = ImageManifolds(image_shape, 2, **asdict(self), random_state=first)
-        return manifolds.draw(n, second)
-
-
-def normalised(X: Doubles, *others: Doubles) -> tuple[Doubles, ...]:
-    """Return points with the mean 0 and the root mean squared norm 1, and others mapped in the same way."""
-    mean = X.mean(axis=0)
-    size = math.sqrt(((X - mean) ** 2).sum(axis=1).mean())
-    return tuple((each - mean) / size for each in (X, *others))
-
-
-def _load(options: Options) -> tuple[_Pair, tuple[int, int], tuple[str, str]]:
+def _load(options: Options) -> tuple[Pair, tuple[int, int], tuple[str, str]]:
     """Return cat and dog in grey, or two digits if there is no folder of data; in random order."""
     classes: tuple[Any, Any]
     if options.data_dir is None:
@@ -137,192 +56,7 @@ def _load(options: Options) -> tuple[_Pair, tuple[int, int], tuple[str, str]]:
         parts += [grey, (y[rows] == classes[1]).astype(np.intp)]
     X, X_test = normalised(parts[0], parts[2])
     first, second = (str(each) for each in classes)
-    return _Pair(X, parts[1], X_test, parts[3]), (shape[0], shape[1]), (first, second)
-
-
-# ---- the match ----------------------------------------------------------------------------------
-
-
-def _error(X: Doubles, y: Rows, T: Doubles, t: Rows, n_threads: int | None) -> float:
-    """Return the error of the interpolant of all points, without a flow."""
-    interpolant = Interpolant(
-        X, one_hot(y), kernel=default_kernel(X), nugget=0.1, n_threads=n_threads
-    )
-    return float((interpolant(T).argmax(axis=1) != t).mean())
-
-
-def _looks(X: Doubles, y: Rows, n_threads: int | None) -> dict[str, float]:
-    """Return measures of two classes that need no flow. Half of the points serve to train."""
-    half = len(X) // 2
-    groups = [X[y == label] for label in (0, 1)]
-    gap = groups[0].mean(axis=0) - groups[1].mean(axis=0)
-    # What the means differ by chance is taken off.
-    chance = sum(group.var(axis=0, ddof=1).sum() / len(group) for group in groups)
-    few = half // 8
-    return {
-        "participation ratio of a class": float(np.mean([participation_ratio(g) for g in groups])),
-        "dimension of a class by neighbours": float(
-            np.mean([neighbour_dimension(g, (5, 10)) for g in groups])
-        ),
-        "distance between the class means": math.sqrt(max(float(gap @ gap) - chance, 1e-4)),
-        "error of the nearest neighbour": float((hypothesis_margins(X, y) < 0.0).mean()),
-        f"error from {few} images": _error(X[:few], y[:few], X[half:], y[half:], n_threads),
-        f"error from {half} images": _error(X[:half], y[:half], X[half:], y[half:], n_threads),
-    }
-
-
-def _apart(ones: Mapping[str, float], others: Mapping[str, float]) -> float:
-    """Return the sum of squared differences: of errors in units of 2 points, of others of 10 %."""
-    total = 0.0
-    for name, one in ones.items():
-        if name.startswith("error"):
-            total += ((one - others[name]) / _UNIT_ERROR) ** 2
-        else:
-            total += (math.log(one / others[name]) / _UNIT_PART) ** 2
-    return total if math.isfinite(total) else math.inf
-
-
-def _between(low: float, high: float, rng: np.random.Generator) -> float:
-    """Return a random number whose logarithm has the same density everywhere."""
-    return float(low * (high / low) ** rng.uniform())
-
-
-def _match(
-    wanted: Mapping[str, float],
-    n: int,
-    image_shape: tuple[int, int],
-    effort: _Effort,
-    options: Options,
-    done: Any,
-) -> tuple[Shape, dict[str, float], float]:
-    """Return the best of random parameters, then of small changes to the best."""
-    rng = np.random.default_rng([options.seed, 1])
-    d = math.prod(image_shape)
-    dimensions = sorted({max(2, d // part) for part in (16, 8, 5)})
-    best: tuple[float, Shape, dict[str, float]] | None = None
-    for number in range(effort.candidates + effort.refined):
-        if best is None or number < effort.candidates:
-            shape = Shape(
-                dimension=int(rng.choice(dimensions)),
-                decay=float(rng.uniform(0.3, 2.0)),
-                curvature=_between(0.3, 6.0, rng),
-                overlap=1.0 - _between(0.002, 0.5, rng),
-                distance=wanted["distance between the class means"] * _between(0.5, 2.0, rng),
-                tangential=1.0 - _between(0.002, 1.0, rng),
-            )
-        else:
-            now, factor = best[1], np.exp(0.3 * rng.normal(size=5))
-            shape = Shape(
-                dimension=now.dimension,
-                decay=float(now.decay * factor[0] ** 0.5),
-                curvature=float(now.curvature * factor[1]),
-                overlap=float(1.0 - min(0.9, (1.0 - now.overlap) * factor[2])),
-                distance=float(now.distance * factor[3] ** 0.5),
-                tangential=float(1.0 - min(1.0, (1.0 - now.tangential) * factor[4])),
-            )
-        X, y = shape.draw(image_shape, n, [options.seed, 2])
-        found = _looks(*normalised(X), y, options.n_threads)
-        apart = _apart(wanted, found)
-        if best is None or apart < best[0]:
-            best = apart, shape, found
-        done()
-    assert best is not None
-    return best[1], best[2], best[0]
-
-
-# ---- what a flow makes of it --------------------------------------------------------------------
-
-
-def _fitted(pair: _Pair, effort: _Effort, seed: int, options: Options) -> KernelFlowClassifier:
-    n, d = pair.X.shape
-    return KernelFlowClassifier(
-        **_FLOW,
-        n_layers=effort.n_layers,
-        batch_size=min(400, n // 2),
-        rank=_RANK if d > 2 * _RANK else None,
-        random_state=seed,
-        n_threads=options.n_threads,
-    ).fit(pair.X, pair.y)
-
-
-def _wrong(model: Any, pair: _Pair) -> float:
-    return float((model.predict(pair.X_test) != pair.y_test).mean())
-
-
-def _behaviour(
-    pair: _Pair, sizes: list[int], effort: _Effort, seed: int, options: Options, done: Any
-) -> dict[str, Any]:
-    """Return all measures of a pair: errors by the number of images, and the rest at the largest."""
-    rng = np.random.default_rng([options.seed, 3, seed])
-    found: dict[str, Any] = {"error before": [], "error after": []}
-    for size in sizes:
-        some = pair.part(size, rng)
-        model = _fitted(some, effort, options.seed + seed, options)
-        before = unflowed(model, some.X, some.y)
-        found["error before"].append(_wrong(before, some))
-        found["error after"].append(_wrong(model, some))
-        done()
-    layers = np.unique(np.linspace(0, effort.n_layers, effort.stops).round().astype(int))
-    found["layers"] = layers.tolist()
-    dimensions = effective_dimension(
-        model, some.X_test, some.y_test, layers=layers, n_neighbours=(5, 10)
-    )
-    found["participation"] = dimensions.within_classes("participation")
-    found["neighbours"] = dimensions.within_classes("neighbours")
-    tangents = tangent_dimension(
-        model, some.X_test, layers=layers, max_points=20, n_copies=40, random_state=seed
-    )
-    found["tangent"] = np.median(tangents.dimensions, axis=1)
-    margins = class_margins(model, some.X_test, some.y_test, layers=(0, effort.n_layers))
-    found["margin"] = [float(np.median(margins.interpolant[-1]))]
-    found["nearest wrong"] = (margins.hypothesis < 0.0).mean(axis=1)
-    found["adversarial"] = [
-        float(
-            np.median(
-                adversarial_distance(
-                    each,
-                    some.X_test,
-                    max_points=effort.attack,
-                    max_iterations=20,
-                    n_refinements=6,
-                    random_state=seed,
-                ).distances
-            )
-        )
-        for each in (before, model)
-    ]
-    shots = np.array(_shots(model, some, effort, rng))
-    found["one-shot error"], found["one-shot spread"] = shots.mean(axis=1), shots.std(axis=1)
-    return found
-
-
-def _shots(
-    model: KernelFlowClassifier, pair: _Pair, effort: _Effort, rng: np.random.Generator
-) -> list[list[float]]:
-    """Return the errors of draws of one image for each class, before the flow and after it."""
-    source = estimator_flow(model)
-    rows = [balanced_subset(pair.y, 2, rng) for _ in range(effort.draws)]
-    used, places = np.unique(rows, return_inverse=True)
-    both = (
-        source.flow.trajectory(source.scaled(each), (0, source.flow.n_layers_), reduced=True)
-        for each in (pair.X[used], pair.X_test)
-    )
-    errors: list[list[float]] = []
-    for points, test in zip(*both, strict=True):
-        errors.append([])
-        for place in places.reshape(len(rows), 2):
-            interpolant = Interpolant(
-                points[place],
-                one_hot(pair.y[used[place]]),
-                kernel=source.flow.kernel_,
-                nugget=0.1,
-                n_threads=1,
-            )
-            errors[-1].append(float((interpolant(test).argmax(axis=1) != pair.y_test).mean()))
-    return errors
-
-
-# ---- the report ---------------------------------------------------------------------------------
+    return Pair(X, parts[1], X_test, parts[3]), (shape[0], shape[1]), (first, second)
 
 
 def run(options: Options) -> Report:
@@ -335,16 +69,16 @@ def run(options: Options) -> Report:
     sizes = [2 * (largest // 2 ** (effort.sizes - i)) for i in range(effort.sizes)]
     total = effort.candidates + effort.refined + 2 * effort.seeds * len(sizes)
     with options.steps(total, "step") as done:
-        wanted = _looks(pair.X[:n_fit], pair.y[:n_fit], options.n_threads)
-        shape, found, apart = _match(wanted, n_fit, image_shape, effort, options, done)
+        wanted = looks(pair.X[:n_fit], pair.y[:n_fit], options.n_threads)
+        shape, found, apart = match(wanted, n_fit, image_shape, effort, options, done)
         real, made = [], []
         for j in range(effort.seeds):
-            real.append(_behaviour(pair, sizes, effort, j, options, done))
+            real.append(behaviour(pair, sizes, effort, j, options, done))
             X, y = shape.draw(image_shape, len(pair.X) + len(pair.X_test), [options.seed, 4, j])
             n = len(pair.X)
             X, X_test = normalised(X[:n], X[n:])
-            twin = _Pair(X, y[:n], X_test, y[n:])
-            made.append(_behaviour(twin, sizes, effort, j, options, done))
+            twin = Pair(X, y[:n], X_test, y[n:])
+            made.append(behaviour(twin, sizes, effort, j, options, done))
     report = Report(
         "Do categories of images that a formula defines behave like " + told + "?",
         "",
@@ -352,7 +86,7 @@ def run(options: Options) -> Report:
         settings={
             "images": f"{len(pair.X)} for training, {len(pair.X_test)} for testing, "
             f"{image_shape[0]} times {image_shape[1]} pixels in grey",
-            "flow": {**_FLOW, "n_layers": effort.n_layers, "rank": _RANK},
+            "flow": {**FLOW, "n_layers": effort.n_layers, "rank": RANK},
             "seeds": effort.seeds,
         },
     )
@@ -386,7 +120,7 @@ def run(options: Options) -> Report:
     return report
 
 
-def _told(values: npt.ArrayLike) -> str:
+def _told(values: Any) -> str:
     return f"{np.mean(values):.3g} ± {np.std(values):.2g}"
 
 
@@ -403,7 +137,7 @@ def _letters(report: Report) -> dict[str, float]:
     found = {
         "participation": participation_ratio(X[y == 0]),
         "neighbours": neighbour_dimension(X[y == 0]),
-        "error": _error(X, y, T, y, 1),
+        "error": kernel_error(X, y, T, y, 1),
     }
     images = np.vstack([X[:4], X[100:104]])
     display = ImageGridDisplay(images.reshape(-1, 10, 10))
@@ -423,7 +157,7 @@ def _letters(report: Report) -> dict[str, float]:
 
 def _pictures(
     report: Report,
-    pair: _Pair,
+    pair: Pair,
     shape: Shape,
     image_shape: tuple[int, int],
     names: tuple[str, str],
@@ -481,7 +215,7 @@ def _compare(
     real: list[dict[str, Any]],
     made: list[dict[str, Any]],
     sizes: list[int],
-    effort: _Effort,
+    effort: Effort,
 ) -> list[dict[str, Any]]:
     section = report.section(
         "What a flow does to both",
@@ -506,11 +240,11 @@ def _compare(
         ("spread of that error over draws, before", "one-shot spread", 0),
         ("spread of that error over draws, after", "one-shot spread", -1),
     ]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, key, place in wanted:
         ones, others = ([float(each[key][place]) for each in part] for part in (real, made))
         one, other = float(np.mean(ones)), float(np.mean(others))
-        unit = _UNIT_ERROR if key in _SHARES else _UNIT_PART * abs(one)
+        unit = UNIT_ERROR if key in _SHARES else UNIT_PART * abs(one)
         spread = math.hypot(float(np.std(ones)), float(np.std(others)))
         rows.append(
             {

@@ -8,29 +8,27 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kflow._base.array_types import Doubles, FloatArray, Rows
+from kflow._base.array_types import Doubles, Rows
 from kflow.datasets import ImageManifolds, load_dataset
 from kflow.demos import Options
 from kflow.demos.report import Report, percent
 from kflow.demos.theory.claims import Claim, add_claims
+from kflow.demos.theory.new_classes import (
+    N_SHARED,
+    one_shot_error,
+    shared_variation,
+    within_class_map,
+)
 from kflow.flow.kernel_flow import KernelFlow
-from kflow.kernels import Kernel
-from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.operations import one_hot
 
-__all__ = ["one_shot_error", "run", "shared_variation", "within_class_map"]
+__all__ = ["run"]
 
 # Classes that are new, from which one image each is drawn.
 _N_NEW = 5
 
-# The nugget of interpolants from one image of each class.
-_NUGGET = 0.01
-
 # Ridges of the linear map, as parts of the largest variance.
 _RIDGES = (0.003, 0.03, 0.3)
-
-# Principal directions by which the variation of two classes is compared.
-_N_SHARED = 10
 
 _FAMILY: dict[str, Any] = {
     "image_shape": (12, 12),
@@ -45,15 +43,15 @@ class _Effort:
     """How much is computed, in the full and in the small form."""
 
     layers: tuple[int, ...] = (0, 10, 20, 30, 40, 60, 80, 100, 150)
-    draws: int = 20
+    draws: int = 15
     n_pictures: int = 260
     seen_pictures: tuple[int, ...] = (2, 3, 4, 5)
-    splits: int = 8
+    splits: int = 6
     n_family: int = 480
     seen_family: tuple[int, ...] = (2, 4, 8, 16, 32)
     overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
     seen_overlaps: tuple[int, ...] = (5, 16)
-    seeds: int = 5
+    seeds: int = 4
 
     def flow(self, n_points: int, seed: int, options: Options) -> KernelFlow:
         """Return the flow, which is the same for all images."""
@@ -83,61 +81,6 @@ _QUICK = _Effort(
     seen_overlaps=(8,),
     seeds=1,
 )
-
-
-# ---- measures -----------------------------------------------------------------------------------
-
-
-def one_shot_error(
-    points: FloatArray,
-    labels: Rows,
-    test_points: FloatArray,
-    test_labels: Rows,
-    kernel: Kernel,
-    n_draws: int,
-    rng: np.random.Generator,
-) -> float:
-    """Return the mean error of interpolants from one point of each class, over draws of these points."""
-    classes = np.unique(labels)
-    errors = []
-    for _ in range(n_draws):
-        rows = balanced_subset(labels, len(classes), rng)
-        codes = np.searchsorted(classes, labels[rows])
-        interpolant = Interpolant(
-            points[rows], one_hot(codes), kernel=kernel, nugget=_NUGGET, n_threads=1
-        )
-        found = classes[interpolant(test_points).argmax(axis=1)]
-        errors.append(float((found != test_labels).mean()))
-    return float(np.mean(errors))
-
-
-def shared_variation(X: Doubles, y: Rows, n_directions: int = _N_SHARED) -> float:
-    """Return how much of what varies within a class varies along another class's directions.
-
-    The part of a class's variance that lies in the leading principal directions of another class, over
-    the part that lies in its own, averaged over all pairs.
-    """
-    groups = [X[y == label] - X[y == label].mean(axis=0) for label in np.unique(y)]
-    bases = [np.linalg.svd(group, full_matrices=False)[2][:n_directions].T for group in groups]
-    variances = np.array([[((group @ basis) ** 2).sum() for basis in bases] for group in groups])
-    ratios = variances / np.diag(variances)[:, None]
-    return float(ratios[~np.eye(len(groups), dtype=bool)].mean())
-
-
-def within_class_map(X: Doubles, y: Rows, ridge: float) -> Doubles:
-    """Return the linear map (d, d) that makes what varies within classes the same in all directions.
-
-    With the covariance W of differences from the class means, it is (W + ridge w I)^-1/2 with the largest
-    eigenvalue w: the metric of Fisher's discriminant.
-    """
-    means = np.array([X[y == label].mean(axis=0) for label in np.unique(y)])
-    differences = X - means[np.searchsorted(np.unique(y), y)]
-    variances, directions = np.linalg.eigh(differences.T @ differences / len(X))
-    scaled: Doubles = directions / np.sqrt(np.maximum(variances, 0.0) + ridge * variances[-1])
-    return scaled
-
-
-# ---- the experiment -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +325,8 @@ def _measured(overlap: float, n_seen: int, effort: _Effort, seed: int, options: 
 
 
 def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
-    overlap, found = 0.9, []
+    overlap = 0.9
+    found: list[list[_Found]] = []
     for s in effort.seen_family:
         found.append([])
         for j in range(effort.seeds):
@@ -461,14 +405,14 @@ def _overlaps(
     ax.axvline(100 * own, color="k", linestyle=":", label=pictures["name"])
     ax.axhline(0.0, color="0.7", linewidth=0.8)
     ax.set(
-        xlabel=f"variation of a class along another's {_N_SHARED} directions, %",
+        xlabel=f"variation of a class along another's {N_SHARED} directions, %",
         ylabel="errors avoided on new classes, %",
     )
     ax.legend(fontsize=7)
     report.section(
         "What classes must share",
         "The same with manifolds that share more or fewer of their directions. How much two classes share "
-        f"can be measured on any images: the variance of one along the {_N_SHARED} leading principal "
+        f"can be measured on any images: the variance of one along the {N_SHARED} leading principal "
         "directions of the other, over that along its own. For "
         f"{pictures['name']} it is {percent(own)}.",
     ).figure(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kflow.datasets import SphereCategories, sphere_points
-from kflow.demos.theory.high_dimension import (
+from kflow.demos.theory.sphere import (
     box_bound,
     cap_height,
     ceiling,

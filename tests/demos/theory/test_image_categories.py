@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.demos.theory.image_categories import Shape, normalised
+from kflow.demos.theory.matched_manifolds import Shape, normalised
 
 
 def test_normalised_points_have_norm_1():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.demos.theory.unseen_classes import one_shot_error, shared_variation, within_class_map
+from kflow.demos.theory.new_classes import one_shot_error, shared_variation, within_class_map
 from kflow.kernels import Gaussian
 
 
