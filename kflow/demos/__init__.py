@@ -88,8 +88,8 @@ class Options:
     n_threads : int, optional
         Number of threads; see `kflow.get_num_threads`.
     data_dir : Path, optional
-        Folder of the data sets. The demos mnist, fashion-mnist and cifar-10 need it; one-shot takes
-        MNIST from it instead of digits.
+        Folder of the data sets. The demos mnist, fashion-mnist and cifar-10 need it; one-shot and
+        unseen-classes take MNIST from it instead of digits, image-categories CIFAR-10.
     progress : bool
         Show progress bars on standard error.
     """
