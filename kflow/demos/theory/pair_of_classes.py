@@ -43,16 +43,17 @@ RANK = 150
 class Effort:
     """How much is computed, in the full and in the small form."""
 
-    candidates: int = 30
-    refined: int = 20
+    candidates: int = 24
+    refined: int = 12
     n_fit: int = 1000
     largest: int = 2000
     sizes: int = 3
-    n_layers: int = 100
-    stops: int = 6
-    seeds: int = 3
+    n_layers: int = 60
+    stops: int = 5
+    seeds: int = 2
     attack: int = 20
     draws: int = 100
+    n_geometry: int = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,18 +105,18 @@ def behaviour(
         found["error before"].append(_wrong(before, some))
         found["error after"].append(_wrong(model, some))
         done()
+    # What is measured of geometry takes some of the test images.
+    X, y = some.X_test[: effort.n_geometry], some.y_test[: effort.n_geometry]
     layers = np.unique(np.linspace(0, effort.n_layers, effort.stops).round().astype(int))
     found["layers"] = layers.tolist()
-    dimensions = effective_dimension(
-        model, some.X_test, some.y_test, layers=layers, n_neighbours=(5, 10)
-    )
+    dimensions = effective_dimension(model, X, y, layers=layers, n_neighbours=(5, 10))
     found["participation"] = dimensions.within_classes("participation")
     found["neighbours"] = dimensions.within_classes("neighbours")
     tangents = tangent_dimension(
-        model, some.X_test, layers=layers, max_points=20, n_copies=40, random_state=seed
+        model, X, layers=layers, max_points=20, n_copies=40, random_state=seed
     )
     found["tangent"] = np.median(tangents.dimensions, axis=1)
-    margins = class_margins(model, some.X_test, some.y_test, layers=(0, effort.n_layers))
+    margins = class_margins(model, X, y, layers=(0, effort.n_layers))
     found["margin"] = [float(np.median(margins.interpolant[-1]))]
     found["nearest wrong"] = (margins.hypothesis < 0.0).mean(axis=1)
     found["adversarial"] = [
@@ -123,7 +124,7 @@ def behaviour(
             np.median(
                 adversarial_distance(
                     each,
-                    some.X_test,
+                    X,
                     max_points=effort.attack,
                     max_iterations=20,
                     n_refinements=6,
