@@ -32,7 +32,7 @@ __all__ = ["run"]
 _GREY = np.array([0.299, 0.587, 0.114])
 
 # Measures whose differences are compared as they are, as those of errors, and not as a part of them.
-_SHARES = ("error before", "error after", "nearest wrong", "one-shot error", "one-shot spread")
+_SHARES = ("error before", "error after", "nearest wrong", "one-shot error")
 
 _FULL = Effort()
 _QUICK = Effort(candidates=8, refined=4, sizes=2, n_layers=30, stops=3, seeds=1, attack=8, draws=20)
@@ -107,17 +107,26 @@ def run(options: Options) -> Report:
         made=made,
         measures=rows,
     )
-    worst = max(rows, key=lambda row: row["off"])
+    most = {row["name"]: row for row in rows}
+    plain, flowed = (most[f"error from {sizes[-1]} images, {kind}"] for kind in ("no flow", "flow"))
     report.summary = (
-        f"**Partly: manifolds of dimension {shape.dimension} in {math.prod(image_shape)} pixels, matched to "
-        f"{told} by measures without a flow, agree with them in {n_alike} of {len(rows)} measures of what "
-        f"a flow does; the farthest off is the {worst['name']}, {_told(worst['made'])} for "
-        f"{_told(worst['real'])}.** The formula has the curvature {shape.curvature:.2g}, shares "
-        f"{100 * shape.overlap:.0f} % of its tangents between the categories, and keeps their centres "
-        f"{shape.distance:.2g} apart, where the images have the norm 1."
+        f"**{_verdict(n_alike, len(rows)).capitalize()}: manifolds of dimension {shape.dimension} in "
+        f"{math.prod(image_shape)} pixels, matched to {told} by dimension, class means and errors of a kernel "
+        f"without a flow, agree with them in {n_alike} of {len(rows)} measures of what is learned: from "
+        f"{sizes[-1]} images a kernel makes {_told(plain['made'])} errors for {_told(plain['real'])}, and a "
+        f"flow {_told(flowed['made'])} for {_told(flowed['real'])}.** The formula has the curvature "
+        f"{shape.curvature:.2g}, shares {100 * shape.overlap:.0f} % of its tangents between the categories, "
+        f"and keeps their centres {shape.distance:.2g} apart, where the images have the norm 1."
     )
     _claims(report, told, shape, math.prod(image_shape), len(rows), unlike, letters)
     return report
+
+
+def _verdict(n_alike: int, n_measures: int) -> str:
+    """Return whether two pairs behave alike: yes for nine of ten measures, no for less than half of them."""
+    if 10 * n_alike >= 9 * n_measures:
+        return "yes"
+    return "in part" if 2 * n_alike >= n_measures else "no"
 
 
 def _told(values: Any) -> str:
@@ -311,8 +320,10 @@ def _curves(
                 marker=marker,
                 label=f"{name}, {text[key]}",
             )
-    axes[0].set(xscale="log", xlabel="training images", ylabel="test error, %")
+    axes[0].set(xscale="log", ylim=0, xlabel="training images", ylabel="test error, %")
     axes[1].set(yscale="log", xlabel="layer n", ylabel="dimension")
+    axes[0].set_xticks(sizes, [str(size) for size in sizes])
+    axes[0].minorticks_off()
     for ax in axes:
         ax.legend(fontsize=6)
     section.figure(
@@ -346,13 +357,14 @@ def _claims(
             "-",
             f"{n_measures - len(unlike)} of {n_measures} measures agree, with dimension {shape.dimension} in {n_pixels} "
             "pixels",
-            f"in part; not: {differ}" if differ else "yes",
+            f"{_verdict(n_measures - len(unlike), n_measures)}; farthest off: {differ}",
         ),
     ]
     add_claims(
         report,
         claims,
-        f"We know of no earlier attempt to find manifolds that a flow treats like {told}. The parameters above "
-        "are one answer, and the measures that differ say what a theorem about such manifolds would leave "
-        "out.",
+        f"We know of no earlier attempt to find manifolds that a flow treats like {told}. Those above agree in "
+        "what is usually said of a manifold, its dimension and the distance of the means, and not in how fast "
+        "they are learned: a theorem about such manifolds would leave out what makes the real classes as "
+        "they are. Few parameters were tried, so that others may come nearer.",
     )

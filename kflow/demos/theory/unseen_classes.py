@@ -148,15 +148,18 @@ def run(options: Options) -> Report:
         },
     )
     with options.steps(total, "flow") as done:
-        pictures = _pictures(report, effort, options, done)
-        family = _family(report, effort, options, done)
-        shared = _overlaps(report, effort, options, done, pictures)
+        pictures = _picture_numbers(effort, options, done)
+        family = _family_numbers(effort, options, done)
+        shared = _overlap_numbers(effort, options, done)
+    _pictures(report, effort, pictures)
+    _family(report, effort, family)
+    _overlaps(report, effort, shared, pictures)
     report.numbers.update(pictures=pictures, family=family, shared=shared)
     gain = np.array(pictures["best_gain"][-1])
     few, many = family["flow"][0], family["flow"][-1]
     report.summary = (
-        f"**A flow learns how to learn only what classes share: of manifolds that share "
-        f"{100 * family['overlap']:.0f} % of their directions, the error on {_N_NEW} new classes from one "
+        f"**A flow can learn how to learn, if it sees many classes that share what varies within them: of "
+        f"manifolds with {100 * family['overlap']:.0f} % common directions, the error on {_N_NEW} new classes from one "
         f"image each falls from {_pm(family['before'][-1])} % without a flow to {_pm(few)} % after "
         f"{family['seen'][0]} classes and to {_pm(many)} % after {family['seen'][-1]}, with as many images; "
         f"on {pictures['name']} it stays where it was, {_pm(pictures['before'][-1])} %, with a gain of "
@@ -191,7 +194,7 @@ def _load(options: Options) -> tuple[str, Doubles, Rows, Doubles, Rows]:
     return told, X, y, T, t
 
 
-def _pictures(report: Report, effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
+def _picture_numbers(effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
     name, X, y, T, t = _load(options)
     errors = np.empty((2, len(effort.seen_pictures), effort.splits, len(effort.layers)))
     for j in range(effort.splits):
@@ -208,7 +211,21 @@ def _pictures(report: Report, effort: _Effort, options: Options, done: Any) -> d
                 task = _Task((X[rows], codes), (X[pool], y[pool]), (T[test], t[test]))
                 errors[kind, i, j] = _along(task, effort, options.seed + j, options)
             done()
-    unseen, seen = errors
+    labels = np.unique(y)
+    own = np.concatenate([np.flatnonzero(y == label)[: effort.n_pictures // 2] for label in labels])
+    return {
+        "name": name,
+        "classes_seen": list(effort.seen_pictures),
+        "layers": list(effort.layers),
+        "unseen": errors[0],
+        "seen": errors[1],
+        "shared_variation": shared_variation(X[own], y[own]),
+    }
+
+
+def _pictures(report: Report, effort: _Effort, found: dict[str, Any]) -> None:
+    """Add the section, and what is told of the curves to the numbers."""
+    name, seen, unseen = found["name"], np.asarray(found["seen"]), np.asarray(found["unseen"])
     figure, axes = _figure(2)
     for ax, values, title in zip(
         axes, (seen, unseen), ("classes that were seen", f"{_N_NEW} new classes"), strict=True
@@ -264,19 +281,11 @@ def _pictures(report: Report, effort: _Effort, options: Options, done: Any) -> d
         f"Means ± standard deviations over {effort.splits} draws of the classes, each over {effort.draws} "
         "draws of the single images. The test images were looked at once for each entry of the curves.",
     )
-    labels = np.unique(y)
-    own = np.concatenate([np.flatnonzero(y == label)[: effort.n_pictures // 2] for label in labels])
-    return {
-        "name": name,
-        "classes_seen": list(effort.seen_pictures),
-        "layers": list(effort.layers),
-        "seen": seen,
-        "unseen": unseen,
-        "before": list(100 * unseen[:, :, 0]),
-        "end": list(100 * unseen[:, :, -1]),
-        "best_gain": best_gain,
-        "shared_variation": shared_variation(X[own], y[own]),
-    }
+    found.update(
+        before=100 * unseen[:, :, 0],
+        end=100 * unseen[:, :, -1],
+        best_gain=best_gain,
+    )
 
 
 def _manifold_tasks(
@@ -324,7 +333,7 @@ def _measured(overlap: float, n_seen: int, effort: _Effort, seed: int, options: 
     )
 
 
-def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
+def _family_numbers(effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
     overlap = 0.9
     found: list[list[_Found]] = []
     for s in effort.seen_family:
@@ -336,6 +345,11 @@ def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dic
         name: [[getattr(one, name) for one in row] for row in found]
         for name in ("before", "flow", "linear", "layer")
     }
+    return {"overlap": overlap, "seen": list(effort.seen_family), **columns}
+
+
+def _family(report: Report, effort: _Effort, columns: dict[str, Any]) -> None:
+    overlap = columns["overlap"]
     figure, ax = _figure()
     texts = {"before": "no flow", "flow": "flow", "linear": "linear map"}
     for name, text in texts.items():
@@ -350,6 +364,7 @@ def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dic
         )
     ax.set(xscale="log", xlabel="classes seen", ylabel="error on new classes, %", ylim=0)
     ax.set_xticks(effort.seen_family, [str(s) for s in effort.seen_family], minor=False)
+    ax.minorticks_off()
     ax.legend()
     report.section(
         "Many classes that a formula defines",
@@ -372,12 +387,9 @@ def _family(report: Report, effort: _Effort, options: Options, done: Any) -> dic
         f"Means ± standard deviations over {effort.seeds} seeds, each with manifolds, images and a flow of "
         "its own.",
     )
-    return {"overlap": overlap, "seen": list(effort.seen_family), **columns}
 
 
-def _overlaps(
-    report: Report, effort: _Effort, options: Options, done: Any, pictures: dict[str, Any]
-) -> dict[str, Any]:
+def _overlap_numbers(effort: _Effort, options: Options, done: Any) -> dict[str, Any]:
     shape = (len(effort.seen_overlaps), len(effort.overlaps), effort.seeds)
     gains, linear, shared = np.empty((3, *shape))
     for place in np.ndindex(shape):
@@ -389,6 +401,21 @@ def _overlaps(
         linear[place] = 100 * (1.0 - found.linear / found.before)
         shared[place] = 100 * found.shared
         done()
+    return {
+        "classes_seen": list(effort.seen_overlaps),
+        "overlaps": list(effort.overlaps),
+        "shared_variation": shared,
+        "gain": gains,
+        "linear_gain": linear,
+    }
+
+
+def _overlaps(
+    report: Report, effort: _Effort, found: dict[str, Any], pictures: dict[str, Any]
+) -> None:
+    gains, linear, shared = (
+        np.asarray(found[name]) for name in ("gain", "linear_gain", "shared_variation")
+    )
     own = pictures["shared_variation"]
     figure, ax = _figure()
     kinds = [(gains[i], f"flow, {s} classes seen") for i, s in enumerate(effort.seen_overlaps)]
@@ -414,7 +441,8 @@ def _overlaps(
         "The same with manifolds that share more or fewer of their directions. How much two classes share "
         f"can be measured on any images: the variance of one along the {N_SHARED} leading principal "
         "directions of the other, over that along its own. For "
-        f"{pictures['name']} it is {percent(own)}.",
+        f"{pictures['name']} it is {percent(own)}: no less than that of manifolds of which new ones gain. What "
+        "such a number tells of a family with a formula it does not tell of images.",
     ).figure(
         figure,
         "shared",
@@ -428,13 +456,6 @@ def _overlaps(
         ],
         f"Means ± standard deviations over {effort.seeds} seeds.",
     )
-    return {
-        "classes_seen": list(effort.seen_overlaps),
-        "overlaps": list(effort.overlaps),
-        "shared_variation": shared,
-        "gain": gains,
-        "linear_gain": linear,
-    }
 
 
 def _claims(
