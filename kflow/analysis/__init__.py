@@ -17,6 +17,7 @@ from kflow.analysis.dimension import (
 from kflow.analysis.lipschitz import Lipschitz, lipschitz, lipschitz_bound
 from kflow.analysis.margins import Margins, class_margins, hypothesis_margins
 from kflow.analysis.scores import ClassScores, linearize
+from kflow.analysis.tangents import TangentDimensions, tangent_dimension
 from kflow.analysis.unflowed import unflowed
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Dimensions",
     "Lipschitz",
     "Margins",
+    "TangentDimensions",
     "adversarial_distance",
     "class_margins",
     "effective_dimension",
@@ -35,5 +37,6 @@ __all__ = [
     "lipschitz_bound",
     "neighbour_dimension",
     "participation_ratio",
+    "tangent_dimension",
     "unflowed",
 ]

@@ -34,8 +34,8 @@ _FILES, _FOLDERS = ("results.json", "report.md", "report.html"), ("figures",)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Folder of the data sets. mnist, fashion-mnist and cifar-10 need it; one-shot takes MNIST "
-    "from it instead of digits.",
+    help="Folder of the data sets. mnist, fashion-mnist and cifar-10 need it; one-shot and "
+    "unseen-classes take MNIST from it instead of digits, image-categories CIFAR-10.",
 )
 @seed_option()
 @n_threads_option()

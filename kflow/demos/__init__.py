@@ -57,6 +57,21 @@ DEMOS: dict[str, Demo] = {
         "As steps shrink, the flow becomes a differential equation", "continuous_limit"
     ),
     "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
+    "high-dimension": Demo(
+        "Whether fooling is the fault of high-dimensional space or of the kernel",
+        "theory.high_dimension",
+        topic="theory",
+    ),
+    "image-categories": Demo(
+        "Whether categories that a formula defines behave like cat and dog",
+        "theory.image_categories",
+        topic="theory",
+    ),
+    "unseen-classes": Demo(
+        "Whether a flow that has seen some classes learns new ones from a single image",
+        "theory.unseen_classes",
+        topic="theory",
+    ),
 }
 
 
@@ -73,8 +88,8 @@ class Options:
     n_threads : int, optional
         Number of threads; see `kflow.get_num_threads`.
     data_dir : Path, optional
-        Folder of the data sets. The demos mnist, fashion-mnist and cifar-10 need it; one-shot takes
-        MNIST from it instead of digits.
+        Folder of the data sets. The demos mnist, fashion-mnist and cifar-10 need it; one-shot and
+        unseen-classes take MNIST from it instead of digits, image-categories CIFAR-10.
     progress : bool
         Show progress bars on standard error.
     """
