@@ -1,0 +1,468 @@
+"""Does the noise of the gradient help? The same descent of rho with noise and without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from scipy.optimize import brentq
+from scipy.stats import spearmanr
+
+from kflow import KernelFlow, losses
+from kflow._base.array_types import Doubles
+from kflow._base.workers import Workers
+from kflow.demos import Options
+from kflow.demos.report import Report
+from kflow.demos.theory.claims import Claim, add_claims
+from kflow.demos.theory.digit_points import DigitPoints, digit_points, error_of
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels import Radial
+from kflow.linear.interpolant import balanced_subset
+from kflow.operations import one_hot
+from kflow.plotting.axes import axes_of, log_scale, percent
+from kflow.plotting.colours import MARKERS, PALETTE
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How many images there are, how often they are drawn, and which descents are compared."""
+
+    n_points: int
+    n_seeds: int
+    steps: tuple[float, ...]
+    many_halves: int
+    batches: tuple[int, ...]
+
+
+_FULL = _Sizes(200, 12, (0.5, 1.0, 2.0, 4.0), 16, (100, 50, 25))
+_QUICK = _Sizes(100, 4, (0.5, 4.0), 8, (25,))
+
+_NUGGET = 0.1
+
+# The values of rho at which descents are compared, and how often rho is looked at.
+_LEVELS = (0.2, 0.1, 0.05)
+_LOOKS = 20.0
+_MOST_LAYERS = 400.0
+
+# Halves by which rho of all points is measured, and how its growth is.
+_HALVES, _FEW_HALVES, _DISPLACEMENTS = 32, 8, 4
+
+# Step of the descents by batches, and how much smaller it is where their noise is low.
+_BATCH_STEP, _FINER = 1.0, 8.0
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """One way down: how many points and halves a layer draws, and its step."""
+
+    batch_size: int
+    n_halves: int
+    step: float
+
+    def name(self, n_points: int) -> str:
+        """Return how the report calls it."""
+        batch = "all points" if self.batch_size == n_points else f"{self.batch_size} points"
+        halves = "1 half" if self.n_halves == 1 else f"{self.n_halves} halves"
+        return f"{batch}, {halves}, step {self.step:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was measured at each level of rho: arrays (n_levels,), NaN where a level was not reached."""
+
+    rho: Doubles
+    error: Doubles
+    doubling: Doubles
+    layers: Doubles
+
+
+def run(options: Options) -> Report:
+    """Run the demo.
+
+    Parameters
+    ----------
+    options : kflow.demos.Options
+        Options of the demo. With `quick`, there are fewer images, seeds and descents.
+
+    Returns
+    -------
+    kflow.demos.report.Report
+        The report. Its numbers are errors and flatness of each descent at each level of rho.
+    """
+    sizes = _QUICK if options.quick else _FULL
+    n = sizes.n_points
+    whole = [
+        _Descent(n, halves, step) for halves in (1, sizes.many_halves) for step in sizes.steps
+    ]
+    parts = [
+        _Descent(batch, 1, step)
+        for batch in sizes.batches
+        for step in (_BATCH_STEP, _BATCH_STEP / _FINER)
+    ]
+    data = digit_points()
+    jobs = [(descent, seed) for descent in (*whole, *parts) for seed in range(sizes.n_seeds)]
+
+    def job(one: tuple[_Descent, int]) -> _Found:
+        return _descend(data, n, one[0], [options.seed, one[1]])
+
+    found: dict[_Descent, list[_Found]] = {}
+    with (
+        options.steps(len(jobs), "descent") as done,
+        Workers(resolve_n_threads(options.n_threads)) as workers,
+    ):
+        for (descent, _), result in zip(jobs, workers.map(job, jobs), strict=True):
+            found.setdefault(descent, []).append(result)
+            done()
+    return _Told(sizes, found, whole, parts).report(options)
+
+
+# ---- measurements ---------------------------------------------------------------------------------
+
+
+def _descend(data: DigitPoints, n: int, descent: _Descent, seed: list[int]) -> _Found:
+    """Run one descent from images drawn at random, and measure it at each level of rho."""
+    rows = balanced_subset(data.y, n, np.random.default_rng(seed))
+    X, labels = data.X[rows], data.y[rows]
+    targets = one_hot(labels)
+    halves = _halves(n, _HALVES)
+    every = max(1, round(_LOOKS / descent.step / 10.0))
+    levels = list(_LEVELS)
+    results = np.full((4, len(_LEVELS)), np.nan)
+
+    def look(flow: Any) -> bool:
+        if flow.n_layers_ % every:
+            return False
+        points, kernel = flow.points_, flow.kernel_
+        rho = _rho(points, targets, halves, kernel)
+        while levels and rho <= levels[0]:
+            results[:, len(_LEVELS) - len(levels)] = (
+                rho,
+                error_of(points, labels, flow.follow_["test"], data.y_test, kernel),
+                _doubling(points, targets, halves[:_FEW_HALVES], kernel),
+                flow.n_layers_,
+            )
+            levels.pop(0)
+        return not levels
+
+    KernelFlow(
+        None,
+        n_layers=round(_MOST_LAYERS / min(descent.step, 1.0)),
+        batch_size=descent.batch_size,
+        n_halves=descent.n_halves,
+        nugget=_NUGGET,
+        step="fixed",
+        step_size=descent.step,
+        dtype="float64",
+        layers="none",
+        callbacks=[look],
+        random_state=[*seed, 1],
+        n_threads=1,
+    ).fit(X, targets, follow={"test": data.X_test})
+    return _Found(*results)
+
+
+def _halves(n: int, number: int) -> npt.NDArray[np.intp]:
+    """Return halves of n rows, in pairs without a common row: the same ones whenever rho is measured."""
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(n) for _ in range(number // 2)]
+    pairs = [part for order in orders for part in (order[: n // 2], order[n // 2 : n // 2 * 2])]
+    return np.array(pairs, np.intp)
+
+
+def _rho(points: Doubles, targets: Doubles, halves: npt.NDArray[np.intp], kernel: Radial) -> float:
+    A = kernel(points, n_threads=1) + _NUGGET * np.eye(len(points))
+    return losses.rho(A, targets, halves, gradient=False, n_threads=1)[0]
+
+
+def _doubling(
+    points: Doubles, targets: Doubles, halves: npt.NDArray[np.intp], kernel: Radial
+) -> float:
+    """Return the random displacement at which rho has doubled, as a part of the length scale.
+
+    It is a root mean square over the points, and NaN if rho never doubles.
+    """
+    rng = np.random.default_rng(1)
+    length = kernel.length_scale
+    assert isinstance(length, float)
+    directions = rng.normal(size=(_DISPLACEMENTS, *points.shape))
+    directions *= length / np.sqrt((directions**2).sum(axis=2).mean(axis=1))[:, None, None]
+    goal = 2.0 * _rho(points, targets, halves, kernel)
+
+    def excess(log_size: float) -> float:
+        moved = (points + np.exp(log_size) * one for one in directions)
+        return float(np.mean([_rho(one, targets, halves, kernel) for one in moved])) - goal
+
+    low, high = np.log(1e-3), np.log(10.0)
+    if excess(high) <= 0.0:
+        return float("nan")
+    return float(np.exp(brentq(excess, low, high, xtol=0.02)))
+
+
+# ---- words ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What was found, as a report."""
+
+    sizes: _Sizes
+    found: dict[_Descent, list[_Found]]
+    whole: list[_Descent]
+    parts: list[_Descent]
+
+    def values(self, descent: _Descent, name: str, level: int = -1) -> Doubles:
+        """Return one measure of all seeds at a level."""
+        return np.array([getattr(one, name)[level] for one in self.found[descent]])
+
+    @property
+    def calm(self) -> _Descent:
+        """The descent with the least noise: all points, many halves, the smallest step."""
+        return _Descent(self.sizes.n_points, self.sizes.many_halves, self.sizes.steps[0])
+
+    def gain(self, descent: _Descent) -> tuple[float, float]:
+        """Return by how much its error is below the calm one's, and the error of this mean."""
+        differences = self.values(self.calm, "error") - self.values(descent, "error")
+        differences = differences[np.isfinite(differences)]
+        if len(differences) < 2:
+            return float("nan"), float("nan")
+        return float(differences.mean()), float(differences.std(ddof=1) / len(differences) ** 0.5)
+
+    def correlation(self, descents: list[_Descent]) -> float:
+        """Return the rank correlation of flatness and error, both less the mean of each seed."""
+        pairs = np.array(
+            [
+                (self.values(each, "doubling"), self.values(each, "error"))
+                for each in descents
+                if np.isfinite(self.values(each, "doubling")).all()
+            ]
+        )
+        pairs = pairs - pairs.mean(axis=0)
+        return float(spearmanr(pairs[:, 0].ravel(), pairs[:, 1].ravel()).statistic)
+
+    def report(self, options: Options) -> Report:
+        """Return the report."""
+        sizes, n = self.sizes, self.sizes.n_points
+        noisy = [_Descent(n, 1, step) for step in sizes.steps]
+        gains = {each: self.gain(each) for each in noisy}
+        best = max(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=-1.0))
+        worst = min(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=1.0))
+        flat = {each: float(np.nanmean(self.values(each, "doubling"))) for each in self.found}
+        flattest = max(flat, key=lambda each: np.nan_to_num(flat[each], nan=0.0))
+        correlation = self.correlation([*self.whole, *self.parts])
+        level = f"ρ = {_LEVELS[-1]:g}"
+        report = Report(
+            "Does the noise of the gradient find better minima?",
+            f"**Noise finds flatter minima, but flat is not good:** at {level} "
+            f"the flattest descent ({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
+            f"times the random displacement of the one with the least noise, and its error is "
+            f"{_change(self.gain(flattest))}. One random half in place of {sizes.many_halves} changes "
+            f"the error by {_change(gains[best])} with the step {best.step:g}, and by "
+            f"{_change(gains[worst])} with the step {worst.step:g}. Over all descents, flatness and "
+            f"error have a rank correlation of {correlation:+.2f}: were flat minima better, it would "
+            "be negative.",
+            options.command("gradient-noise"),
+        )
+        report.settings.update(
+            {
+                "data": f"{n} images of digits, drawn {sizes.n_seeds} times, in 20 coordinates; "
+                "449 test images",
+                "flow": f"Gaussian fitted to the distances, nugget {_NUGGET:g}, step rule fixed",
+                "rho": f"of all {n} points, the mean over {_HALVES} halves that are the same always",
+                "test images": f"looked at in each of {len(self.found)} descents at "
+                f"{len(_LEVELS)} levels; nothing was chosen by them",
+                "seed": options.seed,
+            }
+        )
+        report.numbers.update(
+            levels=list(_LEVELS),
+            descents={
+                each.name(n): {
+                    name: [self.values(each, name, level) for level in range(len(_LEVELS))]
+                    for name in ("rho", "error", "doubling", "layers")
+                }
+                for each in self.found
+            },
+            gains={each.name(n): self.gain(each) for each in self.found},
+            rank_correlation=correlation,
+        )
+        self._explain(report)
+        self._show_whole(report)
+        self._show_parts(report)
+        small = [each for each in self.parts if each.step == _BATCH_STEP]
+        add_claims(
+            report,
+            [
+                Claim(
+                    "The stochastic gradient usually finds a much better minimum (Hopcroft)",
+                    "-",
+                    f"{_change(gains[best])} at best, {_change(gains[worst])} at worst",
+                    "a little at one size of the noise; no, where it is larger",
+                ),
+                Claim(
+                    "Noise leads to flatter minima (Keskar; Li)",
+                    "-",
+                    f"{flat[worst] / flat[self.calm]:.2g} times the displacement that doubles ρ, with "
+                    f"the step {worst.step:g} and one half",
+                    "yes" if flat[worst] > flat[self.calm] else "no",
+                ),
+                Claim(
+                    "Small batches find flatter minima (Keskar; Li)",
+                    "-",
+                    "; ".join(
+                        f"{each.batch_size} points: {flat[each] / flat[self.calm]:.2g} times"
+                        for each in small
+                    ),
+                    "yes" if all(flat[each] > flat[self.calm] for each in small) else "no",
+                ),
+                Claim(
+                    "Flat minima generalise better (Hochreiter)",
+                    "a negative correlation",
+                    f"rank correlation of flatness and test error {correlation:+.2f}",
+                    "yes" if correlation < -0.2 else "no",
+                ),
+            ],
+            "As far as we know, the noise of a flow's random halves had not been separated from its "
+            "other causes: here the objective is the same to the digit with one half and with many, "
+            "and descents are compared at the same ρ, not after as many layers. A smaller batch is "
+            "not only noise: it descends another function, the ρ of few points, and less of "
+            "its noise hardly changes where it ends.",
+        )
+        return report
+
+    def _explain(self, report: Report) -> None:
+        report.section(
+            "Which noise there is",
+            "A layer draws a batch, and half of it, and descends the ρ of both. With all points as "
+            "the batch, the mean over the halves is exactly the gradient of the mean ρ, so that only "
+            "the noise depends on their number. Its effect after a given time is that of the step ε "
+            "over the number of halves: small steps average over many layers what many halves "
+            "average in one. So there are two ways to less noise, smaller steps and more halves, and "
+            "large steps with many halves show what is due to the step alone.\n\n"
+            "Each descent is stopped where the mean ρ of all points has fallen to the same level. "
+            "Then the test images, which moved along, are classified, and all points are displaced at "
+            "random until ρ has doubled: the larger this displacement, the flatter the minimum.",
+        )
+
+    def _show_whole(self, report: Report) -> None:
+        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        names = {
+            "error": f"test error at ρ = {_LEVELS[-1]:g}",
+            "doubling": "displacement that doubles ρ / l",
+        }
+        for ax, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+            axes_of(ax, r"step size $\epsilon$", label)
+            for number, halves in enumerate((1, self.sizes.many_halves)):
+                values = np.array(
+                    [
+                        self.values(_Descent(self.sizes.n_points, halves, step), name)
+                        for step in self.sizes.steps
+                    ]
+                )
+                ax.errorbar(
+                    self.sizes.steps,
+                    np.nanmean(values, axis=1),
+                    np.nanstd(values, axis=1) / len(values[0]) ** 0.5,
+                    color=PALETTE[number],
+                    marker=MARKERS[number],
+                    capsize=3.0,
+                    label="1 half" if halves == 1 else f"{halves} halves",
+                )
+            log_scale(ax, self.sizes.steps, "x")
+            ax.set_xticks(self.sizes.steps, [f"{step:g}" for step in self.sizes.steps])
+            ax.minorticks_off()
+            ax.legend(frameon=False)
+            if name == "error":
+                ax.yaxis.set_major_formatter(percent)
+        report.section("The same objective with more and with less noise").figure(
+            figure,
+            "noise",
+            f"Test error and flatness where ρ has fallen to {_LEVELS[-1]:g}, against the step, with one "
+            "half a layer and with many. Bars are standard errors of the mean over "
+            f"{self.sizes.n_seeds} draws of the images.",
+        ).table(*self._table(self.whole, "The descents of all points"))
+
+    def _show_parts(self, report: Report) -> None:
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        ax = axes_of(figure.subplots(), "displacement that doubles ρ / l", "test error")
+        groups = {
+            "all points, 1 half": [each for each in self.whole if each.n_halves == 1],
+            f"all points, {self.sizes.many_halves} halves": [
+                each for each in self.whole if each.n_halves > 1
+            ],
+            **{
+                f"batches of {batch}": [each for each in self.parts if each.batch_size == batch]
+                for batch in self.sizes.batches
+            },
+        }
+        for number, (name, descents) in enumerate(groups.items()):
+            where = [
+                (np.nanmean(self.values(each, "doubling")), np.nanmean(self.values(each, "error")))
+                for each in descents
+            ]
+            ax.plot(
+                *np.array(where).T,
+                color=PALETTE[number],
+                marker=MARKERS[number],
+                linewidth=0.8,
+                label=name,
+            )
+        ax.yaxis.set_major_formatter(percent)
+        ax.legend(frameon=False, fontsize=9)
+        report.section(
+            "Batches",
+            f"Batches of fewer than all points, with the step {_BATCH_STEP:g} and with the step "
+            f"{_BATCH_STEP / _FINER:g}, whose noise is {_FINER:g} times less.",
+        ).figure(
+            figure,
+            "flatness",
+            f"Test error against flatness at ρ = {_LEVELS[-1]:g}: means over {self.sizes.n_seeds} draws, "
+            "one mark for each step. Were flat minima better, the marks would fall to the right.",
+        ).table(*self._table(self.parts, "The descents by batches"))
+
+    def _table(self, descents: list[_Descent], what: str) -> tuple[list[str], list[Any], str]:
+        columns = ["descent", *(f"error at ρ = {level:g}" for level in _LEVELS)]
+        columns += ["error less than with the least noise", "displacement that doubles ρ / l", "layers"]
+        rows = [
+            [
+                each.name(self.sizes.n_points),
+                *(_percents(self.values(each, "error", level)) for level in range(len(_LEVELS))),
+                _points(self.gain(each)),
+                _spread(self.values(each, "doubling")),
+                _spread(self.values(each, "layers"), ".0f"),
+            ]
+            for each in descents
+        ]
+        caption = (
+            f"{what}: mean ± standard deviation over {self.sizes.n_seeds} draws of the images; the "
+            f"last three columns at ρ = {_LEVELS[-1]:g}, of which the first is a mean over pairs with "
+            "the same images, ± its standard error, in points of percentage."
+        )
+        return columns, rows, caption
+
+
+def _percents(values: Doubles) -> str:
+    return _spread(100.0 * values, ".2f") + " %"
+
+
+def _spread(values: Doubles, digits: str = ".3f") -> str:
+    seen = values[np.isfinite(values)]
+    if not len(seen):
+        return "not reached"
+    return f"{seen.mean():{digits}} ± {seen.std():{digits}}"
+
+
+def _points(gain: tuple[float, float]) -> str:
+    return f"{100 * gain[0]:+.2f} ± {100 * gain[1]:.2f}"
+
+
+def _change(gain: tuple[float, float]) -> str:
+    """Return a change of the error in words."""
+    word = "lower" if gain[0] > 0 else "higher"
+    return f"{abs(100 * gain[0]):.2f} ± {100 * gain[1]:.2f} points {word}"
+
+
