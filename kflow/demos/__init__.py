@@ -58,10 +58,14 @@ DEMOS: dict[str, Demo] = {
     ),
     "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "gradient-noise": Demo(
-        "Does the noise of the gradient find better minima?", "theory.gradient_noise", topic="theory"
+        "Does the noise of the gradient find better minima?",
+        "theory.gradient_noise",
+        topic="theory",
     ),
     "depth": Demo(
-        "Does depth pay? Layers against width, teeth, trees and regions", "theory.depth", topic="theory"
+        "Does depth pay? Layers against width, teeth, trees and regions",
+        "theory.depth",
+        topic="theory",
     ),
     "edge-of-chaos": Demo(
         "Do flows work best at the edge of chaos?", "theory.edge_of_chaos", topic="theory"

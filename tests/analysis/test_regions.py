@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_regions_are_counted_one_by_one():
     for i in range(20):
         labels = predict(points_on_segments(starts[i : i + 1], ends[i : i + 1], 300)[0])
         count = 1
-        for one, next_one in zip(labels, labels[1:], strict=False):
+        for one, next_one in pairwise(labels):
             count += one != next_one
         assert found[i] == count
 
@@ -63,4 +65,6 @@ def test_wrong_arguments(arguments, message):
     given = {"predict": lambda x: x[:, 0], "starts": [[0.0, 0.0]], "ends": [[1.0, 0.0]]}
     given |= arguments
     with pytest.raises(ValueError, match=message):
-        crossed_regions(given["predict"], given["starts"], given["ends"], n_points=given.get("n_points", 10))
+        crossed_regions(
+            given["predict"], given["starts"], given["ends"], n_points=given.get("n_points", 10)
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import Doubles, Rows
+from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow.datasets import load_dataset
 from kflow.kernels import Radial
 from kflow.linear.interpolant import Interpolant
@@ -54,9 +54,9 @@ def digit_points(n_coordinates: int = 20) -> DigitPoints:
 
 
 def error_of(
-    points: Doubles,
+    points: FloatArray,
     labels: npt.NDArray[Any],
-    others: Doubles,
+    others: FloatArray,
     other_labels: npt.NDArray[Any],
     kernel: Radial,
     rows: Rows | None = None,

@@ -12,13 +12,14 @@ from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
 from kflow import KernelFlow, losses
-from kflow._base.array_types import Doubles
+from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim, add_claims
 from kflow.demos.theory.digit_points import DigitPoints, digit_points, error_of
 from kflow.engine.threads import resolve_n_threads
+from kflow.evaluation.class_distances import class_distances
 from kflow.kernels import Radial
 from kflow.linear.interpolant import balanced_subset
 from kflow.operations import one_hot
@@ -37,10 +38,11 @@ class _Sizes:
     steps: tuple[float, ...]
     many_halves: int
     batches: tuple[int, ...]
+    finer: float  # how much smaller the step of batches is where their noise is low
 
 
-_FULL = _Sizes(200, 12, (0.5, 1.0, 2.0, 4.0), 16, (100, 50, 25))
-_QUICK = _Sizes(100, 4, (0.5, 4.0), 8, (25,))
+_FULL = _Sizes(200, 12, (0.5, 1.0, 2.0, 4.0), 16, (100, 50, 25), 8.0)
+_QUICK = _Sizes(100, 3, (0.5, 4.0), 8, (25,), 2.0)
 
 _NUGGET = 0.1
 
@@ -52,8 +54,8 @@ _MOST_LAYERS = 400.0
 # Halves by which rho of all points is measured, and how its growth is.
 _HALVES, _FEW_HALVES, _DISPLACEMENTS = 32, 8, 4
 
-# Step of the descents by batches, and how much smaller it is where their noise is low.
-_BATCH_STEP, _FINER = 1.0, 8.0
+# Step of the descents by batches, where it is not smaller.
+_BATCH_STEP = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class _Found:
     rho: Doubles
     error: Doubles
     doubling: Doubles
+    relative: Doubles
     layers: Doubles
 
 
@@ -96,13 +99,11 @@ def run(options: Options) -> Report:
     """
     sizes = _QUICK if options.quick else _FULL
     n = sizes.n_points
-    whole = [
-        _Descent(n, halves, step) for halves in (1, sizes.many_halves) for step in sizes.steps
-    ]
+    whole = [_Descent(n, halves, step) for halves in (1, sizes.many_halves) for step in sizes.steps]
     parts = [
         _Descent(batch, 1, step)
         for batch in sizes.batches
-        for step in (_BATCH_STEP, _BATCH_STEP / _FINER)
+        for step in (_BATCH_STEP, _BATCH_STEP / sizes.finer)
     ]
     data = digit_points()
     jobs = [(descent, seed) for descent in (*whole, *parts) for seed in range(sizes.n_seeds)]
@@ -132,7 +133,7 @@ def _descend(data: DigitPoints, n: int, descent: _Descent, seed: list[int]) -> _
     halves = _halves(n, _HALVES)
     every = max(1, round(_LOOKS / descent.step / 10.0))
     levels = list(_LEVELS)
-    results = np.full((4, len(_LEVELS)), np.nan)
+    results = np.full((5, len(_LEVELS)), np.nan)
 
     def look(flow: Any) -> bool:
         if flow.n_layers_ % every:
@@ -140,10 +141,13 @@ def _descend(data: DigitPoints, n: int, descent: _Descent, seed: list[int]) -> _
         points, kernel = flow.points_, flow.kernel_
         rho = _rho(points, targets, halves, kernel)
         while levels and rho <= levels[0]:
+            doubling = _doubling(points, targets, halves[:_FEW_HALVES], kernel)
+            between = class_distances(points, labels)[1] ** 0.5
             results[:, len(_LEVELS) - len(levels)] = (
                 rho,
                 error_of(points, labels, flow.follow_["test"], data.y_test, kernel),
-                _doubling(points, targets, halves[:_FEW_HALVES], kernel),
+                doubling,
+                doubling * kernel.length_scale / between,
                 flow.n_layers_,
             )
             levels.pop(0)
@@ -174,13 +178,15 @@ def _halves(n: int, number: int) -> npt.NDArray[np.intp]:
     return np.array(pairs, np.intp)
 
 
-def _rho(points: Doubles, targets: Doubles, halves: npt.NDArray[np.intp], kernel: Radial) -> float:
+def _rho(
+    points: FloatArray, targets: FloatArray, halves: npt.NDArray[np.intp], kernel: Radial
+) -> float:
     A = kernel(points, n_threads=1) + _NUGGET * np.eye(len(points))
     return losses.rho(A, targets, halves, gradient=False, n_threads=1)[0]
 
 
 def _doubling(
-    points: Doubles, targets: Doubles, halves: npt.NDArray[np.intp], kernel: Radial
+    points: FloatArray, targets: FloatArray, halves: npt.NDArray[np.intp], kernel: Radial
 ) -> float:
     """Return the random displacement at which rho has doubled, as a part of the length scale.
 
@@ -232,13 +238,13 @@ class _Told:
             return float("nan"), float("nan")
         return float(differences.mean()), float(differences.std(ddof=1) / len(differences) ** 0.5)
 
-    def correlation(self, descents: list[_Descent]) -> float:
+    def correlation(self, descents: list[_Descent], name: str = "doubling") -> float:
         """Return the rank correlation of flatness and error, both less the mean of each seed."""
         pairs = np.array(
             [
-                (self.values(each, "doubling"), self.values(each, "error"))
+                (self.values(each, name), self.values(each, "error"))
                 for each in descents
-                if np.isfinite(self.values(each, "doubling")).all()
+                if np.isfinite(self.values(each, name)).all()
             ]
         )
         pairs = pairs - pairs.mean(axis=0)
@@ -254,6 +260,7 @@ class _Told:
         flat = {each: float(np.nanmean(self.values(each, "doubling"))) for each in self.found}
         flattest = max(flat, key=lambda each: np.nan_to_num(flat[each], nan=0.0))
         correlation = self.correlation([*self.whole, *self.parts])
+        relative = self.correlation([*self.whole, *self.parts], "relative")
         level = f"ρ = {_LEVELS[-1]:g}"
         report = Report(
             "Does the noise of the gradient find better minima?",
@@ -283,12 +290,13 @@ class _Told:
             descents={
                 each.name(n): {
                     name: [self.values(each, name, level) for level in range(len(_LEVELS))]
-                    for name in ("rho", "error", "doubling", "layers")
+                    for name in ("rho", "error", "doubling", "relative", "layers")
                 }
                 for each in self.found
             },
             gains={each.name(n): self.gain(each) for each in self.found},
             rank_correlation=correlation,
+            rank_correlation_relative=relative,
         )
         self._explain(report)
         self._show_whole(report)
@@ -322,8 +330,9 @@ class _Told:
                 Claim(
                     "Flat minima generalise better (Hochreiter)",
                     "a negative correlation",
-                    f"rank correlation of flatness and test error {correlation:+.2f}",
-                    "yes" if correlation < -0.2 else "no",
+                    f"rank correlation of flatness and test error {correlation:+.2f}; "
+                    f"{relative:+.2f} if lengths are parts of the distance between classes",
+                    "yes" if max(correlation, relative) < -0.2 else "no",
                 ),
             ],
             "As far as we know, the noise of a flow's random halves had not been separated from its "
@@ -345,7 +354,10 @@ class _Told:
             "large steps with many halves show what is due to the step alone.\n\n"
             "Each descent is stopped where the mean ρ of all points has fallen to the same level. "
             "Then the test images, which moved along, are classified, and all points are displaced at "
-            "random until ρ has doubled: the larger this displacement, the flatter the minimum.",
+            "random until ρ has doubled: the larger this displacement, the flatter the minimum. Its natural "
+            "unit is the length scale l of the kernel, which stays the same. A flow that only blew its "
+            "points up would seem flat, so that it is also told as a part of the root mean square "
+            "distance between points of different classes.",
         )
 
     def _show_whole(self, report: Report) -> None:
@@ -416,7 +428,7 @@ class _Told:
         report.section(
             "Batches",
             f"Batches of fewer than all points, with the step {_BATCH_STEP:g} and with the step "
-            f"{_BATCH_STEP / _FINER:g}, whose noise is {_FINER:g} times less.",
+            f"{_BATCH_STEP / self.sizes.finer:g}, whose noise is {self.sizes.finer:g} times less.",
         ).figure(
             figure,
             "flatness",
@@ -426,20 +438,22 @@ class _Told:
 
     def _table(self, descents: list[_Descent], what: str) -> tuple[list[str], list[Any], str]:
         columns = ["descent", *(f"error at ρ = {level:g}" for level in _LEVELS)]
-        columns += ["error less than with the least noise", "displacement that doubles ρ / l", "layers"]
+        columns += ["error less than with the least noise", "displacement that doubles ρ / l"]
+        columns += ["the same over the distance between classes", "layers"]
         rows = [
             [
                 each.name(self.sizes.n_points),
                 *(_percents(self.values(each, "error", level)) for level in range(len(_LEVELS))),
                 _points(self.gain(each)),
                 _spread(self.values(each, "doubling")),
+                _spread(self.values(each, "relative")),
                 _spread(self.values(each, "layers"), ".0f"),
             ]
             for each in descents
         ]
         caption = (
             f"{what}: mean ± standard deviation over {self.sizes.n_seeds} draws of the images; the "
-            f"last three columns at ρ = {_LEVELS[-1]:g}, of which the first is a mean over pairs with "
+            f"last four columns at ρ = {_LEVELS[-1]:g}, of which the first is a mean over pairs with "
             "the same images, ± its standard error, in points of percentage."
         )
         return columns, rows, caption
@@ -464,5 +478,3 @@ def _change(gain: tuple[float, float]) -> str:
     """Return a change of the error in words."""
     word = "lower" if gain[0] > 0 else "higher"
     return f"{abs(100 * gain[0]):.2f} ± {100 * gain[1]:.2f} points {word}"
-
-

@@ -1,0 +1,482 @@
+"""Many narrow layers against few wide ones, at equal cost, for a tree of functions and for digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from kflow import KernelFlow
+from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.workers import Workers
+from kflow.demos import Options
+from kflow.demos.report import Report
+from kflow.demos.theory.claims import Claim
+from kflow.demos.theory.digit_points import digit_points
+from kflow.errors import DivergenceError
+from kflow.kernels import Gaussian
+from kflow.linear.interpolant import Interpolant
+from kflow.operations import one_hot
+from kflow.plotting.axes import axes_of, log_scale, percent
+from kflow.plotting.colours import MARKERS, PALETTE
+
+__all__ = ["add_layers_or_width", "tree"]
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How many points there are, and which flows share the same number of centres."""
+
+    n_points: int
+    n_test: int
+    total: int
+    widths: tuple[int, ...]
+    lengths: tuple[float, ...]
+    n_seeds: int
+    sides: tuple[int, ...]
+    numbers: tuple[int, ...]
+
+
+_FULL = _Sizes(
+    500,
+    1000,
+    8000,
+    (500, 200, 100, 50, 20),
+    (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    5,
+    (4, 6, 8, 12, 16),
+    (125, 250, 500, 1000, 2000),
+)
+_QUICK = _Sizes(150, 300, 1500, (150, 50, 15), (0.5, 2.0), 2, (4, 8, 12), (100, 200, 400))
+
+# Arrays for training, for choosing and for testing.
+_Parts: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
+
+_D, _SPREAD = 8, 0.7
+
+# Nugget of the flows, and what is chosen for the plain kernel.
+_NUGGET, _NUGGETS = 0.1, (1e-3, 1e-2, 1e-1)
+_SCALES = (0.75, 1.5, 3.0)
+
+# Centres on a square around the arguments of a function of the tree, and their length scale in gaps.
+_REACH, _GAPS = 2.8, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is to be learned: points, values and labels for training, for choosing and for testing."""
+
+    X: _Parts
+    y: _Parts
+    labels: bool
+
+    def error(self, values: FloatArray, part: int) -> float:
+        """Return the root mean square error over the spread, or the part that is misclassified."""
+        if self.labels:
+            return float((values.argmax(axis=1) != self.y[part].argmax(axis=1)).mean())
+        return float(np.sqrt(((values - self.y[part]) ** 2).mean()) / self.y[part].std())
+
+
+def tree(X: Doubles) -> Doubles:
+    """Return a binary tree of seven times the same function of two arguments, for points (n, 8)."""
+    values = list(X.T)
+    while len(values) > 1:
+        values = [_node(*values[i : i + 2]) for i in range(0, len(values), 2)]
+    return np.asarray(values[0])
+
+
+def _node(a: Doubles, b: Doubles) -> Doubles:
+    return np.asarray(np.tanh(2.0 * np.sin(2.0 * a + 0.5) * np.cos(b) - 0.6 * a * b))
+
+
+def add_layers_or_width(report: Report, options: Options, workers: Workers) -> dict[str, Any]:
+    """Add the sections, and return their claims and their answer in a sentence.
+
+    Parameters
+    ----------
+    report : Report
+        The report.
+    options : Options
+        The options of the demo.
+    workers : Workers
+        Threads, each of which takes a flow.
+    """
+    sizes = _QUICK if options.quick else _FULL
+    found = {
+        "tree": _compared(lambda seed: _tree_task(sizes, options, seed), sizes, options, workers),
+        "digits": _compared(
+            lambda seed: _digit_task(sizes, options, seed), sizes, options, workers
+        ),
+    }
+    by_hand = _by_hand(sizes, options)
+    turned = _turned(sizes, options, found["tree"])
+    report.settings.update(
+        {
+            "layers or width": f"{sizes.n_points} points, as many to choose the length of the flow "
+            f"among {', '.join(f'{length:g}' for length in sizes.lengths)} and the length scale, "
+            f"{sizes.n_test} test points of the tree and 449 test images; {sizes.total} centres in "
+            f"all layers, nugget {_NUGGET:g}; {sizes.n_seeds} draws",
+            "test points": "looked at once for each width and draw",
+        }
+    )
+    report.numbers.update(layers_or_width=found, tree_by_hand=by_hand, turned_tree=turned)
+    _show_widths(report, found, sizes)
+    _show_tree(report, by_hand, turned)
+    return _answer(found, by_hand, turned, sizes)
+
+
+# ---- tasks ----------------------------------------------------------------------------------------
+
+
+def _tree_task(sizes: _Sizes, options: Options, seed: int) -> _Task:
+    rng = np.random.default_rng([options.seed, seed])
+    X = _SPREAD * rng.normal(size=(2 * sizes.n_points + sizes.n_test, _D))
+    y = tree(X)[:, None]
+    y = (y - y.mean()) / y.std()
+    parts = np.split(np.arange(len(X)), [sizes.n_points, 2 * sizes.n_points])
+    first, second, third = parts
+    return _Task((X[first], X[second], X[third]), (y[first], y[second], y[third]), False)
+
+
+def _digit_task(sizes: _Sizes, options: Options, seed: int) -> _Task:
+    data = digit_points()
+    rows = np.random.default_rng([options.seed, seed]).permutation(len(data.X))
+    first, second = rows[: sizes.n_points], rows[sizes.n_points : 2 * sizes.n_points]
+    targets = one_hot(data.y)
+    return _Task(
+        (data.X[first], data.X[second], data.X_test),
+        (targets[first], targets[second], one_hot(data.y_test)),
+        True,
+    )
+
+
+# ---- measurements ---------------------------------------------------------------------------------
+
+
+def _plain(task: _Task) -> tuple[float, float, float]:
+    """Return length scale and nugget of the best plain kernel by the second part, and its test error."""
+    spread = float(np.sqrt(2.0 * ((task.X[0] - task.X[0].mean(axis=0)) ** 2).sum(axis=1).mean()))
+    # In units of the mean distance, whose square is 2 d times the variance of a coordinate.
+    unit = spread / (2.0 * _D) ** 0.5 / _SPREAD
+    tried = [
+        (task.error(_interpolated(task.X, task.y[0], scale * unit, nugget, 1), 1), scale, nugget)
+        for scale in _SCALES
+        for nugget in _NUGGETS
+    ]
+    _, scale, nugget = min(tried)
+    return (
+        scale * unit,
+        nugget,
+        task.error(_interpolated(task.X, task.y[0], scale * unit, nugget, 2), 2),
+    )
+
+
+def _interpolated(X: _Parts, y: FloatArray, scale: float, nugget: float, part: int) -> FloatArray:
+    interpolant = Interpolant(X[0], y, kernel=Gaussian(scale), nugget=nugget, n_threads=1)
+    return np.asarray(interpolant(X[part]))
+
+
+def _flowed(
+    task: _Task, scale: float, width: int, n_layers: int, length: float, seed: list[int]
+) -> _Parts:
+    """Return all points after some layers of a width that together have a length."""
+    flow = KernelFlow(
+        Gaussian(scale),
+        n_layers=n_layers,
+        batch_size=width,
+        nugget=_NUGGET,
+        step="rms",
+        step_size=length / n_layers,
+        layers="none",
+        dtype="float64",
+        random_state=seed,
+        n_threads=1,
+    ).fit(task.X[0], task.y[0], follow={"choice": task.X[1], "test": task.X[2]})
+    followed = flow.follow_
+    return flow.points_, followed["choice"], followed["test"]
+
+
+def _compared(
+    task_of: Callable[[int], _Task], sizes: _Sizes, options: Options, workers: Workers
+) -> dict[str, Any]:
+    """Return errors of the plain kernel, and of flows of each width, with the lengths chosen."""
+    seeds = range(sizes.n_seeds)
+    tasks = [task_of(seed) for seed in seeds]
+    plain = [_plain(task) for task in tasks]
+
+    def job(one: tuple[int, int, int, float]) -> tuple[float, float]:
+        """Return the error of the points for choosing, and that of the test points."""
+        seed, width, n_layers, length = one
+        task, (scale, nugget, _) = tasks[seed], plain[seed]
+        try:
+            points = _flowed(
+                task, scale, width, n_layers, length, [options.seed, seed, width, n_layers]
+            )
+        except DivergenceError:
+            return np.inf, np.nan
+        chosen, tested = (
+            task.error(_interpolated(points, task.y[0], scale, nugget, part), part)
+            for part in (1, 2)
+        )
+        return chosen, tested
+
+    jobs = [
+        (seed, width, sizes.total // width, length)
+        for width in sizes.widths
+        for seed in seeds
+        for length in sizes.lengths
+    ]
+    shape = (len(sizes.widths), sizes.n_seeds, len(sizes.lengths), 2)
+    results = np.array(list(workers.map(job, jobs))).reshape(shape)
+    best = results[..., 0].argmin(axis=2)
+    chosen, errors = np.moveaxis(
+        np.take_along_axis(results, best[..., None, None], axis=2)[:, :, 0], 2, 0
+    )
+    lengths = np.array(sizes.lengths)[best]
+    # As many layers as the narrowest flow has, of all points: what is due to the number of layers.
+    most = sizes.total // sizes.widths[-1]
+    costly = [(seed, sizes.widths[0], most, float(lengths[-1, seed])) for seed in seeds]
+    return {
+        "widths": list(sizes.widths),
+        "layers": [sizes.total // width for width in sizes.widths],
+        "errors": errors,
+        "lengths": lengths,
+        "best": int(chosen.mean(axis=1).argmin()),
+        "plain": np.array([error for _, _, error in plain]),
+        "wide_and_deep": np.array(list(workers.map(job, costly)))[:, 1],
+    }
+
+
+def _turned(sizes: _Sizes, options: Options, found: dict[str, Any]) -> dict[str, float]:
+    """Turn the points of the tree at random, and return how much the flow's predictions change."""
+    task = _tree_task(sizes, options, 0)
+    rotation = np.linalg.qr(np.random.default_rng(options.seed).normal(size=(_D, _D)))[0]
+    other = _Task((task.X[0] @ rotation, task.X[1] @ rotation, task.X[2] @ rotation), task.y, False)
+    scale, nugget, _ = _plain(task)
+    place = found["best"]
+    width, length = sizes.widths[place], float(np.asarray(found["lengths"])[place, 0])
+    n_layers = sizes.total // width
+    values = [
+        _interpolated(
+            _flowed(each, scale, width, n_layers, length, [options.seed, 0, width, n_layers]),
+            task.y[0],
+            scale,
+            nugget,
+            2,
+        )
+        for each in (task, other)
+    ]
+    return {
+        "error": task.error(values[0], 2),
+        "turned_error": task.error(values[1], 2),
+        "largest_change": float(np.abs(values[1] - values[0]).max()),
+    }
+
+
+def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
+    """Return errors of a tree of seven interpolants of two arguments, and of plain interpolants."""
+    rng = np.random.default_rng([options.seed, 0])
+    X = _SPREAD * rng.normal(size=(max(sizes.numbers) + 2 * sizes.n_test, _D))
+    y = tree(X)[:, None]
+    test, choice = X[-sizes.n_test :], X[-2 * sizes.n_test : -sizes.n_test]
+    truth = y[-sizes.n_test :, 0]
+
+    def relative(values: Doubles) -> float:
+        return float(np.sqrt(((values - truth) ** 2).mean()) / truth.std())
+
+    stacked = []
+    for side in sizes.sides:
+        line = np.linspace(-_REACH, _REACH, side)
+        centres = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+        node = Interpolant(
+            centres,
+            _node(*centres.T),
+            kernel=Gaussian(_GAPS * (line[1] - line[0])),
+            nugget=1e-8,
+            n_threads=1,
+        )
+        values = test
+        while values.shape[1] > 1:
+            pairs = values.reshape(len(test), -1, 2)
+            values = np.stack([node(pair)[:, 0] for pair in pairs.transpose(1, 0, 2)], axis=1)
+        stacked.append({"numbers": 7 * 3 * side**2, "error": relative(values[:, 0])})
+    plain = []
+    for number in sizes.numbers:
+        task = _Task(
+            (X[:number], choice, test),
+            (y[:number], y[-2 * sizes.n_test : -sizes.n_test], y[-sizes.n_test :]),
+            False,
+        )
+        plain.append({"numbers": (_D + 1) * number, "error": _plain(task)[2]})
+    return {"tree": stacked, "plain": plain}
+
+
+# ---- words ----------------------------------------------------------------------------------------
+
+
+def _spread(values: npt.ArrayLike, factor: float = 1.0, digits: str = ".3f") -> str:
+    array = factor * np.asarray(values, np.float64)
+    return f"{array.mean():{digits}} ± {array.std():{digits}}"
+
+
+def _told(name: str, values: npt.ArrayLike) -> str:
+    return _spread(values) if name == "tree" else _spread(values, 100.0, ".2f") + " %"
+
+
+def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes) -> None:
+    figure = Figure(figsize=(7.0, 3.1), layout="constrained")
+    labels = {"tree": "rms error of the tree / its spread", "digits": "test error of digits"}
+    for number, (ax, (name, label)) in enumerate(
+        zip(figure.subplots(1, 2), labels.items(), strict=True)
+    ):
+        axes_of(ax, "layers, of ever fewer centres", label)
+        values = found[name]
+        ax.errorbar(
+            values["layers"],
+            values["errors"].mean(axis=1),
+            values["errors"].std(axis=1),
+            color=PALETTE[number],
+            marker=MARKERS[number],
+            capsize=3.0,
+            label="flow",
+        )
+        ax.axhline(values["plain"].mean(), color="#999999", linestyle="--", label="plain kernel")
+        log_scale(ax, values["layers"], "x")
+        ax.set_xticks(values["layers"], [str(n) for n in values["layers"]])
+        ax.minorticks_off()
+        ax.legend(frameon=False, fontsize=9)
+        if name == "digits":
+            ax.yaxis.set_major_formatter(percent)
+    rows = [
+        [
+            name,
+            layers,
+            width,
+            _told(name, values["errors"][i]),
+            _told(name, values["errors"][i] - values["errors"][0]),
+            ", ".join(f"{length:g}" for length in np.unique(values["lengths"][i])),
+        ]
+        for name, values in found.items()
+        for i, (layers, width) in enumerate(zip(values["layers"], values["widths"], strict=True))
+    ]
+    rows += [
+        [
+            name,
+            layers,
+            what,
+            _told(name, errors),
+            _told(name, errors - values["errors"][0]),
+            "",
+        ]
+        for name, values in found.items()
+        for layers, what, errors in (
+            (0, "plain kernel", values["plain"]),
+            (values["layers"][-1], f"{sizes.widths[0]}, at a higher cost", values["wide_and_deep"]),
+        )
+    ]
+    report.section(
+        "Layers against width, at equal cost",
+        f"Flows with {sizes.total} centres in all their layers store the same numbers, and to move "
+        "a point takes the same time. Few layers whose batch is all points, or many layers of few? How far "
+        "all layers together move the points, as a part of their norm, is chosen for each by points "
+        "that were held out from the training points, and so is the best width; the step is that length over the "
+        "number of layers. For comparison there are flows of all points with as many layers as the "
+        "narrowest, and with its lengths, which cost "
+        f"{sizes.widths[0] // sizes.widths[-1]} times as much.",
+    ).figure(
+        figure,
+        "layers-or-width",
+        f"Test error against the number of layers, with {sizes.total} centres in all. Bars are "
+        f"standard deviations over {sizes.n_seeds} draws of the points.",
+    ).table(
+        ["target", "layers", "centres of each", "test error", "less the first", "lengths chosen"],
+        rows,
+        f"Mean ± standard deviation over {sizes.n_seeds} draws of {sizes.n_points} points.",
+    )
+
+
+def _show_tree(report: Report, by_hand: dict[str, Any], turned: dict[str, float]) -> None:
+    figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+    ax = axes_of(figure.subplots(), "numbers that are stored", "rms error / spread")
+    names = {"tree": "7 kernels of 2 arguments, as a tree", "plain": "one kernel of 8 arguments"}
+    for number, (key, name) in enumerate(names.items()):
+        ax.plot(
+            [row["numbers"] for row in by_hand[key]],
+            [row["error"] for row in by_hand[key]],
+            color=PALETTE[number],
+            marker=MARKERS[number],
+            label=f"{name}, slope {_slope(by_hand[key]):.2f}",
+        )
+    log_scale(ax, [row["numbers"] for row in (*by_hand["tree"], *by_hand["plain"])], "x")
+    log_scale(ax, [row["error"] for row in (*by_hand["tree"], *by_hand["plain"])])
+    ax.legend(frameon=False, fontsize=9)
+    report.section(
+        "A tree of functions",
+        "Mhaskar and Poggio: a function of eight arguments that is a tree of functions of two is as "
+        "easy as those, for a network that is the same tree. So it is here, if the tree is known and "
+        "its seven functions are interpolated one by one. A flow does not know the tree, and cannot "
+        "find it: its kernel sees distances only, so that it commutes with rotations (fact of the "
+        "continuous flow and of each layer), and a rotation mixes all arguments. Turned at random, the "
+        f"task is no tree any more, and the flow's predictions change by {turned['largest_change']:.1g} "
+        f"at most: its error is {turned['error']:.4f} before and {turned['turned_error']:.4f} after.",
+    ).figure(
+        figure,
+        "tree",
+        "Error against the number of stored numbers, coordinates of centres and coefficients, on "
+        "logarithmic axes, and the slopes of fitted lines.",
+    )
+
+
+def _slope(rows: list[dict[str, float]]) -> float:
+    numbers, errors = (np.log([row[key] for row in rows]) for key in ("numbers", "error"))
+    return float(np.polyfit(numbers, errors, 1)[0])
+
+
+def _answer(
+    found: dict[str, dict[str, Any]],
+    by_hand: dict[str, Any],
+    turned: dict[str, float],
+    sizes: _Sizes,
+) -> dict[str, Any]:
+    values = found["tree"]
+    best = values["best"]
+    digits = found["digits"]
+    best_digits = digits["best"]
+    measured = (
+        f"tree: {_told('tree', values['errors'][0])} with {values['layers'][0]} layers, "
+        f"{_told('tree', values['errors'][best])} with {values['layers'][best]} (plain kernel "
+        f"{_told('tree', values['plain'])}); digits: {_told('digits', digits['errors'][0])} with "
+        f"{digits['layers'][0]}, {_told('digits', digits['errors'][best_digits])} with "
+        f"{digits['layers'][best_digits]} (plain {_told('digits', digits['plain'])})"
+    )
+    difference = values["errors"][best] - values["errors"][0]
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    deeper = best > 0 and float(difference.mean()) < -2.0 * float(error)
+    return {
+        "sentence": f"With {sizes.total} centres in all, {values['layers'][best]} layers of "
+        f"{values['widths'][best]} learn a tree of functions best, with an error of "
+        f"{values['errors'][best].mean():.3f} against {values['errors'][0].mean():.3f} of "
+        f"{values['layers'][0]} layers of {values['widths'][0]} and {values['plain'].mean():.3f} of a "
+        "plain kernel.",
+        "claims": [
+            Claim(
+                "At equal cost and numbers, depth is better than width",
+                "-",
+                measured,
+                "yes for the tree" if deeper else "not beyond the spread",
+            ),
+            Claim(
+                "Compositional targets need depth (Mhaskar and Poggio)",
+                f"power of the stored numbers: {-1 / 2:g} a derivative for two arguments, "
+                f"{-1 / _D:g} for eight",
+                f"tree by hand {_slope(by_hand['tree']):.2f}, plain kernel "
+                f"{_slope(by_hand['plain']):.2f}; a flow predicts the same to "
+                f"{turned['largest_change']:.0e} when the tree is turned away",
+                "yes by hand; no flow with a radial kernel can see the tree",
+            ),
+        ],
+    }
