@@ -21,7 +21,8 @@ from kflow.demos.theory.layers_or_width import add_layers_or_width
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant, balanced_subset
-from kflow.plotting.axes import axes_of, log_scale
+from kflow.plotting.axes import axes_of, log_scale, plain_number
+from kflow.plotting.axes import percent as percent_tick
 from kflow.plotting.colours import MARKERS, PALETTE
 
 __all__ = ["run"]
@@ -154,7 +155,8 @@ def _plain_teeth(x: Doubles, doublings: int, n_centres: int) -> Doubles:
     """Return the best of plain interpolants of the teeth in evenly spaced points, by its length scale."""
     Z = np.linspace(0.0, 1.0, n_centres)[:, None]
     truth = _teeth(x, doublings) - 0.5
-    best, least = truth, np.inf
+    best: FloatArray = truth
+    least = np.inf
     for scale in np.geomspace(0.3, 4.0, 12):
         interpolant = Interpolant(
             Z,
@@ -295,6 +297,7 @@ def _show_by_hand(report: Report, found: dict[str, Any]) -> None:
     for doublings, colour in ((1, PALETTE[0]), (2, PALETTE[2]), (4, PALETTE[1])):
         left.plot(x, _teeth(x, doublings), color=colour, linewidth=1.1, label=f"n = {doublings}")
     axes_of(left, "x", "$F_n(x)$")
+    left.set_ylim(-0.25, 1.05)
     left.legend(frameon=False, fontsize=8, loc="lower center", ncols=3)
     axes_of(right, "centres in all", "regions")
     for number, (name, key) in enumerate(
@@ -313,6 +316,7 @@ def _show_by_hand(report: Report, found: dict[str, Any]) -> None:
             label=name,
         )
     log_scale(right, [row["regions"] for row in rows])
+    right.yaxis.set_major_formatter(plain_number)
     right.legend(frameon=False, fontsize=8)
     report.section(
         "What layers can represent: teeth",
@@ -381,6 +385,8 @@ def _show_learned(report: Report, found: dict[str, Any], sizes: _Sizes) -> None:
                 ]
             )
     left.set_yscale("log")
+    left.yaxis.set_major_formatter(plain_number)
+    right.yaxis.set_major_formatter(percent_tick)
     left.axhline(found["regions"], color="#999999", linewidth=3.0, zorder=0)
     for ax in (left, right):
         ax.set_xticks(places, [str(n) for n in found["layers"]])
@@ -468,11 +474,11 @@ def _conclude(
     two = np.asarray(lines["two_centres"])
     report.summary = (
         "**Layers can fold space exponentially often, but the descent of ρ does not make use of it: "
-        "what depth gives a flow is many small, noisy steps and a space that all centres share.** "
+        "what depth gives a flow is a space that all centres share.** "
         f"Made by hand, {last['layers']} layers of {_CENTRES} centres have {last['deep_regions']} "
         f"regions where a plain kernel with as many centres has {last['plain_regions']}; learned, small "
-        f"steps do not fold, and large ones leave {_mean(large['regions'][:, -1])} regions of which "
-        f"{_mean(100 * large['errors'][:, -1], '.0f')} % of the line are wrong. After the flow two "
+        f"steps do not fold, and large ones leave {_mean(large['regions'][:, -1])} regions, with "
+        f"the wrong class on {_mean(100 * large['errors'][:, -1], '.0f')} % of the line. After the flow two "
         f"centres cross {two[:, -1].mean():.1f} regions of the spirals ({lines['truth']:.1f} are true, "
         f"2 the most before it). {trees['sentence']}"
     )
@@ -493,7 +499,7 @@ def _conclude(
                 f"{_mean(large['regions'][:, -1])} after, with an error of "
                 f"{_mean(100 * large['errors'][:, -1], '.0f')} %; small steps: "
                 f"{_mean(small['regions'][:, -1])}",
-                "they do, to no good: true regions are not among them",
+                "the number grows so, but the error with it",
             ),
             Claim(
                 "Local representations have a region for each parameter, distributed ones more (Bengio)",

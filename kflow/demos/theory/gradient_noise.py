@@ -264,8 +264,7 @@ class _Told:
         level = f"ρ = {_LEVELS[-1]:g}"
         report = Report(
             "Does the noise of the gradient find better minima?",
-            f"**Noise finds flatter minima, but flat is not good:** at {level} "
-            f"the flattest descent ({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
+            f"{_answer(gains[best])} At {level} the flattest descent ({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
             f"times the random displacement of the one with the least noise, and its error is "
             f"{_change(self.gain(flattest))}. One random half in place of {sizes.many_halves} changes "
             f"the error by {_change(gains[best])} with the step {best.step:g}, and by "
@@ -309,7 +308,9 @@ class _Told:
                     "The stochastic gradient usually finds a much better minimum (Hopcroft)",
                     "-",
                     f"{_change(gains[best])} at best, {_change(gains[worst])} at worst",
-                    "a little at one size of the noise; no, where it is larger",
+                    "a little, where the noise is small; no, where it is large"
+                    if gains[best][0] > 2.0 * gains[best][1]
+                    else "no",
                 ),
                 Claim(
                     "Noise leads to flatter minima (Keskar; Li)",
@@ -472,6 +473,15 @@ def _spread(values: Doubles, digits: str = ".3f") -> str:
 
 def _points(gain: tuple[float, float]) -> str:
     return f"{100 * gain[0]:+.2f} ± {100 * gain[1]:.2f}"
+
+
+def _answer(gain: tuple[float, float]) -> str:
+    if gain[0] > 2.0 * gain[1]:
+        return (
+            "**A little noise helps a little, more of it harms a lot, and minima get flatter all the "
+            "while: flat is not good.**"
+        )
+    return "**Noise finds flatter minima, but no better ones: flat is not good.**"
 
 
 def _change(gain: tuple[float, float]) -> str:
