@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
-from kflow import KernelFlow
-from kflow._base.array_types import Doubles, Rows
+from kflow._base.array_types import Doubles
 from kflow._base.workers import Workers
 from kflow.analysis import singular_values
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim, add_claims
-from kflow.demos.theory.digit_points import DigitPoints, digit_points, error_of
+from kflow.demos.theory.digit_points import DigitPoints, digit_points
+from kflow.demos.theory.edge_scan import (
+    BATCH,
+    DIMENSION,
+    Scanned,
+    ScanSizes,
+    as_good,
+    before,
+    groups_of,
+    rank_correlation,
+    scan_one,
+    scanned_flow,
+    show_scan,
+    spread,
+)
 from kflow.demos.theory.random_layers import (
     exponents,
     mean_distances,
@@ -25,32 +35,13 @@ from kflow.demos.theory.random_layers import (
     theoretical_exponents,
 )
 from kflow.engine.threads import resolve_n_threads
-from kflow.errors import DivergenceError
 from kflow.kernels import Gaussian
-from kflow.linear.interpolant import balanced_subset
-from kflow.operations import one_hot
-from kflow.plotting.axes import axes_of, log_scale, percent
+from kflow.plotting.axes import axes_of
 from kflow.plotting.colours import MARKERS, PALETTE
 
 __all__ = ["run"]
 
-
-@dataclass(frozen=True)
-class _Sizes:
-    """How large the problems are, and which flows are tried."""
-
-    n_points: int
-    n_held_out: int
-    n_layers: int
-    n_seeds: int
-    nuggets: tuple[float, ...]
-    steps: tuple[float, ...]
-    n_local: int
-    random_layers: int
-    dimensions: tuple[int, ...]
-
-
-_FULL = _Sizes(
+_FULL = ScanSizes(
     400,
     600,
     150,
@@ -61,12 +52,14 @@ _FULL = _Sizes(
     2000,
     (1, 2, 3, 5),
 )
-_QUICK = _Sizes(200, 400, 60, 2, (0.01, 1.0), (0.003, 0.02, 0.1), 6, 300, (1, 2, 3))
 
-_D, _BATCH = 20, 100
+
+_QUICK = ScanSizes(200, 400, 60, 2, (0.01, 1.0), (0.003, 0.02, 0.1), 6, 300, (1, 2, 3))
+
 
 # The step of random layers, as a part of the length scale, and of pairs whose angle is followed.
 _RANDOM_STEP, _PAIR_STEP = 0.1, 0.02
+
 
 # The flows whose singular values and angles are shown: nugget and step.
 _SHOWN = {
@@ -74,22 +67,6 @@ _SHOWN = {
     "large nugget, small steps": (1.0, 0.01),
     "small nugget, large steps": (0.01, 0.1),
 }
-
-# Exponents that are this close to 0 are said to be at the edge.
-_EDGE = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class _Scanned:
-    """What was measured for each nugget, step and seed: arrays (n_nuggets, n_steps, n_seeds)."""
-
-    error: Doubles
-    one_shot: Doubles
-    mean: Doubles
-    gain: Doubles
-    isometry: Doubles
-    test_error: Doubles
-    test_one_shot: Doubles
 
 
 def run(options: Options) -> Report:
@@ -106,7 +83,7 @@ def run(options: Options) -> Report:
         The report. Its numbers are exponents and errors for each nugget and step.
     """
     sizes = _QUICK if options.quick else _FULL
-    data = digit_points(_D)
+    data = digit_points(DIMENSION)
     jobs = [
         (nugget, step, seed)
         for nugget in sizes.nuggets
@@ -122,18 +99,15 @@ def run(options: Options) -> Report:
         shown = {name: _along(data, sizes, options, *where) for name, where in _SHOWN.items()}
         done()
         results = []
-        for found in workers.map(lambda job: _scan_one(data, sizes, options, *job), jobs):
+        for found in workers.map(lambda job: scan_one(data, sizes, options, *job), jobs):
             results.append(found)
             done()
     shape = (len(sizes.nuggets), len(sizes.steps), sizes.n_seeds)
-    scanned = _Scanned(*np.array(results).T.reshape(-1, *shape))
+    scanned = Scanned(*np.array(results).T.reshape(-1, *shape))
     return _told(options, sizes, data, random, shown, scanned)
 
 
-# ---- measurements ---------------------------------------------------------------------------------
-
-
-def _random(sizes: _Sizes, options: Options) -> dict[str, Any]:
+def _random(sizes: ScanSizes, options: Options) -> dict[str, Any]:
     """Measure exponents of layers that are drawn at random, and how far they carry pairs apart."""
     measured = {
         d: exponents(d, _RANDOM_STEP, sizes.random_layers, [options.seed, d])
@@ -148,93 +122,16 @@ def _random(sizes: _Sizes, options: Options) -> dict[str, Any]:
         "theory": [theoretical_exponents(d) for d in measured],
         "layers": layers,
         "starts": starts,
-        "distances": random_distances(_D, _PAIR_STEP, starts, layers, [options.seed]),
-        "mean_field": mean_distances(_D, _PAIR_STEP, starts, layers),
+        "distances": random_distances(DIMENSION, _PAIR_STEP, starts, layers, [options.seed]),
+        "mean_field": mean_distances(DIMENSION, _PAIR_STEP, starts, layers),
     }
 
 
-def _rows(data: DigitPoints, sizes: _Sizes, options: Options, seed: int) -> tuple[Rows, Rows]:
-    """Return rows of training points drawn at random, and of others that are held out."""
-    rows = np.random.default_rng([options.seed, seed]).permutation(len(data.X))
-    return rows[: sizes.n_points], rows[sizes.n_points : sizes.n_points + sizes.n_held_out]
-
-
-def _flow(
-    data: DigitPoints, sizes: _Sizes, options: Options, nugget: float, step: float, seed: int
-) -> tuple[KernelFlow, Rows, Rows]:
-    """Return a flow of points drawn at random, their rows, and the rows that are held out."""
-    rows, held_out = _rows(data, sizes, options, seed)
-    flow = KernelFlow(
-        None,
-        n_layers=sizes.n_layers,
-        batch_size=_BATCH,
-        n_halves=2,
-        nugget=nugget,
-        step="rms",
-        step_size=step,
-        dtype="float64",
-        random_state=[options.seed, seed, 1],
-        n_threads=1,
-    ).fit(
-        data.X[rows],
-        one_hot(data.y[rows]),
-        follow={"held out": data.X[held_out], "test": data.X_test},
-    )
-    return flow, rows, held_out
-
-
-def _scan_one(
-    data: DigitPoints, sizes: _Sizes, options: Options, nugget: float, step: float, seed: int
-) -> tuple[float, ...]:
-    """Return what `_Scanned` holds for one flow."""
-    try:
-        flow, rows, held_out = _flow(data, sizes, options, nugget, step, seed)
-    except DivergenceError:
-        return (np.nan,) * 7
-    points, labels = flow.points_, data.y[rows]
-    one_each = _one_each(labels, options, seed)
-    errors = [
-        error_of(points, labels, flow.follow_[name], truth, flow.kernel_, some)
-        for name, truth in (("held out", data.y[held_out]), ("test", data.y_test))
-        for some in (None, one_each)
-    ]
-    found = singular_values(
-        flow, data.X[held_out], layers=[sizes.n_layers], max_points=sizes.n_local
-    )
-    measures = (found.mean_exponent, found.gain_exponent, found.distance_from_isometry)
-    return (*errors[:2], *(float(measure[0]) for measure in measures), *errors[2:])
-
-
-def _one_each(labels: npt.NDArray[Any], options: Options, seed: int) -> Rows:
-    """Return rows of ten points, one of each class."""
-    return balanced_subset(labels, 10, np.random.default_rng([options.seed, seed, 2]))
-
-
-def _before(data: DigitPoints, sizes: _Sizes, options: Options) -> Doubles:
-    """Return the held-out errors of the plain kernel, from all points and from ten, (2, n_seeds)."""
-    errors = []
-    for seed in range(sizes.n_seeds):
-        rows, held_out = _rows(data, sizes, options, seed)
-        labels = data.y[rows]
-        kernel = (
-            KernelFlow(None, n_layers=0, batch_size=_BATCH)
-            .fit(data.X[rows], one_hot(labels))
-            .kernel_
-        )
-        errors.append(
-            [
-                error_of(data.X[rows], labels, data.X[held_out], data.y[held_out], kernel, some)
-                for some in (None, _one_each(labels, options, seed))
-            ]
-        )
-    return np.array(errors).T
-
-
 def _along(
-    data: DigitPoints, sizes: _Sizes, options: Options, nugget: float, step: float
+    data: DigitPoints, sizes: ScanSizes, options: Options, nugget: float, step: float
 ) -> dict[str, Any]:
     """Return singular values and cosines along one flow, at points that were held out."""
-    flow, _, held_out = _flow(data, sizes, options, nugget, step, 0)
+    flow, _, held_out = scanned_flow(data, sizes, options, nugget, step, 0)
     layers = np.unique(np.linspace(0, sizes.n_layers, 9).round().astype(int))
     X, y = data.X[held_out], data.y[held_out]
     found = singular_values(flow, X, layers=layers, max_points=sizes.n_local)
@@ -254,26 +151,13 @@ def _along(
     }
 
 
-# ---- words ----------------------------------------------------------------------------------------
-
-
-def _spread(values: Doubles, factor: float = 1.0, digits: str = ".2f") -> str:
-    seen = factor * values[np.isfinite(values)]
-    return f"{seen.mean():{digits}} ± {seen.std():{digits}}" if len(seen) else "diverged"
-
-
-def _correlation(measure: Doubles, error: Doubles) -> float:
-    seen = np.isfinite(measure) & np.isfinite(error)
-    return float(spearmanr(np.abs(measure[seen]), error[seen]).statistic)
-
-
 def _told(
     options: Options,
-    sizes: _Sizes,
+    sizes: ScanSizes,
     data: DigitPoints,
     random: dict[str, Any],
     shown: dict[str, dict[str, Any]],
-    scanned: _Scanned,
+    scanned: Scanned,
 ) -> Report:
     mean_error = np.nanmean(scanned.one_shot, axis=2)
     best = np.unravel_index(np.nanargmin(mean_error), mean_error.shape)
@@ -281,34 +165,34 @@ def _told(
     gains, means = np.nanmean(scanned.gain, axis=2), np.nanmean(scanned.mean, axis=2)
     correlations = {
         measure: {
-            name: _correlation(getattr(scanned, measure), errors)
+            name: rank_correlation(getattr(scanned, measure), errors)
             for name, errors in (("all points", scanned.error), ("10 points", scanned.one_shot))
         }
         for measure in ("mean", "gain", "isometry")
     }
-    groups = _groups(scanned)
-    good = _as_good(scanned, best)
+    groups = groups_of(scanned)
+    good = as_good(scanned, best)
     report = Report(
         "Do flows work best at the edge of chaos?",
         f"{_answer(gains[good])} Of {mean_error.size} settings of nugget and step, {good.sum()} cannot be "
         "told from the best by the held-out error of ten centres. Their gain exponents are "
         f"{_range(gains[good])} and their mean exponents {_range(means[good])} after "
         f"{sizes.n_layers} layers; those of all reach {_range(gains)} and {_range(means)}. From all "
-        f"points, flows at the edge have {_spread(groups['edge']['error'], 100.0)} % errors, those whose "
-        f"volumes vanish {_spread(groups['vanish']['error'], 100.0)} %, and those whose signals explode "
-        f"{_spread(groups['explode']['error'], 100.0)} %. Layers drawn at random from the kernel have "
+        f"points, flows at the edge have {spread(groups['edge']['error'], 100.0)} % errors, those whose "
+        f"volumes vanish {spread(groups['vanish']['error'], 100.0)} %, and those whose signals explode "
+        f"{spread(groups['explode']['error'], 100.0)} %. Layers drawn at random from the kernel have "
         "their edge in two dimensions, whatever the step.",
         options.command("edge-of-chaos"),
     )
     report.settings.update(
         {
-            "data": f"{sizes.n_points} images of digits in {_D} coordinates, {sizes.n_held_out} others "
+            "data": f"{sizes.n_points} images of digits in {DIMENSION} coordinates, {sizes.n_held_out} others "
             f"held out, drawn {sizes.n_seeds} times; 449 test images",
-            "flow": f"{sizes.n_layers} layers, batches of {_BATCH}, 2 halves, step rule rms",
-            "derivatives": f"at {sizes.n_local} of the images held out, in all {_D} directions",
+            "flow": f"{sizes.n_layers} layers, batches of {BATCH}, 2 halves, step rule rms",
+            "derivatives": f"at {sizes.n_local} of the images held out, in all {DIMENSION} directions",
             "test images": "looked at once, for the setting that is best on the images held out: "
-            f"nugget {nugget:g}, step {step:g}, {_spread(scanned.test_error[best], 100.0)} % errors "
-            f"from all points and {_spread(scanned.test_one_shot[best], 100.0)} % from ten",
+            f"nugget {nugget:g}, step {step:g}, {spread(scanned.test_error[best], 100.0)} % errors "
+            f"from all points and {spread(scanned.test_one_shot[best], 100.0)} % from ten",
             "seed": options.seed,
         }
     )
@@ -335,17 +219,9 @@ def _told(
     )
     _show_random(report, random, sizes)
     _show_along(report, shown, sizes)
-    _show_scan(report, sizes, scanned, _before(data, sizes, options), correlations, groups)
+    show_scan(report, sizes, scanned, before(data, sizes, options), correlations, groups)
     _claim(report, random, shown, gains[good], means[good], correlations, groups)
     return report
-
-
-def _as_good(scanned: _Scanned, best: Any) -> npt.NDArray[np.bool_]:
-    """Return which settings have no larger error than the best one, to two standard errors of pairs."""
-    differences = scanned.one_shot - scanned.one_shot[best]
-    n = differences.shape[2]
-    error = differences.std(axis=2, ddof=1) / n**0.5
-    return np.asarray(differences.mean(axis=2) <= 2.0 * error)
 
 
 def _answer(gains: Doubles) -> str:
@@ -364,23 +240,7 @@ def _range(values: Doubles) -> str:
     return f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}"
 
 
-def _groups(scanned: _Scanned) -> dict[str, dict[str, Any]]:
-    """Return the errors of flows whose volumes vanish, that are at the edge, and that explode."""
-    explode = scanned.gain > _EDGE
-    vanish = ~explode & (scanned.mean < -_EDGE)
-    kinds = {"vanish": vanish, "edge": ~explode & ~vanish, "explode": explode}
-    finite = np.isfinite(scanned.gain)
-    return {
-        name: {
-            "flows": int((here & finite).sum()),
-            "error": scanned.error[here & finite],
-            "one_shot": scanned.one_shot[here & finite],
-        }
-        for name, here in kinds.items()
-    }
-
-
-def _show_random(report: Report, found: dict[str, Any], sizes: _Sizes) -> None:
+def _show_random(report: Report, found: dict[str, Any], sizes: ScanSizes) -> None:
     figure = Figure(figsize=(7.0, 3.1), layout="constrained")
     left, right = figure.subplots(1, 2)
     axes_of(left, "exponent k", r"exponent / $(\epsilon / l)^2$")
@@ -447,7 +307,7 @@ def _show_random(report: Report, found: dict[str, Any], sizes: _Sizes) -> None:
         figure,
         "random",
         f"Left: Lyapunov exponents of {sizes.random_layers} random layers (marks) and theory (lines). "
-        f"Right: the cosine k(r) for the mean distance r of pairs in {_D} dimensions, measured (marks) "
+        f"Right: the cosine k(r) for the mean distance r of pairs in {DIMENSION} dimensions, measured (marks) "
         "and by the mean field (lines).",
     ).table(
         ["d", "exponents measured", "theory"],
@@ -456,7 +316,7 @@ def _show_random(report: Report, found: dict[str, Any], sizes: _Sizes) -> None:
     )
 
 
-def _show_along(report: Report, shown: dict[str, dict[str, Any]], sizes: _Sizes) -> None:
+def _show_along(report: Report, shown: dict[str, dict[str, Any]], sizes: ScanSizes) -> None:
     figure = Figure(figsize=(7.4, 4.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, sharey="row")
     for column, (name, found) in enumerate(shown.items()):
@@ -497,103 +357,12 @@ def _show_along(report: Report, shown: dict[str, dict[str, Any]], sizes: _Sizes)
     ).figure(
         figure,
         "along",
-        f"Above: singular values of the derivative of F_n, the middle half and the range of the {_D} "
+        f"Above: singular values of the derivative of F_n, the middle half and the range of the {DIMENSION} "
         f"means over {sizes.n_local} held-out images. Below: mean cosine of pairs of held-out images.",
     ).table(
         ["flow", "nugget", "step", "mean exponent", "gain exponent", "same class", "others"],
         rows,
         f"Exponents after {sizes.n_layers} layers, and the mean cosines before and after.",
-    )
-
-
-def _show_scan(
-    report: Report,
-    sizes: _Sizes,
-    scanned: _Scanned,
-    before: Doubles,
-    correlations: dict[str, dict[str, float]],
-    groups: dict[str, dict[str, Any]],
-) -> None:
-    figure = Figure(figsize=(7.0, 3.3), layout="constrained")
-    names = {"mean": "mean exponent", "gain": "gain exponent"}
-    for ax, (measure, label) in zip(figure.subplots(1, 2, sharey=True), names.items(), strict=True):
-        axes_of(ax, label, "held-out error, 10 points" if measure == "mean" else "")
-        for number, nugget in enumerate(sizes.nuggets):
-            ax.plot(
-                getattr(scanned, measure)[number].ravel(),
-                scanned.one_shot[number].ravel(),
-                color=PALETTE[number],
-                marker=MARKERS[number],
-                markersize=4.0,
-                linestyle="",
-                label=f"nugget {nugget:g}",
-            )
-        ax.axvline(0.0, color="#999999", linewidth=0.8)
-        log_scale(ax, scanned.one_shot)
-        ax.yaxis.set_major_formatter(percent)
-        ax.set_xscale("symlog", linthresh=1.0)
-        ax.set_xticks([-4, -2, -1, 0, 1, 2, 5, 10], ["-4", "-2", "-1", "0", "1", "2", "5", "10"])
-        low, high = np.nanmin(getattr(scanned, measure)), np.nanmax(getattr(scanned, measure))
-        ax.set_xlim(min(1.2 * low, -0.3), max(1.2 * high, 0.3))
-    ax.legend(frameon=False, fontsize=8)
-    rows: list[list[Any]] = [
-        ["plain kernel", "", 0.0, 0.0, *(_spread(errors, 100.0) + " %" for errors in before)]
-    ]
-    rows += [
-        [
-            nugget,
-            step,
-            _spread(scanned.mean[i, j]),
-            _spread(scanned.gain[i, j]),
-            _spread(scanned.error[i, j], 100.0) + " %",
-            _spread(scanned.one_shot[i, j], 100.0) + " %",
-        ]
-        for i, nugget in enumerate(sizes.nuggets)
-        for j, step in enumerate(sizes.steps)
-    ]
-    kinds = {
-        "vanish": f"volumes vanish: mean exponent below -{_EDGE:g}, gain below {_EDGE:g}",
-        "edge": f"at the edge: neither beyond {_EDGE:g}",
-        "explode": f"signals explode: gain exponent above {_EDGE:g}",
-    }
-    report.section(
-        "Which nugget and step keep a flow at the edge",
-        "Each flow with its exponents at held-out images, and its errors on them: by interpolation from "
-        "all training points, and from ten, one of each class. The latter are low only if the flow has "
-        "learned; a flow that does nothing is at the edge, too.",
-    ).figure(
-        figure,
-        "scan",
-        f"Held-out error of ten centres against both exponents after {sizes.n_layers} layers, one mark "
-        "for each flow.",
-    ).table(
-        ["nugget", "step", "mean exponent", "gain exponent", "error, all points", "10 points"],
-        rows,
-        f"Mean ± standard deviation over {sizes.n_seeds} draws of the images.",
-    ).table(
-        ["flows", "number", "error, all points", "10 points", "best of 10 points"],
-        [
-            [
-                kinds[name],
-                group["flows"],
-                _spread(group["error"], 100.0) + " %",
-                _spread(group["one_shot"], 100.0) + " %",
-                f"{100 * group['one_shot'].min():.2f} %" if group["flows"] else "",
-            ]
-            for name, group in groups.items()
-        ],
-        "Held-out errors of all flows by what becomes of signals: mean ± standard deviation.",
-    ).table(
-        ["distance from the edge", "error, all points", "error, 10 points"],
-        [
-            [name, *(f"{value:+.2f}" for value in correlations[measure].values())]
-            for measure, name in {
-                "mean": "size of the mean exponent",
-                "gain": "size of the gain exponent",
-                "isometry": "root mean square logarithm (from isometry)",
-            }.items()
-        ],
-        "Rank correlation of the held-out error with the distance from the edge, over all flows.",
     )
 
 
@@ -612,7 +381,7 @@ def _claim(
         for measured, theory in zip(random["exponents"], random["theory"], strict=True)
     )
     errors = np.asarray(random["distances"]) / random["mean_field"] - 1.0
-    group = {name: _spread(one["error"], 100.0) + " %" for name, one in groups.items()}
+    group = {name: spread(one["error"], 100.0) + " %" for name, one in groups.items()}
     add_claims(
         report,
         [

@@ -257,7 +257,7 @@ class _Told:
         gains = {each: self.gain(each) for each in noisy}
         best = max(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=-1.0))
         worst = min(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=1.0))
-        flat = {each: float(np.nanmean(self.values(each, "doubling"))) for each in self.found}
+        flat = self.flatness
         flattest = max(flat, key=lambda each: np.nan_to_num(flat[each], nan=0.0))
         correlation = self.correlation([*self.whole, *self.parts])
         relative = self.correlation([*self.whole, *self.parts], "relative")
@@ -300,6 +300,24 @@ class _Told:
         self._explain(report)
         self._show_whole(report)
         self._show_parts(report)
+        self._claim(report, gains[best], gains[worst], worst, correlation, relative)
+        return report
+
+    @property
+    def flatness(self) -> dict[_Descent, float]:
+        """The mean displacement that doubles rho at the last level, by descent."""
+        return {each: float(np.nanmean(self.values(each, "doubling"))) for each in self.found}
+
+    def _claim(
+        self,
+        report: Report,
+        gain: tuple[float, float],
+        loss: tuple[float, float],
+        noisiest: _Descent,
+        correlation: float,
+        relative: float,
+    ) -> None:
+        flat = self.flatness
         small = [each for each in self.parts if each.step == _BATCH_STEP]
         add_claims(
             report,
@@ -307,17 +325,17 @@ class _Told:
                 Claim(
                     "The stochastic gradient usually finds a much better minimum (Hopcroft)",
                     "-",
-                    f"{_change(gains[best])} at best, {_change(gains[worst])} at worst",
+                    f"{_change(gain)} at best, {_change(loss)} at worst",
                     "a little, where the noise is small; no, where it is large"
-                    if gains[best][0] > 2.0 * gains[best][1]
+                    if gain[0] > 2.0 * gain[1]
                     else "no",
                 ),
                 Claim(
                     "Noise leads to flatter minima (Keskar; Li)",
                     "-",
-                    f"{flat[worst] / flat[self.calm]:.2g} times the displacement that doubles ρ, with "
-                    f"the step {worst.step:g} and one half",
-                    "yes" if flat[worst] > flat[self.calm] else "no",
+                    f"{flat[noisiest] / flat[self.calm]:.2g} times the displacement that doubles ρ, with "
+                    f"the step {noisiest.step:g} and one half",
+                    "yes" if flat[noisiest] > flat[self.calm] else "no",
                 ),
                 Claim(
                     "Small batches find flatter minima (Keskar; Li)",
@@ -342,7 +360,6 @@ class _Told:
             "not only noise: it descends another function, the ρ of few points, and less of "
             "its noise hardly changes where it ends.",
         )
-        return report
 
     def _explain(self, report: Report) -> None:
         report.section(
