@@ -14,10 +14,10 @@ from kflow.demos.theory.claims import Claim, add_claims
 from kflow.demos.theory.layers_or_width import add_layers_or_width
 from kflow.demos.theory.spiral_lines import (
     lines_through_spirals,
-    mean_and_deviation,
     show_lines,
     spiral_settings,
 )
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.demos.theory.teeth import (
     CENTRES,
     learned_teeth,
@@ -108,8 +108,8 @@ def _conclude(
         "what depth gives a flow is a space that all centres share.** "
         f"Made by hand, {last['layers']} layers of {CENTRES} centres have {last['deep_regions']} "
         f"regions where a plain kernel with as many centres has {last['plain_regions']}; learned, small "
-        f"steps do not fold, and large ones leave {mean_and_deviation(large['regions'][:, -1])} regions, with "
-        f"the wrong class on {mean_and_deviation(100 * large['errors'][:, -1], '.0f')} % of the line. After the flow two "
+        f"steps do not fold, and large ones leave {mean_and_deviation(large['regions'][:, -1], '.0f')} regions, with "
+        f"the wrong class on {percents(large['errors'][:, -1], '.0f')} of the line. After the flow two "
         f"centres cross {two[:, -1].mean():.1f} regions of the spirals ({lines['truth']:.1f} are true, "
         f"2 the most before it). {trees['sentence']}"
     )
@@ -126,16 +126,16 @@ def _conclude(
             Claim(
                 "Deep networks identify exponentially many regions (Montufar)",
                 "at most one region a centre if no layer folds",
-                f"large steps: {mean_and_deviation(large['regions'][:, 0])} regions before and "
-                f"{mean_and_deviation(large['regions'][:, -1])} after, with an error of "
-                f"{mean_and_deviation(100 * large['errors'][:, -1], '.0f')} %; small steps: "
-                f"{mean_and_deviation(small['regions'][:, -1])}",
+                f"large steps: {mean_and_deviation(large['regions'][:, 0], '.1f')} regions before and "
+                f"{mean_and_deviation(large['regions'][:, -1], '.0f')} after, with an error of "
+                f"{percents(large['errors'][:, -1], '.0f')}; small steps: "
+                f"{mean_and_deviation(small['regions'][:, -1], '.1f')}",
                 "the number grows so, but the error with it",
             ),
             Claim(
                 "Local representations have a region for each parameter, distributed ones more (Bengio)",
                 "2 regions by 2 Gaussians",
-                f"{mean_and_deviation(two[:, 0])} before the flow, {mean_and_deviation(two[:, -1])} after",
+                f"{mean_and_deviation(two[:, 0], '.1f')} before the flow, {mean_and_deviation(two[:, -1], '.1f')} after",
                 "yes",
             ),
             *trees["claims"],

@@ -26,7 +26,6 @@ from kflow.demos.theory.edge_scan import (
     scan_one,
     scanned_flow,
     show_scan,
-    spread,
 )
 from kflow.demos.theory.random_layers import (
     exponents,
@@ -34,6 +33,7 @@ from kflow.demos.theory.random_layers import (
     random_distances,
     theoretical_exponents,
 )
+from kflow.demos.theory.spread import percents
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels import Gaussian
 from kflow.plotting.axes import axes_of
@@ -178,9 +178,9 @@ def _told(
         "told from the best by the held-out error of ten centres. Their gain exponents are "
         f"{_range(gains[good])} and their mean exponents {_range(means[good])} after "
         f"{sizes.n_layers} layers; those of all reach {_range(gains)} and {_range(means)}. From all "
-        f"points, flows at the edge have {spread(groups['edge']['error'], 100.0)} % errors, those whose "
-        f"volumes vanish {spread(groups['vanish']['error'], 100.0)} %, and those whose signals explode "
-        f"{spread(groups['explode']['error'], 100.0)} %. Layers drawn at random from the kernel have "
+        f"points, flows at the edge have {percents(groups['edge']['error'])} errors, those whose "
+        f"volumes vanish {percents(groups['vanish']['error'])}, and those whose signals explode "
+        f"{percents(groups['explode']['error'])}. Layers drawn at random from the kernel have "
         "their edge in two dimensions, whatever the step.",
         options.command("edge-of-chaos"),
     )
@@ -191,8 +191,8 @@ def _told(
             "flow": f"{sizes.n_layers} layers, batches of {BATCH}, 2 halves, step rule rms",
             "derivatives": f"at {sizes.n_local} of the images held out, in all {DIMENSION} directions",
             "test images": "looked at once, for the setting that is best on the images held out: "
-            f"nugget {nugget:g}, step {step:g}, {spread(scanned.test_error[best], 100.0)} % errors "
-            f"from all points and {spread(scanned.test_one_shot[best], 100.0)} % from ten",
+            f"nugget {nugget:g}, step {step:g}, {percents(scanned.test_error[best])} errors "
+            f"from all points and {percents(scanned.test_one_shot[best])} from ten",
             "seed": options.seed,
         }
     )
@@ -381,7 +381,7 @@ def _claim(
         for measured, theory in zip(random["exponents"], random["theory"], strict=True)
     )
     errors = np.asarray(random["distances"]) / random["mean_field"] - 1.0
-    group = {name: spread(one["error"], 100.0) + " %" for name, one in groups.items()}
+    group = {name: percents(one["error"]) for name, one in groups.items()}
     add_claims(
         report,
         [

@@ -16,6 +16,7 @@ from kflow.analysis import singular_values
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.digit_points import DigitPoints, error_of
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.errors import DivergenceError
 from kflow.linear.interpolant import balanced_subset
 from kflow.operations import one_hot
@@ -35,7 +36,6 @@ __all__ = [
     "scan_one",
     "scanned_flow",
     "show_scan",
-    "spread",
 ]
 
 
@@ -152,12 +152,6 @@ def before(data: DigitPoints, sizes: ScanSizes, options: Options) -> Doubles:
     return np.array(errors).T
 
 
-def spread(values: Doubles, factor: float = 1.0, digits: str = ".2f") -> str:
-    """Return mean ± standard deviation of the finite values, each times a factor, as text."""
-    seen = factor * values[np.isfinite(values)]
-    return f"{seen.mean():{digits}} ± {seen.std():{digits}}" if len(seen) else "diverged"
-
-
 def rank_correlation(measure: Doubles, error: Doubles) -> float:
     """Return the rank correlation of errors with the size of a measure, over all flows."""
     seen = np.isfinite(measure) & np.isfinite(error)
@@ -220,16 +214,16 @@ def show_scan(
         ax.set_xlim(min(1.2 * low, -0.3), max(1.2 * high, 0.3))
     ax.legend(frameon=False, fontsize=8)
     rows: list[list[Any]] = [
-        ["plain kernel", "", 0.0, 0.0, *(spread(errors, 100.0) + " %" for errors in before)]
+        ["plain kernel", "", 0.0, 0.0, *(percents(errors) for errors in before)]
     ]
     rows += [
         [
             nugget,
             step,
-            spread(scanned.mean[i, j]),
-            spread(scanned.gain[i, j]),
-            spread(scanned.error[i, j], 100.0) + " %",
-            spread(scanned.one_shot[i, j], 100.0) + " %",
+            mean_and_deviation(scanned.mean[i, j]),
+            mean_and_deviation(scanned.gain[i, j]),
+            percents(scanned.error[i, j]),
+            percents(scanned.one_shot[i, j]),
         ]
         for i, nugget in enumerate(sizes.nuggets)
         for j, step in enumerate(sizes.steps)
@@ -259,8 +253,8 @@ def show_scan(
             [
                 kinds[name],
                 group["flows"],
-                spread(group["error"], 100.0) + " %",
-                spread(group["one_shot"], 100.0) + " %",
+                percents(group["error"]),
+                percents(group["one_shot"]),
                 f"{100 * group['one_shot'].min():.2f} %" if group["flows"] else "",
             ]
             for name, group in groups.items()

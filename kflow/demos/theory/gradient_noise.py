@@ -18,6 +18,7 @@ from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim, add_claims
 from kflow.demos.theory.digit_points import DigitPoints, digit_points, error_of
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.engine.threads import resolve_n_threads
 from kflow.evaluation.class_distances import class_distances
 from kflow.kernels import Radial
@@ -461,11 +462,11 @@ class _Told:
         rows = [
             [
                 each.name(self.sizes.n_points),
-                *(_percents(self.values(each, "error", level)) for level in range(len(_LEVELS))),
+                *(percents(self.values(each, "error", level)) for level in range(len(_LEVELS))),
                 _points(self.gain(each)),
-                _spread(self.values(each, "doubling")),
-                _spread(self.values(each, "relative")),
-                _spread(self.values(each, "layers"), ".0f"),
+                mean_and_deviation(self.values(each, "doubling"), ".3f"),
+                mean_and_deviation(self.values(each, "relative"), ".3f"),
+                mean_and_deviation(self.values(each, "layers"), ".0f"),
             ]
             for each in descents
         ]
@@ -475,17 +476,6 @@ class _Told:
             "the same images, ± its standard error, in points of percentage."
         )
         return columns, rows, caption
-
-
-def _percents(values: Doubles) -> str:
-    return _spread(100.0 * values, ".2f") + " %"
-
-
-def _spread(values: Doubles, digits: str = ".3f") -> str:
-    seen = values[np.isfinite(values)]
-    if not len(seen):
-        return "not reached"
-    return f"{seen.mean():{digits}} ± {seen.std():{digits}}"
 
 
 def _points(gain: tuple[float, float]) -> str:

@@ -17,11 +17,12 @@ from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim
 from kflow.demos.theory.digit_points import digit_points
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.errors import DivergenceError
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant
 from kflow.operations import one_hot
-from kflow.plotting.axes import axes_of, log_scale, percent, plain_number
+from kflow.plotting.axes import axes_of, log_scale, percent
 from kflow.plotting.colours import MARKERS, PALETTE
 
 __all__ = ["add_layers_or_width", "tree"]
@@ -61,6 +62,9 @@ _D, _SPREAD = 8, 0.7
 # Nugget of the flows, and what is chosen for the plain kernel.
 _NUGGET, _NUGGETS = 0.1, (1e-3, 1e-2, 1e-1)
 _SCALES = (0.75, 1.5, 3.0)
+
+# Halves of the flow with less noise.
+_MANY_HALVES = 8
 
 # Centres on a square around the arguments of a function of the tree, and their length scale in gaps.
 _REACH, _GAPS = 2.8, 2.0
@@ -181,13 +185,20 @@ def _interpolated(X: _Parts, y: FloatArray, scale: float, nugget: float, part: i
 
 
 def _flowed(
-    task: _Task, scale: float, width: int, n_layers: int, length: float, seed: list[int]
+    task: _Task,
+    scale: float,
+    width: int,
+    n_layers: int,
+    length: float,
+    seed: list[int],
+    n_halves: int = 1,
 ) -> _Parts:
     """Return all points after some layers of a width that together have a length."""
     flow = KernelFlow(
         Gaussian(scale),
         n_layers=n_layers,
         batch_size=width,
+        n_halves=n_halves,
         nugget=_NUGGET,
         step="rms",
         step_size=length / n_layers,
@@ -208,14 +219,13 @@ def _compared(
     tasks = [task_of(seed) for seed in seeds]
     plain = [_plain(task) for task in tasks]
 
-    def job(one: tuple[int, int, int, float]) -> tuple[float, float]:
+    def job(one: tuple[int, int, int, int, float]) -> tuple[float, float]:
         """Return the error of the points for choosing, and that of the test points."""
-        seed, width, n_layers, length = one
+        width, n_layers, n_halves, seed, length = one
         task, (scale, nugget, _) = tasks[seed], plain[seed]
+        where = [options.seed, seed, width, n_layers]
         try:
-            points = _flowed(
-                task, scale, width, n_layers, length, [options.seed, seed, width, n_layers]
-            )
+            points = _flowed(task, scale, width, n_layers, length, where, n_halves)
         except DivergenceError:
             return np.inf, np.nan
         chosen, tested = (
@@ -224,30 +234,27 @@ def _compared(
         )
         return chosen, tested
 
-    jobs = [
-        (seed, width, sizes.total // width, length)
-        for width in sizes.widths
-        for seed in seeds
-        for length in sizes.lengths
-    ]
-    shape = (len(sizes.widths), sizes.n_seeds, len(sizes.lengths), 2)
+    widths, most = sizes.widths, sizes.total // sizes.widths[-1]
+    flows = [(width, sizes.total // width, 1) for width in widths]
+    # What is due to the number of layers, and what to the noise of one half.
+    flows += [(widths[0], most, 1), (widths[-1], most, _MANY_HALVES)]
+    jobs = [(*flow, seed, length) for flow in flows for seed in seeds for length in sizes.lengths]
+    shape = (len(flows), sizes.n_seeds, len(sizes.lengths), 2)
     results = np.array(list(workers.map(job, jobs))).reshape(shape)
     best = results[..., 0].argmin(axis=2)
     chosen, errors = np.moveaxis(
         np.take_along_axis(results, best[..., None, None], axis=2)[:, :, 0], 2, 0
     )
-    lengths = np.array(sizes.lengths)[best]
-    # As many layers as the narrowest flow has, of all points: what is due to the number of layers.
-    most = sizes.total // sizes.widths[-1]
-    costly = [(seed, sizes.widths[0], most, float(lengths[-1, seed])) for seed in seeds]
+    n = len(widths)
     return {
-        "widths": list(sizes.widths),
-        "layers": [sizes.total // width for width in sizes.widths],
-        "errors": errors,
-        "lengths": lengths,
-        "best": int(chosen.mean(axis=1).argmin()),
+        "widths": list(widths),
+        "layers": [sizes.total // width for width in widths],
+        "errors": errors[:n],
+        "lengths": np.array(sizes.lengths)[best[:n]],
+        "best": int(chosen[:n].mean(axis=1).argmin()),
         "plain": np.array([error for _, _, error in plain]),
-        "wide_and_deep": np.array(list(workers.map(job, costly)))[:, 1],
+        "wide_and_deep": errors[n],
+        "less_noise": errors[n + 1],
     }
 
 
@@ -318,13 +325,8 @@ def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
 # ---- words ----------------------------------------------------------------------------------------
 
 
-def _spread(values: npt.ArrayLike, factor: float = 1.0, digits: str = ".3f") -> str:
-    array = factor * np.asarray(values, np.float64)
-    return f"{array.mean():{digits}} ± {array.std():{digits}}"
-
-
 def _told(name: str, values: npt.ArrayLike) -> str:
-    return _spread(values) if name == "tree" else _spread(values, 100.0, ".2f") + " %"
+    return mean_and_deviation(values, ".3f") if name == "tree" else percents(values)
 
 
 def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes) -> None:
@@ -376,6 +378,11 @@ def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes
         for layers, what, errors in (
             (0, "plain kernel", values["plain"]),
             (values["layers"][-1], f"{sizes.widths[0]}, at a higher cost", values["wide_and_deep"]),
+            (
+                values["layers"][-1],
+                f"{sizes.widths[-1]}, {_MANY_HALVES} halves",
+                values["less_noise"],
+            ),
         )
     ]
     report.section(
@@ -385,8 +392,8 @@ def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes
         "all layers together move the points, as a part of their norm, is chosen for each by points "
         "that were held out from the training points, and so is the best width; the step is that length over the "
         "number of layers. For comparison there are flows of all points with as many layers as the "
-        "narrowest, and with its lengths, which cost "
-        f"{sizes.widths[0] // sizes.widths[-1]} times as much.",
+        f"narrowest, which cost {sizes.widths[0] // sizes.widths[-1]} times as much, and narrow ones "
+        f"that average over {_MANY_HALVES} halves, which have less noise.",
     ).figure(
         figure,
         "layers-or-width",
@@ -413,8 +420,8 @@ def _show_tree(report: Report, by_hand: dict[str, Any], turned: dict[str, float]
         )
     log_scale(ax, [row["numbers"] for row in (*by_hand["tree"], *by_hand["plain"])], "x")
     log_scale(ax, [row["error"] for row in (*by_hand["tree"], *by_hand["plain"])])
-    ax.xaxis.set_major_formatter(plain_number)
-    ax.yaxis.set_major_formatter(plain_number)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(frameon=False, fontsize=9)
     report.section(
         "A tree of functions",
@@ -455,24 +462,30 @@ def _answer(
         f"{digits['layers'][0]}, {_told('digits', digits['errors'][best_digits])} with "
         f"{digits['layers'][best_digits]} (plain {_told('digits', digits['plain'])}); "
         f"{values['layers'][-1]} layers of all points: {_told('tree', values['wide_and_deep'])} and "
-        f"{_told('digits', digits['wide_and_deep'])}"
+        f"{_told('digits', digits['wide_and_deep'])}; {values['layers'][-1]} narrow ones with less "
+        f"noise: {_told('tree', values['less_noise'])} and {_told('digits', digits['less_noise'])}"
     )
     difference = values["errors"][best] - values["errors"][0]
     error = difference.std(ddof=1) / len(difference) ** 0.5
+    # How much of it more layers bring if their batches stay as large.
+    first = values["errors"][0].mean()
+    gain = first - values["errors"][best].mean()
+    share = max(float((first - values["wide_and_deep"].mean()) / gain), 0.0) if gain > 0.0 else 0.0
     deeper = best > 0 and float(difference.mean()) < -2.0 * float(error)
     return {
         "sentence": f"With {sizes.total} centres in all, {values['layers'][best]} layers of "
         f"{values['widths'][best]} learn a tree of functions best, with an error of "
         f"{values['errors'][best].mean():.3f} against {values['errors'][0].mean():.3f} of "
         f"{values['layers'][0]} layers of {values['widths'][0]} and {values['plain'].mean():.3f} of a "
-        f"plain kernel; not because there are more layers, but because each is of fewer points, as "
-        f"{values['layers'][-1]} layers of all points have {values['wide_and_deep'].mean():.3f}.",
+        f"plain kernel. The small batches do {'it' if share < 0.2 else 'most of it' if share < 0.5 else 'a part of it'}: {values['layers'][-1]} layers of all points have "
+        f"{values['wide_and_deep'].mean():.3f}, and less noise in the small ones gives "
+        f"{values['less_noise'].mean():.3f}.",
         "claims": [
             Claim(
                 "At equal cost and numbers, depth is better than width",
                 "-",
                 measured,
-                "yes for the tree, by small batches and not by more layers"
+                f"yes for the tree, but more layers of all points bring only {100 * share:.0f} % of that"
                 if deeper
                 else "not beyond the spread",
             ),

@@ -14,21 +14,16 @@ from kflow.analysis import crossed_regions
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.spirals import LENGTH_SCALE, spirals
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.plotting.axes import axes_of
 from kflow.plotting.colours import MARKERS, PALETTE
 
-__all__ = ["lines_through_spirals", "mean_and_deviation", "show_lines", "spiral_settings"]
+__all__ = ["lines_through_spirals", "show_lines", "spiral_settings"]
 
 # The spirals: 250 points, and lines through the middle.
 _N_SPIRALS, _SPIRAL_STEP, _PER_LINE = 250, 0.04, 300
-
-
-def mean_and_deviation(values: Any, digits: str = ".3g") -> str:
-    """Return mean ± standard deviation as text."""
-    array = np.asarray(values, np.float64)
-    return f"{array.mean():{digits}} ± {array.std():{digits}}"
 
 
 def lines_through_spirals(
@@ -124,9 +119,9 @@ def show_lines(report: Report, found: dict[str, Any], n_lines: int, n_seeds: int
             [
                 n,
                 mean_and_deviation(found["two_centres"][:, i]),
-                mean_and_deviation(100 * found["two_centres_error"][:, i], ".1f") + " %",
+                percents(found["two_centres_error"][:, i], ".1f"),
                 mean_and_deviation(found["all_centres"][:, i]),
-                mean_and_deviation(100 * found["all_centres_error"][:, i], ".1f") + " %",
+                percents(found["all_centres_error"][:, i], ".1f"),
             ]
             for i, n in enumerate(found["layers"])
         ],

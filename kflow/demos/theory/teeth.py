@@ -12,10 +12,10 @@ from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report, percent
-from kflow.demos.theory.spiral_lines import mean_and_deviation
+from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant
-from kflow.plotting.axes import axes_of, log_scale, plain_number
+from kflow.plotting.axes import axes_of, log_scale
 from kflow.plotting.axes import percent as percent_tick
 from kflow.plotting.colours import MARKERS, PALETTE
 
@@ -40,7 +40,7 @@ _N_LINE = 16001
 _DOUBLINGS, _N_TEETH_POINTS, _TEETH_NUGGET = 4, 64, 0.01
 
 
-_SMALL_STEP, _LARGE_STEP = 0.002, 0.05
+_SMALL_STEP, _LARGE_STEP = 0.001, 0.05
 
 
 _LINE = slice(None, None, 4)
@@ -90,7 +90,8 @@ def teeth_by_hand(most_layers: int, n_needed: int) -> dict[str, Any]:
             }
         )
     needed = [_centres_needed(x, doublings) for doublings in range(1, n_needed + 1)]
-    return {"rows": rows, "centres_needed": needed}
+    largest = float(np.abs(fold.coefficients).max())
+    return {"rows": rows, "centres_needed": needed, "largest_coefficient": largest}
 
 
 def _plain_teeth(x: Doubles, doublings: int, n_centres: int) -> Doubles:
@@ -198,13 +199,14 @@ def show_by_hand(report: Report, found: dict[str, Any]) -> None:
             label=name,
         )
     log_scale(right, [row["regions"] for row in rows])
-    right.yaxis.set_major_formatter(plain_number)
+    right.yaxis.set_major_formatter("{x:g}")
     right.legend(frameon=False, fontsize=8)
     report.section(
         "What layers can represent: teeth",
         "Telgarsky's teeth are a map of the line that folds it, composed with itself: each composition "
         "doubles their number. A layer of a flow, x + K(x, Z) C, can be that map: ten Gaussians give "
-        "4x(1 - x) to five digits. Then n layers of ten centres cross 2ⁿ + 1 regions. A sum of m "
+        "4x(1 - x) to five digits, with coefficients of up to "
+        f"{found['largest_coefficient']:.0g}. Then n layers of ten centres cross 2ⁿ + 1 regions. A sum of m "
         "Gaussians of one length scale has at most m - 1 zeros (Karlin), and so at most m regions, "
         "whatever its coefficients: a plain kernel needs 2ⁿ + 1 centres at least.",
     ).figure(
@@ -262,13 +264,13 @@ def show_learned(report: Report, found: dict[str, Any], n_seeds: int) -> None:
                 [
                     name,
                     found["layers"][place],
-                    mean_and_deviation(values["regions"][:, place]),
-                    mean_and_deviation(100 * values["errors"][:, place], ".1f") + " %",
-                    mean_and_deviation(100 * values["folded"][:, place], ".1f") + " %",
+                    mean_and_deviation(values["regions"][:, place], ".1f"),
+                    percents(values["errors"][:, place], ".1f"),
+                    percents(values["folded"][:, place], ".1f"),
                 ]
             )
     left.set_yscale("log")
-    left.yaxis.set_major_formatter(plain_number)
+    left.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_major_formatter(percent_tick)
     left.axhline(found["regions"], color="#999999", linewidth=3.0, zorder=0)
     for ax in (left, right):
