@@ -103,13 +103,15 @@ def _conclude(
     last = by_hand["rows"][-1]
     large, small = learned["large steps"], learned["small steps"]
     two = np.asarray(lines["two_centres"])
+    regions = mean_and_deviation(large["regions"][:, -1], ".0f")
+    wrong = percents(large["errors"][:, -1], ".0f")
     report.summary = (
         "**Layers can fold space exponentially often, but the descent of ρ does not make use of it: "
         "what depth gives a flow is a space that all centres share.** "
         f"Made by hand, {last['layers']} layers of {CENTRES} centres have {last['deep_regions']} "
         f"regions where a plain kernel with as many centres has {last['plain_regions']}; learned, small "
-        f"steps do not fold, and large ones leave {mean_and_deviation(large['regions'][:, -1], '.0f')} regions, with "
-        f"the wrong class on {percents(large['errors'][:, -1], '.0f')} of the line. After the flow two "
+        f"steps do not fold, and large ones leave {regions} regions, with the wrong class on {wrong} of "
+        "the line. After the flow two "
         f"centres cross {two[:, -1].mean():.1f} regions of the spirals ({lines['truth']:.1f} are true, "
         f"2 the most before it). {trees['sentence']}"
     )
@@ -127,15 +129,15 @@ def _conclude(
                 "Deep networks identify exponentially many regions (Montufar)",
                 "at most one region a centre if no layer folds",
                 f"large steps: {mean_and_deviation(large['regions'][:, 0], '.1f')} regions before and "
-                f"{mean_and_deviation(large['regions'][:, -1], '.0f')} after, with an error of "
-                f"{percents(large['errors'][:, -1], '.0f')}; small steps: "
+                f"{regions} after, with an error of {wrong}; small steps: "
                 f"{mean_and_deviation(small['regions'][:, -1], '.1f')}",
                 "the number grows so, but the error with it",
             ),
             Claim(
                 "Local representations have a region for each parameter, distributed ones more (Bengio)",
                 "2 regions by 2 Gaussians",
-                f"{mean_and_deviation(two[:, 0], '.1f')} before the flow, {mean_and_deviation(two[:, -1], '.1f')} after",
+                f"{mean_and_deviation(two[:, 0], '.1f')} before the flow, "
+                f"{mean_and_deviation(two[:, -1], '.1f')} after",
                 "yes",
             ),
             *trees["claims"],

@@ -186,8 +186,8 @@ def _told(
     )
     report.settings.update(
         {
-            "data": f"{sizes.n_points} images of digits in {DIMENSION} coordinates, {sizes.n_held_out} others "
-            f"held out, drawn {sizes.n_seeds} times; 449 test images",
+            "data": f"{sizes.n_points} images of digits in {DIMENSION} coordinates, "
+            f"{sizes.n_held_out} others held out, drawn {sizes.n_seeds} times; 449 test images",
             "flow": f"{sizes.n_layers} layers, batches of {BATCH}, 2 halves, step rule rms",
             "derivatives": f"at {sizes.n_local} of the images held out, in all {DIMENSION} directions",
             "test images": "looked at once, for the setting that is best on the images held out: "
@@ -300,15 +300,15 @@ def _show_random(report: Report, found: dict[str, Any], sizes: ScanSizes) -> Non
         "```\n\n"
         "as of isotropic Brownian flows (Le Jan; Baxendale and Harris). So the edge of chaos is not a "
         "matter of the step: typical signals explode in more than two dimensions, vanish in one, and are "
-        "at the edge in two. Two points a distance r apart are, by the mean field, at r² + 2 d ε² (1 - k(r)) "
-        "after a layer. As k is the cosine of the angle between them in the kernel's feature space, "
+        "at the edge in two. Two points a distance r apart are, by the mean field, at "
+        "r² + 2 d ε² (1 - k(r)) after a layer. As k is the cosine of the angle between them in the kernel's feature space, "
         "this is a map of angles, the same for all pairs: all become orthogonal.",
     ).figure(
         figure,
         "random",
         f"Left: Lyapunov exponents of {sizes.random_layers} random layers (marks) and theory (lines). "
-        f"Right: the cosine k(r) for the mean distance r of pairs in {DIMENSION} dimensions, measured (marks) "
-        "and by the mean field (lines).",
+        f"Right: the cosine k(r) for the mean distance r of pairs in {DIMENSION} dimensions, measured "
+        "(marks) and by the mean field (lines).",
     ).table(
         ["d", "exponents measured", "theory"],
         rows,
@@ -357,8 +357,8 @@ def _show_along(report: Report, shown: dict[str, dict[str, Any]], sizes: ScanSiz
     ).figure(
         figure,
         "along",
-        f"Above: singular values of the derivative of F_n, the middle half and the range of the {DIMENSION} "
-        f"means over {sizes.n_local} held-out images. Below: mean cosine of pairs of held-out images.",
+        f"Above: singular values of the derivative of F_n, the middle half and the range of the "
+        f"{DIMENSION} means over {sizes.n_local} held-out images. Below: mean cosine of pairs of held-out images.",
     ).table(
         ["flow", "nugget", "step", "mean exponent", "gain exponent", "same class", "others"],
         rows,

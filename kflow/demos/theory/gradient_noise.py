@@ -265,7 +265,8 @@ class _Told:
         level = f"ρ = {_LEVELS[-1]:g}"
         report = Report(
             "Does the noise of the gradient find better minima?",
-            f"{_answer(gains[best])} At {level} the flattest descent ({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
+            f"{_answer(gains[best])} At {level} the flattest descent "
+            f"({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
             f"times the random displacement of the one with the least noise, and its error is "
             f"{_change(self.gain(flattest))}. One random half in place of {sizes.many_halves} changes "
             f"the error by {_change(gains[best])} with the step {best.step:g}, and by "
@@ -373,8 +374,8 @@ class _Told:
             "large steps with many halves show what is due to the step alone.\n\n"
             "Each descent is stopped where the mean ρ of all points has fallen to the same level. "
             "Then the test images, which moved along, are classified, and all points are displaced at "
-            "random until ρ has doubled: the larger this displacement, the flatter the minimum. Its natural "
-            "unit is the length scale l of the kernel, which stays the same. A flow that only blew its "
+            "random until ρ has doubled: the larger this displacement, the flatter the minimum. "
+            "Its natural unit is the length scale l of the kernel, which stays the same. A flow that only blew its "
             "points up would seem flat, so that it is also told as a part of the root mean square "
             "distance between points of different classes.",
         )

@@ -388,10 +388,10 @@ def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes
     report.section(
         "Layers against width, at equal cost",
         f"Flows with {sizes.total} centres in all their layers store the same numbers, and to move "
-        "a point takes the same time. Few layers whose batch is all points, or many layers of few? How far "
-        "all layers together move the points, as a part of their norm, is chosen for each by points "
-        "that were held out from the training points, and so is the best width; the step is that length over the "
-        "number of layers. For comparison there are flows of all points with as many layers as the "
+        "a point takes the same time. Few layers whose batch is all points, or many layers of few? "
+        "How far all layers together move the points, as a part of their norm, is chosen for each by points "
+        "that were held out from the training points, and so is the best width; the step is that "
+        "length over the number of layers. For comparison there are flows of all points with as many layers as the "
         f"narrowest, which cost {sizes.widths[0] // sizes.widths[-1]} times as much, and narrow ones "
         f"that average over {_MANY_HALVES} halves, which have less noise.",
     ).figure(
@@ -471,13 +471,14 @@ def _answer(
     first = values["errors"][0].mean()
     gain = first - values["errors"][best].mean()
     share = max(float((first - values["wide_and_deep"].mean()) / gain), 0.0) if gain > 0.0 else 0.0
+    part = "it" if share < 0.2 else "most of it" if share < 0.5 else "a part of it"
     deeper = best > 0 and float(difference.mean()) < -2.0 * float(error)
     return {
         "sentence": f"With {sizes.total} centres in all, {values['layers'][best]} layers of "
         f"{values['widths'][best]} learn a tree of functions best, with an error of "
         f"{values['errors'][best].mean():.3f} against {values['errors'][0].mean():.3f} of "
         f"{values['layers'][0]} layers of {values['widths'][0]} and {values['plain'].mean():.3f} of a "
-        f"plain kernel. The small batches do {'it' if share < 0.2 else 'most of it' if share < 0.5 else 'a part of it'}: {values['layers'][-1]} layers of all points have "
+        f"plain kernel. The small batches do {part}: {values['layers'][-1]} layers of all points have "
         f"{values['wide_and_deep'].mean():.3f}, and less noise in the small ones gives "
         f"{values['less_noise'].mean():.3f}.",
         "claims": [
