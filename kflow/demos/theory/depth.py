@@ -109,8 +109,10 @@ def _conclude(
         "**Layers can fold space exponentially often, but the descent of ρ does not make use of it: "
         "what depth gives a flow is a space that all centres share.** "
         f"Made by hand, {last['layers']} layers of {CENTRES} centres have {last['deep_regions']} "
-        f"regions where a plain kernel with as many centres has {last['plain_regions']}; learned, small "
-        f"steps do not fold, and large ones leave {regions} regions, with the wrong class on {wrong} of "
+        f"regions where a plain kernel with as many centres has {last['plain_regions']}; "
+        "learned, small "
+        f"steps do not fold, and large ones leave {regions} regions, with the wrong class on "
+        f"{wrong} of "
         "the line. After the flow two "
         f"centres cross {two[:, -1].mean():.1f} regions of the spirals ({lines['truth']:.1f} are true, "
         f"2 the most before it). {trees['sentence']}"
@@ -134,7 +136,8 @@ def _conclude(
                 "the number grows so, but the error with it",
             ),
             Claim(
-                "Local representations have a region for each parameter, distributed ones more (Bengio)",
+                "Local representations have a region for each parameter, distributed ones "
+                "more (Bengio)",
                 "2 regions by 2 Gaussians",
                 f"{mean_and_deviation(two[:, 0], '.1f')} before the flow, "
                 f"{mean_and_deviation(two[:, -1], '.1f')} after",

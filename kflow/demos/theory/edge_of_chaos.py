@@ -174,7 +174,8 @@ def _told(
     good = as_good(scanned, best)
     report = Report(
         "Do flows work best at the edge of chaos?",
-        f"{_answer(gains[good])} Of {mean_error.size} settings of nugget and step, {good.sum()} cannot be "
+        f"{_answer(gains[good])} Of {mean_error.size} settings of nugget and step, "
+        f"{good.sum()} cannot be "
         "told from the best by the held-out error of ten centres. Their gain exponents are "
         f"{_range(gains[good])} and their mean exponents {_range(means[good])} after "
         f"{sizes.n_layers} layers; those of all reach {_range(gains)} and {_range(means)}. From all "
@@ -292,16 +293,19 @@ def _show_random(report: Report, found: dict[str, Any], sizes: ScanSizes) -> Non
         "Random layers: what theory says",
         "Poole, Pennington and others ask what a network does whose weights are drawn at random. The "
         "random layer of a kernel is x + ε G(x), where each coordinate of G is drawn from the Gaussian "
-        "process of the kernel. The derivative of G has independent normal entries of variance 1/l², so "
+        "process of the kernel. The derivative of G has independent normal entries of "
+        "variance 1/l², so "
         "that a small difference u becomes u + (ε/l) A u. To second order the mean of log |u| grows by "
         "(ε/l)² (d - 2)/2 in each layer, and the k-th Lyapunov exponent is\n\n"
         "```\n"
         "λₖ = (ε/l)² (d − 2k)/2,    k = 1, ..., d\n"
         "```\n\n"
         "as of isotropic Brownian flows (Le Jan; Baxendale and Harris). So the edge of chaos is not a "
-        "matter of the step: typical signals explode in more than two dimensions, vanish in one, and are "
+        "matter of the step: typical signals explode in more than two dimensions, vanish in "
+        "one, and are "
         "at the edge in two. Two points a distance r apart are, by the mean field, at "
-        "r² + 2 d ε² (1 - k(r)) after a layer. As k is the cosine of the angle between them in the kernel's feature space, "
+        "r² + 2 d ε² (1 - k(r)) after a layer. As k is the cosine of the angle between them "
+        "in the kernel's feature space, "
         "this is a map of angles, the same for all pairs: all become orthogonal.",
     ).figure(
         figure,
@@ -358,7 +362,8 @@ def _show_along(report: Report, shown: dict[str, dict[str, Any]], sizes: ScanSiz
         figure,
         "along",
         f"Above: singular values of the derivative of F_n, the middle half and the range of the "
-        f"{DIMENSION} means over {sizes.n_local} held-out images. Below: mean cosine of pairs of held-out images.",
+        f"{DIMENSION} means over {sizes.n_local} held-out images. Below: mean cosine of pairs "
+        "of held-out images.",
     ).table(
         ["flow", "nugget", "step", "mean exponent", "gain exponent", "same class", "others"],
         rows,

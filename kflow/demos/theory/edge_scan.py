@@ -235,7 +235,8 @@ def show_scan(
     }
     report.section(
         "Which nugget and step keep a flow at the edge",
-        "Each flow with its exponents at held-out images, and its errors on them: by interpolation from "
+        "Each flow with its exponents at held-out images, and its errors on them: by "
+        "interpolation from "
         "all training points, and from ten, one of each class. The latter are low only if the flow has "
         "learned; a flow that does nothing is at the edge, too.",
     ).figure(

@@ -6,24 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
-from kflow import KernelFlow, losses
-from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.array_types import Doubles
 from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim, add_claims
-from kflow.demos.theory.digit_points import DigitPoints, digit_points, error_of
+from kflow.demos.theory.digit_points import digit_points
+from kflow.demos.theory.noisy_descent import HALVES, LEVELS, NUGGET, Descent, Found, descend
 from kflow.demos.theory.spread import mean_and_deviation, percents
 from kflow.engine.threads import resolve_n_threads
-from kflow.evaluation.class_distances import class_distances
-from kflow.kernels import Radial
-from kflow.linear.interpolant import balanced_subset
-from kflow.operations import one_hot
 from kflow.plotting.axes import axes_of, log_scale, percent
 from kflow.plotting.colours import MARKERS, PALETTE
 
@@ -43,46 +37,13 @@ class _Sizes:
 
 
 _FULL = _Sizes(200, 12, (0.5, 1.0, 2.0, 4.0), 16, (100, 50, 25), 8.0)
+
+
 _QUICK = _Sizes(100, 3, (0.5, 4.0), 8, (25,), 2.0)
 
-_NUGGET = 0.1
-
-# The values of rho at which descents are compared, and how often rho is looked at.
-_LEVELS = (0.2, 0.1, 0.05)
-_LOOKS = 20.0
-_MOST_LAYERS = 400.0
-
-# Halves by which rho of all points is measured, and how its growth is.
-_HALVES, _FEW_HALVES, _DISPLACEMENTS = 32, 8, 4
 
 # Step of the descents by batches, where it is not smaller.
 _BATCH_STEP = 1.0
-
-
-@dataclass(frozen=True)
-class _Descent:
-    """One way down: how many points and halves a layer draws, and its step."""
-
-    batch_size: int
-    n_halves: int
-    step: float
-
-    def name(self, n_points: int) -> str:
-        """Return how the report calls it."""
-        batch = "all points" if self.batch_size == n_points else f"{self.batch_size} points"
-        halves = "1 half" if self.n_halves == 1 else f"{self.n_halves} halves"
-        return f"{batch}, {halves}, step {self.step:g}"
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What was measured at each level of rho: arrays (n_levels,), NaN where a level was not reached."""
-
-    rho: Doubles
-    error: Doubles
-    doubling: Doubles
-    relative: Doubles
-    layers: Doubles
 
 
 def run(options: Options) -> Report:
@@ -100,19 +61,19 @@ def run(options: Options) -> Report:
     """
     sizes = _QUICK if options.quick else _FULL
     n = sizes.n_points
-    whole = [_Descent(n, halves, step) for halves in (1, sizes.many_halves) for step in sizes.steps]
+    whole = [Descent(n, halves, step) for halves in (1, sizes.many_halves) for step in sizes.steps]
     parts = [
-        _Descent(batch, 1, step)
+        Descent(batch, 1, step)
         for batch in sizes.batches
         for step in (_BATCH_STEP, _BATCH_STEP / sizes.finer)
     ]
     data = digit_points()
     jobs = [(descent, seed) for descent in (*whole, *parts) for seed in range(sizes.n_seeds)]
 
-    def job(one: tuple[_Descent, int]) -> _Found:
-        return _descend(data, n, one[0], [options.seed, one[1]])
+    def job(one: tuple[Descent, int]) -> Found:
+        return descend(data, n, one[0], [options.seed, one[1]])
 
-    found: dict[_Descent, list[_Found]] = {}
+    found: dict[Descent, list[Found]] = {}
     with (
         options.steps(len(jobs), "descent") as done,
         Workers(resolve_n_threads(options.n_threads)) as workers,
@@ -123,115 +84,25 @@ def run(options: Options) -> Report:
     return _Told(sizes, found, whole, parts).report(options)
 
 
-# ---- measurements ---------------------------------------------------------------------------------
-
-
-def _descend(data: DigitPoints, n: int, descent: _Descent, seed: list[int]) -> _Found:
-    """Run one descent from images drawn at random, and measure it at each level of rho."""
-    rows = balanced_subset(data.y, n, np.random.default_rng(seed))
-    X, labels = data.X[rows], data.y[rows]
-    targets = one_hot(labels)
-    halves = _halves(n, _HALVES)
-    every = max(1, round(_LOOKS / descent.step / 10.0))
-    levels = list(_LEVELS)
-    results = np.full((5, len(_LEVELS)), np.nan)
-
-    def look(flow: Any) -> bool:
-        if flow.n_layers_ % every:
-            return False
-        points, kernel = flow.points_, flow.kernel_
-        rho = _rho(points, targets, halves, kernel)
-        while levels and rho <= levels[0]:
-            doubling = _doubling(points, targets, halves[:_FEW_HALVES], kernel)
-            between = class_distances(points, labels)[1] ** 0.5
-            results[:, len(_LEVELS) - len(levels)] = (
-                rho,
-                error_of(points, labels, flow.follow_["test"], data.y_test, kernel),
-                doubling,
-                doubling * kernel.length_scale / between,
-                flow.n_layers_,
-            )
-            levels.pop(0)
-        return not levels
-
-    KernelFlow(
-        None,
-        n_layers=round(_MOST_LAYERS / min(descent.step, 1.0)),
-        batch_size=descent.batch_size,
-        n_halves=descent.n_halves,
-        nugget=_NUGGET,
-        step="fixed",
-        step_size=descent.step,
-        dtype="float64",
-        layers="none",
-        callbacks=[look],
-        random_state=[*seed, 1],
-        n_threads=1,
-    ).fit(X, targets, follow={"test": data.X_test})
-    return _Found(*results)
-
-
-def _halves(n: int, number: int) -> npt.NDArray[np.intp]:
-    """Return halves of n rows, in pairs without a common row: the same ones whenever rho is measured."""
-    rng = np.random.default_rng(0)
-    orders = [rng.permutation(n) for _ in range(number // 2)]
-    pairs = [part for order in orders for part in (order[: n // 2], order[n // 2 : n // 2 * 2])]
-    return np.array(pairs, np.intp)
-
-
-def _rho(
-    points: FloatArray, targets: FloatArray, halves: npt.NDArray[np.intp], kernel: Radial
-) -> float:
-    A = kernel(points, n_threads=1) + _NUGGET * np.eye(len(points))
-    return losses.rho(A, targets, halves, gradient=False, n_threads=1)[0]
-
-
-def _doubling(
-    points: FloatArray, targets: FloatArray, halves: npt.NDArray[np.intp], kernel: Radial
-) -> float:
-    """Return the random displacement at which rho has doubled, as a part of the length scale.
-
-    It is a root mean square over the points, and NaN if rho never doubles.
-    """
-    rng = np.random.default_rng(1)
-    length = kernel.length_scale
-    assert isinstance(length, float)
-    directions = rng.normal(size=(_DISPLACEMENTS, *points.shape))
-    directions *= length / np.sqrt((directions**2).sum(axis=2).mean(axis=1))[:, None, None]
-    goal = 2.0 * _rho(points, targets, halves, kernel)
-
-    def excess(log_size: float) -> float:
-        moved = (points + np.exp(log_size) * one for one in directions)
-        return float(np.mean([_rho(one, targets, halves, kernel) for one in moved])) - goal
-
-    low, high = np.log(1e-3), np.log(10.0)
-    if excess(high) <= 0.0:
-        return float("nan")
-    return float(np.exp(brentq(excess, low, high, xtol=0.02)))
-
-
-# ---- words ----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class _Told:
     """What was found, as a report."""
 
     sizes: _Sizes
-    found: dict[_Descent, list[_Found]]
-    whole: list[_Descent]
-    parts: list[_Descent]
+    found: dict[Descent, list[Found]]
+    whole: list[Descent]
+    parts: list[Descent]
 
-    def values(self, descent: _Descent, name: str, level: int = -1) -> Doubles:
+    def values(self, descent: Descent, name: str, level: int = -1) -> Doubles:
         """Return one measure of all seeds at a level."""
         return np.array([getattr(one, name)[level] for one in self.found[descent]])
 
     @property
-    def calm(self) -> _Descent:
+    def calm(self) -> Descent:
         """The descent with the least noise: all points, many halves, the smallest step."""
-        return _Descent(self.sizes.n_points, self.sizes.many_halves, self.sizes.steps[0])
+        return Descent(self.sizes.n_points, self.sizes.many_halves, self.sizes.steps[0])
 
-    def gain(self, descent: _Descent) -> tuple[float, float]:
+    def gain(self, descent: Descent) -> tuple[float, float]:
         """Return by how much its error is below the calm one's, and the error of this mean."""
         differences = self.values(self.calm, "error") - self.values(descent, "error")
         differences = differences[np.isfinite(differences)]
@@ -239,7 +110,7 @@ class _Told:
             return float("nan"), float("nan")
         return float(differences.mean()), float(differences.std(ddof=1) / len(differences) ** 0.5)
 
-    def correlation(self, descents: list[_Descent], name: str = "doubling") -> float:
+    def correlation(self, descents: list[Descent], name: str = "doubling") -> float:
         """Return the rank correlation of flatness and error, both less the mean of each seed."""
         pairs = np.array(
             [
@@ -254,7 +125,7 @@ class _Told:
     def report(self, options: Options) -> Report:
         """Return the report."""
         sizes, n = self.sizes, self.sizes.n_points
-        noisy = [_Descent(n, 1, step) for step in sizes.steps]
+        noisy = [Descent(n, 1, step) for step in sizes.steps]
         gains = {each: self.gain(each) for each in noisy}
         best = max(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=-1.0))
         worst = min(noisy, key=lambda each: np.nan_to_num(gains[each][0], nan=1.0))
@@ -262,14 +133,14 @@ class _Told:
         flattest = max(flat, key=lambda each: np.nan_to_num(flat[each], nan=0.0))
         correlation = self.correlation([*self.whole, *self.parts])
         relative = self.correlation([*self.whole, *self.parts], "relative")
-        level = f"ρ = {_LEVELS[-1]:g}"
+        level = f"ρ = {LEVELS[-1]:g}"
         report = Report(
             "Does the noise of the gradient find better minima?",
             f"{_answer(gains[best])} At {level} the flattest descent "
             f"({flattest.name(n)}) stands {flat[flattest] / flat[self.calm]:.1f} "
             f"times the random displacement of the one with the least noise, and its error is "
-            f"{_change(self.gain(flattest))}. One random half in place of {sizes.many_halves} changes "
-            f"the error by {_change(gains[best])} with the step {best.step:g}, and by "
+            f"{_change(self.gain(flattest))}. One random half in place of {sizes.many_halves} makes "
+            f"the error {_change(gains[best])} with the step {best.step:g}, and "
             f"{_change(gains[worst])} with the step {worst.step:g}. Over all descents, flatness and "
             f"error have a rank correlation of {correlation:+.2f}: were flat minima better, it would "
             "be negative.",
@@ -279,18 +150,18 @@ class _Told:
             {
                 "data": f"{n} images of digits, drawn {sizes.n_seeds} times, in 20 coordinates; "
                 "449 test images",
-                "flow": f"Gaussian fitted to the distances, nugget {_NUGGET:g}, step rule fixed",
-                "rho": f"of all {n} points, the mean over {_HALVES} halves that are the same always",
+                "flow": f"Gaussian fitted to the distances, nugget {NUGGET:g}, step rule fixed",
+                "rho": f"of all {n} points, the mean over {HALVES} halves that are the same always",
                 "test images": f"looked at in each of {len(self.found)} descents at "
-                f"{len(_LEVELS)} levels; nothing was chosen by them",
+                f"{len(LEVELS)} levels; nothing was chosen by them",
                 "seed": options.seed,
             }
         )
         report.numbers.update(
-            levels=list(_LEVELS),
+            levels=list(LEVELS),
             descents={
                 each.name(n): {
-                    name: [self.values(each, name, level) for level in range(len(_LEVELS))]
+                    name: [self.values(each, name, level) for level in range(len(LEVELS))]
                     for name in ("rho", "error", "doubling", "relative", "layers")
                 }
                 for each in self.found
@@ -306,7 +177,7 @@ class _Told:
         return report
 
     @property
-    def flatness(self) -> dict[_Descent, float]:
+    def flatness(self) -> dict[Descent, float]:
         """The mean displacement that doubles rho at the last level, by descent."""
         return {each: float(np.nanmean(self.values(each, "doubling"))) for each in self.found}
 
@@ -315,7 +186,7 @@ class _Told:
         report: Report,
         gain: tuple[float, float],
         loss: tuple[float, float],
-        noisiest: _Descent,
+        noisiest: Descent,
         correlation: float,
         relative: float,
     ) -> None:
@@ -335,7 +206,8 @@ class _Told:
                 Claim(
                     "Noise leads to flatter minima (Keskar; Li)",
                     "-",
-                    f"{flat[noisiest] / flat[self.calm]:.2g} times the displacement that doubles ρ, with "
+                    f"{flat[noisiest] / flat[self.calm]:.2g} times the displacement that "
+                    "doubles ρ, with "
                     f"the step {noisiest.step:g} and one half",
                     "yes" if flat[noisiest] > flat[self.calm] else "no",
                 ),
@@ -359,8 +231,8 @@ class _Told:
             "As far as we know, the noise of a flow's random halves had not been separated from its "
             "other causes: here the objective is the same to the digit with one half and with many, "
             "and descents are compared at the same ρ, not after as many layers. A smaller batch is "
-            "not only noise: it descends another function, the ρ of few points, and less of "
-            "its noise hardly changes where it ends.",
+            "not only noise: it descends another function, the ρ of few points, and with "
+            "less of its noise a part of the difference is left.",
         )
 
     def _explain(self, report: Report) -> None:
@@ -375,7 +247,8 @@ class _Told:
             "Each descent is stopped where the mean ρ of all points has fallen to the same level. "
             "Then the test images, which moved along, are classified, and all points are displaced at "
             "random until ρ has doubled: the larger this displacement, the flatter the minimum. "
-            "Its natural unit is the length scale l of the kernel, which stays the same. A flow that only blew its "
+            "Its natural unit is the length scale l of the kernel, which stays the same. A "
+            "flow that only blew its "
             "points up would seem flat, so that it is also told as a part of the root mean square "
             "distance between points of different classes.",
         )
@@ -383,7 +256,7 @@ class _Told:
     def _show_whole(self, report: Report) -> None:
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         names = {
-            "error": f"test error at ρ = {_LEVELS[-1]:g}",
+            "error": f"test error at ρ = {LEVELS[-1]:g}",
             "doubling": "displacement that doubles ρ / l",
         }
         for ax, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
@@ -391,7 +264,7 @@ class _Told:
             for number, halves in enumerate((1, self.sizes.many_halves)):
                 values = np.array(
                     [
-                        self.values(_Descent(self.sizes.n_points, halves, step), name)
+                        self.values(Descent(self.sizes.n_points, halves, step), name)
                         for step in self.sizes.steps
                     ]
                 )
@@ -413,7 +286,8 @@ class _Told:
         report.section("The same objective with more and with less noise").figure(
             figure,
             "noise",
-            f"Test error and flatness where ρ has fallen to {_LEVELS[-1]:g}, against the step, with one "
+            f"Test error and flatness where ρ has fallen to {LEVELS[-1]:g}, against the "
+            "step, with one "
             "half a layer and with many. Bars are standard errors of the mean over "
             f"{self.sizes.n_seeds} draws of the images.",
         ).table(*self._table(self.whole, "The descents of all points"))
@@ -452,18 +326,19 @@ class _Told:
         ).figure(
             figure,
             "flatness",
-            f"Test error against flatness at ρ = {_LEVELS[-1]:g}: means over {self.sizes.n_seeds} draws, "
+            f"Test error against flatness at ρ = {LEVELS[-1]:g}: means over "
+            f"{self.sizes.n_seeds} draws, "
             "one mark for each step. Were flat minima better, the marks would fall to the right.",
         ).table(*self._table(self.parts, "The descents by batches"))
 
-    def _table(self, descents: list[_Descent], what: str) -> tuple[list[str], list[Any], str]:
-        columns = ["descent", *(f"error at ρ = {level:g}" for level in _LEVELS)]
+    def _table(self, descents: list[Descent], what: str) -> tuple[list[str], list[Any], str]:
+        columns = ["descent", *(f"error at ρ = {level:g}" for level in LEVELS)]
         columns += ["error less than with the least noise", "displacement that doubles ρ / l"]
         columns += ["the same over the distance between classes", "layers"]
         rows = [
             [
                 each.name(self.sizes.n_points),
-                *(percents(self.values(each, "error", level)) for level in range(len(_LEVELS))),
+                *(percents(self.values(each, "error", level)) for level in range(len(LEVELS))),
                 _points(self.gain(each)),
                 mean_and_deviation(self.values(each, "doubling"), ".3f"),
                 mean_and_deviation(self.values(each, "relative"), ".3f"),
@@ -473,7 +348,7 @@ class _Told:
         ]
         caption = (
             f"{what}: mean ± standard deviation over {self.sizes.n_seeds} draws of the images; the "
-            f"last four columns at ρ = {_LEVELS[-1]:g}, of which the first is a mean over pairs with "
+            f"last four columns at ρ = {LEVELS[-1]:g}, of which the first is a mean over pairs with "
             "the same images, ± its standard error, in points of percentage."
         )
         return columns, rows, caption

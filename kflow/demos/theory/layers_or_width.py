@@ -1,31 +1,44 @@
-"""Many narrow layers against few wide ones, at equal cost, for a tree of functions and for digits."""
+"""Many narrow layers against few wide ones, at equal cost, for a tree of functions and digits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflow import KernelFlow
-from kflow._base.array_types import Doubles, FloatArray
+from kflow._base.array_types import Doubles
 from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim
-from kflow.demos.theory.digit_points import digit_points
 from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.tasks import (
+    DIMENSION,
+    SPREAD,
+    Parts,
+    Task,
+    digit_task,
+    interpolated,
+    node,
+    plain_kernel,
+    tree,
+    tree_task,
+)
 from kflow.errors import DivergenceError
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant
-from kflow.operations import one_hot
 from kflow.plotting.axes import axes_of, log_scale, percent
 from kflow.plotting.colours import MARKERS, PALETTE
 
-__all__ = ["add_layers_or_width", "tree"]
+__all__ = ["add_layers_or_width"]
+
+# Nugget of the flows.
+_NUGGET = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,49 +65,17 @@ _FULL = _Sizes(
     (4, 6, 8, 12, 16),
     (125, 250, 500, 1000, 2000),
 )
+
+
 _QUICK = _Sizes(150, 300, 1500, (150, 50, 15), (0.5, 2.0), 2, (4, 8, 12), (100, 200, 400))
 
-# Arrays for training, for choosing and for testing.
-_Parts: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
-
-_D, _SPREAD = 8, 0.7
-
-# Nugget of the flows, and what is chosen for the plain kernel.
-_NUGGET, _NUGGETS = 0.1, (1e-3, 1e-2, 1e-1)
-_SCALES = (0.75, 1.5, 3.0)
 
 # Halves of the flow with less noise.
 _MANY_HALVES = 8
 
+
 # Centres on a square around the arguments of a function of the tree, and their length scale in gaps.
 _REACH, _GAPS = 2.8, 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What is to be learned: points, values and labels for training, for choosing and for testing."""
-
-    X: _Parts
-    y: _Parts
-    labels: bool
-
-    def error(self, values: FloatArray, part: int) -> float:
-        """Return the root mean square error over the spread, or the part that is misclassified."""
-        if self.labels:
-            return float((values.argmax(axis=1) != self.y[part].argmax(axis=1)).mean())
-        return float(np.sqrt(((values - self.y[part]) ** 2).mean()) / self.y[part].std())
-
-
-def tree(X: Doubles) -> Doubles:
-    """Return a binary tree of seven times the same function of two arguments, for points (n, 8)."""
-    values = list(X.T)
-    while len(values) > 1:
-        values = [_node(*values[i : i + 2]) for i in range(0, len(values), 2)]
-    return np.asarray(values[0])
-
-
-def _node(a: Doubles, b: Doubles) -> Doubles:
-    return np.asarray(np.tanh(2.0 * np.sin(2.0 * a + 0.5) * np.cos(b) - 0.6 * a * b))
 
 
 def add_layers_or_width(report: Report, options: Options, workers: Workers) -> dict[str, Any]:
@@ -111,9 +92,14 @@ def add_layers_or_width(report: Report, options: Options, workers: Workers) -> d
     """
     sizes = _QUICK if options.quick else _FULL
     found = {
-        "tree": _compared(lambda seed: _tree_task(sizes, options, seed), sizes, options, workers),
+        "tree": _compared(
+            lambda seed: tree_task(sizes.n_points, sizes.n_test, [options.seed, seed]),
+            sizes,
+            options,
+            workers,
+        ),
         "digits": _compared(
-            lambda seed: _digit_task(sizes, options, seed), sizes, options, workers
+            lambda seed: digit_task(sizes.n_points, [options.seed, seed]), sizes, options, workers
         ),
     }
     by_hand = _by_hand(sizes, options)
@@ -133,66 +119,15 @@ def add_layers_or_width(report: Report, options: Options, workers: Workers) -> d
     return _answer(found, by_hand, turned, sizes)
 
 
-# ---- tasks ----------------------------------------------------------------------------------------
-
-
-def _tree_task(sizes: _Sizes, options: Options, seed: int) -> _Task:
-    rng = np.random.default_rng([options.seed, seed])
-    X = _SPREAD * rng.normal(size=(2 * sizes.n_points + sizes.n_test, _D))
-    y = tree(X)[:, None]
-    y = (y - y.mean()) / y.std()
-    parts = np.split(np.arange(len(X)), [sizes.n_points, 2 * sizes.n_points])
-    first, second, third = parts
-    return _Task((X[first], X[second], X[third]), (y[first], y[second], y[third]), False)
-
-
-def _digit_task(sizes: _Sizes, options: Options, seed: int) -> _Task:
-    data = digit_points()
-    rows = np.random.default_rng([options.seed, seed]).permutation(len(data.X))
-    first, second = rows[: sizes.n_points], rows[sizes.n_points : 2 * sizes.n_points]
-    targets = one_hot(data.y)
-    return _Task(
-        (data.X[first], data.X[second], data.X_test),
-        (targets[first], targets[second], one_hot(data.y_test)),
-        True,
-    )
-
-
-# ---- measurements ---------------------------------------------------------------------------------
-
-
-def _plain(task: _Task) -> tuple[float, float, float]:
-    """Return length scale and nugget of the best plain kernel by the second part, and its test error."""
-    spread = float(np.sqrt(2.0 * ((task.X[0] - task.X[0].mean(axis=0)) ** 2).sum(axis=1).mean()))
-    # In units of the mean distance, whose square is 2 d times the variance of a coordinate.
-    unit = spread / (2.0 * _D) ** 0.5 / _SPREAD
-    tried = [
-        (task.error(_interpolated(task.X, task.y[0], scale * unit, nugget, 1), 1), scale, nugget)
-        for scale in _SCALES
-        for nugget in _NUGGETS
-    ]
-    _, scale, nugget = min(tried)
-    return (
-        scale * unit,
-        nugget,
-        task.error(_interpolated(task.X, task.y[0], scale * unit, nugget, 2), 2),
-    )
-
-
-def _interpolated(X: _Parts, y: FloatArray, scale: float, nugget: float, part: int) -> FloatArray:
-    interpolant = Interpolant(X[0], y, kernel=Gaussian(scale), nugget=nugget, n_threads=1)
-    return np.asarray(interpolant(X[part]))
-
-
 def _flowed(
-    task: _Task,
+    task: Task,
     scale: float,
     width: int,
     n_layers: int,
     length: float,
     seed: list[int],
     n_halves: int = 1,
-) -> _Parts:
+) -> Parts:
     """Return all points after some layers of a width that together have a length."""
     flow = KernelFlow(
         Gaussian(scale),
@@ -212,12 +147,12 @@ def _flowed(
 
 
 def _compared(
-    task_of: Callable[[int], _Task], sizes: _Sizes, options: Options, workers: Workers
+    task_of: Callable[[int], Task], sizes: _Sizes, options: Options, workers: Workers
 ) -> dict[str, Any]:
     """Return errors of the plain kernel, and of flows of each width, with the lengths chosen."""
     seeds = range(sizes.n_seeds)
     tasks = [task_of(seed) for seed in seeds]
-    plain = [_plain(task) for task in tasks]
+    plain = [plain_kernel(task) for task in tasks]
 
     def job(one: tuple[int, int, int, int, float]) -> tuple[float, float]:
         """Return the error of the points for choosing, and that of the test points."""
@@ -229,7 +164,7 @@ def _compared(
         except DivergenceError:
             return np.inf, np.nan
         chosen, tested = (
-            task.error(_interpolated(points, task.y[0], scale, nugget, part), part)
+            task.error(interpolated(points, task.y[0], scale, nugget, part), part)
             for part in (1, 2)
         )
         return chosen, tested
@@ -260,15 +195,17 @@ def _compared(
 
 def _turned(sizes: _Sizes, options: Options, found: dict[str, Any]) -> dict[str, float]:
     """Turn the points of the tree at random, and return how much the flow's predictions change."""
-    task = _tree_task(sizes, options, 0)
-    rotation = np.linalg.qr(np.random.default_rng(options.seed).normal(size=(_D, _D)))[0]
-    other = _Task((task.X[0] @ rotation, task.X[1] @ rotation, task.X[2] @ rotation), task.y, False)
-    scale, nugget, _ = _plain(task)
+    task = tree_task(sizes.n_points, sizes.n_test, [options.seed, 0])
+    rotation = np.linalg.qr(
+        np.random.default_rng(options.seed).normal(size=(DIMENSION, DIMENSION))
+    )[0]
+    other = Task((task.X[0] @ rotation, task.X[1] @ rotation, task.X[2] @ rotation), task.y, False)
+    scale, nugget, _ = plain_kernel(task)
     place = found["best"]
     width, length = sizes.widths[place], float(np.asarray(found["lengths"])[place, 0])
     n_layers = sizes.total // width
     values = [
-        _interpolated(
+        interpolated(
             _flowed(each, scale, width, n_layers, length, [options.seed, 0, width, n_layers]),
             task.y[0],
             scale,
@@ -287,7 +224,7 @@ def _turned(sizes: _Sizes, options: Options, found: dict[str, Any]) -> dict[str,
 def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
     """Return errors of a tree of seven interpolants of two arguments, and of plain interpolants."""
     rng = np.random.default_rng([options.seed, 0])
-    X = _SPREAD * rng.normal(size=(max(sizes.numbers) + 2 * sizes.n_test, _D))
+    X = SPREAD * rng.normal(size=(max(sizes.numbers) + 2 * sizes.n_test, DIMENSION))
     y = tree(X)[:, None]
     test, choice = X[-sizes.n_test :], X[-2 * sizes.n_test : -sizes.n_test]
     truth = y[-sizes.n_test :, 0]
@@ -299,9 +236,9 @@ def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
     for side in sizes.sides:
         line = np.linspace(-_REACH, _REACH, side)
         centres = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-        node = Interpolant(
+        learned = Interpolant(
             centres,
-            _node(*centres.T),
+            node(*centres.T),
             kernel=Gaussian(_GAPS * (line[1] - line[0])),
             nugget=1e-8,
             n_threads=1,
@@ -309,20 +246,17 @@ def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
         values = test
         while values.shape[1] > 1:
             pairs = values.reshape(len(test), -1, 2)
-            values = np.stack([node(pair)[:, 0] for pair in pairs.transpose(1, 0, 2)], axis=1)
+            values = np.stack([learned(pair)[:, 0] for pair in pairs.transpose(1, 0, 2)], axis=1)
         stacked.append({"numbers": 7 * 3 * side**2, "error": relative(values[:, 0])})
     plain = []
     for number in sizes.numbers:
-        task = _Task(
+        task = Task(
             (X[:number], choice, test),
             (y[:number], y[-2 * sizes.n_test : -sizes.n_test], y[-sizes.n_test :]),
             False,
         )
-        plain.append({"numbers": (_D + 1) * number, "error": _plain(task)[2]})
+        plain.append({"numbers": (DIMENSION + 1) * number, "error": plain_kernel(task)[2]})
     return {"tree": stacked, "plain": plain}
-
-
-# ---- words ----------------------------------------------------------------------------------------
 
 
 def _told(name: str, values: npt.ArrayLike) -> str:
@@ -389,9 +323,11 @@ def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes
         "Layers against width, at equal cost",
         f"Flows with {sizes.total} centres in all their layers store the same numbers, and to move "
         "a point takes the same time. Few layers whose batch is all points, or many layers of few? "
-        "How far all layers together move the points, as a part of their norm, is chosen for each by points "
+        "How far all layers together move the points, as a part of their norm, is chosen for "
+        "each by points "
         "that were held out from the training points, and so is the best width; the step is that "
-        "length over the number of layers. For comparison there are flows of all points with as many layers as the "
+        "length over the number of layers. For comparison there are flows of all points with "
+        "as many layers as the "
         f"narrowest, which cost {sizes.widths[0] // sizes.widths[-1]} times as much, and narrow ones "
         f"that average over {_MANY_HALVES} halves, which have less noise.",
     ).figure(
@@ -430,7 +366,8 @@ def _show_tree(report: Report, by_hand: dict[str, Any], turned: dict[str, float]
         "its seven functions are interpolated one by one. A flow does not know the tree, and cannot "
         "find it: its kernel sees distances only, so that it commutes with rotations, "
         "and a rotation mixes all arguments. Turned at random, the "
-        f"task is no tree any more, and the flow's predictions change by {turned['largest_change']:.1g} "
+        "task is no tree any more, and the flow's predictions change by "
+        f"{turned['largest_change']:.1g} "
         f"at most: its error is {turned['error']:.4f} before and {turned['turned_error']:.4f} after.",
     ).figure(
         figure,
@@ -486,14 +423,15 @@ def _answer(
                 "At equal cost and numbers, depth is better than width",
                 "-",
                 measured,
-                f"yes for the tree, but more layers of all points bring only {100 * share:.0f} % of that"
+                "yes for the tree, but more layers of all points bring only "
+                f"{100 * share:.0f} % of that"
                 if deeper
                 else "not beyond the spread",
             ),
             Claim(
                 "Compositional targets need depth (Mhaskar and Poggio)",
                 f"power of the stored numbers: {-1 / 2:g} a derivative for two arguments, "
-                f"{-1 / _D:g} for eight",
+                f"{-1 / DIMENSION:g} for eight",
                 f"tree by hand {_slope(by_hand['tree']):.2f}, plain kernel "
                 f"{_slope(by_hand['plain']):.2f}; a flow predicts the same to "
                 f"{turned['largest_change']:.0e} when the tree is turned away",

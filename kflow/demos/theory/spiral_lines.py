@@ -133,6 +133,7 @@ def show_lines(report: Report, found: dict[str, Any], n_lines: int, n_seeds: int
 def spiral_settings() -> dict[str, str]:
     """Return the settings as a report tells them."""
     return {
-        "spirals": f"{_N_SPIRALS} points, Gaussian of length scale {LENGTH_SCALE:g}, nugget 1, rms step "
+        "spirals": f"{_N_SPIRALS} points, Gaussian of length scale {LENGTH_SCALE:g}, nugget "
+        "1, rms step "
         f"{_SPIRAL_STEP:g}"
     }

@@ -207,7 +207,8 @@ def show_by_hand(report: Report, found: dict[str, Any]) -> None:
         "doubles their number. A layer of a flow, x + K(x, Z) C, can be that map: ten Gaussians give "
         "4x(1 - x) to five digits, with coefficients of up to "
         f"{found['largest_coefficient']:.0g}. Then n layers of ten centres cross 2ⁿ + 1 regions. A sum "
-        "of m Gaussians of one length scale has at most m - 1 zeros (Karlin), and so at most m regions, "
+        "of m Gaussians of one length scale has at most m - 1 zeros (Karlin), and so at most "
+        "m regions, "
         "whatever its coefficients: a plain kernel needs 2ⁿ + 1 centres at least.",
     ).figure(
         figure,

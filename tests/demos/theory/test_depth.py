@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.demos.theory.layers_or_width import tree
+from kflow.demos.theory.tasks import tree
 
 
 @pytest.mark.slow
