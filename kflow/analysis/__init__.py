@@ -16,7 +16,9 @@ from kflow.analysis.dimension import (
 )
 from kflow.analysis.lipschitz import Lipschitz, lipschitz, lipschitz_bound
 from kflow.analysis.margins import Margins, class_margins, hypothesis_margins
+from kflow.analysis.regions import crossed_regions, points_on_segments
 from kflow.analysis.scores import ClassScores, linearize
+from kflow.analysis.singular_values import SingularValues, singular_values
 from kflow.analysis.tangents import TangentDimensions, tangent_dimension
 from kflow.analysis.unflowed import unflowed
 
@@ -26,9 +28,11 @@ __all__ = [
     "Dimensions",
     "Lipschitz",
     "Margins",
+    "SingularValues",
     "TangentDimensions",
     "adversarial_distance",
     "class_margins",
+    "crossed_regions",
     "effective_dimension",
     "explained_dimension",
     "hypothesis_margins",
@@ -37,6 +41,8 @@ __all__ = [
     "lipschitz_bound",
     "neighbour_dimension",
     "participation_ratio",
+    "points_on_segments",
+    "singular_values",
     "tangent_dimension",
     "unflowed",
 ]

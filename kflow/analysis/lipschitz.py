@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count, as_generator
 from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.short_repr import ShortRepr
+from kflow.analysis._derivative import in_double, singular_values_at
 from kflow.analysis._sample import (
     as_labels,
     drawn_rows,
@@ -20,12 +21,10 @@ from kflow.analysis._sample import (
     near_hits_and_misses,
     quantiles,
 )
-from kflow.engine.interface import Layer
 from kflow.engine.threads import single_threaded_blas
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.layers.replay import Replay
-from kflow.layers.stores import LayerStore
 
 __all__ = ["Lipschitz", "lipschitz", "lipschitz_bound"]
 
@@ -155,9 +154,10 @@ def lipschitz(
     limit = None if max_points is None else as_count(max_points, "max_points", 1)
     codes = np.zeros(len(points), np.intp) if y is None else as_labels(y, len(points))[1]
     rng = as_generator(random_state)
-    replay = _in_double(flow)
+    replay = in_double(flow)
     rows = drawn_rows(len(points), limit, rng)
-    local = _largest_stretches(replay, flow, points[rows], counts, n_directions, rng)
+    stretches = singular_values_at(replay, flow, points[rows], counts, n_directions, rng)
+    local = stretches[..., 0]
     within, between = _pair_stretches(flow, points, codes, counts)
     bound = _log_bounds(replay, flow, counts) / math.log(10.0)
     return Lipschitz(np.array(counts, np.intp), rows, local, within, between, bound)
@@ -206,35 +206,7 @@ def lipschitz_bound(estimator: Any, *, layers: Iterable[int] | None = None) -> D
     the product over layers.
     """
     flow = estimator_flow(estimator).flow
-    return _log_bounds(_in_double(flow), flow, as_layers(layers, flow, 11)) / math.log(10.0)
-
-
-class _Doubles:
-    """A store of layers that gives them in float64."""
-
-    def __init__(self, store: LayerStore) -> None:
-        self._store = store
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __iter__(self) -> Iterator[Layer]:
-        return map(self._in_double, self._store)
-
-    def __getitem__(self, number: int) -> Layer:
-        return self._in_double(self._store[number])
-
-    @staticmethod
-    def _in_double(layer: Layer) -> Layer:
-        z, c, step = layer
-        return Layer(z.astype(np.float64), c.astype(np.float64), step)
-
-
-def _in_double(flow: KernelFlow) -> Replay:
-    """Return the replay of a flow in float64, whatever its dtype."""
-    replay = flow.replay()
-    store = cast("LayerStore", _Doubles(replay.store))  # a replay only reads
-    return replace(replay, store=store, dtype=np.dtype(np.float64))
+    return _log_bounds(in_double(flow), flow, as_layers(layers, flow, 11)) / math.log(10.0)
 
 
 def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Doubles:
@@ -249,50 +221,6 @@ def _log_bounds(replay: Replay, flow: KernelFlow, counts: tuple[int, ...]) -> Do
             largest = float(np.linalg.eigvalsh(0.5 * (products + products.T))[-1])
         logs.append(math.log1p(math.sqrt(largest * curvature)) if largest > 0.0 else 0.0)
     return np.cumsum(logs)[list(counts)]
-
-
-def _directions(
-    replay: Replay, points: Doubles, n_directions: int | None, rng: np.random.Generator
-) -> Doubles:
-    """Return orthonormal directions (m, n, d) for points (n, d): those in which F_n moves points."""
-    n, d = points.shape
-    subspace = replay.subspace
-    basis = np.eye(d) if subspace is None else subspace.basis.T
-    directions = np.repeat(basis[:, None], n, axis=1)
-    if subspace is not None:
-        # A point in the subspace has no normal: its direction is zero, which stretches nothing.
-        directions = np.concatenate([directions, subspace.normals(points)[None]])
-    if n_directions is not None:
-        number = as_count(n_directions, "n_directions", 1)
-        if number < len(directions):
-            mixtures = np.linalg.qr(rng.normal(size=(len(directions), number)))[0]
-            directions = np.tensordot(mixtures.T, directions, axes=1)
-    return directions
-
-
-def _largest_stretches(
-    replay: Replay,
-    flow: KernelFlow,
-    X: FloatArray,
-    counts: tuple[int, ...],
-    n_directions: int | None,
-    rng: np.random.Generator,
-) -> Doubles:
-    """Return the largest singular values of the derivative at points (n, d), (n_layers, n)."""
-    points = X.astype(np.float64)
-    directions = _directions(replay, points, n_directions, rng)
-    m, (n, d) = len(directions), points.shape
-    length = flow.kernel_.length_scale
-    assert isinstance(length, float)
-    size = max(float(np.linalg.norm(points, axis=1).max()), length)
-    h = math.sqrt(float(np.finfo(np.float64).eps) * size * length)
-    near = np.concatenate([points, (points + h * directions).reshape(m * n, d)])
-    stretches = np.empty((len(counts), n))
-    for i, moved in enumerate(replay.trajectory(near, None, counts, reduced=True)):
-        differences = (moved[n:].reshape(m, n, -1) - moved[:n]) / h
-        with single_threaded_blas:
-            stretches[i] = np.linalg.norm(differences.transpose(1, 0, 2), ord=2, axis=(1, 2))
-    return stretches
 
 
 def _pair_stretches(

@@ -72,6 +72,19 @@ DEMOS: dict[str, Demo] = {
         "theory.unseen_classes",
         topic="theory",
     ),
+    "gradient-noise": Demo(
+        "Does the noise of the gradient find better minima?",
+        "theory.gradient_noise",
+        topic="theory",
+    ),
+    "depth": Demo(
+        "Does depth pay? Layers against width, teeth, trees and regions",
+        "theory.depth",
+        topic="theory",
+    ),
+    "edge-of-chaos": Demo(
+        "Do flows work best at the edge of chaos?", "theory.edge_of_chaos", topic="theory"
+    ),
 }
 
 
