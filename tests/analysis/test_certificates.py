@@ -74,11 +74,11 @@ def test_no_point_of_the_ball_is_of_another_class(kernel, dtype, n_layers):
 def test_below_the_distance_to_the_boundary_by_search(dtype, order):
     classifier, X, y = fitted(dtype=dtype)
     found = certified_radius(classifier, X, y, order=order, max_points=8)
-    angles = np.linspace(0.0, 2.0 * np.pi, 360, endpoint=False)
+    angles = np.linspace(0.0, 2.0 * np.pi, 90, endpoint=False)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     for row, label, radius in zip(found.rows, found.labels, found.radii, strict=True):
         x = classifier.scaling_(X[[row]])[0].astype(float)
-        steps = np.linspace(0.0, 2.0, 201)
+        steps = np.linspace(0.0, 2.0, 101)
         points = (x + steps[:, None, None] * circle).reshape(-1, 2)
         changed = (scaled_labels(classifier, points) != label).reshape(len(steps), -1)
         if changed.any():
@@ -152,7 +152,7 @@ def test_near_a_boundary_radii_are_distances():
     classifier, X, _ = fitted(n_layers=1, dtype="float64")
     found = adversarial_distance(classifier, X, max_points=10)
     ends = classifier.scaling_(X)[found.rows] + 0.99 * found.perturbations
-    near = adversarial_distance(classifier.set_params(), to_inputs(classifier, ends))
+    near = adversarial_distance(classifier, to_inputs(classifier, ends))
     certified = certified_radius(classifier, to_inputs(classifier, ends))
     right = near.labels == found.labels
     ratio = certified.radii[right] / near.distances[right]
@@ -169,7 +169,9 @@ def to_inputs(classifier, points):
 
 def test_higher_orders_certify_more():
     classifier, X, y = fitted(n_layers=4, dtype="float64")
-    radii = [certified_radius(classifier, X, y, order=order).radii for order in (0, 1, 2)]
+    radii = [
+        certified_radius(classifier, X, y, order=order, max_points=25).radii for order in (0, 1, 2)
+    ]
     assert (radii[0] <= radii[1]).all()
     assert (radii[1] <= radii[2]).all()
     assert np.median(radii[2]) > 1.5 * np.median(radii[0])
@@ -180,7 +182,7 @@ def test_float32_costs_something():
     radii = {}
     for dtype in ("float32", "float64"):
         classifier = fitted(n_layers=2, d=5, dtype=dtype)[0]
-        radii[dtype] = certified_radius(classifier, X, y).radii
+        radii[dtype] = certified_radius(classifier, X, y, max_points=25).radii
     assert (radii["float32"] < radii["float64"] + 1e-4).all()
     assert np.median(radii["float32"]) > 0.5 * np.median(radii["float64"])
 
@@ -200,14 +202,13 @@ def test_in_a_subspace():
 
 
 def test_misclassified_points_have_no_radius():
-    classifier, X, y = fitted()
+    classifier, X, _ = fitted()
     wrong = (classifier.predict(X) + 1) % 3
     found = certified_radius(classifier, X, wrong, max_points=None)
     assert (found.radii == 0.0).all()
     assert (found.margins < 0.0).all()
     assert found.rows.tolist() == list(range(len(X)))
     np.testing.assert_array_equal(found.labels, wrong)
-    del y
 
 
 def test_one_point_of_one_column():
