@@ -252,8 +252,8 @@ def _summary(found: dict[str, list[_Found]], bounds: list[float], name: str) -> 
         f"A kernel interpolant without a flow proves {100 * proved[_ALONE]:.0f} % of the distance at which an "
         f"attack fools it, and a compressed flow {100 * proved[_COMPRESSED]:.0f} %: local bounds by first and "
         "second derivatives are usable certificates, where the product of the Lipschitz constants of all "
-        f"layers is $10^{{{np.mean(bounds):.0f}}}$ and proves nothing. ".replace("$", "")
-        + f"No perturbation of {100 * _RADII[1]:.0f} % of the norm of an image of "
+        f"layers of the whole flow is 10^{np.mean(bounds):.0f} and proves nothing. "
+        f"No perturbation of {100 * _RADII[1]:.0f} % of the norm of an image of "
         f"{'digits' if name == 'digits' else 'MNIST'} changes the class of "
         f"{percent(share[_ALONE])} of the test images without a flow, of {percent(share[_CAPPED])} with a "
         f"flow whose layers stretch by at most {_MOST:.2f} together, and of {percent(share[_COMPRESSED])} "
@@ -366,7 +366,7 @@ def _orders(report: Report, found: dict[str, list[_Found]], bounds: list[float])
     section.text(
         f"The whole flow, before it was compressed, has layers whose constants multiply to "
         f"10^{np.mean(bounds):.0f} (± {np.std(bounds):.0f} in the exponent): a certified radius of order 0 "
-        "would have as many zeros behind the point."
+        "would begin with as many zeros behind the point."
     )
 
 
