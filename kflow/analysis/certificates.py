@@ -377,7 +377,7 @@ class _Ball:
             return -math.inf
         bent = 0.5 * self._proof.profile.norm(2) * pair.norms * reaches**2
         lost = pair.rounded + pair.slope_errors * reaches + bent
-        return pair.margin - pair.slope * (r + errors[0]) - float(lost.sum())
+        return float(pair.margin - pair.slope * (r + errors[0]) - lost.sum())
 
     def _order_2(self, pair: _Margin, r: float) -> float:
         reaches, errors = self._reaches(r, 2)
@@ -392,7 +392,7 @@ class _Ball:
             + profile.norm(3) * pair.norms * reaches**3 / 6.0
         )
         slope = pair.slope * (r + errors[0])
-        return pair.margin - slope - 0.5 * pair.bend * r**2 - float(lost.sum())
+        return float(pair.margin - slope - 0.5 * pair.bend * r**2 - lost.sum())
 
 
 class _Margin:

@@ -49,7 +49,7 @@ class _Size:
     n_layers: int
     n_centres: int
     capped_layers: int
-    attack: dict[str, int]
+    attack: dict[str, Any]
 
 
 _DIGITS = _Size(1000, 40, 3, 400, 64, 20, {})
@@ -207,7 +207,7 @@ def _measured(
     classifier: KernelFlowClassifier, images: UnitImages, size: _Size, seed: int
 ) -> _Found:
     X, y = images.test
-    draw = {"max_points": size.n_points, "random_state": seed}
+    draw: dict[str, Any] = {"max_points": size.n_points, "random_state": seed}
     return _Found(
         1.0 - float(classifier.score(X, y)),
         {order: certified_radius(classifier, X, y, order=order, **draw) for order in _ORDERS},

@@ -50,7 +50,7 @@ _DIGITS = _Size(1000, 400, 40, 3, 200, 200, 3)
 _FASHION = _Size(2000, 1000, 40, 3, 150, 300, 3)
 _QUICK = _Size(250, 200, 8, 1, 24, 60, 1)
 
-_ATTACK = {"n_candidates": 2, "n_refinements": 3, "max_iterations": 15}
+_ATTACK: dict[str, Any] = {"n_candidates": 2, "n_refinements": 3, "max_iterations": 15}
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _base(name: str, size: _Size, images: UnitImages, options: Options) -> dict[
     """
     preset = PRESETS[name]
     part = size.n_layers / preset["n_layers"]
-    settings = {
+    settings: dict[str, Any] = {
         key: {round(part * first): each for first, each in value.items()}
         if isinstance(value, dict)
         else value
