@@ -46,8 +46,8 @@ class _Size:
     per_family: int
 
 
-_DIGITS = _Size(1000, 400, 40, 3, 200, 200, 3)
-_FASHION = _Size(2000, 1000, 40, 3, 150, 300, 3)
+_DIGITS = _Size(1000, 400, 30, 3, 100, 200, 3)
+_FASHION = _Size(1000, 1000, 30, 3, 100, 200, 3)
 _QUICK = _Size(250, 200, 8, 1, 24, 60, 1)
 
 _ATTACK: dict[str, Any] = {"n_candidates": 2, "n_refinements": 3, "max_iterations": 15}
