@@ -424,7 +424,7 @@ def _claims(report: Report, found: dict[str, list[_Found]], bounds: list[float])
                 f"one layer instead of all: {cuts} of the attack's distance is proved; the attack's distance "
                 f"itself is {_spread([one.median_attack for one in found[_COMPRESSED]])} with the flow and "
                 f"{_spread([one.median_attack for one in found[_ALONE]])} without",
-                "a smaller bound makes proofs possible; images are as easy to fool",
+                "a smaller bound makes proofs possible, but images are no harder to fool",
             ),
             Claim(
                 "The bound along the layers is astronomically loose.",
