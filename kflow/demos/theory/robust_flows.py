@@ -141,7 +141,9 @@ def run(options: Options) -> Report:
             models[setting.name] = fitted
             done()
     best = _best(settings, found, size)
-    kept = dict.fromkeys((_ALONE, _FLOW, best.name))
+    flows = [one for one in settings if _ALONE not in one.family]
+    fewest = min(flows, key=lambda one: float(found[one.name].errors.mean()))
+    kept = dict.fromkeys((_ALONE, _FLOW, best.name, fewest.name))
     tested = {each: _tested(models[each], draws, size, options.seed) for each in kept}
     report = Report(
         "What makes a flow harder to fool?",
@@ -152,7 +154,7 @@ def run(options: Options) -> Report:
         data=name,
         training_images=size.n_train,
         held_out=f"{size.n_held_out} of the training images, by which settings are compared",
-        test="looked at once, for three settings",
+        test=f"looked at once, for {len(kept)} settings",
         attacked_images=size.n_points,
         seeds=size.n_seeds,
         **{key: value for key, value in bases[0].items() if key not in ("kernel", "n_threads")},
@@ -208,10 +210,10 @@ def _base(name: str, size: _Size, images: UnitImages, options: Options) -> dict[
 def _settings(size: _Size) -> Iterator[_Setting]:
     """Yield the settings that are compared."""
     n, few = size.n_layers, size.per_family
-    smooth = {"step": "rms", "step_size": 0.02, "gradient_cap": math.inf, "n_layers": n // 2}
+    smooth = {"step": "rms", "step_size": 0.02, "gradient_cap": math.inf}
     yield _Setting(_ALONE, "", {"n_layers": 0})
     yield _Setting(_FLOW, "", {})
-    for nugget in (10.0, 1.0)[:few]:
+    for nugget in (10.0, 3.0)[:few]:
         changes = {"n_layers": 0, "interpolation_nugget": nugget}
         yield _Setting(_ALONE, f"interpolation nugget {nugget:g}", changes)
     for part in (8, 4, 2)[:few]:
@@ -223,7 +225,7 @@ def _settings(size: _Size) -> Iterator[_Setting]:
     for most in (math.e, math.e**3)[:few]:
         yield _Setting("capped layers", f"{most:.1f}", {}, most=most)
     for noise in (0.3, 0.1, 0.6)[:few]:
-        yield _Setting("noisy copies", f"{noise:g}", {"n_layers": n // 2}, noise)
+        yield _Setting("noisy copies", f"{noise:g}", {}, noise)
     for noise in (0.3, 0.6)[:few]:
         yield _Setting("noisy copies, no flow", f"{noise:g}", {"n_layers": 0}, noise)
 
@@ -285,7 +287,7 @@ def _best(settings: list[_Setting], found: Mapping[str, _Found], size: _Size) ->
     allowed = error + _ALLOWED * math.sqrt(
         max(error * (1.0 - error), 1e-3) / (size.n_held_out * size.n_seeds)
     )
-    flows = [one for one in settings if "no flow" not in one.family]
+    flows = [one for one in settings if _ALONE not in one.family]
     good = [one for one in flows if float(found[one.name].errors.mean()) <= allowed]
     return max(good or flows, key=lambda one: float(found[one.name].medians.mean()))
 
@@ -362,11 +364,12 @@ def _table(
     alone = found[_ALONE]
     section = report.section("All settings")
     section.table(
-        ["setting", "error in %", "median distance", "ratio to no flow"],
+        ["setting", "error in %", "minus no flow's", "median distance", "ratio to no flow"],
         [
             [
                 setting.name,
                 _spread(100 * found[setting.name].errors, 1),
+                _spread(100 * (found[setting.name].errors - alone.errors), 1),
                 _spread(found[setting.name].medians),
                 _spread(found[setting.name].ratios(alone), 2),
             ]
@@ -376,17 +379,20 @@ def _table(
         "standard deviation over seeds, of which each draws its training images.",
     )
     section.table(
-        ["setting", "test error in %", "median distance", "ratio to no flow"],
+        ["setting", "test error in %", "minus no flow's", "median distance", "ratio to no flow"],
         [
             [
                 each,
                 _spread(100 * one.errors, 1),
+                _spread(100 * (one.errors - tested[_ALONE].errors), 1),
                 _spread(one.medians),
                 _spread(one.ratios(tested[_ALONE]), 2),
             ]
             for each, one in tested.items()
         ],
-        f"The same on test images, for no flow, the flow of the preset, and what was chosen ({best.name}).",
+        "The same on test images, for no flow, the flow of the preset, and the flows chosen by the images held "
+        f"out: the one that is hardest to fool of those with about as few errors as no flow ({best.name}), "
+        "and the one with the fewest errors.",
     )
 
 

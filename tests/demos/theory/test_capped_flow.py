@@ -34,7 +34,7 @@ def test_layers_stretch_no_more_than_the_cap(points, most):
     classifier = capped_flow(X, y, kernel, SETTINGS, n_layers=5, most=most, seed=0)
     assert classifier.flow_.n_layers_ == 5
     bound = float(lipschitz_bound(classifier, layers=[5])[0])
-    assert 0.9 * np.log10(most) < bound <= np.log10(most) + 1e-9
+    assert 0.8 * np.log10(most) < bound <= np.log10(most) + 1e-9
     assert lipschitz(classifier, X, layers=[5], max_points=10).local.max() <= most
     assert classifier.score(X, y) > 0.8
     # The training points that the interpolant stands on are where the layers take them.

@@ -9,7 +9,7 @@ def test_robust_flows(run, check_written, tmp_path):
     run("robust-flows", "--quick", "--quiet", "--output", tmp_path)
     numbers = check_written(tmp_path, n_figures=1)
     held_out, test = numbers["held_out"], numbers["test"]
-    assert {"no flow", "flow", numbers["best"]} == set(test)
+    assert {"no flow", "flow", numbers["best"]} <= set(test)
     assert len(held_out) == 9
     for found in held_out.values():
         assert max(found["error"]) < 0.15
