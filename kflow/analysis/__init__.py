@@ -7,6 +7,7 @@ layers. After 0 layers the points are as they were before the flow.
 from __future__ import annotations
 
 from kflow.analysis.adversarial import AdversarialDistances, adversarial_distance
+from kflow.analysis.certificates import CertifiedRadii, certified_radius
 from kflow.analysis.dimension import (
     Dimensions,
     effective_dimension,
@@ -24,6 +25,7 @@ from kflow.analysis.unflowed import unflowed
 
 __all__ = [
     "AdversarialDistances",
+    "CertifiedRadii",
     "ClassScores",
     "Dimensions",
     "Lipschitz",
@@ -31,6 +33,7 @@ __all__ = [
     "SingularValues",
     "TangentDimensions",
     "adversarial_distance",
+    "certified_radius",
     "class_margins",
     "crossed_regions",
     "effective_dimension",
