@@ -56,16 +56,6 @@ DEMOS: dict[str, Demo] = {
     "continuous-limit": Demo(
         "As steps shrink, the flow becomes a differential equation", "continuous_limit"
     ),
-    "certificates": Demo(
-        "What a flow can prove of its robustness, next to an attack",
-        "theory.certificates",
-        topic="theory",
-    ),
-    "robust-flows": Demo(
-        "What makes a flow harder to fool, and what that costs",
-        "theory.robust_flows",
-        topic="theory",
-    ),
     "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
     "high-dimension": Demo(
         "Whether fooling is the fault of high-dimensional space or of the kernel",
@@ -94,6 +84,16 @@ DEMOS: dict[str, Demo] = {
     ),
     "edge-of-chaos": Demo(
         "Do flows work best at the edge of chaos?", "theory.edge_of_chaos", topic="theory"
+    ),
+    "certificates": Demo(
+        "What a flow can prove of its robustness, next to an attack",
+        "theory.certificates",
+        topic="theory",
+    ),
+    "robust-flows": Demo(
+        "What makes a flow harder to fool, and what that costs",
+        "theory.robust_flows",
+        topic="theory",
     ),
 }
 
