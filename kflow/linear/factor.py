@@ -66,6 +66,17 @@ class Factor:
         """Return A^-1 Y, (n, m)."""
         return solve_factored(self._factor, Y)
 
+    def half_solve(self, Y: FloatArray, *, transposed: bool = False) -> FloatArray:
+        """Return L^-1 Y, or L'^-1 Y if `transposed`, (n, m): n^2 flops for each column."""
+        from scipy.linalg import solve_triangular
+
+        with single_threaded_blas:
+            return np.asarray(
+                solve_triangular(
+                    self._factor, Y, lower=True, trans=int(transposed), check_finite=False
+                )
+            )
+
     def inverse_diagonal(self) -> FloatArray:
         """Return the diagonal of A^-1, (n,): n^3 / 3 flops, and 8 n^2 bytes for the time of the call."""
         from scipy.linalg.lapack import dtrtri
@@ -79,13 +90,10 @@ class Factor:
 
         It is at least 0, and does not contain the nugget. The cost is n_Z^2 flops for each row.
         """
-        from scipy.linalg import solve_triangular
-
         out = np.asarray(self.kernel.diag(X), np.float64)
         for rows in row_chunks(len(X)):
             cross = self.kernel(self.points, X[rows], n_threads=self._n_threads)
-            with single_threaded_blas:
-                cross = solve_triangular(self._factor, cross, lower=True, check_finite=False)
+            cross = self.half_solve(cross)
             out[rows] -= np.einsum("ij,ij->j", cross, cross)
         return np.maximum(out, 0.0)
 
