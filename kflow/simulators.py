@@ -89,7 +89,9 @@ class Simulator(ShortRepr):
         ndarray, shape (n, m), float64
             Outputs.
         """
-        x = as_matrix(X, "X", dtype=np.float64, n_columns=len(self.inputs))
+        x: Doubles = as_matrix(X, "X", dtype=np.float64, n_columns=len(self.inputs)).astype(
+            np.float64, copy=False
+        )
         parts = [self.function(x[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
         return np.concatenate([np.empty((0, int(np.prod(self.grid_shape)))), *parts])
 

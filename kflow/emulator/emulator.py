@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +11,16 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kflow._base.arguments import as_choice, as_count
-from kflow._base.array_types import Doubles, FloatArray, Rows
+from kflow._base.arguments import as_count, as_flag
+from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.arrays import as_matrix
+from kflow.emulator.components import Learning, drawn_rows, fitted_components
 from kflow.emulator.files import posterior_arrays, read_posteriors
 from kflow.emulator.held_out import HeldOutErrors, measured
 from kflow.emulator.inputs import InputReduction
-from kflow.emulator.mean import PROFILES, component_kernel
 from kflow.emulator.outputs import OutputReduction
-from kflow.emulator.posterior import HeldOut, Posterior, by_inducing_points, given_all_rows
-from kflow.errors import BoundsWarning, JitterWarning, damaged
+from kflow.emulator.posterior import given_all_rows
+from kflow.errors import damaged
 from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.parameters import (
     keep_parameters,
@@ -30,20 +29,15 @@ from kflow.estimators.parameters import (
 )
 from kflow.estimators.validation import seed_of, validated
 from kflow.kernels import Kernel
-from kflow.learning import LearnedKernel, learn_kernel
-from kflow.losses import LOSSES
 from kflow.storage.model_file import ModelReader, write_model
 
 __all__ = ["Emulator"]
 
-# The nugget that learning starts from, and its bounds: models mostly are deterministic.
-_NUGGET, _NUGGETS = 1e-4, (1e-8, 1e2)
-
-# Rows held out of a posterior by inducing points: a part of all, and at most so many.
-_HELD, _MAX_HELD = 0.1, 1000
-
 # The variance that components may leave out, as a part of the squared errors of the others.
 _LEFT_OUT = 0.1
+
+# Rows that the reduction of inputs looks at.
+_REDUCTION_ROWS = 1000
 
 
 class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -79,11 +73,10 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     batch_size, n_batches, n_steps : int
         Rows of a batch, half of which are groups of neighbours, number of batches, and steps of
         L-BFGS on these batches.
-    max_exact : int
-        Up to so many rows the posterior is that given all rows.
     n_inducing : int
-        Beyond `max_exact`, the number of inducing points, drawn from the rows. The cost of a prediction
-        is proportional to it.
+        Points that predictions are made of, and to whose number their cost is proportional. Up to so
+        many rows the posterior is that given all rows; of more rows so many are drawn as inducing
+        points of the posterior given all.
     random_state : None, int, RandomState, Generator or SeedSequence
         Source of batches, inducing points and rows held out.
     n_threads : int, optional
@@ -161,8 +154,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 500,
         n_batches: int = 2,
         n_steps: int = 60,
-        max_exact: int = 2000,
-        n_inducing: int = 1000,
+        n_inducing: int = 2000,
         random_state: Any = None,
         n_threads: int | None = None,
     ) -> None:
@@ -211,136 +203,42 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit(self, X: Doubles, Y: FloatArray) -> None:
-        self._check_options()
+        n_inducing = as_count(self.n_inducing, "n_inducing", 1)
         seeds = np.random.SeedSequence(seed_of(self.random_state)).spawn(4)
         rngs = [np.random.default_rng(seed) for seed in seeds]
-        self._outputs = OutputReduction.fit(Y, self.n_components, self.output_scaling, rngs[0])
-        Z = self._outputs.reduced(Y)
-        self._inputs, self.input_errors_ = InputReduction.fit(X), None
-        learn_seed = int(rngs[1].integers(2**31))
+        learning = Learning.of(self, int(rngs[0].integers(2**31)))
+        self._outputs = OutputReduction.fit(Y, self.n_components, self.output_scaling, rngs[1])
+        Z, weights = self._outputs.reduced(Y), np.square(self._outputs.deviations)
+        self._inputs = InputReduction.fit(X)
+        self.input_errors_: tuple[float, ...] | None = None
         if self.input_components is not None and Z.shape[1]:
-            standardised = self._inputs
-            self._inputs = standardised.reduced(
-                X, Z * self._outputs.deviations, self.input_components, rngs[2], self.n_threads
-            )
-            rows = np.sort(rngs[2].choice(len(X), min(len(X), 1000), replace=False))
-            self.input_errors_ = tuple(
-                self._first_error(inputs(X[rows]), Z[rows, 0], learn_seed)
-                for inputs in (standardised, self._inputs)
-            )
-        inducing, held = self._drawn_rows(len(X), rngs[3])
-        self._posteriors, predictions = self._components(
-            self._inputs(X), Z, inducing, held, learn_seed
+            self._reduce_inputs(X, Z, learning, rngs[2])
+        rows = drawn_rows(len(X), n_inducing, rngs[3])
+        least = _LEFT_OUT if self.n_components == "auto" else 0.0
+        self._posteriors, predictions = fitted_components(
+            self._inputs(X), Z, learning, rows, weights, least
         )
-        q = len(predictions)
-        if q < Z.shape[1]:
-            self._outputs = self._outputs.shortened(q, Y)
-        self.n_inducing_ = len(inducing)
-        self.held_out_ = measured(
-            self._outputs,
-            Y[held],
-            Z[held, :q],
-            _columns([one.errors for one in predictions], len(held)),
-            _columns([one.variances for one in predictions], len(held)),
-            len(X),
+        self._outputs = self._outputs.shortened(len(predictions), Y)
+        self.n_inducing_ = len(rows.points)
+        self.held_out_ = measured(self._outputs, Y[rows.held], predictions, len(X))
+
+    def _reduce_inputs(
+        self, X: Doubles, Z: Doubles, learning: Learning, rng: np.random.Generator
+    ) -> None:
+        """Reduce inputs to directions, and measure what it costs."""
+        before = self._inputs
+        rows = np.sort(rng.choice(len(X), min(len(X), _REDUCTION_ROWS), replace=False))
+        X, Z = X[rows], Z[rows]
+        self._inputs = before.reduced(
+            X, Z * self._outputs.deviations, self.input_components, self.n_threads
         )
-
-    def _components(
-        self, U: Doubles, Z: Doubles, inducing: Rows, held: Rows, seed: int
-    ) -> tuple[list[Posterior], list[HeldOut]]:
-        """Return the posteriors of the components, and their predictions of the rows held out.
-
-        With "auto" they end where what further components would explain hardly matters.
-        """
-        weights = np.square(self._outputs.deviations)
-        # Components beyond those at hand have a part in what is left out, too.
-        left = float(np.square(self._outputs.truncation).sum() + weights.sum())
-        posteriors, predictions, error = [], [], 0.0
-        for z, weight in zip(Z.T, weights, strict=True):
-            posterior, predicted = self._component(U, np.ascontiguousarray(z), inducing, held, seed)
-            posteriors.append(posterior)
-            predictions.append(predicted)
-            left -= weight
-            error += weight * float(np.mean(np.square(predicted.errors)))
-            if self.n_components == "auto" and left <= _LEFT_OUT * error:
-                break
-        return posteriors, predictions
-
-    def _check_options(self) -> None:
-        """Raise an error that names a wrong option before anything long begins."""
-        as_choice(self.kernel, "kernel", ("auto", *PROFILES))
-        as_choice(self.loss, "loss", tuple(LOSSES))
-        for name, lowest in (
-            ("batch_size", 2),
-            ("n_batches", 1),
-            ("n_steps", 1),
-            ("max_exact", 0),
-            ("n_inducing", 1),
-        ):
-            as_count(getattr(self, name), name, lowest)
-
-    def _drawn_rows(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
-        """Return the rows of the inducing points, and those on which errors are measured."""
-        everything = np.arange(n, dtype=np.intp)
-        if n <= self.max_exact:
-            return everything, everything
-        order = rng.permutation(n).astype(np.intp)
-        n_held = min(max(1, round(_HELD * n)), _MAX_HELD)
-        n_inducing = min(self.n_inducing, n - n_held)
-        return np.sort(order[:n_inducing]), np.sort(order[n - n_held :])
-
-    def _component(
-        self, U: Doubles, z: Doubles, inducing: Rows, held: Rows, seed: int
-    ) -> tuple[Posterior, HeldOut]:
-        """Return the posterior of one component, and its predictions of the rows held out."""
-        learned = self._learned(U, z, seed)
-        if len(inducing) == len(U):
-            return given_all_rows(learned.kernel, learned.nugget, U, z, self.n_threads)
-        return by_inducing_points(
-            learned.kernel, learned.nugget, U, z, inducing, held, self.n_threads
-        )
-
-    def _first_error(self, U: Doubles, z: Doubles, seed: int) -> float:
-        """Return the leave-one-out error of a component."""
-        learned = self._learned(U, z, seed)
-        held = given_all_rows(learned.kernel, learned.nugget, U, z, self.n_threads)[1]
-        return float(np.sqrt(np.mean(np.square(held.errors))))
-
-    def _learned(self, U: Doubles, z: Doubles, seed: int) -> LearnedKernel:
-        """Return the kernel of the smallest loss."""
-        names = tuple(PROFILES) if self.kernel == "auto" else (self.kernel,)
-        learned = [
-            self._learned_from(
-                component_kernel(name, U.shape[1], learn_amplitude=self.loss == "nlml"), U, z, seed
-            )
-            for name in names
-        ]
-        return min(learned, key=lambda result: result.loss)
-
-    def _learned_from(self, kernel: Kernel, U: Doubles, z: Doubles, seed: int) -> LearnedKernel:
-        with warnings.catch_warnings():
-            # Length scales of inputs without an effect grow up to their bounds, and so does the nugget
-            # of a model without noise fall: what the posterior needs is added there.
-            warnings.simplefilter("ignore", BoundsWarning)
-            warnings.simplefilter("ignore", JitterWarning)
-            batch_size = min(self.batch_size, len(U))
-            return learn_kernel(
-                kernel,
-                U,
-                z,
-                loss=self.loss,
-                nugget=_NUGGET,
-                nugget_bounds=_NUGGETS,
-                batch_size=batch_size,
-                batches="neighbours",
-                n_batches=self.n_batches,
-                n_halves=4,
-                n_folds=min(5, batch_size),
-                optimizer="lbfgs",
-                n_steps=self.n_steps,
-                random_state=seed,
-                n_threads=self.n_threads,
-            )
+        errors = []
+        for inputs in (before, self._inputs):
+            U, z = inputs(X), np.ascontiguousarray(Z[:, 0])
+            learned = learning.learned(U, z)
+            held = given_all_rows(learned.kernel, learned.nugget, U, z, self.n_threads)[1]
+            errors.append(float(np.sqrt(np.mean(np.square(held.errors)))))
+        self.input_errors_ = tuple(errors)
 
     # ---- predictions --------------------------------------------------------------------------
 
@@ -580,7 +478,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         with damaged("settings"):
             emulator = cls(**parameters_from_json(settings["parameters"]))
             emulator.n_features_in_ = as_count(settings["n_features_in"], "n_features_in", 1)
-            emulator._one_dimensional = bool(settings["one_dimensional"])
+            emulator._one_dimensional = as_flag(settings["one_dimensional"], "one_dimensional")
             n_held_out = as_count(settings["n_held_out"], "n_held_out", 1)
             stored = settings["input_errors"]
             emulator.input_errors_ = None if stored is None else tuple(map(float, stored))
@@ -598,8 +496,3 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 emulator.feature_names_in_ = names.astype(object)
         emulator.held_out_ = HeldOutErrors.read(reader, n_held_out, m, q)
         return emulator
-
-
-def _columns(columns: list[Doubles], n: int) -> Doubles:
-    """Return columns side by side, (n, q), even if there are none."""
-    return np.stack(columns, axis=1) if columns else np.empty((n, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.short_repr import ShortRepr
 from kflow.data.chunks import row_chunks
 from kflow.emulator.outputs import OutputReduction
+from kflow.emulator.posterior import HeldOut
 from kflow.errors import damaged
 from kflow.storage.model_file import ModelReader
 
@@ -116,12 +117,7 @@ class HeldOutErrors(ShortRepr):
 
 
 def measured(
-    outputs: OutputReduction,
-    Y: FloatArray,
-    scores: Doubles,
-    errors: Doubles,
-    variances: Doubles,
-    n_train: int,
+    outputs: OutputReduction, Y: FloatArray, predictions: Sequence[HeldOut], n_train: int
 ) -> HeldOutErrors:
     """Return the errors at some rows.
 
@@ -131,15 +127,17 @@ def measured(
         The reduction.
     Y : ndarray, shape (n, m)
         Outputs at the rows.
-    scores : ndarray, shape (n, q)
-        Their scores.
-    errors, variances : ndarray, shape (n, q)
-        Scores minus predictions, and the variances that were predicted.
+    predictions : sequence of HeldOut
+        The predictions of their scores, one for each component.
     n_train : int
         Number of all rows.
     """
     from scipy.special import ndtri
 
+    scores = outputs.reduced(Y)
+    errors, variances = np.empty_like(scores), np.empty_like(scores)
+    for number, predicted in enumerate(predictions):
+        errors[:, number], variances[:, number] = predicted.errors, predicted.variances
     widths = ndtri(0.5 + 0.5 * LEVELS)
     squares, inside = np.zeros(Y.shape[1]), np.zeros((len(LEVELS), Y.shape[1]))
     for rows in row_chunks(len(Y)):

@@ -9,6 +9,7 @@ import numpy as np
 from kflow._base.array_types import Doubles
 from kflow.engine.threads import single_threaded_blas
 from kflow.kernels import Gaussian, Kernel, Linear, Matern32, Matern52, Radial, Scaled, Sum
+from kflow.kernels.parameters import Bounds
 
 __all__ = ["PROFILES", "MeanFunction", "component_kernel"]
 
@@ -61,7 +62,7 @@ def component_kernel(name: str, d: int, *, learn_amplitude: bool = True) -> Kern
         np.sqrt(d)
     )  # twice the distance of two points, as smooth as models mostly are
     radial = PROFILES[name].family((length,) * d, length_scale_bounds=_LENGTHS)
-    bounds = _AMPLITUDES if learn_amplitude else "fixed"
+    bounds: Bounds = _AMPLITUDES if learn_amplitude else "fixed"
     linear = Scaled(Linear(length_scale_bounds="fixed"), 0.1, amplitude_bounds=_AMPLITUDES)
     return Sum((Scaled(radial, 1.0, amplitude_bounds=bounds), linear))
 

@@ -145,8 +145,8 @@ def given_all_rows(
     equation 5.12.
     """
     factor = _prior_factor(kernel, X, nugget, n_threads)
-    coefficients = factor.solve(z)
-    inverse = factor.inverse_diagonal()
+    coefficients = factor.solve(z).astype(np.float64, copy=False)
+    inverse = factor.inverse_diagonal().astype(np.float64, copy=False)
     held, amplitude = HeldOut(coefficients / inverse, 1.0 / inverse).calibrated()
     posterior = Posterior(kernel, factor.nugget, X, coefficients, amplitude, _factor=factor)
     return posterior, held
@@ -225,7 +225,8 @@ class _System:
         """Return the coefficients of k(x, points), and the factor of nugget I + V V'."""
         noise_factor = self._noise_factor()
         weights = solve_factored(noise_factor, self._vector)
-        return self._factor.half_solve(weights, transposed=True), noise_factor
+        coefficients = self._factor.half_solve(weights, transposed=True)
+        return coefficients.astype(np.float64, copy=False), noise_factor
 
     def _noise_factor(self) -> Doubles:
         for jitter in jitters(float(self._matrix.diagonal().mean())):
