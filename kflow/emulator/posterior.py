@@ -19,7 +19,7 @@ __all__ = ["HeldOut", "Posterior", "by_inducing_points", "given_all_rows"]
 
 # What is at least added to the diagonal of the inducing points' matrix, as a part of the mean
 # diagonal: with less, coefficients lose the digits that predictions need.
-_JITTER = 1e-10
+_JITTER = 1e-12
 
 
 @dataclass(frozen=True)

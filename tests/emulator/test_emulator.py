@@ -183,7 +183,7 @@ def test_one_row_is_refused_and_two_are_taken():
     assert (std > 0.0).all()
 
 
-def test_duplicate_rows(rng, X, T):
+def test_duplicate_rows(X, T):
     twice = np.concatenate([X, X[:40]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
