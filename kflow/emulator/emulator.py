@@ -195,7 +195,9 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
             )
             if len(points) < 2:
-                raise ValueError("X has 1 row: an emulator needs the outputs of at least two runs")
+                raise ValueError(
+                    "X has one row, n_samples = 1: an emulator needs at least two runs"
+                )
             values = np.asarray(values)
             dtype = np.float32 if values.dtype == np.float32 else np.float64
             self._one_dimensional = values.ndim == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kflow
 from kflow import Emulator, ModelFileError
@@ -14,6 +15,12 @@ from kflow.simulators import SIMULATORS
 from kflow.storage.model_file import ModelReader, write_model
 
 FEW_STEPS = {"n_steps": 15, "random_state": 0}
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Emulator(n_steps=2, random_state=0)])
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
 
 
 def field(X):
@@ -175,7 +182,7 @@ def test_one_input(rng):
 
 
 def test_one_row_is_refused_and_two_are_taken():
-    with pytest.raises(ValueError, match="X has 1 row: an emulator needs"):
+    with pytest.raises(ValueError, match="X has one row, n_samples = 1: an emulator needs"):
         Emulator().fit([[1.0, 2.0]], [[1.0]])
     emulator = Emulator(**FEW_STEPS).fit([[0.0], [1.0]], [[0.0, 1.0], [1.0, 3.0]])
     mean, std = emulator.predict([[0.0], [0.5]], return_std=True)
