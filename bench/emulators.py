@@ -31,10 +31,12 @@ those of the processor, which hardly depend on what else the machine does.
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -345,6 +347,25 @@ def picture(file: str, emulator: kflow.Emulator, grid_shape: tuple[int, ...]) ->
     display.figure_.savefig(file, dpi=120)
 
 
+def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over seeds, and medians of times, for each model, number of runs and method."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["simulator"], row["n"], row["method"]), []).append(row)
+    result = []
+    for same in groups.values():
+        one = {key: same[0][key] for key in ("simulator", "n", "method", "components", "outputs")}
+        one["seeds"] = len(same)
+        for key in ("median", "all", "worst", "inside", "promised"):
+            values = [row[key] for row in same]
+            one[key] = None if None in values else float(np.mean(values))
+            one[f"{key}_spread"] = None if None in values else float(np.ptp(values) / 2.0)
+        for key in ("fit_seconds", "us_mean", "us_std", "us_one"):
+            one[key] = median([row[key] for row in same])
+        result.append(one)
+    return result
+
+
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--simulators", nargs="+", default=list(SIMULATORS), choices=SIMULATORS)
@@ -355,34 +376,36 @@ def main() -> None:
     )
     arguments.add_argument("--svgp-seconds", type=float, default=60.0)
     arguments.add_argument("--picture", metavar="FILE")
+    arguments.add_argument(
+        "--merge",
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing, and put the rows of files together",
+    )
     args = arguments.parse_args()
     restart_with(**ONE_THREAD, **best_blas())
-    columns = {"simulator": "14s", "n": "6d", "method": "11s", "q": "3d", "median": "8.1e"}
-    columns |= {"all": "8.1e", "inside": "6.3f", "promised": "8.1e", "fit s": "7.1f"}
-    columns |= {"mean us": "7.1f", "std us": "7.0f", "one us": "7.0f"}
+    columns = {"simulator": "14s", "n": "6d", "method": "11s", "components": "3d"}
+    columns |= {"median": "8.1e", "all": "8.1e", "inside": "6.3f", "promised": "8.1e"}
+    columns |= {"fit_seconds": "7.1f", "us_mean": "7.1f", "us_std": "7.0f", "us_one": "7.0f"}
     table = Table(columns)
     rows: list[dict[str, Any]] = []
+    if args.merge:
+        for file in args.merge:
+            rows += json.loads(Path(file).read_text())["rows"]
+        # The same measurement may have been a part of several.
+        keys = ("simulator", "n", "method", "seed")
+        rows = list({tuple(row[key] for key in keys): row for row in rows}.values())
+        for mean in means(rows):
+            table.row(*(mean[name] for name in columns))
+        write_json(args, rows=rows, means=means(rows))
+        return
     for name in args.simulators:
         for n in args.n:
             mine = [row for seed in range(args.seeds) for row in run(args, name, n, seed)]
             rows += mine
-            for method in dict.fromkeys(row["method"] for row in mine):
-                same = [row for row in mine if row["method"] == method]
-
-                def mean(key: str, same: list[dict[str, Any]] = same) -> float | None:
-                    values = [row[key] for row in same]
-                    return None if None in values else float(np.mean(values))
-
-                times = [
-                    median([row[key] for row in same])
-                    for key in ("fit_seconds", "us_mean", "us_std", "us_one")
-                ]
-                table.row(
-                    *(name, n, method, same[0]["components"]),
-                    *(mean(key) for key in ("median", "all", "inside", "promised")),
-                    *times,
-                )
-            write_json(args, rows=rows)  # so far
+            for mean in means(mine):
+                table.row(*(mean[name] for name in columns))
+            write_json(args, rows=rows, means=means(rows))  # so far
 
 
 if __name__ == "__main__":
