@@ -107,9 +107,12 @@ class EmulatorDisplay(ShortRepr):
         for number, row in enumerate(field):
             # Constant outputs have no error, which no logarithm shows.
             shown = np.where(row > 0.0, row, np.nan)
-            style = {"marker": "o"} if len(row) == 1 else {}
+            marker = "o" if len(row) == 1 else ""
             self.lines_ += axes.plot(
-                shown, color=PALETTE[number % len(PALETTE)], label=f"row {number}", **style
+                shown,
+                marker=marker,
+                color=PALETTE[number % len(PALETTE)],
+                label=f"row {number}",
             )
         if (field > 0.0).any():
             log_scale(axes, field[field > 0.0])
