@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kflow import analysis, pde, timeseries
     from kflow.c_api import get_include
     from kflow.compression import Compression, compress
+    from kflow.emulator import Emulator
     from kflow.estimators import KernelFlowClassifier, KernelFlowRegressor
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Compression",
     "DivergenceError",
+    "Emulator",
     "GPRegressor",
     "GradientMetric",
     "Interpolant",
@@ -76,6 +78,7 @@ logging.getLogger("kflow").addHandler(logging.NullHandler())
 _NAMES = {
     "Compression": "kflow.compression",
     "compress": "kflow.compression",
+    "Emulator": "kflow.emulator",
     "GPRegressor": "kflow.gp",
     "GradientMetric": "kflow.estimators.gradient_metric",
     "KernelFlowClassifier": "kflow.estimators",
@@ -95,6 +98,7 @@ _MODULES = (
     "callbacks",
     "datasets",
     "demos",
+    "emulator",
     "evaluation",
     "features",
     "interpolant",
@@ -109,6 +113,7 @@ _MODULES = (
     "presets",
     "replay",
     "schedules",
+    "simulators",
     "stopping",
     "testing",
     "timeseries",

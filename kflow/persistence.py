@@ -38,6 +38,12 @@ def _gp_regressor(reader: ModelReader) -> Any:
     return GPRegressor.from_model_file(reader)
 
 
+def _emulator(reader: ModelReader) -> Any:
+    from kflow.emulator.emulator import Emulator
+
+    return Emulator.from_model_file(reader)
+
+
 def _table_pipeline(reader: ModelReader) -> Any:
     from kflow.estimators.table_pipeline import TablePipeline
 
@@ -59,6 +65,7 @@ _ESTIMATORS: Mapping[str, Callable[[ModelReader], Any]] = {
 _READERS = {
     **_ESTIMATORS,
     "KernelFlow": _flow,
+    "Emulator": _emulator,
     "ImagePipeline": _image_pipeline,
     "TablePipeline": _table_pipeline,
 }
@@ -84,7 +91,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, TablePipeline or ImagePipeline
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, Emulator, TablePipeline or
+    ImagePipeline
         The model as it was saved.
 
     Raises

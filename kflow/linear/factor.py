@@ -71,6 +71,17 @@ class Factor:
         """Return A^-1 Y, (n, m)."""
         return solve_factored(self._factor, Y)
 
+    def half_solve(self, Y: FloatArray, *, transposed: bool = False) -> Doubles:
+        """Return L^-1 Y, or L'^-1 Y if `transposed`, (n, m): n^2 flops for each column."""
+        from scipy.linalg import solve_triangular
+
+        with single_threaded_blas:
+            return np.asarray(
+                solve_triangular(
+                    self._factor, Y, lower=True, trans=int(transposed), check_finite=False
+                )
+            )
+
     def inverse_diagonal(self) -> Doubles:
         """Return the diagonal of A^-1, (n,).
 
@@ -111,11 +122,7 @@ class Factor:
 
     def _reduced(self, X: FloatArray) -> Doubles:
         """Return L^-1 k(Z, X), (n_Z, n)."""
-        from scipy.linalg import solve_triangular
-
-        cross = self.kernel(self.points, X, n_threads=self._n_threads)
-        with single_threaded_blas:
-            return np.asarray(solve_triangular(self._factor, cross, lower=True, check_finite=False))
+        return self.half_solve(self.kernel(self.points, X, n_threads=self._n_threads))
 
     def extended(self, X: FloatArray, *, weights: Doubles | None = None) -> Factor:
         """Return the factor of these points and of further ones.

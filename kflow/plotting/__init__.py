@@ -19,6 +19,7 @@ from kflow.plotting.adversarial import AdversarialDisplay
 from kflow.plotting.animation import FlowAnimation
 from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.dimension import DimensionDisplay
+from kflow.plotting.emulator import EmulatorDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.image_grid import ImageGridDisplay
 from kflow.plotting.images import ImageStripDisplay
@@ -36,6 +37,7 @@ __all__ = [
     "ConvergenceDisplay",
     "DecisionRegionDisplay",
     "DimensionDisplay",
+    "EmulatorDisplay",
     "ErrorDisplay",
     "FlowAnimation",
     "ImageGridDisplay",

@@ -25,11 +25,13 @@ ELSEWHERE = {
     "kflow.callbacks": {"Callback", "callback_states", "ends_flow", "set_callback_states"},
     "kflow.datasets": {"DATASETS"},
     "kflow.demos": {"DEMOS"},
+    "kflow.emulator": {"Emulator"},
     "kflow.evaluation": {"N_INTERPOLATION", "sizes_that_fit"},
     "kflow.kernels": {"RADIAL", "check_isotropic", "check_kernel", "is_isotropic"},
     "kflow.losses": {"LOSSES"},
     "kflow.optimizers": {"RULES"},
     "kflow.schedules": {"SCHEDULES"},
+    "kflow.simulators": {"SIMULATORS"},
     "kflow.testing": {"SLOW_LOSSES"},
     "kflow.timeseries": {"LYAPUNOV"},
 }

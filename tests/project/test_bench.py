@@ -233,6 +233,15 @@ def test_model_selection(run_benchmark):
 
 
 @pytest.mark.slow
+def test_emulators(run_benchmark):
+    options = "--simulators borehole --n 40 --seeds 2 --methods kflow kflow-e2 sklearn"
+    printed, report = run_benchmark("emulators", options)
+    assert len(printed.splitlines()) == 1 + 3
+    assert [row["method"] for row in report["rows"]] == 2 * ["kflow", "kflow-e2", "sklearn"]
+    assert positive(report["rows"], "median", "all", "inside", "fit_seconds", "us_mean", "us_std")
+
+
+@pytest.mark.slow
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
         "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'

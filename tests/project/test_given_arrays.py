@@ -66,6 +66,11 @@ def of_view(given):
     return lambda: list(model.predict(given["T0"], return_std=True))
 
 
+def emulator(given):
+    model = kflow.Emulator(n_steps=2, random_state=0).fit(given["X"], given["y"])
+    return lambda: [*model.predict(given["T0"], return_std=True), model.jacobian(given["T0"])]
+
+
 def forecaster(given):
     model = Forecaster(KERNEL, learn=None, delay=2, nugget=1e-3)
     model.fit(given["series"], given["times"])
@@ -124,6 +129,7 @@ CASES = {
     "process by conjugate gradients": process_of(solver="cg"),
     "process of a subset": process_of(solver="subset"),
     "process of views": of_view,
+    "emulator": emulator,
     "forecaster": forecaster,
     "interpolant": interpolant,
     "interpolant of coefficients": interpolant_of_coefficients,
