@@ -30,7 +30,7 @@ class Simulator(ShortRepr):
     Attributes
     ----------
     name : str
-        The name in `SIMULATORS`.
+        The name in ``SIMULATORS``.
     inputs : tuple of str
         Names of the inputs.
     lower, upper : ndarray, shape (d,)

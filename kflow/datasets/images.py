@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import idctn
 
 from kflow._base.arguments import (
     as_choice,
@@ -237,6 +236,8 @@ class ImageManifolds(ShortRepr):
 
     def _long_waves(self) -> Doubles:
         """Return the orthonormal cosine waves of which directions are mixed, (n_waves, d)."""
+        from scipy.fft import idctn
+
         d = math.prod(self.image_shape)
         i, j = np.divmod(np.arange(d), self.image_shape[1])
         order = np.argsort((i / self.image_shape[0]) ** 2 + (j / self.image_shape[1]) ** 2)

@@ -59,13 +59,13 @@ class EmulatorDisplay(ShortRepr):
 
     @classmethod
     def from_estimator(
-        cls, emulator: Any, *, grid_shape: Sequence[int] | None = None, ax: Any = None
+        cls, estimator: Any, *, grid_shape: Sequence[int] | None = None, ax: Any = None
     ) -> EmulatorDisplay:
         """Draw the errors of a fitted emulator.
 
         Parameters
         ----------
-        emulator : kflow.Emulator
+        estimator : kflow.Emulator
             A fitted emulator.
         grid_shape : tuple of int, optional
             The shape of the field that the outputs make up.
@@ -76,7 +76,7 @@ class EmulatorDisplay(ShortRepr):
         -------
         EmulatorDisplay
         """
-        return cls(emulator.held_out_, grid_shape).plot(ax)
+        return cls(estimator.held_out_, grid_shape).plot(ax)
 
     def plot(self, ax: Any = None) -> EmulatorDisplay:
         """Draw the data on axes.
