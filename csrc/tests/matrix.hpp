@@ -37,15 +37,45 @@ class Matrix {
     std::vector<T> elements_;
 };
 
+/// Standard normal numbers by Marsaglia's polar method, the same with every C++ library: those of
+/// std::normal_distribution are not.
+class Normal {
+   public:
+    explicit Normal(unsigned seed) : engine_(seed) {}
+
+    double operator()() {
+        if (has_other_) {
+            has_other_ = false;
+            return other_;
+        }
+        double x, y, square;
+        do {
+            x = 2.0 * uniform() - 1.0;
+            y = 2.0 * uniform() - 1.0;
+            square = x * x + y * y;
+        } while (square > 1.0 || square == 0.0);
+        const double factor = std::sqrt(-2.0 * std::log(square) / square);
+        other_ = x * factor;
+        has_other_ = true;
+        return y * factor;
+    }
+
+   private:
+    double uniform() { return std::ldexp(static_cast<double>(engine_()), -64); }
+
+    std::mt19937_64 engine_;
+    double other_ = 0.0;
+    bool has_other_ = false;
+};
+
 /// Standard normal entries around `centre`.
 template <class T>
 Matrix<T> random_matrix(Index rows, Index cols, unsigned seed, double centre = 0.0) {
-    std::mt19937_64 engine(seed);
-    std::normal_distribution<double> normal(centre, 1.0);
+    Normal normal(seed);
     Matrix<T> out(rows, cols);
     for (Index i = 0; i < rows; ++i) {
         for (Index j = 0; j < cols; ++j) {
-            out(i, j) = static_cast<T>(normal(engine));
+            out(i, j) = static_cast<T>(centre + normal());
         }
     }
     return out;

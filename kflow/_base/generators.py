@@ -27,12 +27,12 @@ def generator_from_state(state: Mapping[str, Any]) -> np.random.Generator:
     """
     if state.get("bit_generator") not in _KNOWN:
         raise ValueError(f"unknown bit generator {state.get('bit_generator')!r}")
+    # NumPy before 2.5 does not check the position in the buffer: it would read beyond the end.
+    pos, buffer_pos = state["state"].get("pos", 0), state.get("buffer_pos", 0)
+    if not (0 <= pos <= 624 and 0 <= buffer_pos <= 4):
+        raise ValueError("the bit generator's position is outside its buffer")
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = _unplain(state)
-    # NumPy before 2.5 does not check the position in the buffer: it would read beyond the end.
-    inner = bits.state["state"]
-    if not (0 <= inner.get("pos", 0) <= 624 and 0 <= bits.state.get("buffer_pos", 0) <= 4):
-        raise ValueError("the bit generator's position is outside its buffer")
     return np.random.Generator(bits)
 
 

@@ -27,9 +27,7 @@ def test_a_position_beyond_the_buffer(kind):
     state = generator_state(np.random.Generator(getattr(np.random, kind)(3)))
     place = state["state"] if kind == "MT19937" else state
     place["pos" if kind == "MT19937" else "buffer_pos"] = 10**6
-    with pytest.raises(
-        ValueError, match=r"outside its buffer|must be between"
-    ):  # NumPy 2.5's words
+    with pytest.raises(ValueError, match="outside its buffer"):
         generator_from_state(state)
 
 

@@ -559,7 +559,7 @@ def test_the_solver_follows_the_memory(X, y):
     assert GPRegressor(**FIXED, solver="cholesky", max_memory=1).fit(X, y).solver_ == "cholesky"
 
 
-@pytest.mark.parametrize("subset_size", [1, 30, 89])
+@pytest.mark.parametrize("subset_size", [1, 30, 85, 89])
 def test_conjugate_gradients_with_a_variance_from_pivots(X, Y, points, subset_size):
     model = GPRegressor(**FIXED, solver="cg", tolerance=1e-9, subset_size=subset_size)
     whole = GPRegressor(**FIXED).fit(X, Y)

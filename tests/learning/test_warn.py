@@ -162,5 +162,5 @@ def test_a_nugget_at_its_bound_is_told_unless_there_is_no_noise(lowest, rng):
     assert len(told) == (lowest == 1e-2)
     assert all(warning.filename == __file__ for warning in told)
     if told:
-        assert learned.nugget == pytest.approx(1e-2, rel=0.01)
+        assert learned.nugget == pytest.approx(1e-2)
     assert learned.kernel.alpha == pytest.approx(2.0)
