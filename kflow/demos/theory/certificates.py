@@ -23,6 +23,7 @@ from kflow.demos import Options
 from kflow.demos.report import Report, percent
 from kflow.demos.theory.capped_flow import capped_flow
 from kflow.demos.theory.claims import Claim, add_claims
+from kflow.demos.theory.spread import spread
 from kflow.demos.theory.unit_images import UnitImages
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.presets import PRESETS
@@ -215,12 +216,6 @@ def _measured(
     )
 
 
-def _spread(values: Any, digits: int = 3) -> str:
-    """Return the mean and the standard deviation of numbers as text."""
-    numbers = np.asarray(values, np.float64)
-    return f"{numbers.mean():.{digits}f} ± {numbers.std():.{digits}f}"
-
-
 def _numbers(each: list[_Found]) -> dict[str, Any]:
     return {
         "error": [one.error for one in each],
@@ -308,9 +303,9 @@ def _shares(report: Report, found: dict[str, list[_Found]]) -> None:
     rows = [
         [
             kind,
-            _spread([100 * one.error for one in each], 1),
+            spread([100 * one.error for one in each], ".1f"),
             *(
-                f"{_spread([100 * one.radii[2].share(radius) for one in each], 0)} "
+                f"{spread([100 * one.radii[2].share(radius) for one in each], '.0f')} "
                 f"({100 * np.mean([(one.attack.distances > radius).mean() for one in each]):.0f})"
                 for radius in _RADII
             ),
@@ -361,9 +356,9 @@ def _orders(report: Report, found: dict[str, list[_Found]], bounds: list[float])
         [
             [
                 kind,
-                *(_spread([one.median(order) for one in each], 4) for order in _ORDERS),
-                _spread([one.median_attack for one in each], 4),
-                f"{_spread([100 * one.proved for one in each], 0)} %",
+                *(spread([one.median(order) for one in each], ".4f") for order in _ORDERS),
+                spread([one.median_attack for one in each], ".4f"),
+                f"{spread([100 * one.proved for one in each], '.0f')} %",
             ]
             for kind, each in found.items()
         ],
@@ -403,7 +398,7 @@ def _each(report: Report, found: dict[str, list[_Found]]) -> None:
 
 
 def _claims(report: Report, found: dict[str, list[_Found]], bounds: list[float]) -> None:
-    cuts = _spread([one.proved for one in found[_COMPRESSED]], 2)
+    cuts = spread([one.proved for one in found[_COMPRESSED]])
     gain = np.mean([one.median(2) / max(one.median(0), 1e-12) for one in found[_COMPRESSED]])
     add_claims(
         report,
@@ -413,8 +408,8 @@ def _claims(report: Report, found: dict[str, list[_Found]], bounds: list[float])
                 "(Wong and Kolter, in Tanner's lecture).",
                 "-",
                 f"certified share at {_RADII[1]:g}: "
-                f"{_spread([one.radii[2].share(_RADII[1]) for one in found[_ALONE]], 2)} without a flow, "
-                f"{_spread([one.radii[2].share(_RADII[1]) for one in found[_CAPPED]], 2)} capped",
+                f"{spread([one.radii[2].share(_RADII[1]) for one in found[_ALONE]])} without a flow, "
+                f"{spread([one.radii[2].share(_RADII[1]) for one in found[_CAPPED]])} capped",
                 "yes, and a kernel needs no training for it",
             ),
             Claim(
@@ -422,8 +417,8 @@ def _claims(report: Report, found: dict[str, list[_Found]], bounds: list[float])
                 "robustness (Gopalakrishnan et al., in Tanner's lecture).",
                 f"10^{np.mean(bounds):.0f} for all layers",
                 f"one layer instead of all: {cuts} of the attack's distance is proved; the attack's distance "
-                f"itself is {_spread([one.median_attack for one in found[_COMPRESSED]])} with the flow and "
-                f"{_spread([one.median_attack for one in found[_ALONE]])} without",
+                f"itself is {spread([one.median_attack for one in found[_COMPRESSED]], '.3f')} with the flow and "
+                f"{spread([one.median_attack for one in found[_ALONE]], '.3f')} without",
                 "a smaller bound makes proofs possible, but images are no harder to fool",
             ),
             Claim(

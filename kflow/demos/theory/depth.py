@@ -17,7 +17,7 @@ from kflow.demos.theory.spiral_lines import (
     show_lines,
     spiral_settings,
 )
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.demos.theory.teeth import (
     CENTRES,
     learned_teeth,
@@ -103,7 +103,7 @@ def _conclude(
     last = by_hand["rows"][-1]
     large, small = learned["large steps"], learned["small steps"]
     two = np.asarray(lines["two_centres"])
-    regions = mean_and_deviation(large["regions"][:, -1], ".0f")
+    regions = spread(large["regions"][:, -1], ".0f")
     wrong = percents(large["errors"][:, -1], ".0f")
     report.summary = (
         "**Layers can fold space exponentially often, but the descent of ρ does not make use of it: "
@@ -130,17 +130,16 @@ def _conclude(
             Claim(
                 "Deep networks identify exponentially many regions (Montufar)",
                 "at most one region a centre if no layer folds",
-                f"large steps: {mean_and_deviation(large['regions'][:, 0], '.1f')} regions before and "
+                f"large steps: {spread(large['regions'][:, 0], '.1f')} regions before and "
                 f"{regions} after, with an error of {wrong}; small steps: "
-                f"{mean_and_deviation(small['regions'][:, -1], '.1f')}",
+                f"{spread(small['regions'][:, -1], '.1f')}",
                 "the number grows so, but the error with it",
             ),
             Claim(
                 "Local representations have a region for each parameter, distributed ones "
                 "more (Bengio)",
                 "2 regions by 2 Gaussians",
-                f"{mean_and_deviation(two[:, 0], '.1f')} before the flow, "
-                f"{mean_and_deviation(two[:, -1], '.1f')} after",
+                f"{spread(two[:, 0], '.1f')} before the flow, {spread(two[:, -1], '.1f')} after",
                 "yes",
             ),
             *trees["claims"],

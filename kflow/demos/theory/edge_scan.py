@@ -16,7 +16,7 @@ from kflow.analysis import singular_values
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.digit_points import DigitPoints, error_of
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.errors import DivergenceError
 from kflow.linear.interpolant import balanced_subset
 from kflow.operations import one_hot
@@ -220,8 +220,8 @@ def show_scan(
         [
             nugget,
             step,
-            mean_and_deviation(scanned.mean[i, j]),
-            mean_and_deviation(scanned.gain[i, j]),
+            spread(scanned.mean[i, j]),
+            spread(scanned.gain[i, j]),
             percents(scanned.error[i, j]),
             percents(scanned.one_shot[i, j]),
         ]

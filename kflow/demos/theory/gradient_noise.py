@@ -16,7 +16,7 @@ from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim, add_claims
 from kflow.demos.theory.digit_points import digit_points
 from kflow.demos.theory.noisy_descent import HALVES, LEVELS, NUGGET, Descent, Found, descend
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.engine.threads import resolve_n_threads
 from kflow.plotting.axes import axes_of, log_scale, percent
 from kflow.plotting.colours import MARKERS, PALETTE
@@ -340,9 +340,9 @@ class _Told:
                 each.name(self.sizes.n_points),
                 *(percents(self.values(each, "error", level)) for level in range(len(LEVELS))),
                 _points(self.gain(each)),
-                mean_and_deviation(self.values(each, "doubling"), ".3f"),
-                mean_and_deviation(self.values(each, "relative"), ".3f"),
-                mean_and_deviation(self.values(each, "layers"), ".0f"),
+                spread(self.values(each, "doubling"), ".3f"),
+                spread(self.values(each, "relative"), ".3f"),
+                spread(self.values(each, "layers"), ".0f"),
             ]
             for each in descents
         ]

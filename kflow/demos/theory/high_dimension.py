@@ -23,6 +23,7 @@ from kflow.demos.theory.sphere import (
     mean_norm,
     slab_share,
 )
+from kflow.demos.theory.spread import spread
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.layers.moments import mean_squared_distance
 from kflow.presets import PRESETS
@@ -108,9 +109,9 @@ def run(options: Options) -> Report:
     ratio = flows["ratio_after"][-1]
     report.summary = (
         f"**On the sphere, fooling is the fault of the space: at {d} dimensions the flow can be fooled by "
-        f"{_pm(ratio)} times what separates the true categories themselves, and by "
-        f"{_pm(flows['ratio_before'][-1])} times that before the flow.** The error was "
-        f"{_pm(100 * np.asarray(flows['error_after']), 1)} % over all dimensions and seeds. The true "
+        f"{spread(ratio)} times what separates the true categories themselves, and by "
+        f"{spread(flows['ratio_before'][-1])} times that before the flow.** The error was "
+        f"{spread(100 * np.asarray(flows['error_after']), '.1f')} % over all dimensions and seeds. The true "
         "distances shrink like one over the root of d, and an isoperimetric inequality says that those of "
         "no classifier with equally frequent answers can do otherwise; what counts is the number of "
         "dimensions in which the points vary, not the number of pixels. Images leave room between their "
@@ -119,11 +120,6 @@ def run(options: Options) -> Report:
     )
     _claims(report, space, near, flows, pixels)
     return report
-
-
-def _pm(values: Any, digits: int = 2) -> str:
-    """Return mean and standard deviation over seeds."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
 
 
 def _figure(width: float = 7.0, height: float = 3.4, columns: int = 1) -> tuple[Figure, Any]:
@@ -311,11 +307,11 @@ def _flows(report: Report, effort: _Effort, found: dict[str, Any]) -> None:
     rows = [
         [
             d,
-            *(_pm(100 * error[kind, i], 1) for kind in range(2)),
-            *(_pm(moved[kind, i], 3) for kind in range(2)),
+            *(spread(100 * error[kind, i], ".1f") for kind in range(2)),
+            *(spread(moved[kind, i], ".3f") for kind in range(2)),
             f"{own_median[i].mean():.3f}",
             f"{tops[i]:.3f}",
-            *(_pm(ratio[kind, i]) for kind in range(2)),
+            *(spread(ratio[kind, i]) for kind in range(2)),
         ]
         for i, d in enumerate(effort.flows)
     ]
@@ -461,8 +457,8 @@ def _claims(
         Claim(
             "Fooling may be a fundamental issue in high-dimensional space (Hopcroft)",
             "ratio 1, exponent -0.5",
-            f"the flow's distance is {_pm(ratios[-1])} times that of the true categories at d = {top}; "
-            f"exponent of d {_pm(slopes)}, where that of the true categories is {own_slope:.2f}",
+            f"the flow's distance is {spread(ratios[-1])} times that of the true categories at d = {top}; "
+            f"exponent of d {spread(slopes)}, where that of the true categories is {own_slope:.2f}",
             "yes, where data fill the space",
         ),
         Claim(

@@ -16,7 +16,7 @@ from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.claims import Claim
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.demos.theory.tasks import (
     DIMENSION,
     SPREAD,
@@ -260,7 +260,7 @@ def _by_hand(sizes: _Sizes, options: Options) -> dict[str, Any]:
 
 
 def _told(name: str, values: npt.ArrayLike) -> str:
-    return mean_and_deviation(values, ".3f") if name == "tree" else percents(values)
+    return spread(values, ".3f") if name == "tree" else percents(values)
 
 
 def _show_widths(report: Report, found: dict[str, dict[str, Any]], sizes: _Sizes) -> None:

@@ -18,6 +18,7 @@ from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.theory.capped_flow import capped_flow
 from kflow.demos.theory.claims import Claim, add_claims
+from kflow.demos.theory.spread import spread
 from kflow.demos.theory.unit_images import UnitImages
 from kflow.estimators.classifier import KernelFlowClassifier
 from kflow.presets import PRESETS
@@ -292,11 +293,6 @@ def _best(settings: list[_Setting], found: Mapping[str, _Found], size: _Size) ->
     return max(good or flows, key=lambda one: float(found[one.name].medians.mean()))
 
 
-def _spread(values: Doubles, digits: int = 3) -> str:
-    """Return the mean and the standard deviation of numbers as text."""
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
-
-
 def _summary(
     name: str, best: _Setting, found: Mapping[str, _Found], tested: Mapping[str, _Found]
 ) -> str:
@@ -305,13 +301,13 @@ def _summary(
     harder = max(found, key=lambda each: float(found[each].medians.mean()))
     return (
         f"Of the flows of {images} with about as few errors as no flow, the one that is hardest to fool "
-        f"({best.name}) has {_spread(robust.ratios(flow), 2)} times the adversarial distance of the flow "
-        f"of the preset and {_spread(robust.ratios(alone), 2)} times that of no flow at all, with "
-        f"{_spread(100 * robust.errors, 1)} % test errors next to {_spread(100 * flow.errors, 1)} % and "
-        f"{_spread(100 * alone.errors, 1)} %. The flow of the preset has "
-        f"{_spread(flow.ratios(alone), 2)} times the distance of no flow. Of all settings, {harder} is the "
+        f"({best.name}) has {spread(robust.ratios(flow))} times the adversarial distance of the flow "
+        f"of the preset and {spread(robust.ratios(alone))} times that of no flow at all, with "
+        f"{spread(100 * robust.errors, '.1f')} % test errors next to {spread(100 * flow.errors, '.1f')} % and "
+        f"{spread(100 * alone.errors, '.1f')} %. The flow of the preset has "
+        f"{spread(flow.ratios(alone))} times the distance of no flow. Of all settings, {harder} is the "
         "hardest to fool, with "
-        f"{_spread(100 * found[harder].errors, 1)} % errors on the images held out."
+        f"{spread(100 * found[harder].errors, '.1f')} % errors on the images held out."
     )
 
 
@@ -361,39 +357,31 @@ def _table(
     tested: Mapping[str, _Found],
     best: _Setting,
 ) -> None:
-    alone = found[_ALONE]
+    others = "minus no flow's", "median distance", "ratio to no flow"
     section = report.section("All settings")
     section.table(
-        ["setting", "error in %", "minus no flow's", "median distance", "ratio to no flow"],
-        [
-            [
-                setting.name,
-                _spread(100 * found[setting.name].errors, 1),
-                _spread(100 * (found[setting.name].errors - alone.errors), 1),
-                _spread(found[setting.name].medians),
-                _spread(found[setting.name].ratios(alone), 2),
-            ]
-            for setting in settings
-        ],
+        ["setting", "error in %", *others],
+        [_row(setting.name, found[setting.name], found[_ALONE]) for setting in settings],
         "On images held out; the ratio is the median over the images that both classify rightly; ± is the "
         "standard deviation over seeds, of which each draws its training images.",
     )
     section.table(
-        ["setting", "test error in %", "minus no flow's", "median distance", "ratio to no flow"],
-        [
-            [
-                each,
-                _spread(100 * one.errors, 1),
-                _spread(100 * (one.errors - tested[_ALONE].errors), 1),
-                _spread(one.medians),
-                _spread(one.ratios(tested[_ALONE]), 2),
-            ]
-            for each, one in tested.items()
-        ],
+        ["setting", "test error in %", *others],
+        [_row(name, one, tested[_ALONE]) for name, one in tested.items()],
         "The same on test images, for no flow, the flow of the preset, and the flows chosen by the images held "
         f"out: the one that is hardest to fool of those with about as few errors as no flow ({best.name}), "
         "and the one with the fewest errors.",
     )
+
+
+def _row(name: str, one: _Found, alone: _Found) -> list[str]:
+    return [
+        name,
+        spread(100 * one.errors, ".1f"),
+        spread(100 * (one.errors - alone.errors), ".1f"),
+        spread(one.medians, ".3f"),
+        spread(one.ratios(alone)),
+    ]
 
 
 def _claims(
@@ -420,20 +408,20 @@ def _claims(
                 "Small but malicious perturbations change the class: can we robustify the network? "
                 "(deck on the mysteries of deep learning)",
                 "-",
-                f"{best.name}: {_spread(chosen, 2)} times the distance of the flow of the preset",
+                f"{best.name}: {spread(chosen)} times the distance of the flow of the preset",
                 _above(chosen),
             ),
             Claim(
                 "Algorithms are not robust to adversarial examples (Owhadi); a flow makes it worse",
                 "-",
-                f"the flow has {_spread(flow.ratios(alone), 2)} times the distance of no flow",
+                f"the flow has {spread(flow.ratios(alone))} times the distance of no flow",
                 _below(flow.ratios(alone)),
             ),
             Claim(
                 "Noise in the training images makes a classifier harder to fool",
                 "-",
-                f"noise {loudest.noise:g}: {_spread(gain, 2)} times the distance of the flow; without a flow "
-                f"{_spread(same.ratios(found[_ALONE]), 2)} times that of no flow",
+                f"noise {loudest.noise:g}: {spread(gain)} times the distance of the flow; without a flow "
+                f"{spread(same.ratios(found[_ALONE]))} times that of no flow",
                 _above(gain),
             ),
         ],
@@ -444,8 +432,10 @@ def _claims(
 
 def _above(ratios: Doubles) -> str:
     """Return whether ratios are above 1, by their mean and standard deviation."""
-    mean, spread = float(ratios.mean()), float(ratios.std())
-    return "yes" if mean - spread > 1.0 else "no" if mean + spread < 1.0 else "within the spread"
+    mean, deviation = float(ratios.mean()), float(ratios.std())
+    return (
+        "yes" if mean - deviation > 1.0 else "no" if mean + deviation < 1.0 else "within the spread"
+    )
 
 
 def _below(ratios: Doubles) -> str:

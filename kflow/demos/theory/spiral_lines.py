@@ -14,7 +14,7 @@ from kflow.analysis import crossed_regions
 from kflow.demos import Options
 from kflow.demos.report import Report
 from kflow.demos.spirals import LENGTH_SCALE, spirals
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.plotting.axes import axes_of
@@ -118,9 +118,9 @@ def show_lines(report: Report, found: dict[str, Any], n_lines: int, n_seeds: int
         [
             [
                 n,
-                mean_and_deviation(found["two_centres"][:, i]),
+                spread(found["two_centres"][:, i]),
                 percents(found["two_centres_error"][:, i], ".1f"),
-                mean_and_deviation(found["all_centres"][:, i]),
+                spread(found["all_centres"][:, i]),
                 percents(found["all_centres_error"][:, i], ".1f"),
             ]
             for i, n in enumerate(found["layers"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["mean_and_deviation", "percents"]
+__all__ = ["percents", "spread"]
 
 
-def mean_and_deviation(values: npt.ArrayLike, digits: str = ".2f", missing: str = "-") -> str:
+def spread(values: npt.ArrayLike, digits: str = ".2f", missing: str = "-") -> str:
     """Return mean ± standard deviation as text.
 
     Parameters
@@ -27,5 +27,5 @@ def mean_and_deviation(values: npt.ArrayLike, digits: str = ".2f", missing: str 
 
 def percents(values: npt.ArrayLike, digits: str = ".2f", missing: str = "-") -> str:
     """Return mean ± standard deviation of parts of a whole as text, in percent."""
-    text = mean_and_deviation(100.0 * np.asarray(values, np.float64), digits, missing)
+    text = spread(100.0 * np.asarray(values, np.float64), digits, missing)
     return text if text == missing else f"{text} %"

@@ -12,7 +12,7 @@ from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.workers import Workers
 from kflow.demos import Options
 from kflow.demos.report import Report, percent
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 from kflow.kernels import Gaussian
 from kflow.linear.interpolant import Interpolant
 from kflow.plotting.axes import axes_of, log_scale
@@ -265,7 +265,7 @@ def show_learned(report: Report, found: dict[str, Any], n_seeds: int) -> None:
                 [
                     name,
                     found["layers"][place],
-                    mean_and_deviation(values["regions"][:, place], ".1f"),
+                    spread(values["regions"][:, place], ".1f"),
                     percents(values["errors"][:, place], ".1f"),
                     percents(values["folded"][:, place], ".1f"),
                 ]

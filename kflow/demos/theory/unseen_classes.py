@@ -19,6 +19,7 @@ from kflow.demos.theory.new_classes import (
     shared_variation,
     within_class_map,
 )
+from kflow.demos.theory.spread import spread
 from kflow.flow.kernel_flow import KernelFlow
 from kflow.operations import one_hot
 
@@ -160,19 +161,14 @@ def run(options: Options) -> Report:
     report.summary = (
         f"**A flow can learn how to learn, if it sees many classes that share what varies within them: of "
         f"manifolds with {100 * family['overlap']:.0f} % common directions, the error on {_N_NEW} new classes from one "
-        f"image each falls from {_pm(family['before'][-1])} % without a flow to {_pm(few)} % after "
-        f"{family['seen'][0]} classes and to {_pm(many)} % after {family['seen'][-1]}, with as many images; "
-        f"on {pictures['name']} it stays where it was, {_pm(pictures['before'][-1])} %, with a gain of "
-        f"{_pm(100 * gain)} points at best.** A flow that goes on until its own classes have collapsed takes "
-        f"the new ones with it: {_pm(pictures['end'][-1])} % errors."
+        f"image each falls from {spread(family['before'][-1], '.1f')} % without a flow to {spread(few, '.1f')} % after "
+        f"{family['seen'][0]} classes and to {spread(many, '.1f')} % after {family['seen'][-1]}, with as many images; "
+        f"on {pictures['name']} it stays where it was, {spread(pictures['before'][-1], '.1f')} %, with a gain of "
+        f"{spread(100 * gain, '.1f')} points at best.** A flow that goes on until its own classes have collapsed takes "
+        f"the new ones with it: {spread(pictures['end'][-1], '.1f')} % errors."
     )
     _claims(report, pictures, family, shared)
     return report
-
-
-def _pm(values: Any, digits: int = 1) -> str:
-    """Return mean and standard deviation; errors are given in percent already."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
 
 
 def _figure(columns: int = 1) -> tuple[Figure, Any]:
@@ -249,11 +245,11 @@ def _pictures(report: Report, effort: _Effort, found: dict[str, Any]) -> None:
     rows_told = [
         [
             s,
-            _pm(100 * seen[i, :, -1]),
-            _pm(100 * unseen[i, :, 0]),
-            _pm(100 * best_gain[i]),
+            spread(100 * seen[i, :, -1], ".1f"),
+            spread(100 * unseen[i, :, 0], ".1f"),
+            spread(100 * best_gain[i], ".1f"),
             effort.layers[best[i]],
-            _pm(100 * unseen[i, :, -1]),
+            spread(100 * unseen[i, :, -1], ".1f"),
         ]
         for i, s in enumerate(effort.seen_pictures)
     ]
@@ -381,7 +377,13 @@ def _family(report: Report, effort: _Effort, columns: dict[str, Any]) -> None:
     ).table(
         ["classes seen", "no flow, %", "flow, %", "layers", "linear map, %"],
         [
-            [s, *(_pm(columns[name][i]) for name in ("before", "flow", "layer", "linear"))]
+            [
+                s,
+                *(
+                    spread(columns[name][i], ".1f")
+                    for name in ("before", "flow", "layer", "linear")
+                ),
+            ]
             for i, s in enumerate(effort.seen_family)
         ],
         f"Means ± standard deviations over {effort.seeds} seeds, each with manifolds, images and a flow of "
@@ -451,7 +453,11 @@ def _overlaps(
     ).table(
         ["overlap", "shared variation, %", *(f"avoided by the {text}, %" for _, text in kinds)],
         [
-            [overlap, _pm(shared[-1, j]), *(_pm(values[j]) for values, _ in kinds)]
+            [
+                overlap,
+                spread(shared[-1, j], ".1f"),
+                *(spread(values[j], ".1f") for values, _ in kinds),
+            ]
             for j, overlap in enumerate(effort.overlaps)
         ],
         f"Means ± standard deviations over {effort.seeds} seeds.",
@@ -466,22 +472,22 @@ def _claims(
             "Maybe a child learns from millions of images how to learn a category from a single image "
             "(Hopcroft)",
             "-",
-            f"manifolds: {_pm(family['flow'][0])} % errors after {family['seen'][0]} classes, "
-            f"{_pm(family['flow'][-1])} % after {family['seen'][-1]}",
+            f"manifolds: {spread(family['flow'][0], '.1f')} % errors after {family['seen'][0]} classes, "
+            f"{spread(family['flow'][-1], '.1f')} % after {family['seen'][-1]}",
             "yes, if classes share what varies within them",
         ),
         Claim(
             f"The same for {pictures['name']}",
             "-",
-            f"gain at best {_pm(100 * np.array(pictures['best_gain'][0]))} points after "
-            f"{pictures['classes_seen'][0]} classes, {_pm(100 * np.array(pictures['best_gain'][-1]))} after "
-            f"{pictures['classes_seen'][-1]}",
+            f"gain at best {spread(100 * np.array(pictures['best_gain'][0]), '.1f')} points after "
+            f"{pictures['classes_seen'][0]} classes, "
+            f"{spread(100 * np.array(pictures['best_gain'][-1]), '.1f')} after {pictures['classes_seen'][-1]}",
             "not to be seen with so few classes",
         ),
         Claim(
             "A flow that has collapsed its classes is best for a single image",
             "-",
-            f"new classes: {_pm(pictures['before'][-1])} % before, {_pm(pictures['end'][-1])} % after",
+            f"new classes: {spread(pictures['before'][-1], '.1f')} % before, {spread(pictures['end'][-1], '.1f')} % after",
             "for the seen classes only",
         ),
     ]
@@ -490,8 +496,9 @@ def _claims(
         claims,
         "That the metric within classes passes on to new classes is Fisher's, and known. We know of no "
         "earlier measurement of it for kernel flows: the deformation passes on too, in the measure in which "
-        f"classes share directions ({_pm(shared['gain'][-1][-1], 0)} % of the errors are avoided where "
-        f"{_pm(shared['shared_variation'][-1][-1], 0)} % of the variation is shared, "
-        f"{_pm(shared['gain'][-1][0], 0)} % where {_pm(shared['shared_variation'][-1][0], 0)} % is), but the same flow must stop "
+        f"classes share directions ({spread(shared['gain'][-1][-1], '.0f')} % of the errors are avoided where "
+        f"{spread(shared['shared_variation'][-1][-1], '.0f')} % of the variation is shared, "
+        f"{spread(shared['gain'][-1][0], '.0f')} % where "
+        f"{spread(shared['shared_variation'][-1][0], '.0f')} % is), but the same flow must stop "
         "before it collapses, and the linear map passes on more.",
     )

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kflow.demos.theory.spread import mean_and_deviation, percents
+from kflow.demos.theory.spread import percents, spread
 
 
 def test_values_that_are_missing_are_left_out():
-    assert mean_and_deviation([1.0, 3.0, np.nan], ".1f") == "2.0 ± 1.0"
-    assert mean_and_deviation([np.nan], missing="diverged") == "diverged"
+    assert spread([1.0, 3.0, np.nan], ".1f") == "2.0 ± 1.0"
+    assert spread([np.nan], missing="diverged") == "diverged"
 
 
 def test_percents():
