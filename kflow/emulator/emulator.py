@@ -22,6 +22,7 @@ from kflow.emulator.outputs import OutputReduction
 from kflow.emulator.posterior import given_all_rows
 from kflow.errors import damaged
 from kflow.estimators.earlier_fit import restored_on_failure
+from kflow.estimators.input_files import name_arrays, read_names
 from kflow.estimators.parameters import (
     keep_parameters,
     parameters_from_json,
@@ -459,8 +460,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         yield from self._outputs.arrays()
         yield from self.held_out_.arrays()
         yield from posterior_arrays(self._posteriors)
-        if hasattr(self, "feature_names_in_"):
-            yield "feature_names", np.asarray(self.feature_names_in_, dtype=np.str_)
+        yield from name_arrays(self)
 
     @classmethod
     def from_model_file(cls, reader: ModelReader) -> Emulator:
@@ -490,11 +490,6 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         m, q = len(emulator._outputs.mean), emulator.n_components_
         emulator._posteriors = read_posteriors(reader, kernels, q, emulator._inputs.n_coordinates)
         emulator.n_inducing_ = len(emulator._posteriors[0].points) if q else 0
-        if "feature_names" in reader:
-            with damaged("feature names"):
-                names = reader.array("feature_names", ndim=1)
-                if len(names) != emulator.n_features_in_ or names.dtype.kind != "U":
-                    raise ValueError("the names do not fit the inputs")
-                emulator.feature_names_in_ = names.astype(object)
+        read_names(reader, emulator)
         emulator.held_out_ = HeldOutErrors.read(reader, n_held_out, m, q)
         return emulator

@@ -12,13 +12,18 @@ from kflow.data.scaling import Preprocessing
 from kflow.errors import ModelFileError
 from kflow.storage.model_file import ModelReader
 
-__all__ = ["input_arrays", "read_inputs"]
+__all__ = ["input_arrays", "name_arrays", "read_inputs", "read_names"]
 
 
 def input_arrays(estimator: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield the arrays of a fitted estimator's inputs, by name; `read_inputs` is the inverse."""
     for name, array in estimator.scaling_.to_arrays().items():
         yield f"preprocessing_{name}", array
+    yield from name_arrays(estimator)
+
+
+def name_arrays(estimator: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield the names of a fitted estimator's features, if it has them; `read_names` is the inverse."""
     if hasattr(estimator, "feature_names_in_"):
         yield "feature_names", np.asarray(estimator.feature_names_in_, dtype=np.str_)
 
@@ -40,8 +45,19 @@ def read_inputs(reader: ModelReader, estimator: Any, n_features: int) -> None:
         },
         n_features,
     )
+    read_names(reader, estimator)
+
+
+def read_names(reader: ModelReader, estimator: Any) -> None:
+    """Give an estimator, whose number of features is known, their names, if the file has them.
+
+    Raises
+    ------
+    ModelFileError
+        If the names do not fit the features.
+    """
     if "feature_names" in reader:
         names = reader.array("feature_names", ndim=1)
-        if len(names) != n_features or names.dtype.kind != "U":
+        if len(names) != estimator.n_features_in_ or names.dtype.kind != "U":
             raise ModelFileError("the model's feature names do not fit its features")
         estimator.feature_names_in_ = names.astype(object)
