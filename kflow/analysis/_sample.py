@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import refuse_masked
 
 __all__ = [
     "as_labels",
+    "as_max_points",
     "drawn_rows",
     "json_numbers",
     "known_codes",
@@ -58,6 +60,11 @@ def known_codes(y: npt.ArrayLike, n_rows: int, classes: npt.NDArray[Any]) -> npt
             "not fitted on any row of that class"
         )
     return np.searchsorted(classes, found)[codes].astype(np.intp)
+
+
+def as_max_points(max_points: Any) -> int | None:
+    """Return a number of points to be drawn, or None for all, if it is one."""
+    return None if max_points is None else as_count(max_points, "max_points", 1)
 
 
 def drawn_rows(

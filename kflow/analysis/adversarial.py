@@ -13,7 +13,7 @@ from kflow._base.arguments import as_cap, as_choice, as_count, as_generator, as_
 from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow._base.short_repr import ShortRepr
 from kflow.analysis._classifier import Model, as_model
-from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
+from kflow.analysis._sample import as_max_points, drawn_rows, json_numbers, known_codes
 from kflow.analysis.scores import ScoreFunction
 from kflow.layers.moments import mean_squared_distance
 
@@ -212,7 +212,7 @@ def adversarial_distance(
         n_candidates=as_count(n_candidates, "n_candidates", 1),
         n_refinements=as_count(n_refinements, "n_refinements", 0),
     )
-    most = None if max_points is None else as_count(max_points, "max_points", 1)
+    most = as_max_points(max_points)
     points, scores = perturbed.points, perturbed.scores
     codes = None if y is None else known_codes(y, len(points), scores.classes)
     rng = as_generator(random_state)

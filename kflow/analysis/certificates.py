@@ -16,7 +16,7 @@ from kflow._base.short_repr import ShortRepr
 from kflow.analysis._classifier import Model, as_model
 from kflow.analysis._kernel_sum import KernelSum, NearSum, norm_above
 from kflow.analysis._profile import SmoothProfile
-from kflow.analysis._sample import drawn_rows, json_numbers, known_codes
+from kflow.analysis._sample import as_max_points, drawn_rows, json_numbers, known_codes
 from kflow.analysis.scores import ScoreFunction
 from kflow.engine.threads import single_threaded_blas
 from kflow.flow.estimator_flow import estimator_flow
@@ -206,7 +206,7 @@ def certified_radius(
         )
     if as_count(order, "order", 0) > _HIGHEST:
         raise ValueError(f"order must be 0, 1 or {_HIGHEST}, got {order}")
-    most = None if max_points is None else as_count(max_points, "max_points", 1)
+    most = as_max_points(max_points)
     proof = _Proof.of(model)
     points = model.scaled(X)
     scores = ScoreFunction.of_scaled_points(model)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count, as_generator, as_number, common_dtype
 from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.short_repr import ShortRepr
-from kflow.analysis._sample import as_labels, drawn_rows, json_numbers
+from kflow.analysis._sample import as_labels, as_max_points, drawn_rows, json_numbers
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import row_chunks
 from kflow.engine.threads import single_threaded_blas
@@ -150,7 +150,7 @@ def neighbour_dimension(
     return _neighbours(
         _as_points(points),
         (first, last),
-        None if max_points is None else as_count(max_points, "max_points", 1),
+        as_max_points(max_points),
         as_generator(random_state),
     )
 
@@ -272,7 +272,7 @@ def effective_dimension(
     points = source.scaled(X)
     counts = as_layers(layers, source.flow, 11)
     share, both = _as_share(share), _as_neighbours(n_neighbours)
-    limit = None if max_points is None else as_count(max_points, "max_points", 1)
+    limit = as_max_points(max_points)
     classes, codes = (np.array([]), None) if y is None else as_labels(y, len(points))
     # The points drawn are the same after each number of layers.
     seeds = as_generator(random_state).integers(2**63, size=1 + len(classes))

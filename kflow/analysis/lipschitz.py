@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_count, as_generator
+from kflow._base.arguments import as_generator
 from kflow._base.array_types import Doubles, FloatArray
 from kflow._base.short_repr import ShortRepr
 from kflow.analysis._derivative import in_double, singular_values_at
 from kflow.analysis._sample import (
     as_labels,
+    as_max_points,
     drawn_rows,
     json_numbers,
     near_hits_and_misses,
@@ -151,7 +152,7 @@ def lipschitz(
     flow = source.flow
     points = source.scaled(X).astype(flow.dtype, copy=False)
     counts = as_layers(layers, flow, 11)
-    limit = None if max_points is None else as_count(max_points, "max_points", 1)
+    limit = as_max_points(max_points)
     codes = np.zeros(len(points), np.intp) if y is None else as_labels(y, len(points))[1]
     rng = as_generator(random_state)
     replay = in_double(flow)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.arguments import as_count, as_generator
+from kflow._base.arguments import as_generator
 from kflow._base.array_types import Doubles
 from kflow._base.short_repr import ShortRepr
 from kflow.analysis._derivative import in_double, singular_values_at
-from kflow.analysis._sample import drawn_rows
+from kflow.analysis._sample import as_max_points, drawn_rows
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 
 __all__ = ["SingularValues", "singular_values"]
@@ -140,7 +140,7 @@ def singular_values(
     flow = source.flow
     points = source.scaled(X).astype(flow.dtype, copy=False)
     counts = as_layers(layers, flow, 11)
-    limit = None if max_points is None else as_count(max_points, "max_points", 1)
+    limit = as_max_points(max_points)
     rng = as_generator(random_state)
     rows = drawn_rows(len(points), limit, rng)
     values = singular_values_at(in_double(flow), flow, points[rows], counts, None, rng)

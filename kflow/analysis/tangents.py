@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count, as_generator, as_positive
 from kflow._base.array_types import Doubles, Rows
 from kflow._base.short_repr import ShortRepr
-from kflow.analysis._sample import drawn_rows, json_numbers, quantiles
+from kflow.analysis._sample import as_max_points, drawn_rows, json_numbers, quantiles
 from kflow.flow.estimator_flow import as_layers, estimator_flow
 from kflow.layers.moments import mean_squared_distance
 
@@ -130,7 +130,7 @@ def tangent_dimension(
     if length == 0.0:
         raise ValueError("X holds one point only: the noise is as long as a part of their distance")
     m = as_count(n_copies, "n_copies", 2)
-    limit = None if max_points is None else as_count(max_points, "max_points", 1)
+    limit = as_max_points(max_points)
     rng = as_generator(random_state)
     rows = drawn_rows(len(points), limit, rng)
     d = points.shape[1]
