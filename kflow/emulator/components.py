@@ -17,7 +17,7 @@ from kflow.kernels import Kernel
 from kflow.learning import LearnedKernel, learn_kernel
 from kflow.losses import LOSSES
 
-__all__ = ["Learning", "RowsOf", "drawn_rows", "fitted_components"]
+__all__ = ["Learning", "RowsOf", "fitted_components", "split_rows"]
 
 # The nugget that learning starts from, and its bounds: models mostly are deterministic.
 _NUGGET, _NUGGETS = 1e-4, (1e-8, 1e2)
@@ -113,7 +113,7 @@ class RowsOf:
     are_all: bool
 
 
-def drawn_rows(n: int, n_inducing: int, rng: np.random.Generator) -> RowsOf:
+def split_rows(n: int, n_inducing: int, rng: np.random.Generator) -> RowsOf:
     """Draw inducing points and rows to be held out of `n` rows; all rows if there are no more."""
     everything = np.arange(n, dtype=np.intp)
     if n <= n_inducing:

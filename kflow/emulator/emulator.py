@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count, as_flag
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.arrays import as_matrix
-from kflow.emulator.components import Learning, drawn_rows, fitted_components
+from kflow.emulator.components import Learning, fitted_components, split_rows
 from kflow.emulator.files import posterior_arrays, read_posteriors
 from kflow.emulator.held_out import HeldOutErrors, measured
 from kflow.emulator.inputs import InputReduction
@@ -216,7 +216,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.input_errors_: tuple[float, ...] | None = None
         if self.input_components is not None and Z.shape[1]:
             self._reduce_inputs(X, Z, learning, rngs[2])
-        rows = drawn_rows(len(X), n_inducing, rngs[3])
+        rows = split_rows(len(X), n_inducing, rngs[3])
         least = _LEFT_OUT if self.n_components == "auto" else 0.0
         self._posteriors, predictions = fitted_components(
             self._inputs(X), Z, learning, rows, weights, least
