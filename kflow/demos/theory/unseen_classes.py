@@ -176,6 +176,11 @@ def _figure(columns: int = 1) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, columns, sharey=columns > 1)
 
 
+def _add_line(ax: Any, x: Any, values: Doubles, text: str) -> None:
+    """Draw the means of rows against x, with their standard deviations."""
+    ax.errorbar(x, values.mean(axis=1), values.std(axis=1), marker="o", capsize=3, label=text)
+
+
 def _load(options: Options) -> tuple[str, Doubles, Rows, Doubles, Rows]:
     """Return scaled images of ten classes for training and for testing."""
     name = "digits" if options.data_dir is None else "mnist"
@@ -349,15 +354,7 @@ def _family(report: Report, effort: _Effort, columns: dict[str, Any]) -> None:
     figure, ax = _figure()
     texts = {"before": "no flow", "flow": "flow", "linear": "linear map"}
     for name, text in texts.items():
-        values = np.array(columns[name])
-        ax.errorbar(
-            effort.seen_family,
-            values.mean(axis=1),
-            values.std(axis=1),
-            marker="o",
-            capsize=3,
-            label=text,
-        )
+        _add_line(ax, effort.seen_family, np.array(columns[name]), text)
     ax.set(xscale="log", xlabel="classes seen", ylabel="error on new classes, %", ylim=0)
     ax.set_xticks(effort.seen_family, [str(s) for s in effort.seen_family], minor=False)
     ax.minorticks_off()
@@ -423,14 +420,7 @@ def _overlaps(
     kinds = [(gains[i], f"flow, {s} classes seen") for i, s in enumerate(effort.seen_overlaps)]
     kinds.append((linear[-1], f"linear map, {effort.seen_overlaps[-1]} classes seen"))
     for values, text in kinds:
-        ax.errorbar(
-            shared[-1].mean(axis=1),
-            values.mean(axis=1),
-            values.std(axis=1),
-            marker="o",
-            capsize=3,
-            label=text,
-        )
+        _add_line(ax, shared[-1].mean(axis=1), values, text)
     ax.axvline(100 * own, color="k", linestyle=":", label=pictures["name"])
     ax.axhline(0.0, color="0.7", linewidth=0.8)
     ax.set(
