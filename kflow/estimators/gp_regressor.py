@@ -198,6 +198,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
         learn: Any = "auto",
         learn_nugget: bool = True,
         nugget_bounds: tuple[float, float] | None = None,
+        priors: Any = None,
         batch_size: int = 1000,
         batches: str = "uniform",
         n_batches: int = 4,
@@ -446,6 +447,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
             batch_size=as_count(self.batch_size, "batch_size", 1),
             n_folds=as_count(self.n_folds, "n_folds", 2),
             options={
+                "priors": self.priors,
                 "batches": self.batches,
                 "n_batches": self.n_batches,
                 "n_halves": self.n_halves,

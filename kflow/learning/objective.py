@@ -155,6 +155,8 @@ class Objective:
         Threads.
     weights : ndarray, shape (N,), float64, optional
         Positive weights of the rows: the nugget of a row is divided by its weight.
+    penalty : callable, optional
+        ``penalty(z)`` returns what is added to the mean, and its gradient.
 
     Notes
     -----
@@ -171,8 +173,10 @@ class Objective:
         loss: LossFunction,
         n_threads: int,
         weights: Vector | None = None,
+        penalty: Callable[[Vector], tuple[float, Vector]] | None = None,
     ) -> None:
         self.parameters = parameters
+        self._penalty = penalty
         self._roots = None if weights is None else np.sqrt(weights)
         self._X, self._Y = X, Y if self._roots is None else self._roots[:, None] * Y
         self._loss = loss
@@ -204,6 +208,10 @@ class Objective:
             most = max(most, jitter)
         value = total / len(batches)
         gradient /= len(batches)
+        if self._penalty is not None:
+            added, slope = self._penalty(z)
+            value += added
+            gradient += slope
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             value = math.nan
         return Evaluation(value, gradient, kernel, nugget, most)
