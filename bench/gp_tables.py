@@ -182,7 +182,9 @@ def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]
                     "best": sum(mine[s]["rmse"] <= (1 + CLOSE) * best[s] for s in mine),
                     "ratio": float(np.exp(np.mean(ratios))),
                     "likely": str(likely) if least else "–",
-                    "inside": f"{np.mean([mine[s]['inside'] for s in least]):.1%}" if least else "–",
+                    "inside": f"{np.mean([mine[s]['inside'] for s in least]):.1%}"
+                    if least
+                    else "–",
                     "seconds": float(np.median([row["seconds"] for row in mine.values()])),
                 }
             )
@@ -206,7 +208,9 @@ def main() -> None:
     columns = {"set": "<22s", "rows": "5d", "by": "<18s", "rmse": "8.4f", "nlpd": "8.3f"}
     table = Table({**columns, "inside": "7.1%", "seconds": "8.2f"})
     for sample in samples(args.uci):
-        unwanted = args.part not in (None, sample.part) or (args.sets and sample.name not in args.sets)
+        unwanted = args.part not in (None, sample.part) or (
+            args.sets and sample.name not in args.sets
+        )
         if sample.task != "regression" or unwanted:
             continue
         for name, method in known.items():
@@ -238,7 +242,11 @@ def main() -> None:
     )
     for row in summaries:
         over.row(*row.values())
-    packages = [n for n in ("scikit-learn", "xrfm", "gpytorch", "torch") if find_spec(n.replace("scikit-learn", "sklearn"))]
+    packages = [
+        n
+        for n in ("scikit-learn", "xrfm", "gpytorch", "torch")
+        if find_spec(n.replace("scikit-learn", "sklearn"))
+    ]
     write_json(args, packages, summary=summaries, rows=rows)
 
 

@@ -179,9 +179,7 @@ class Program:
         kernel, columns = self._given[number]
         if columns is None:
             return kernel.points_contraction(self.X, G)
-        return columns.points_gradient(
-            self.X, kernel.points_contraction(columns.of(self.X), G)
-        )
+        return columns.points_gradient(self.X, kernel.points_contraction(columns.of(self.X), G))
 
     def source(self, term: Term) -> int:
         """Return the number of the features or of the given matrix that a term reads."""

@@ -48,7 +48,9 @@ class Priors:
             median, spread = _as_pair(pair, name)
             rows = [i for i, full in enumerate(names) if _is_named(full, name)]
             if not rows:
-                raise ValueError(f"priors: no learned parameter is named {name!r}; there are {names}")
+                raise ValueError(
+                    f"priors: no learned parameter is named {name!r}; there are {names}"
+                )
             self._means[rows], self._precisions[rows] = math.log(median), spread**-2
 
     def __call__(self, z: Vector) -> tuple[float, Vector]:
