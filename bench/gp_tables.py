@@ -86,8 +86,10 @@ class GPyTorch(BaseEstimator):
         self._parts = model.eval(), likelihood.eval()
         return self
 
-    def predict(self, X: np.ndarray, return_std: bool = False) -> Any:
+    def predict(self, X: np.ndarray, return_std: bool) -> Any:
         import torch
+
+        assert return_std
 
         model, likelihood = self._parts
         with torch.no_grad():
@@ -157,10 +159,10 @@ def measure(sample: Sample, name: str, method: Method) -> dict[str, Any]:
 def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
     """Count the sets on which each method is the best, or close to the best."""
     out = []
-    for part in ("A", "B", "A and B"):
+    for part in ("A", "B", "both"):
         sets: dict[str, dict[str, dict[str, Any]]] = {}
         for row in rows:
-            if row["part"] in part.split(" and "):
+            if part in (row["part"], "both"):
                 sets.setdefault(row["set"], {})[row["by"]] = row
         for name in names:
             mine = {s: of[name] for s, of in sets.items() if name in of and "rmse" in of[name]}
@@ -181,10 +183,10 @@ def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]
                     "sets": len(mine),
                     "best": sum(mine[s]["rmse"] <= (1 + CLOSE) * best[s] for s in mine),
                     "ratio": float(np.exp(np.mean(ratios))),
-                    "likely": str(likely) if least else "–",
+                    "likely": str(likely) if least else "-",
                     "inside": f"{np.mean([mine[s]['inside'] for s in least]):.1%}"
                     if least
-                    else "–",
+                    else "-",
                     "seconds": float(np.median([row["seconds"] for row in mine.values()])),
                 }
             )
@@ -242,12 +244,10 @@ def main() -> None:
     )
     for row in summaries:
         over.row(*row.values())
-    packages = [
-        n
-        for n in ("scikit-learn", "xrfm", "gpytorch", "torch")
-        if find_spec(n.replace("scikit-learn", "sklearn"))
-    ]
-    write_json(args, packages, summary=summaries, rows=rows)
+    modules = {"scikit-learn": "sklearn", "xrfm": "xrfm", "gpytorch": "gpytorch", "torch": "torch"}
+    packages = [name for name, module in modules.items() if find_spec(module)]
+    done, not_done = ([r for r in rows if ("rmse" in r) == there] for there in (True, False))
+    write_json(args, packages, summary=summaries, rows=done, failures=not_done)
 
 
 if __name__ == "__main__":

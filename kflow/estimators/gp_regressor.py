@@ -70,7 +70,8 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
     nugget : float
         The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
-        ``"map"`` takes the most probable parameters: it learns by the marginal likelihood with `priors`.
+        ``"map"`` takes the most probable parameters: it learns by the marginal likelihood with `priors`,
+        of one batch of rows whatever `n_batches` is.
         ``"auto"`` is "map" if no kernel is given. A given kernel is learned by e2 and by the marginal
         likelihood, and what the latter found is kept if with it the leave-one-out predictions of a
         batch of rows have larger densities, by three standard errors. With conjugate gradients "auto"
