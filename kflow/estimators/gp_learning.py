@@ -51,8 +51,8 @@ class KernelSearch:
     learn : str or callable
         A loss of `kflow.learn_kernel`, "auto" or "map".
     kernel : Kernel or None
-        The kernel to start from; None: a Matern 5/2 with a length scale for each column, or with "map"
-        a rational quadratic kernel of this kind and a linear one.
+        The kernel to start from; None: a Matern 5/2 with a length scale for each column, or
+        `flexible_kernel` with "map".
     nugget : float
         The nugget to start from.
     nugget_bounds : tuple of float, or None
@@ -250,13 +250,16 @@ def default_kernel(d: int) -> Kernel:
 
 
 def flexible_kernel(d: int) -> Kernel:
-    """Return a rational quadratic kernel with a length scale for each of d columns, and a linear one.
+    """Return two rational quadratic kernels and a linear one, each with an amplitude.
 
-    Its shape goes from the Gaussian's to one with features of many lengths; trends that go on beyond the
-    data are left to the linear part.
+    The first has a length scale for each of d columns, the second one for all, in which no column can be
+    dropped. Their shapes go from the Gaussian's to one with features of many lengths; trends that go on
+    beyond the data are left to the linear part.
     """
-    rational = Scaled(RationalQuadratic((math.sqrt(d),) * d))
-    return Sum((rational, Scaled(Linear(length_scale_bounds="fixed"), 0.1)))
+    length = math.sqrt(d)
+    relevance = Scaled(RationalQuadratic((length,) * d))
+    together = Scaled(RationalQuadratic(length), 0.3)
+    return Sum((relevance, together, Scaled(Linear(length_scale_bounds="fixed"), 0.1)))
 
 
 def _is_larger(densities: Doubles, others: Doubles, significant: float) -> bool:

@@ -64,9 +64,10 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
     ----------
     kernel : kflow.kernels.Kernel or None
         The kernel of scaled points that learning starts from. None: with "map" a sum of a rational
-        quadratic kernel with a length scale for each column and of a linear one, each with an
-        amplitude; else a Matern 5/2 with a length scale for each column, which has an amplitude where
-        the likelihood learns it. Length scales start at the root of the number of columns.
+        quadratic kernel with a length scale for each column, of one with a length scale for all, and
+        of a linear one, each with an amplitude; else a Matern 5/2 with a length scale for each column,
+        which has an amplitude where the likelihood learns it. Length scales start at the root of the
+        number of columns.
     nugget : float
         The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
