@@ -19,8 +19,8 @@ from kflow.plotting.inputs import as_numbers, as_series
 
 __all__ = ["ForecastDisplay"]
 
-# The parts of the members that the bands hold, the widest first.
-_LEVELS = (0.9, 0.5)
+# The parts of the members that the bands hold, the widest first, and how opaque the bands are.
+_LEVELS = {0.9: 0.2, 0.5: 0.4}
 
 
 class ForecastDisplay(ShortRepr):
@@ -136,14 +136,14 @@ class ForecastDisplay(ShortRepr):
         self.bands_ = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # steps at which all members are lost
-            for level in _LEVELS:
+            for level, alpha in _LEVELS.items():
                 low, high = np.nanquantile(self.members, [0.5 - level / 2, 0.5 + level / 2], axis=0)
                 band = self.ax_.fill_between(
                     self.times,
                     low,
                     high,
                     color=PALETTE[0],
-                    alpha=0.25,
+                    alpha=alpha,
                     linewidth=0,
                     label=f"{100 * level:.0f} % of the members",
                 )
@@ -155,5 +155,7 @@ class ForecastDisplay(ShortRepr):
             (self.observed_,) = self.ax_.plot(
                 self.times, self.observed, color="0.2", linewidth=1.0, label="observed"
             )
-        self.ax_.legend(frameon=False, fontsize="small")
+        self.ax_.legend(
+            frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4
+        )
         return self
