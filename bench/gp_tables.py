@@ -19,7 +19,7 @@ in units of the deviation of the training targets, "inside" the part of them wit
 interval, for methods that have deviations; "seconds" is the median of the processor's for a fit. A fold that takes
 more than two minutes, or fails, is a failure of the method on the set.
 
-"best" are the sets on which a method has the lowest rmse of all, or at most 1 % more; "likely" those
+Of the sets that all methods have tried, "best" are those on which a method has the lowest rmse of all, or at most 1 % more; "likely" those
 on which it has the lowest nlpd, or at most 0.01 more; "ratio" is the geometric mean of rmse over the best of the set.
 Part A are sets on which defaults were developed; part B was looked at when they were settled.
 """
@@ -157,13 +157,14 @@ def measure(sample: Sample, name: str, method: Method) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    """Count the sets on which each method is the best, or close to the best."""
+    """Count the sets, of those that all methods have done, on which each is the best or close to it."""
     out = []
     for part in ("A", "B", "both"):
         sets: dict[str, dict[str, dict[str, Any]]] = {}
         for row in rows:
             if part in (row["part"], "both"):
                 sets.setdefault(row["set"], {})[row["by"]] = row
+        sets = {name: of for name, of in sets.items() if of.keys() >= set(names)}
         for name in names:
             mine = {s: of[name] for s, of in sets.items() if name in of and "rmse" in of[name]}
             if not mine:
