@@ -13,8 +13,19 @@ from kflow.engine.cpu.engine import CpuEngine
 from kflow.engine.interface import Layer, Profile
 from kflow.engine.torch.move import LayerOnDevice, pull_back, push_forward
 from kflow.engine.torch.moving_points import TorchBatchRunner, TorchMovingPoints, replayed
+from kflow.errors import StorageError
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "free_bytes"]
+
+# What a flow takes of its points' room: themselves, displacements, and both once more for a moment.
+_ROOM = 3.0
+
+
+def free_bytes(device: str) -> float:
+    """Return how many bytes a device can still give; infinity where nobody says."""
+    if torch.device(device).type != "cuda":
+        return float("inf")
+    return float(torch.cuda.mem_get_info(device)[0])
 
 
 class TorchEngine(CpuEngine):
@@ -64,7 +75,20 @@ class TorchEngine(CpuEngine):
     def moving_points(  # type: ignore[override]
         self, sets: Sequence[FloatArray], n_fixed: int, profile: Profile, n_layers: int
     ) -> TorchMovingPoints:
-        """Return the points of a flow, which stay on the device."""
+        """Return the points of a flow, which stay on the device.
+
+        Raises
+        ------
+        StorageError
+            If the device has too little memory.
+        """
+        needed, free = _ROOM * sum(x.nbytes for x in sets), free_bytes(self.device)
+        if needed > free:
+            raise StorageError(
+                f"device={self.device!r} has {free / 1e9:.1f} GB free, and the points of this flow need "
+                f"{needed / 1e9:.1f} GB there: pass a rank, dtype='float32', or device=None for the "
+                "compiled core"
+            )
         return TorchMovingPoints(sets, n_fixed, profile, n_layers, self.device)
 
     def batch_runner(self, n_fixed: int, profile: Profile) -> TorchBatchRunner:  # type: ignore[override]

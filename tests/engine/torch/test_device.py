@@ -9,7 +9,7 @@ import pytest
 
 import kflow
 from kflow.engine import get_engine
-from kflow.errors import DivergenceError, EngineWarning
+from kflow.errors import DivergenceError, EngineWarning, StorageError
 from kflow.kernels import (
     Cauchy,
     Gaussian,
@@ -208,6 +208,15 @@ def test_devices_that_are_none():
             flow(device="cuda")
     with pytest.raises(ValueError, match="engine='cpu' knows no devices"):
         get_engine("cpu", "cuda")
+
+
+def test_too_little_memory_is_told_before_the_run(data, monkeypatch):
+    from kflow.engine.torch import engine
+
+    X, Y, _ = data
+    monkeypatch.setattr(engine, "free_bytes", lambda device: 1000.0)
+    with pytest.raises(StorageError, match="need 0.0 GB there: pass a rank"):
+        flow(device="cpu").fit(X, Y)
 
 
 def test_the_device_is_settled_when_a_flow_begins(data):
