@@ -214,8 +214,8 @@ def test_too_little_memory_is_told_before_the_run(data, monkeypatch):
     from kflow.engine.torch import engine
 
     X, Y, _ = data
-    monkeypatch.setattr(engine, "free_bytes", lambda device: 1000.0)
-    with pytest.raises(StorageError, match="need 0.0 GB there: pass a rank"):
+    monkeypatch.setattr(engine, "free_bytes", lambda _: 1000.0)
+    with pytest.raises(StorageError, match="there: pass a rank"):
         flow(device="cpu").fit(X, Y)
 
 
