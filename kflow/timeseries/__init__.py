@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kflow.timeseries.choice import ForecasterChoice, choose_forecaster
 from kflow.timeseries.dictionary import dictionary
 from kflow.timeseries.embedding import delay_embedding
 from kflow.timeseries.forecaster import Forecaster
@@ -16,8 +17,10 @@ from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
 __all__ = [
     "LYAPUNOV",
     "Forecaster",
+    "ForecasterChoice",
     "SparseKernel",
     "attractor_distance",
+    "choose_forecaster",
     "delay_embedding",
     "dictionary",
     "henon_map",
