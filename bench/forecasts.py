@@ -2,19 +2,19 @@
 
     $ python bench/forecasts.py --systems Lorenz --candidates 3        # a minute: does it run?
     $ python bench/forecasts.py --systems development
-    $ python bench/forecasts.py --settings clean noise first --json forecasts.json
+    $ python bench/forecasts.py --json forecasts.json
 
 Systems are those of the package dysts (W. Gilpin), which must be installed. They are chosen by `systems`
 without regard to any result: those of the test, and some others on which kflow's choice was developed.
-Each is learned from `--train` states, `--points` to its dominant period, and forecast from `--starts`
-places of a second trajectory.
+Each is learned from `--train` states and forecast from `--starts` places of a second trajectory.
 
 Every method chooses its settings from the training series alone, by the same rule and with the same
 number of fits: candidates are fitted to the first three quarters and forecast the last from eight places,
 and the least mean logarithm of the error counts. The winner is fitted to all of the series.
 
-settings    clean: all coordinates, no noise. noise: 1 % of each column's deviation, in training and in
-            the histories of forecasts. first: the first coordinate alone is seen, without noise.
+settings    coarse: 20 states to a dominant period, fine: 60, both without noise. noise: coarse, with 1 % of
+            each column's deviation, in training and in the histories of forecasts. first: coarse, and
+            the first coordinate alone is seen.
 valid       valid prediction time in Lyapunov times (error below 0.4 deviations): median and quartiles
 lost        forecasts that ran away
 seconds     of the search and the last fit
@@ -43,13 +43,19 @@ from kflow.timeseries.held_out import HeldOut
 Array = np.ndarray
 
 # Forecasts are not followed for longer.
-MOST_LYAPUNOV_TIMES = 15.0
+MOST_LYAPUNOV_TIMES = 20.0
 # Observations before a forecast, from which a reservoir finds its state.
 N_HISTORY = 200
 # Periods that pass before a trajectory counts.
 N_TRANSIENT = 20
 
-NOISE = {"clean": 0.0, "noise": 0.01, "first": 0.0}
+# States to a dominant period, noise over the deviation of each column, and columns that are seen.
+SETTINGS: dict[str, tuple[int, float, slice]] = {
+    "coarse": (20, 0.0, slice(None)),
+    "fine": (60, 0.0, slice(None)),
+    "noise": (20, 0.01, slice(None)),
+    "first": (20, 0.0, slice(1)),
+}
 
 # ---- systems ----------------------------------------------------------------------------------
 
@@ -91,16 +97,15 @@ class Problem:
             from dysts import flows
 
             model = getattr(flows, name)()
-        step = float(model.period) / args.points
+        points, noise, columns = SETTINGS[setting]
+        step = float(model.period) / points
         lyapunov = float(model.maximum_lyapunov_estimated)
         n_steps = math.ceil(MOST_LYAPUNOV_TIMES / (lyapunov * step))
-        n_test = N_HISTORY + n_steps + args.starts * args.points * 4
-        train = trajectory(model, args.train, step, 0)
-        test = trajectory(model, n_test, step, 1)
-        if setting == "first":
-            train, test = train[:, :1], test[:, :1]
+        n_test = N_HISTORY + n_steps + args.starts * points * 4
+        train = trajectory(model, args.train, step, 0)[:, columns]
+        test = trajectory(model, n_test, step, 1)[:, columns]
         rng = np.random.default_rng(0)
-        deviation = NOISE[setting] * train.std(axis=0)
+        deviation = noise * train.std(axis=0)
         seen = test + deviation * rng.standard_normal(test.shape)
         train = train + deviation * rng.standard_normal(train.shape)
         starts = N_HISTORY + np.linspace(0, n_test - n_steps - N_HISTORY, args.starts).astype(int)
@@ -168,10 +173,6 @@ def kernel_ridge() -> dict[str, list[Any]]:
         "nugget": powers(-15, -2),
         "increments": [False, True],
     }
-
-
-def next_generation_of(**settings: Any) -> NextGenerationReservoir:
-    return NextGenerationReservoir(**settings)
 
 
 class GaussianRidge:
@@ -318,12 +319,11 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--systems", nargs="+", default=["test"], metavar="NAME or SET")
-    options.add_argument("--settings", nargs="+", choices=NOISE, default=list(NOISE))
+    options.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     options.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     options.add_argument("--candidates", type=int, default=24, help="fits of a search")
     options.add_argument("--train", type=int, default=1500, help="states to learn from")
-    options.add_argument("--points", type=int, default=30, help="states to a period")
-    options.add_argument("--starts", type=int, default=12, help="forecasts of each")
+    options.add_argument("--starts", type=int, default=10, help="forecasts of each")
     args = options.parse_args()
     test, development = systems()
     sets = {"test": test, "development": development}

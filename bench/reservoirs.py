@@ -60,7 +60,7 @@ class EchoStateNetwork(Scaled):
     input_scale: float = 0.5
     ridge: float = 1e-6
     increments: bool = True
-    n_units: int = 400
+    n_units: int = 300
     degree: int = 10
     n_washout: int = 100
     seed: int = 0

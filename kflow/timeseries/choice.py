@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _AXES: dict[str, tuple[Any, ...]] = {
         "gaussian + polynomial",
         "rational quadratic",
     ),
+    "stay_near": (False, True),
     "learn": (None, "loo"),
 }
 # How far a step along an axis goes.
@@ -104,43 +105,66 @@ class ForecasterChoice(ShortRepr):
     tried: list[dict[str, Any]] = field(repr=False)
 
 
+class Score(NamedTuple):
+    """How good settings are; the smaller, the better.
+
+    Attributes
+    ----------
+    leaves : bool
+        Whether free runs leave the attractor.
+    error : float
+        Mean logarithm of the error of forecasts.
+    """
+
+    leaves: bool
+    error: float
+
+
+_WORST = Score(True, math.inf)
+
+
 class _Trials:
     """What is known of the settings that were tried."""
 
-    def __init__(self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int) -> None:
+    def __init__(
+        self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int, free_runs: bool
+    ) -> None:
         self.held_out, self.given, self.n_fits = held_out, given, n_fits
-        self.known: dict[tuple[Any, ...], float] = {}
+        self.free_runs = free_runs and held_out.times is None
+        self.known: dict[tuple[Any, ...], Score] = {}
         self.tried: list[dict[str, Any]] = []
 
     @property
     def over(self) -> bool:
         return len(self.tried) >= self.n_fits
 
-    def error(self, settings: dict[str, Any]) -> float:
-        """Return the error of settings, infinity if no fits are left or possible."""
+    def score(self, settings: dict[str, Any]) -> Score:
+        """Return how good settings are; the worst if no fits are left or possible."""
         key = tuple(settings.values())
         if key not in self.known:
             if self.over:
-                return math.inf
-            self.known[key] = self._error(settings)
-            self.tried.append({**settings, "error": self.known[key]})
+                return _WORST
+            self.known[key] = self._score(settings)
+            self.tried.append({**settings, **self.known[key]._asdict()})
         return self.known[key]
 
-    def _error(self, settings: dict[str, Any]) -> float:
+    def _score(self, settings: dict[str, Any]) -> Score:
         held_out = self.held_out
         delay = settings.get("delay", self.given.get("delay", 1))
         if min(map(len, held_out.histories)) < delay or max(map(len, held_out.series)) <= delay + 1:
-            return math.inf
+            return _WORST
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 forecaster = made(settings, self.given, held_out.series, held_out.times)
                 forecaster.fit(held_out.series, held_out.times)
             except SingularKernelError:
-                return math.inf
+                return _WORST
             steps = held_out.true.shape[1]
-            forecasts = forecaster.predict(steps, held_out.histories, held_out.history_times)
-        return held_out.error(forecasts)
+            n = held_out.n_run if self.free_runs else steps
+            runs = forecaster.predict(n, held_out.histories, held_out.history_times)
+        leaves = self.free_runs and held_out.leaves(runs)
+        return Score(leaves, held_out.error(runs[:, :steps]))
 
 
 def made(
@@ -174,7 +198,7 @@ def embedded(
 
 def search(trials: _Trials, axes: Mapping[str, Sequence[Any]], starts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the best settings found from the best start by going along one axis after the other."""
-    here = min(starts, key=trials.error)
+    here = min(starts, key=trials.score)
     while not trials.over:
         before = here
         for name, values in axes.items():
@@ -182,7 +206,7 @@ def search(trials: _Trials, axes: Mapping[str, Sequence[Any]], starts: list[dict
                 here = walked(trials, here, name, values)
             else:
                 # The present value comes first, and wins where others are no better.
-                here = min([here, *({**here, name: value} for value in values)], key=trials.error)
+                here = min([here, *({**here, name: value} for value in values)], key=trials.score)
         if here == before:
             break
     return here
@@ -199,7 +223,7 @@ def walked(
             if not 0 <= i < len(values):
                 break
             ahead = {**here, name: values[i]}
-            if not trials.error(ahead) < trials.error(here):
+            if not trials.score(ahead) < trials.score(here):
                 break
             here = ahead
         if here is not start:
@@ -213,6 +237,7 @@ def choose_forecaster(
     *,
     n_fits: int = 24,
     n_starts: int = 8,
+    free_runs: bool = True,
     random_state: Any = None,
     **given: Any,
 ) -> ForecasterChoice:
@@ -230,7 +255,7 @@ def choose_forecaster(
     options = {"random_state": seed_of(random_state)}
     if "learn_options" not in given:
         options["learn_options"] = {"batch_size": _LEARNED_ROWS}
-    trials = _Trials(held_out, {**options, **given}, n_fits)
+    trials = _Trials(held_out, {**options, **given}, n_fits, free_runs)
     starts = []
     for start in _STARTS:
         start = {name: start.get(name, values[0]) for name, values in axes.items()}
@@ -239,4 +264,4 @@ def choose_forecaster(
     chosen = search(trials, axes, starts)
     tables, clocks = as_series(*whole_parts(series, times))
     forecaster = made(chosen, trials.given, tables, clocks).fit(series, times)
-    return ForecasterChoice(forecaster, chosen, trials.error(chosen), trials.tried)
+    return ForecasterChoice(forecaster, chosen, trials.score(chosen).error, trials.tried)

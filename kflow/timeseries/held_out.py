@@ -10,6 +10,7 @@ import numpy as np
 
 from kflow._base.array_types import FloatArray
 from kflow.timeseries.embedding import as_series, whole_parts
+from kflow.timeseries.measures import attractor_distance
 
 __all__ = ["HeldOut"]
 
@@ -18,6 +19,15 @@ _LEAST_ERROR = 1e-12
 
 # Observations of a history before a forecast: more than any delay that is tried.
 _N_HISTORY = 200
+
+
+# Number of states at most between which distances are taken.
+_N_STATES = 500
+
+
+def some(states: FloatArray) -> FloatArray:
+    """Return at most 500 of the states, evenly spread."""
+    return states[np.linspace(0, len(states) - 1, min(len(states), _N_STATES), dtype=int)]
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,24 @@ class HeldOut:
             np.stack([tables[i][start : start + steps] for i, start in places]),
             size,
         )
+
+    @property
+    def n_run(self) -> int:
+        """Steps of a free run, by whose states one judges whether forecasts stay: four forecasts."""
+        return 4 * self.true.shape[1]
+
+    def leaves(self, runs: FloatArray) -> bool:
+        """Return whether free runs (s, n, q) leave the attractor.
+
+        They do if the states of their second halves are more than twice as far, by the energy
+        distance, from what was learned from as those of the held-out ends are; and if a run ran away.
+        """
+        late = runs[:, runs.shape[1] // 2 :].reshape(-1, runs.shape[2])
+        if not np.isfinite(late).all():
+            return True
+        learned = np.concatenate(self.series)
+        usual = attractor_distance(some(self.true.reshape(-1, late.shape[1])), some(learned))
+        return attractor_distance(some(late), some(learned)) > 2.0 * usual
 
     def error(self, forecasts: FloatArray) -> float:
         """Return the mean logarithm of the error of forecasts (s, h, q).
