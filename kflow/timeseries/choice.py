@@ -6,16 +6,17 @@ import inspect
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kflow._base.arguments import as_count
+from kflow._base.arguments import as_count, as_flag
 from kflow._base.array_types import FloatArray
 from kflow._base.short_repr import ShortRepr
+from kflow._base.warn import warn_user
 from kflow.data.scaling import standardisation
-from kflow.errors import SingularKernelError
+from kflow.errors import JitterWarning, SingularKernelError
 from kflow.estimators.validation import seed_of
 from kflow.kernels import Gaussian, Kernel, Matern52, Polynomial, RationalQuadratic
 from kflow.timeseries.embedding import as_series, embed, long_enough, whole_parts
@@ -43,7 +44,7 @@ _AXES: dict[str, tuple[Any, ...]] = {
 _STRIDES = {"nugget": 2, "width": 1, "delay": 1}
 
 # Where a search begins: a few settings of which some suit a series of each kind. They were found on the
-# systems of development of bench/forecasts.py. The first are for data without noise.
+# systems of development of bench/forecasts.py.
 _STARTS: tuple[dict[str, Any], ...] = tuple(
     dict(zip(("kernel", "width", "nugget", "delay", "increments"), values, strict=True))
     for values in (
@@ -58,6 +59,119 @@ _STARTS: tuple[dict[str, Any], ...] = tuple(
 
 # Rows of the batch on which a kernel is learned: the loss costs their cube.
 _LEARNED_ROWS = 400
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ForecasterChoice(ShortRepr):
+    """Result of `choose_forecaster`.
+
+    Attributes
+    ----------
+    forecaster : Forecaster
+        The best of those tried, fitted to the whole series.
+    chosen : dict
+        Its settings by name, as far as they were not given (the forecaster's ``nugget_`` is larger where
+        rounding errors of the whole series need it): ``kernel``, ``width`` (the length scale that
+        the kernel starts from, over the median distance of the rows), ``nugget``, ``delay``,
+        ``increments``, ``stay_near`` and ``learn``.
+    error : float
+        Mean logarithm of the error of its forecasts of the held-out end, over the deviation of the
+        series; 0 is as bad as it gets.
+    leaves : bool
+        Whether its free runs left the attractor; False if there were none.
+    tried : list of dict
+        All settings that were tried, in the order of the search, each with its ``leaves`` and ``error``.
+    """
+
+    forecaster: Forecaster
+    chosen: dict[str, Any]
+    error: float
+    leaves: bool
+    tried: list[dict[str, Any]]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is told of the object: what was chosen, and how good it is."""
+        return {
+            **self.chosen,
+            "error": self.error,
+            "leaves": self.leaves,
+            "n_tried": len(self.tried),
+        }
+
+
+class Score(NamedTuple):
+    """How good settings are; the smaller, the better.
+
+    Attributes
+    ----------
+    leaves : bool
+        Whether free runs leave the attractor.
+    error : float
+        Mean logarithm of the error of forecasts.
+    """
+
+    leaves: bool
+    error: float
+
+
+_WORST = Score(True, math.inf)
+
+
+class Trials:
+    """Tries settings, and knows what came of those that were tried.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+        What is learned from and what is forecast.
+    given : mapping
+        Parameters of all forecasters.
+    n_fits : int
+        How many settings may be tried.
+    free_runs : bool
+        Whether it counts that free runs leave the attractor.
+    """
+
+    def __init__(
+        self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int, free_runs: bool
+    ) -> None:
+        self.held_out, self.given = held_out, given
+        self.n_fits, self.free_runs = n_fits, free_runs
+        self.tried: list[dict[str, Any]] = []
+        self._known: dict[tuple[Any, ...], Score] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether no fits are left."""
+        return len(self.tried) >= self.n_fits
+
+    def score(self, settings: dict[str, Any]) -> Score:
+        """Return how good settings are; the worst if no fits are left, or the matrix was singular."""
+        key = tuple(settings.values())
+        if key not in self._known:
+            if self.over:
+                return _WORST
+            self._known[key] = self._score(settings)
+            self.tried.append({**settings, **self._known[key]._asdict()})
+        return self._known[key]
+
+    def _score(self, settings: dict[str, Any]) -> Score:
+        held_out, n_steps = self.held_out, self.held_out.true.shape[1]
+        # What a bad candidate would warn of concerns nobody.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                forecaster = made(settings, self.given, held_out.series, held_out.times)
+                forecaster.fit(held_out.series, held_out.times)
+            except SingularKernelError:
+                return _WORST
+            runs = forecaster.predict(
+                held_out.n_run if self.free_runs else n_steps,
+                held_out.histories,
+                held_out.history_times,
+            )
+        leaves = self.free_runs and held_out.leaves(runs)
+        return Score(leaves, held_out.error(runs[:, :n_steps]))
 
 
 def kernel_of(name: str, length_scale: float, median: float) -> Kernel:
@@ -80,105 +194,25 @@ def kernel_of(name: str, length_scale: float, median: float) -> Kernel:
     return 1.0 * Gaussian(length_scale) + 1.0 * second
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ForecasterChoice(ShortRepr):
-    """Result of `choose_forecaster`.
-
-    Attributes
-    ----------
-    forecaster : Forecaster
-        The best of those tried, fitted to the whole series.
-    chosen : dict
-        Its settings by name: ``kernel``, ``width`` (the length scale that the kernel starts from, over the
-        median distance of the rows), ``nugget``, ``delay``, ``increments`` and ``learn``, as far as they
-        were not given.
-    error : float
-        Mean logarithm of the error of its forecasts of the held-out end, over the deviation of the
-        series; 0 is as bad as it gets.
-    tried : list of dict
-        All settings that were tried, in the order of the search, each with its ``error``.
-    """
-
-    forecaster: Forecaster
-    chosen: dict[str, Any]
-    error: float
-    tried: list[dict[str, Any]] = field(repr=False)
-
-
-class Score(NamedTuple):
-    """How good settings are; the smaller, the better.
-
-    Attributes
-    ----------
-    leaves : bool
-        Whether free runs leave the attractor.
-    error : float
-        Mean logarithm of the error of forecasts.
-    """
-
-    leaves: bool
-    error: float
-
-
-_WORST = Score(True, math.inf)
-
-
-class _Trials:
-    """What is known of the settings that were tried."""
-
-    def __init__(
-        self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int, free_runs: bool
-    ) -> None:
-        self.held_out, self.given, self.n_fits = held_out, given, n_fits
-        self.free_runs = free_runs and held_out.times is None
-        self.known: dict[tuple[Any, ...], Score] = {}
-        self.tried: list[dict[str, Any]] = []
-
-    @property
-    def over(self) -> bool:
-        return len(self.tried) >= self.n_fits
-
-    def score(self, settings: dict[str, Any]) -> Score:
-        """Return how good settings are; the worst if no fits are left or possible."""
-        key = tuple(settings.values())
-        if key not in self.known:
-            if self.over:
-                return _WORST
-            self.known[key] = self._score(settings)
-            self.tried.append({**settings, **self.known[key]._asdict()})
-        return self.known[key]
-
-    def _score(self, settings: dict[str, Any]) -> Score:
-        held_out = self.held_out
-        delay = settings.get("delay", self.given.get("delay", 1))
-        if min(map(len, held_out.histories)) < delay or max(map(len, held_out.series)) <= delay + 1:
-            return _WORST
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                forecaster = made(settings, self.given, held_out.series, held_out.times)
-                forecaster.fit(held_out.series, held_out.times)
-            except SingularKernelError:
-                return _WORST
-            steps = held_out.true.shape[1]
-            n = held_out.n_run if self.free_runs else steps
-            runs = forecaster.predict(n, held_out.histories, held_out.history_times)
-        leaves = self.free_runs and held_out.leaves(runs)
-        return Score(leaves, held_out.error(runs[:, :steps]))
-
-
 def made(
     settings: Mapping[str, Any],
     given: Mapping[str, Any],
     tables: list[FloatArray],
     clocks: list[FloatArray] | None,
 ) -> Forecaster:
-    """Return a forecaster with settings of the search and others, not fitted."""
+    """Return a forecaster with settings of the search and given ones, not fitted.
+
+    Parameters
+    ----------
+    settings, given : mapping
+        Parameters of the forecaster; a kernel of the search has a name and a ``width``.
+    tables, clocks
+        The series from whose rows the median distance is taken, and their times.
+    """
     rest = dict(settings)
-    if "kernel" in rest:
+    if "width" in rest:
         delay = rest.get("delay", given.get("delay", 1))
-        parts, part_clocks = long_enough(tables, clocks, delay)
-        rows = embedded(parts, part_clocks, delay, given.get("scaling", "standard"))
+        rows = embedded(tables, clocks, delay, given.get("scaling", "standard"))
         median = median_distance(rows, np.random.default_rng(0))
         rest["kernel"] = kernel_of(rest["kernel"], rest.pop("width") * median, median)
     return Forecaster(**{**given, **rest})
@@ -187,7 +221,8 @@ def made(
 def embedded(
     tables: list[FloatArray], clocks: list[FloatArray] | None, delay: int, scaling: str | None
 ) -> FloatArray:
-    """Return the rows of which a `Forecaster` knows the median distance."""
+    """Return the rows from which a `Forecaster` with a delay learns."""
+    tables, clocks = long_enough(tables, clocks, delay)
     if scaling == "standard":
         mean, scale = standardisation(np.concatenate(tables), "series")
         tables = [(table - mean) / scale for table in tables]
@@ -196,8 +231,20 @@ def embedded(
     return np.concatenate([windows.reshape(len(windows), -1), gaps / unit], axis=1)
 
 
-def search(trials: _Trials, axes: Mapping[str, Sequence[Any]], starts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the best settings found from the best start by going along one axis after the other."""
+def search(
+    trials: Trials, axes: Mapping[str, Sequence[Any]], starts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the best settings found from the best start, along one axis after the other.
+
+    Parameters
+    ----------
+    trials : Trials
+        What tries settings; the search ends with its fits, or where no axis helps.
+    axes : mapping
+        The values of each setting.
+    starts : list of dict
+        Settings from which the search may begin.
+    """
     here = min(starts, key=trials.score)
     while not trials.over:
         before = here
@@ -213,22 +260,33 @@ def search(trials: _Trials, axes: Mapping[str, Sequence[Any]], starts: list[dict
 
 
 def walked(
-    trials: _Trials, here: dict[str, Any], name: str, values: Sequence[Any]
+    trials: Trials, here: dict[str, Any], name: str, values: Sequence[Any]
 ) -> dict[str, Any]:
-    """Return the place reached by going up or down one axis as long as it gets better."""
+    """Return the settings reached by going down or up an axis as long as it gets better."""
     for stride in (-_STRIDES[name], _STRIDES[name]):
         start = here
-        while True:
-            i = values.index(here[name]) + stride
-            if not 0 <= i < len(values):
-                break
+        i = values.index(here[name]) + stride
+        while 0 <= i < len(values):
             ahead = {**here, name: values[i]}
             if not trials.score(ahead) < trials.score(here):
                 break
             here = ahead
+            i += stride
         if here is not start:
             break
     return here
+
+
+def starts_on(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return the settings where a search begins, each once, of values that the axes have."""
+    starts: list[dict[str, Any]] = []
+    for wanted in _STARTS:
+        start = {name: wanted.get(name, values[0]) for name, values in axes.items()}
+        if "delay" in start:
+            start["delay"] = min(start["delay"], axes["delay"][-1])
+        if start not in starts:
+            starts.append(start)
+    return starts
 
 
 def choose_forecaster(
@@ -241,27 +299,100 @@ def choose_forecaster(
     random_state: Any = None,
     **given: Any,
 ) -> ForecasterChoice:
-    """Choose the settings of a `Forecaster` by its forecasts of the last quarter of the series.
+    """Choose the settings of a `Forecaster` by its forecasts of the end of the series.
+
+    The last quarter of each series is held out. Candidates learn from the rest and forecast, from some
+    places of the ends, as many steps as half of an end has. The one whose errors have the least mean
+    logarithm is fitted to everything. Tried are delays, nuggets, four kernels and their length scales,
+    increments, `stay_near`, and learning by leave-one-out errors: a few settings first, then the best of
+    them is improved setting by setting.
+
+    Parameters
+    ----------
+    series : array_like, shape (T,) or (T, q), or list of them
+        Observations, as in `Forecaster.fit`; at least 16 of a series.
+    times : array_like, shape (T,), or list of them, optional
+        When they were made, if not at equal steps.
+    n_fits : int
+        Number of candidates at most.
+    n_starts : int
+        Number of forecasts of each candidate.
+    free_runs : bool
+        Whether forecasts go on for four times as many steps, as what stays on the attractor is
+        preferred to what does not: the states of their later halves may be twice as far from the
+        training series, by the energy distance, as those held out are. It is not done with `times`.
+        Without it choosing takes less time, and forecasts of few steps may be somewhat better.
+    random_state : None, int, RandomState, Generator or SeedSequence
+        The `random_state` of all forecasters.
+    **given
+        Parameters of `Forecaster`, such as ``delay=5``: they are not chosen. With a ``kernel`` no width is
+        chosen. Unless ``learn_options`` are given, kernels are learned on batches of 400 rows.
+
+    Returns
+    -------
+    ForecasterChoice
+        The fitted forecaster, what was chosen, and what was tried.
+
+    Raises
+    ------
+    SingularKernelError
+        If the chosen one's kernel matrix is not positive definite.
+    TypeError, ValueError
+        For arguments of the wrong kind, shape or values, naming them, and for series that are too short
+        or do not vary.
+
+    Warns
+    -----
+    UserWarning
+        If free runs of each candidate leave the attractor.
+
+    Notes
+    -----
+    A fit costs m^3 / 3 flops for m rows, and its forecasts 8 (T / 2) m evaluations of the kernel; a
+    kernel that is learned costs more than ten times as much as another with some hundreds of rows.
+
+    The last forecasts of a series are the best test of the next ones: L. J. Tashman, Out-of-sample tests
+    of forecasting accuracy, Int. J. Forecasting 16 (2000) 437. Energy distance: `attractor_distance`.
+
+    Examples
+    --------
+    >>> from kflow.timeseries import choose_forecaster, henon_map
+    >>> series = henon_map(300, random_state=0)
+    >>> choice = choose_forecaster(series[:200], n_fits=8, random_state=0)
+    >>> bool(abs(choice.forecaster.predict(5) - series[200:205]).max() < 0.01)
+    True
     """
-    as_count(n_fits, "n_fits", 1)
-    known = set(inspect.signature(Forecaster).parameters)
+    n, free = as_count(n_fits, "n_fits", 1), as_flag(free_runs, "free_runs")
+    known = inspect.signature(Forecaster).parameters
     for name in given:
         if name not in known:
-            raise TypeError(f"{name!r} is no parameter of a Forecaster: {sorted(known)}")
+            raise TypeError(f"{name!r} is no parameter of a Forecaster, which are {tuple(known)}")
     held_out = HeldOut.of(series, times, as_count(n_starts, "n_starts", 1))
+    longest = min(len(history) for history in held_out.histories) - 1
     axes = {name: values for name, values in _AXES.items() if name not in given}
     if "kernel" in given:
         del axes["width"]
-    options = {"random_state": seed_of(random_state)}
-    if "learn_options" not in given:
-        options["learn_options"] = {"batch_size": _LEARNED_ROWS}
-    trials = _Trials(held_out, {**options, **given}, n_fits, free_runs)
-    starts = []
-    for start in _STARTS:
-        start = {name: start.get(name, values[0]) for name, values in axes.items()}
-        if start not in starts:
-            starts.append(start)
-    chosen = search(trials, axes, starts)
+    if "delay" in axes:
+        axes["delay"] = tuple(delay for delay in axes["delay"] if delay <= longest)
+    elif as_count(given["delay"], "delay", 1) > longest:
+        raise ValueError(
+            f"delay={given['delay']} is more than the {longest} observations that are left before the "
+            "held-out end: pass a smaller delay or a longer series"
+        )
+    options = {"learn_options": {"batch_size": _LEARNED_ROWS}, "random_state": seed_of(random_state)}
+    trials = Trials(held_out, {**options, **given}, n, free and held_out.times is None)
+    chosen = search(trials, axes, starts_on(axes)) if axes else {}
+    leaves, error = trials.score(chosen)
     tables, clocks = as_series(*whole_parts(series, times))
-    forecaster = made(chosen, trials.given, tables, clocks).fit(series, times)
-    return ForecasterChoice(forecaster, chosen, trials.score(chosen).error, trials.tried)
+    forecaster = made(chosen, trials.given, tables, clocks)
+    with warnings.catch_warnings():
+        if "nugget" not in given:  # then nobody can pass another one
+            warnings.simplefilter("ignore", JitterWarning)
+        forecaster.fit(series, times)
+    if leaves:
+        warn_user(
+            f"free runs of all {len(trials.tried)} candidates leave the attractor: long forecasts are not "
+            "to be trusted; pass a longer series, or more n_fits",
+            UserWarning,
+        )
+    return ForecasterChoice(forecaster, chosen, error, leaves, trials.tried)

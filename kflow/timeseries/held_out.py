@@ -21,6 +21,10 @@ _LEAST_ERROR = 1e-12
 _N_HISTORY = 200
 
 
+# Energy distance over the root of the size of what has the same distribution for all purposes: that of
+# normal variables whose means differ by a seventh of their deviation.
+_NEAR = 0.1
+
 # Number of states at most between which distances are taken.
 _N_STATES = 500
 
@@ -121,14 +125,17 @@ class HeldOut:
         """Return whether free runs (s, n, q) leave the attractor.
 
         They do if the states of their second halves are more than twice as far, by the energy
-        distance, from what was learned from as those of the held-out ends are; and if a run ran away.
+        distance, from what was learned from as those of the held-out ends are, and if a run ran away.
+        A tenth of the root of the size is near in any case: ends that repeat what was learned from,
+        as those of a cycle, are hardly any distance away.
         """
         late = runs[:, runs.shape[1] // 2 :].reshape(-1, runs.shape[2])
         if not np.isfinite(late).all():
             return True
         learned = np.concatenate(self.series)
         usual = attractor_distance(some(self.true.reshape(-1, late.shape[1])), some(learned))
-        return attractor_distance(some(late), some(learned)) > 2.0 * usual
+        allowed = max(2.0 * usual, _NEAR * math.sqrt(self.size))
+        return attractor_distance(some(late), some(learned)) > allowed
 
     def error(self, forecasts: FloatArray) -> float:
         """Return the mean logarithm of the error of forecasts (s, h, q).
