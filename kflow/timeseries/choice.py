@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +37,6 @@ _AXES: dict[str, tuple[Any, ...]] = {
         "gaussian + polynomial",
         "rational quadratic",
     ),
-    "stay_near": (False, True),
     "learn": (None, "loo"),
 }
 # How far a step along an axis goes.
@@ -57,6 +56,9 @@ _STARTS: tuple[dict[str, Any], ...] = tuple(
     )
 )
 
+# How many of the best settings are tried in free runs, until those of one stay.
+_N_CHECKED = 4
+
 # Rows of the batch on which a kernel is learned: the loss costs their cube.
 _LEARNED_ROWS = 400
 
@@ -75,18 +77,18 @@ class ForecasterChoice(ShortRepr):
         the kernel starts from, over the median distance of the rows), ``nugget``, ``delay``,
         ``increments``, ``stay_near`` and ``learn``.
     error : float
-        Mean logarithm of the error of its forecasts of the held-out end, over the deviation of the
+        Least mean logarithm of the error of forecasts of the held-out end, over the deviation of the
         series; 0 is as bad as it gets.
-    leaves : bool
-        Whether its free runs left the attractor; False if there were none.
+    leaves : bool or None
+        Whether free runs of the chosen one left the attractor; None if there were none.
     tried : list of dict
-        All settings that were tried, in the order of the search, each with its ``leaves`` and ``error``.
+        All settings that were tried, in the order of the search, each with its ``error``.
     """
 
     forecaster: Forecaster
     chosen: dict[str, Any]
     error: float
-    leaves: bool
+    leaves: bool | None
     tried: list[dict[str, Any]]
 
     def facts(self) -> dict[str, Any]:
@@ -97,24 +99,6 @@ class ForecasterChoice(ShortRepr):
             "leaves": self.leaves,
             "n_tried": len(self.tried),
         }
-
-
-class Score(NamedTuple):
-    """How good settings are; the smaller, the better.
-
-    Attributes
-    ----------
-    leaves : bool
-        Whether free runs leave the attractor.
-    error : float
-        Mean logarithm of the error of forecasts.
-    """
-
-    leaves: bool
-    error: float
-
-
-_WORST = Score(True, math.inf)
 
 
 class Trials:
@@ -128,35 +112,37 @@ class Trials:
         Parameters of all forecasters.
     n_fits : int
         How many settings may be tried.
-    free_runs : bool
-        Whether it counts that free runs leave the attractor.
     """
 
-    def __init__(
-        self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int, free_runs: bool
-    ) -> None:
-        self.held_out, self.given = held_out, given
-        self.n_fits, self.free_runs = n_fits, free_runs
+    def __init__(self, held_out: HeldOut, given: Mapping[str, Any], n_fits: int) -> None:
+        self.held_out, self.given, self.n_fits = held_out, given, n_fits
         self.tried: list[dict[str, Any]] = []
-        self._known: dict[tuple[Any, ...], Score] = {}
+        self._known: dict[tuple[Any, ...], float] = {}
 
     @property
     def over(self) -> bool:
         """Whether no fits are left."""
         return len(self.tried) >= self.n_fits
 
-    def score(self, settings: dict[str, Any]) -> Score:
-        """Return how good settings are; the worst if no fits are left, or the matrix was singular."""
+    def error(self, settings: dict[str, Any]) -> float:
+        """Return the error of settings; infinity if no fits are left, or the matrix was singular."""
         key = tuple(settings.values())
         if key not in self._known:
             if self.over:
-                return _WORST
-            self._known[key] = self._score(settings)
-            self.tried.append({**settings, **self._known[key]._asdict()})
+                return math.inf
+            forecasts = self._forecasts(settings, self.held_out.true.shape[1])
+            error = math.inf if forecasts is None else self.held_out.error(forecasts)
+            self._known[key] = error
+            self.tried.append({**settings, "error": error})
         return self._known[key]
 
-    def _score(self, settings: dict[str, Any]) -> Score:
-        held_out, n_steps = self.held_out, self.held_out.true.shape[1]
+    def leave(self, settings: dict[str, Any]) -> bool:
+        """Return whether free runs leave the attractor; this is another fit."""
+        runs = self._forecasts(settings, self.held_out.n_run)
+        return runs is None or self.held_out.leaves(runs)
+
+    def _forecasts(self, settings: dict[str, Any], n_steps: int) -> FloatArray | None:
+        held_out = self.held_out
         # What a bad candidate would warn of concerns nobody.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,14 +150,14 @@ class Trials:
                 forecaster = made(settings, self.given, held_out.series, held_out.times)
                 forecaster.fit(held_out.series, held_out.times)
             except SingularKernelError:
-                return _WORST
-            runs = forecaster.predict(
-                held_out.n_run if self.free_runs else n_steps,
-                held_out.histories,
-                held_out.history_times,
-            )
-        leaves = self.free_runs and held_out.leaves(runs)
-        return Score(leaves, held_out.error(runs[:, :n_steps]))
+                return None
+            forecasts = forecaster.predict(n_steps, held_out.histories, held_out.history_times)
+        return np.asarray(forecasts)
+
+    def best(self, n: int) -> list[dict[str, Any]]:
+        """Return the n settings of least error among those tried, the best first."""
+        ranked = sorted(self.tried, key=lambda one: float(one["error"]))[:n]
+        return [{name: one[name] for name in one if name != "error"} for one in ranked]
 
 
 def kernel_of(name: str, length_scale: float, median: float) -> Kernel:
@@ -245,7 +231,7 @@ def search(
     starts : list of dict
         Settings from which the search may begin.
     """
-    here = min(starts, key=trials.score)
+    here = min(starts, key=trials.error)
     while not trials.over:
         before = here
         for name, values in axes.items():
@@ -253,7 +239,7 @@ def search(
                 here = walked(trials, here, name, values)
             else:
                 # The present value comes first, and wins where others are no better.
-                here = min([here, *({**here, name: value} for value in values)], key=trials.score)
+                here = min([here, *({**here, name: value} for value in values)], key=trials.error)
         if here == before:
             break
     return here
@@ -268,7 +254,7 @@ def walked(
         i = values.index(here[name]) + stride
         while 0 <= i < len(values):
             ahead = {**here, name: values[i]}
-            if not trials.score(ahead) < trials.score(here):
+            if not trials.error(ahead) < trials.error(here):
                 break
             here = ahead
             i += stride
@@ -289,6 +275,20 @@ def starts_on(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return starts
 
 
+def staying(trials: Trials, given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the best settings whose free runs stay on the attractor, and False; or the best and True.
+
+    Each of the few best is tried as it is, and then with ``stay_near`` if that was not given.
+    """
+    best = trials.best(_N_CHECKED)
+    for settings in best:
+        for stay_near in (None,) if "stay_near" in given else (False, True):
+            whole = settings if stay_near is None else {**settings, "stay_near": stay_near}
+            if not trials.leave(whole):
+                return whole, False
+    return best[0], True
+
+
 def choose_forecaster(
     series: Any,
     times: Any = None,
@@ -304,8 +304,9 @@ def choose_forecaster(
     The last quarter of each series is held out. Candidates learn from the rest and forecast, from some
     places of the ends, as many steps as half of an end has. The one whose errors have the least mean
     logarithm is fitted to everything. Tried are delays, nuggets, four kernels and their length scales,
-    increments, `stay_near`, and learning by leave-one-out errors: a few settings first, then the best of
-    them is improved setting by setting.
+    increments, and learning by leave-one-out errors: a few settings first, then the best of them is
+    improved setting by setting. At last free runs of the best are compared with the series: where they
+    leave the attractor, ``stay_near`` is tried, and then the next best.
 
     Parameters
     ----------
@@ -318,10 +319,9 @@ def choose_forecaster(
     n_starts : int
         Number of forecasts of each candidate.
     free_runs : bool
-        Whether forecasts go on for four times as many steps, as what stays on the attractor is
-        preferred to what does not: the states of their later halves may be twice as far from the
-        training series, by the energy distance, as those held out are. It is not done with `times`.
-        Without it choosing takes less time, and forecasts of few steps may be somewhat better.
+        Whether the best must stay on the attractor in free runs of four times as many steps: the states of
+        their later halves may be twice as far from the training series, by the energy distance, as those
+        held out are. It takes one more fit, or up to eight if runs leave. It is not done with `times`.
     random_state : None, int, RandomState, Generator or SeedSequence
         The `random_state` of all forecasters.
     **given
@@ -344,7 +344,7 @@ def choose_forecaster(
     Warns
     -----
     UserWarning
-        If free runs of each candidate leave the attractor.
+        If free runs of the four best candidates leave the attractor, even with ``stay_near``.
 
     Notes
     -----
@@ -380,9 +380,11 @@ def choose_forecaster(
             "held-out end: pass a smaller delay or a longer series"
         )
     options = {"learn_options": {"batch_size": _LEARNED_ROWS}, "random_state": seed_of(random_state)}
-    trials = Trials(held_out, {**options, **given}, n, free and held_out.times is None)
+    trials = Trials(held_out, {**options, **given}, n)
     chosen = search(trials, axes, starts_on(axes)) if axes else {}
-    leaves, error = trials.score(chosen)
+    error, leaves = trials.error(chosen), None
+    if free and held_out.times is None:
+        chosen, leaves = staying(trials, given)
     tables, clocks = as_series(*whole_parts(series, times))
     forecaster = made(chosen, trials.given, tables, clocks)
     with warnings.catch_warnings():
@@ -391,8 +393,8 @@ def choose_forecaster(
         forecaster.fit(series, times)
     if leaves:
         warn_user(
-            f"free runs of all {len(trials.tried)} candidates leave the attractor: long forecasts are not "
-            "to be trusted; pass a longer series, or more n_fits",
+            "free runs of all good candidates leave the attractor: long forecasts are not to be trusted; "
+            "pass a longer series, or more n_fits",
             UserWarning,
         )
     return ForecasterChoice(forecaster, chosen, error, leaves, trials.tried)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.kernels import Gaussian, Matern52
+from kflow.kernels import Gaussian, Linear, Matern52
 from kflow.timeseries import (
     Forecaster,
     ForecasterChoice,
@@ -12,7 +12,7 @@ from kflow.timeseries import (
     logistic_map,
     lorenz63,
 )
-from kflow.timeseries.choice import Score, search, starts_on
+from kflow.timeseries.choice import search, starts_on, staying
 from kflow.timeseries.held_out import HeldOut
 
 
@@ -29,10 +29,10 @@ def choice(lorenz):
 def test_the_chosen_one_is_the_best_of_those_tried(choice):
     assert isinstance(choice, ForecasterChoice)
     assert len(choice.tried) == 10
-    best = min(choice.tried, key=lambda one: (one["leaves"], one["error"]))
-    assert {name: best[name] for name in choice.chosen} == choice.chosen
-    assert choice.error == best["error"]
-    assert choice.leaves == best["leaves"]
+    best = min(choice.tried, key=lambda one: one["error"])
+    assert choice.error == best.pop("error")
+    assert choice.chosen == {**best, "stay_near": False}
+    assert choice.leaves is False
     assert len({str(one) for one in choice.tried}) == 10
 
 
@@ -71,7 +71,7 @@ def test_given_parameters_are_not_chosen(lorenz):
         learn=None,
         scaling=None,
     )
-    assert set(choice.chosen) == {"nugget", "increments", "stay_near"}
+    assert set(choice.chosen) == {"nugget", "increments"}
     parameters = choice.forecaster.get_params(deep=False)
     assert parameters["kernel"] == Matern52(30.0)
     assert parameters["delay"] == 2
@@ -84,6 +84,7 @@ def test_everything_may_be_given():
         logistic_map(80), increments=False, stay_near=False, free_runs=False, **given
     )
     assert choice.chosen == {}
+    assert choice.leaves is None
     assert len(choice.tried) == 1
 
 
@@ -98,7 +99,7 @@ def test_irregular_times():
     times = np.cumsum(np.random.default_rng(0).uniform(0.03, 0.07, 160))
     series = lorenz63(times=times)
     choice = choose_forecaster(series[:150], times[:150], n_fits=4, learn=None)
-    assert not choice.leaves
+    assert choice.leaves is None
     forecast = choice.forecaster.predict(10, times=times[150:])
     assert forecast.shape == (10, 3)
 
@@ -123,9 +124,9 @@ def test_a_series_of_numbers_gives_numbers():
 
 
 def test_that_all_candidates_leave_the_attractor_is_said():
-    series = np.cumsum(np.random.default_rng(0).standard_normal(60))
+    series = 1.01 ** np.arange(200)
     with pytest.warns(UserWarning, match="leave the attractor"):
-        choice = choose_forecaster(series, n_fits=2, learn=None, stay_near=False, nugget=1e-4)
+        choice = choose_forecaster(series, n_fits=2, delay=1, learn=None, stay_near=False, increments=True, kernel=Linear(), nugget=1e-8)
     assert choice.leaves
 
 
@@ -145,7 +146,7 @@ def test_wrong_arguments(options, error, message):
 
 
 class Bowl:
-    """Settings whose score is a function, tried at most so often."""
+    """Settings whose error is a function, tried at most so often."""
 
     def __init__(self, function, n_fits):
         self.function, self.n_fits, self.tried = function, n_fits, {}
@@ -154,16 +155,16 @@ class Bowl:
     def over(self):
         return len(self.tried) >= self.n_fits
 
-    def score(self, settings):
+    def error(self, settings):
         key = tuple(settings.values())
         if key not in self.tried and self.over:
-            return Score(True, np.inf)
+            return np.inf
         return self.tried.setdefault(key, self.function(**settings))
 
 
 def test_search_finds_the_bottom_of_a_bowl():
     def bowl(delay, increments):
-        return Score(False, (delay - 8) ** 2 + (3.0 if increments else 0.0))
+        return (delay - 8) ** 2 + (3.0 if increments else 0.0)
 
     axes = {"delay": (1, 2, 3, 4, 6, 8, 12, 16), "increments": (False, True)}
     start = {"delay": 2, "increments": True}
@@ -174,14 +175,27 @@ def test_search_finds_the_bottom_of_a_bowl():
     assert len(few.tried) == 3
 
 
-def test_search_prefers_what_stays():
-    def score(stay_near):
-        return Score(not stay_near, 1.0 if stay_near else 0.0)
+class Runs:
+    """Settings of which some leave the attractor in free runs."""
 
-    trials = Bowl(score, 9)
-    assert search(trials, {"stay_near": (False, True)}, [{"stay_near": False}]) == {
-        "stay_near": True
-    }
+    def __init__(self, leaving):
+        self.leaving = leaving
+
+    def best(self, n):
+        return [{"delay": delay} for delay in (3, 4, 6, 8)][:n]
+
+    def leave(self, settings):
+        return self.leaving(**settings)
+
+
+def test_the_best_that_stays_is_taken():
+    def stays_with_help(delay, stay_near=False):
+        return not (delay == 4 and stay_near) and delay != 6
+
+    assert staying(Runs(lambda **_: False), {}) == ({"delay": 3, "stay_near": False}, False)
+    assert staying(Runs(stays_with_help), {}) == ({"delay": 4, "stay_near": True}, False)
+    assert staying(Runs(stays_with_help), {"stay_near": False}) == ({"delay": 6}, False)
+    assert staying(Runs(lambda **_: True), {}) == ({"delay": 3}, True)
 
 
 def test_starts_lie_on_the_axes():
