@@ -92,11 +92,7 @@ class Problem:
 
     @classmethod
     def of(cls, name: str, setting: str, args: argparse.Namespace) -> Problem:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from dysts import flows
-
-            model = getattr(flows, name)()
+        model = dysts_model(name)
         points, noise, columns = SETTINGS[setting]
         step = float(model.period) / points
         lyapunov = float(model.maximum_lyapunov_estimated)
@@ -117,6 +113,15 @@ class Problem:
             np.stack([test[s : s + n_steps] for s in starts]),
             lyapunov * step,
         )
+
+
+def dysts_model(name: str) -> Any:
+    """Return a system of dysts, with its usual parameters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dysts import flows
+
+        return getattr(flows, name)()
 
 
 def trajectory(model: Any, n: int, step: float, seed: int) -> Array:
