@@ -56,12 +56,16 @@ METHODS: dict[str, Callable[[Array], Forecaster]] = {
 def seen(name: str, n_train: int, n_test: int) -> tuple[Array, Array, float]:
     """Return two trajectories (n, 1) and the time between their states in Lyapunov times."""
     if name == "lorenz x":
-        both = [lorenz63(n, time_step=0.1, random_state=seed) for n, seed in ((1000, 0), (n_test, 1))]
+        both = [
+            lorenz63(n, time_step=0.1, random_state=seed) for n, seed in ((1000, 0), (n_test, 1))
+        ]
         return both[0][:, :1], both[1][:, :1], 0.1 * LYAPUNOV["lorenz63"]
     model = dysts_model(name)
     points, _, columns = SETTINGS["first"]
     step = float(model.period) / points
-    train, test = (trajectory(model, n, step, seed)[:, columns] for n, seed in ((n_train, 0), (n_test, 1)))
+    train, test = (
+        trajectory(model, n, step, seed)[:, columns] for n, seed in ((n_train, 0), (n_test, 1))
+    )
     return train, test, float(model.maximum_lyapunov_estimated) * step
 
 
@@ -77,7 +81,9 @@ def judge(forecaster: Forecaster, test: Array, step: float, n_runs: int) -> dict
     half = n // 2
     whole = cloud(test, test)
     stretches = np.linspace(0, len(test) - half, 8).astype(int)
-    usual = float(np.median([attractor_distance(cloud(test[s : s + half], test), whole) for s in stretches]))
+    usual = float(
+        np.median([attractor_distance(cloud(test[s : s + half], test), whole) for s in stretches])
+    )
     n_valid = min(math.ceil(20.0 / step), len(test) // 2)
     starts = np.linspace(N_HISTORY, len(test) - n_valid, n_runs).astype(int)
     histories = np.stack([test[s - N_HISTORY : s] for s in starts])
@@ -89,7 +95,11 @@ def judge(forecaster: Forecaster, test: Array, step: float, n_runs: int) -> dict
     ]
     valid = [
         valid_prediction_time(
-            test[s : s + n_valid], run[:n_valid], time_step=step, lyapunov=1.0, scale=float(test.std())
+            test[s : s + n_valid],
+            run[:n_valid],
+            time_step=step,
+            lyapunov=1.0,
+            scale=float(test.std()),
         )
         for s, run in zip(starts, runs, strict=True)
     ]

@@ -33,11 +33,22 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from measuring import Table, parser, write_json
-from reservoirs import EchoStateNetwork, NextGenerationReservoir, Persistence
+from measuring import Table, check_close, parser, write_json
+from reservoirs import (
+    EchoStateNetwork,
+    NextGenerationReservoir,
+    Persistence,
+    ridge_regression,
+)
 
 from kflow.kernels import Gaussian
-from kflow.timeseries import Forecaster, choose_forecaster, delay_embedding, valid_prediction_time
+from kflow.timeseries import (
+    Forecaster,
+    choose_forecaster,
+    delay_embedding,
+    henon_map,
+    valid_prediction_time,
+)
 from kflow.timeseries.held_out import HeldOut
 
 Array = np.ndarray
@@ -246,6 +257,35 @@ def fitted(method: str, series: Array, args: argparse.Namespace) -> tuple[Any, d
 
 METHODS = ["persistence", *TUNED, "kflow, defaults", "kflow, chosen"]
 
+# ---- checks -----------------------------------------------------------------------------------
+
+
+def check_methods() -> None:
+    """Compare the other methods with what is known of them.
+
+    Henon's map is quadratic, so that its monomials of two degrees forecast it to rounding errors. One step
+    of a reservoir is compared with its formula, unit by unit.
+    """
+    series = henon_map(300, random_state=0)
+    exact = NextGenerationReservoir(delay=1, order=2, ridge=1e-16).fit(series[:200])
+    check_close(exact.predict(5, series[None, :201])[0], series[201:206], 1e-6)
+
+    network = EchoStateNetwork(n_units=20, ridge=1e-6, leak=0.4, increments=True).fit(series[:200])
+    x = (series[:201] - series[:200].mean(axis=0)) / series[:200].std(axis=0)
+    W, r = network.W.toarray(), np.zeros(20)
+    for state in x:
+        drive = [W[i] @ r + network.W_in[i] @ [1.0, *state] for i in range(20)]
+        r = np.array([0.6 * r[i] + 0.4 * math.tanh(drive[i]) for i in range(20)])
+    step = np.concatenate([[1.0], x[-1], r, r[::2] ** 2]) @ network.weights
+    expected = (x[-1] + step) * series[:200].std(axis=0) + series[:200].mean(axis=0)
+    check_close(network.predict(1, series[None, :201])[0, 0], expected, 1e-9)
+
+    rng = np.random.default_rng(0)
+    F, Y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
+    normal = np.linalg.solve(F.T @ F + 30 * 0.1 * np.eye(4), F.T @ Y)
+    check_close(ridge_regression(F, Y, 0.1), normal, 1e-9)
+
+
 # ---- all of it --------------------------------------------------------------------------------
 
 COLUMNS = {
@@ -270,9 +310,7 @@ def judge(problem: Problem, method: str, args: argparse.Namespace) -> dict[str, 
         predicted = forecaster.predict(problem.true.shape[1], problem.histories)
     size = math.sqrt(problem.true.var(axis=(0, 1)).sum())
     times = [
-        valid_prediction_time(
-            true, forecast, time_step=problem.time_step, lyapunov=1.0, scale=size
-        )
+        valid_prediction_time(true, forecast, time_step=problem.time_step, lyapunov=1.0, scale=size)
         for true, forecast in zip(problem.true, predicted, strict=True)
     ]
     low, middle, high = np.percentile(times, [25, 50, 75]).tolist()
@@ -331,6 +369,7 @@ def main() -> None:
     options.add_argument("--train", type=int, default=1500, help="states to learn from")
     options.add_argument("--starts", type=int, default=10, help="forecasts of each")
     args = options.parse_args()
+    check_methods()
     test, development = systems()
     sets = {"test": test, "development": development}
     names = [name for one in args.systems for name in sets.get(one, [one])]

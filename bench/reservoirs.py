@@ -1,6 +1,6 @@
-"""Two other forecasters of chaotic systems, from their formulas: reservoirs, and those without one.
+"""Other forecasters of chaotic systems, from their formulas: reservoirs, those without one, persistence.
 
-Both have the interface of `kflow.timeseries.Forecaster`: fit(series) of shape (T, q), and
+All have the interface of `kflow.timeseries.Forecaster`: fit(series) of shape (T, q), and
 predict(n_steps, histories) of shape (s, L, q), which returns (s, n_steps, q), NaN where a forecast ran
 away.
 """
@@ -173,6 +173,7 @@ class Persistence:
     """The last state stays."""
 
     def fit(self, series: Array) -> Persistence:
+        self.n_columns = series.shape[1]
         return self
 
     def predict(self, n_steps: int, histories: Array) -> Array:

@@ -379,7 +379,10 @@ def choose_forecaster(
             f"delay={given['delay']} is more than the {longest} observations that are left before the "
             "held-out end: pass a smaller delay or a longer series"
         )
-    options = {"learn_options": {"batch_size": _LEARNED_ROWS}, "random_state": seed_of(random_state)}
+    options = {
+        "learn_options": {"batch_size": _LEARNED_ROWS},
+        "random_state": seed_of(random_state),
+    }
     trials = Trials(held_out, {**options, **given}, n)
     chosen = search(trials, axes, starts_on(axes)) if axes else {}
     error, leaves = trials.error(chosen), None

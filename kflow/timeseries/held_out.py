@@ -102,7 +102,9 @@ class HeldOut:
             (i, int(start))
             for i, end in enumerate(ends)
             if end
-            for start in np.unique(np.linspace(len(tables[i]) - end, len(tables[i]) - steps, each, dtype=int))
+            for start in np.unique(
+                np.linspace(len(tables[i]) - end, len(tables[i]) - steps, each, dtype=int)
+            )
         ]
         cuts = [len(table) - end for table, end in zip(tables, ends, strict=True)]
         return cls(
@@ -119,7 +121,7 @@ class HeldOut:
     @property
     def n_run(self) -> int:
         """Steps of a free run, by whose states one judges whether forecasts stay: four forecasts."""
-        return 4 * self.true.shape[1]
+        return 4 * int(self.true.shape[1])
 
     def leaves(self, runs: FloatArray) -> bool:
         """Return whether free runs (s, n, q) leave the attractor.

@@ -124,7 +124,9 @@ def test_a_series_of_numbers_gives_numbers():
 
 
 def test_that_all_candidates_leave_the_attractor_is_said():
-    noise = np.random.default_rng(0).standard_normal(80)  # its forecasts go to the mean, and stay there
+    noise = np.random.default_rng(0).standard_normal(
+        80
+    )  # its forecasts go to the mean, and stay there
     given = {"kernel": Linear(), "delay": 1, "increments": True, "stay_near": False, "learn": None}
     with pytest.warns(UserWarning, match="leave the attractor"):
         choice = choose_forecaster(noise, n_fits=2, **given)

@@ -141,3 +141,11 @@ def test_a_loss_that_is_a_function(data, tmp_path):
     forecaster.set_params(learn=np.linalg.norm)
     forecaster.save(tmp_path / "model")
     assert kflow.load(tmp_path / "model").learn == "e2"
+
+
+def test_staying_near_is_kept(data, tmp_path):
+    forecaster = Forecaster(delay=3, nugget=1e-2, learn=None, stay_near=True).fit(data[0][:, 0])
+    forecaster.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert loaded.stay_near is True
+    np.testing.assert_array_equal(loaded.predict(60), forecaster.predict(60))

@@ -14,7 +14,9 @@ def test_the_last_quarter_is_held_out():
     assert held_out.times is None
     assert held_out.history_times is None
     assert held_out.true.shape == (3, 50, 2)
-    for start, history, true in zip((300, 325, 350), held_out.histories, held_out.true, strict=True):
+    for start, history, true in zip(
+        (300, 325, 350), held_out.histories, held_out.true, strict=True
+    ):
         np.testing.assert_array_equal(history, series[start - 200 : start])
         np.testing.assert_array_equal(true, series[start : start + 50])
     assert held_out.size == pytest.approx(np.sqrt(series.var(axis=0).sum()))
