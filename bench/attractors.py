@@ -144,6 +144,19 @@ def rows_of(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def summarised(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    """Return the mean fraction that stays, and medians over systems of what is known."""
+
+    def median(name: str) -> float | None:
+        known = [row[name] for row in rows if row[name] is not None]
+        return float(np.median(known)) if known else None
+
+    stay = float(np.mean([row["stay"] for row in rows]))
+    lost = sum(row["lost"] for row in rows)
+    medians = {name: median(name) for name in ("seconds", "distance", "exponent", "valid")}
+    return {"method": method, "stay": stay, "lost": lost, **medians}
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--systems", nargs="+", default=["lorenz x", *systems()[1]])
@@ -157,14 +170,7 @@ def main() -> None:
         for row in rows_of(name, args):
             rows.append(row)
             table.row(*(row[column] for column in COLUMNS))
-    summary = [
-        {
-            "method": method,
-            "stay": float(np.mean([row["stay"] for row in rows if row["method"] == method])),
-            "valid": float(np.median([row["valid"] for row in rows if row["method"] == method])),
-        }
-        for method in METHODS
-    ]
+    summary = [summarised([row for row in rows if row["method"] == name], name) for name in METHODS]
     for line in summary:
         print(line)
     write_json(args, ["dysts"], rows=rows, summary=summary)

@@ -177,7 +177,8 @@ def kernel_of(name: str, length_scale: float, median: float) -> Kernel:
     if name == "rational quadratic":
         return RationalQuadratic(length_scale)
     second = Matern52(length_scale) if "matern52" in name else Polynomial(median)
-    return 1.0 * Gaussian(length_scale) + 1.0 * second
+    both: Kernel = 1.0 * Gaussian(length_scale) + 1.0 * second
+    return both
 
 
 def made(
