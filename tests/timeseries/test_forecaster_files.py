@@ -117,6 +117,7 @@ def test_damaged_arrays_are_refused(data, tmp_path, name, value):
         ("kernel", {}),
         ("nugget", -1.0),
         ("parameters", {"no such": 1}),
+        ("parameters", {"stay_near": "yes"}),
     ],
 )
 def test_damaged_settings_are_refused(data, tmp_path, name, value):
