@@ -56,8 +56,8 @@ ImportanceDisplay.from_estimator(regressor)
 # %%
 # An estimator that knows how sure it is
 # --------------------------------------
-# :class:`kflow.GPRegressor` learns a kernel with a length scale for each feature. A long one means that
-# the feature has no effect.
+# :class:`kflow.GPRegressor` learns a kernel of three parts, the first with a length scale for each feature. A
+# long one means that the feature has no effect there.
 
 model = kflow.GPRegressor(random_state=0).fit(X, y)
 mean, std = model.predict(X_test, return_std=True)
