@@ -117,6 +117,7 @@ _MODULES = (
     "stopping",
     "testing",
     "timeseries",
+    "torch",
 )
 
 

@@ -129,6 +129,8 @@ class KernelLoss(torch.nn.Module):
         else:
             self.register_buffer("log_nugget", log_nugget)
 
+    # What depends on draws of the host is no graph: in compiled code it runs between two of them.
+    @torch.compiler.disable
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of a batch.
 
@@ -207,7 +209,6 @@ class KernelLoss(torch.nn.Module):
         n_classes = -1 if self.n_classes is None else self.n_classes
         return as_float64(torch.nn.functional.one_hot(targets.long(), n_classes)).to(x.device)
 
-    @torch.compiler.disable
     def _draw(self, x: torch.Tensor, y: torch.Tensor | None, n: int) -> tuple[Any, ...]:
         """Draw the subsets that the loss takes."""
         drawn: dict[str, Any] = {}

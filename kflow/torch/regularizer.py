@@ -143,6 +143,8 @@ class KernelFlowRegularizer(torch.nn.Module):
             handle.remove()
         self._handles, self._recorders = [], {}
 
+    # As `KernelLoss.forward`.
+    @torch.compiler.disable
     def forward(self, targets: torch.Tensor | None = None) -> torch.Tensor:
         """Return the weighted sum of the layers' losses on the last batch.
 

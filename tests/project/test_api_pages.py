@@ -64,5 +64,7 @@ def test_pages_are_understood():
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED.keys() - IN_PART))
 def test_every_public_name_has_an_entry(name):
+    if name.startswith("kflow.torch"):
+        pytest.importorskip("torch")
     public = set(importlib.import_module(name).__all__)
     assert public == DOCUMENTED[name] | ELSEWHERE.get(name, set())

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 import kflow
 from kflow import losses
@@ -39,6 +38,7 @@ def test_values_and_gradients_are_those_of_the_core_and_of_the_slow_twins(name, 
     np.testing.assert_allclose(K.grad, G, rtol=0, atol=1e-10 * np.abs(G).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_first_and_second_derivatives(name):
     p = LossProblem.random(6, 2, 2)
@@ -53,7 +53,7 @@ def test_first_and_second_derivatives(name):
         assert torch.autograd.gradgradcheck(value, arguments, rtol=1e-2)
 
 
-def test_leave_one_out(rng):
+def test_leave_one_out():
     p = LossProblem.random(9, 2, 1)
     residuals, variances = differentiable.leave_one_out(torch.tensor(p.K), torch.tensor(p.Y))
     expected = reference.leave_one_out(p.K, p.Y)
