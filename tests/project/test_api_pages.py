@@ -34,6 +34,8 @@ ELSEWHERE = {
     "kflow.simulators": {"SIMULATORS"},
     "kflow.testing": {"SLOW_LOSSES"},
     "kflow.timeseries": {"LYAPUNOV"},
+    "kflow.torch": {"losses"},
+    "kflow.torch.losses": {"LOSSES"},
 }
 # Of these modules the pages show what users may need.
 IN_PART = {"kflow.interpolant", "kflow.layers", "kflow.learning", "kflow.replay"}
