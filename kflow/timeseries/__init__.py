@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kflow.timeseries.dictionary import dictionary
 from kflow.timeseries.embedding import delay_embedding
+from kflow.timeseries.filter import FilteredSeries
 from kflow.timeseries.forecaster import Forecaster
 from kflow.timeseries.measures import (
     attractor_distance,
@@ -15,6 +16,7 @@ from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
 
 __all__ = [
     "LYAPUNOV",
+    "FilteredSeries",
     "Forecaster",
     "SparseKernel",
     "attractor_distance",

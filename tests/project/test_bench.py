@@ -242,6 +242,15 @@ def test_emulators(run_benchmark):
 
 
 @pytest.mark.slow
+def test_forecast_intervals(run_benchmark):
+    options = "--system logistic --seeds 1 --starts 4 --members 10"
+    printed, report = run_benchmark("forecast_intervals", options)
+    assert len(printed.splitlines()) == 1 + 2
+    assert [row["calibrated"] for row in report["rows"]] == ["no", "yes"]
+    assert positive(report["rows"], "factor", "error_1", "spread_40", "seconds")
+
+
+@pytest.mark.slow
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
         "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'
