@@ -123,12 +123,12 @@ def main() -> None:
     arguments.add_argument("--held-out", type=int, default=5000, help="images to choose by")
     arguments.add_argument("--seeds", type=int, default=10)
     arguments.add_argument("--tuning-seeds", type=int, default=2)
-    arguments.add_argument("--epochs", type=int, default=20)
+    arguments.add_argument("--epochs", type=int, default=30)
     arguments.add_argument("--batch", type=int, default=100)
     arguments.add_argument("--channels", type=int, default=8)
     arguments.add_argument("--weights", type=float, nargs="+", default=[0.1, 0.5, 2.0])
     arguments.add_argument("--dropout", type=float, nargs="+", default=[0.25, 0.5])
-    arguments.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3])
+    arguments.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
     args = arguments.parse_args()
     if args.data_dir is None:
         args.dataset = "digits"
@@ -180,6 +180,7 @@ def main() -> None:
             model = trained(learned, seed, args, settings)
             took[name].append(time.perf_counter() - start)
             found[name].append(errors(model, test))
+            print(f"seed {seed}: {name:8} {found[name][-1][0]:6.2f} %", flush=True)
 
     table = Table(
         {"method": "<8s", "error %": "8.2f", "minus plain": "12.2f", "+-": "6.2f", "better": "7d"}
