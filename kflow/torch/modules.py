@@ -36,7 +36,7 @@ class KernelLoss(torch.nn.Module):
     Parameters
     ----------
     loss : str
-        A key of `kflow.torch.losses.LOSSES`, such as "rho" or "e2".
+        A key of ``kflow.torch.losses.LOSSES``, such as "rho" or "e2".
     kernel : kflow.kernels.Kernel, torch.nn.Module or None
         The kernel. None: `kflow.kernels.Gaussian` with length scale 1. A module, such as a
         `KernelModule`, is used as it is.
