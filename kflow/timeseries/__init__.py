@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kflow.timeseries.choice import ForecasterChoice, choose_forecaster
 from kflow.timeseries.dictionary import dictionary
 from kflow.timeseries.embedding import delay_embedding
 from kflow.timeseries.filter import FilteredSeries
@@ -18,8 +19,10 @@ __all__ = [
     "LYAPUNOV",
     "FilteredSeries",
     "Forecaster",
+    "ForecasterChoice",
     "SparseKernel",
     "attractor_distance",
+    "choose_forecaster",
     "delay_embedding",
     "dictionary",
     "henon_map",

@@ -29,6 +29,7 @@ from kflow.timeseries.embedding import (
 from kflow.timeseries.ensemble import deviations
 from kflow.timeseries.forecast_ensembles import ForecastEnsembles
 from kflow.timeseries.forecaster_files import ForecasterFiles
+from kflow.timeseries.nearby import NearbyWindows
 from kflow.timeseries.starts import SeriesEnd, later_controls, with_controls
 from kflow.timeseries.window_step import Affine, WindowStep
 
@@ -85,6 +86,12 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
     scaling : {"standard"} or None
         ``"standard"``: each column of the series and of the targets is scaled to mean 0 and variance 1,
         and gaps are in units of the mean gap. None: the data are not scaled.
+    stay_near : bool
+        Whether windows that a forecast takes far from all windows of the training series are led back to
+        the nearest of them, so that long forecasts stay near the attractor: "far" is farther from the
+        nearest than 99 % of them are from their own nearest. It costs accuracy where forecasts go to
+        places that were not visited before, and suits no series with a trend. `choose_forecaster`
+        finds out whether it is needed.
     n_interpolation : int or None
         Number of rows of the interpolant, drawn at random. None: all rows. m rows cost 16 m^2 bytes
         and m^3 / 3 flops.
@@ -132,6 +139,7 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         learn_options: Mapping[str, Any] | None = None,
         increments: bool = False,
         scaling: str | None = "standard",
+        stay_near: bool = False,
         n_interpolation: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -143,6 +151,7 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         self.learn_options = learn_options
         self.increments = increments
         self.scaling = scaling
+        self.stay_near = stay_near
         self.n_interpolation = n_interpolation
         self.random_state = random_state
         self.n_threads = n_threads
@@ -189,6 +198,7 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         """
         delay = as_count(self.delay, "delay", 1)
         nugget, increments = as_nugget(self.nugget), as_flag(self.increments, "increments")
+        stay_near = as_flag(self.stay_near, "stay_near")
         if self.scaling not in ("standard", None):
             raise ValueError(f"scaling must be 'standard' or None, got {self.scaling!r}")
         joined, n_controls = with_controls(series, controls)
@@ -230,11 +240,11 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         if self.learn is not None:
             learned = self._learn(kernel, X, Y, nugget, np.random.default_rng(seeds[1]))
             kernel, nugget = learned.kernel, learned.nugget
-        centres, values = X[rows], Y[rows]
+        centres, targets = X[rows], Y[rows]
 
         def interpolate(nugget: float) -> Interpolant:
             return Interpolant(
-                centres, values, kernel=kernel, nugget=nugget, n_threads=self.n_threads
+                centres, targets, kernel=kernel, nugget=nugget, n_threads=self.n_threads
             )
 
         mean_diagonal = float(kernel.diag(centres).mean()) + nugget
@@ -244,8 +254,9 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         self.n_features_in_, self.n_controls_ = q, n_controls
         self.spread_factor_ = 1.0
         lowest, highest = WindowStep.region(scale(values[:, :q]))
+        nearby = NearbyWindows(centres[:, : delay * q]) if stay_near else None
         self._step = WindowStep(
-            interpolant, delay, q, increments, gap_unit, target_scale, lowest, highest
+            interpolant, delay, q, increments, gap_unit, target_scale, lowest, highest, nearby
         )
         self._scale, self._control_scale = scale, control_scale
         self._is_flat = not is_several(series) and np.ndim(series) == 1

@@ -17,6 +17,7 @@ from kflow.estimators.parameters import parameters_from_json, parameters_to_json
 from kflow.kernels import Kernel, from_dict
 from kflow.linear.interpolant import Interpolant
 from kflow.storage.model_file import ModelReader, write_model
+from kflow.timeseries.nearby import NearbyWindows
 from kflow.timeseries.starts import SeriesEnd
 from kflow.timeseries.window_step import Affine, WindowStep
 
@@ -28,6 +29,7 @@ class ForecasterFiles:
 
     learn: Any
     n_threads: Any
+    stay_near: Any
     kernel_: Kernel
     learned_: Any
     spread_factor_: float
@@ -119,6 +121,7 @@ class ForecasterFiles:
             forecaster.n_controls_ = as_count(settings["n_controls"], "n_controls", 0)
             forecaster.spread_factor_ = as_positive(settings["spread_factor"], "spread_factor")
             forecaster._is_flat = as_flag(settings["is_flat"], "is_flat")
+            forecaster.stay_near = as_flag(forecaster.stay_near, "stay_near")
             kernel = from_dict(settings["kernel"])
             nugget = as_nugget(settings["nugget"])
         rows, coefficients = (_numbers(reader, name) for name in ("rows", "coefficients"))
@@ -149,6 +152,7 @@ class ForecasterFiles:
             target_scale=_affine(reader, "target_scale", q),
             lowest=lowest,
             highest=highest,
+            nearby=NearbyWindows(rows[:, : delay * q]) if forecaster.stay_near else None,
         )
         states = _numbers(reader, "end")
         times = None

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kflow._base.array_types import FloatArray
 from kflow.data.scaling import standardisation
 from kflow.linear.interpolant import Interpolant
+from kflow.timeseries.nearby import NearbyWindows
 
 __all__ = ["Affine", "Disturbance", "WindowStep"]
 
@@ -88,6 +89,8 @@ class WindowStep:
         The scaling of the targets.
     lowest, highest : ndarray, shape (q,)
         The region outside of which a forecast is lost.
+    nearby : NearbyWindows or None
+        What leads windows back that have gone far from all of the training series.
     """
 
     interpolant: Interpolant
@@ -98,6 +101,7 @@ class WindowStep:
     target_scale: Affine
     lowest: FloatArray
     highest: FloatArray
+    nearby: NearbyWindows | None = None
 
     @staticmethod
     def region(states: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -148,8 +152,9 @@ class WindowStep:
         return following
 
     def next_window(self, windows: FloatArray, following: FloatArray) -> FloatArray:
-        """Return the windows (s, delay q) one step later."""
-        return np.concatenate([windows[:, self.n_columns :], following], axis=1)
+        """Return the windows (s, delay q) one step later, led back if they went far."""
+        later = np.concatenate([windows[:, self.n_columns :], following], axis=1)
+        return later if self.nearby is None else self.nearby.led_back(later)
 
     def is_inside(self, states: FloatArray) -> npt.NDArray[np.bool_]:
         """Return which states (s, q) lie in the region of the data."""
@@ -185,11 +190,12 @@ class WindowStep:
                 errors = partial(disturbance, numbers=going, n_forecasts=n)
             step_gaps = gaps[going, k : k + self.delay]
             following = self(windows, step_gaps, controls[going, k], errors)
+            windows = self.next_window(windows, following)
+            following = windows[:, -self.n_columns :]
             inside = self.is_inside(following)
             if not inside.all():
                 going, windows, following = going[inside], windows[inside], following[inside]
                 if not len(going):
                     break
             states[going, k] = following
-            windows = self.next_window(windows, following)
         return states

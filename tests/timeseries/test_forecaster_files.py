@@ -117,6 +117,7 @@ def test_damaged_arrays_are_refused(data, tmp_path, name, value):
         ("kernel", {}),
         ("nugget", -1.0),
         ("parameters", {"no such": 1}),
+        ("parameters", {"stay_near": "yes"}),
     ],
 )
 def test_damaged_settings_are_refused(data, tmp_path, name, value):
@@ -141,3 +142,11 @@ def test_a_loss_that_is_a_function(data, tmp_path):
     forecaster.set_params(learn=np.linalg.norm)
     forecaster.save(tmp_path / "model")
     assert kflow.load(tmp_path / "model").learn == "e2"
+
+
+def test_staying_near_is_kept(data, tmp_path):
+    forecaster = Forecaster(delay=3, nugget=1e-2, learn=None, stay_near=True).fit(data[0][:, 0])
+    forecaster.save(tmp_path / "model")
+    loaded = kflow.load(tmp_path / "model")
+    assert loaded.stay_near is True
+    np.testing.assert_array_equal(loaded.predict(60), forecaster.predict(60))
