@@ -113,7 +113,7 @@ def one_fold(make: Factory, sample: Sample, train: np.ndarray, test: np.ndarray)
     return out
 
 
-def work(there: Any, make: Factory, sample: Sample, quick: bool) -> None:
+def work(there: Any, make: Factory, sample: Sample, quick: bool, measure_fold: Any) -> None:
     """Send the measurements of one fold after the other, or what went wrong."""
     warnings.simplefilter("ignore")
     try:
@@ -122,18 +122,20 @@ def work(there: Any, make: Factory, sample: Sample, quick: bool) -> None:
             limit = math.ceil(time.process_time()) + SLOW
             most = resource.getrlimit(resource.RLIMIT_CPU)[1]
             resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
-            there.send(one_fold(make, sample, train, test))
+            there.send(measure_fold(make, sample, train, test))
     except Exception as error:
         there.send(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def run(make: Factory, sample: Sample, quick: bool) -> dict[str, Any]:
-    """Measure a method on a set, in a process of its own that can be ended."""
+def in_folds(
+    make: Factory, sample: Sample, quick: bool, measure_fold: Any = one_fold
+) -> list[dict[str, Any]] | str:
+    """Measure a method on a set, in a process of its own that can be ended; a text says why not."""
     # Forked where that is possible, so that nothing must be imported again.
     kinds = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in kinds else "spawn")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=work, args=(there, make, sample, quick))
+    child = context.Process(target=work, args=(there, make, sample, quick, measure_fold))
     child.start()
     there.close()
     found = []
@@ -141,15 +143,21 @@ def run(make: Factory, sample: Sample, quick: bool) -> dict[str, Any]:
         for _ in folds(sample, quick):
             found.append(here.recv())
             if isinstance(found[-1], str):
-                return {"failed": found[-1]}
+                return found[-1]
     except EOFError:
         child.join()
         slow = child.exitcode == -signal.SIGXCPU
-        return {"failed": f"a fold takes more than {SLOW} s" if slow else "the process died"}
+        return f"a fold takes more than {SLOW} s" if slow else "the process died"
     finally:
         child.kill()
         child.join()
-    return summary(found)
+    return found
+
+
+def run(make: Factory, sample: Sample, quick: bool) -> dict[str, Any]:
+    """Return what a method does on a set."""
+    found = in_folds(make, sample, quick)
+    return {"failed": found} if isinstance(found, str) else summary(found)
 
 
 def calibration_error(likeliest: np.ndarray, right: np.ndarray) -> float:

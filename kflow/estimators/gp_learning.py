@@ -15,17 +15,22 @@ from kflow._base.array_types import Doubles
 from kflow._base.warn import warn_user
 from kflow.errors import BoundsWarning, DivergenceError, SingularKernelError
 from kflow.estimators.gp_solvers import ScaledRows, drawn_rows
-from kflow.kernels import Kernel, Matern52
-from kflow.kernels.base import Scaled
+from kflow.kernels import Kernel, Linear, Matern52, RationalQuadratic
+from kflow.kernels.base import Scaled, Sum
 from kflow.learning import LearnedKernel, learn_kernel
 from kflow.learning.nugget import leave_one_out_nugget
 from kflow.linear.factor import Factor
 from kflow.losses import LOSSES
 
-__all__ = ["KernelSearch", "default_kernel", "leave_one_out_densities"]
+__all__ = ["KernelSearch", "default_kernel", "flexible_kernel", "leave_one_out_densities"]
 
 # The losses that "auto" tries. The second is taken if its densities are larger by so many standard errors.
 _TRIED, _SIGNIFICANT = ("e2", "nlml"), 3.0
+
+# The priors of "map", as long as no others are given: the median of the length scales, in units of the
+# root of the number of columns, and the spread of their logarithms. Chosen by `bench/gp_tables.py`'s part A
+# and synthetic data among (2, 1), (3, 1.7) and (1.5, 0.7).
+_MEDIAN, _SPREAD = 2.0, 1.0
 
 # The least nugget where matrices are factored, and where conjugate gradients take more iterations,
 # the smaller it is, or the amplitude, next to which it is smaller still, is learned too.
@@ -44,9 +49,10 @@ class KernelSearch:
     Attributes
     ----------
     learn : str or callable
-        A loss of `kflow.learn_kernel`, or "auto".
+        A loss of `kflow.learn_kernel`, "auto" or "map".
     kernel : Kernel or None
-        The kernel to start from; None: a Matern 5/2 with a length scale for each column.
+        The kernel to start from; None: a Matern 5/2 with a length scale for each column, or
+        `flexible_kernel` with "map".
     nugget : float
         The nugget to start from.
     nugget_bounds : tuple of float, or None
@@ -59,6 +65,8 @@ class KernelSearch:
         Options of `kflow.learn_kernel`, at most the number of rows.
     options : mapping
         Its other options.
+    is_default : bool
+        Whether the kernel is no choice of the user's, who cannot be told of its bounds.
     """
 
     learn: Any
@@ -70,10 +78,11 @@ class KernelSearch:
     batch_size: int
     n_folds: int
     options: Mapping[str, Any]
+    is_default: bool = False
 
     def __post_init__(self) -> None:
         """Check the loss."""
-        known = ("auto", *LOSSES)
+        known = ("auto", *LOSSES, "map")
         if isinstance(self.learn, str) and self.learn not in known:
             raise ValueError(f"learn must be one of {known}, got {self.learn!r}")
 
@@ -82,13 +91,15 @@ class KernelSearch:
 
         With "auto" the kernel is learned by e2 and, if the matrix of all rows is factored, by the
         likelihood. The latter's is returned if with it the leave-one-out predictions of a batch of rows
-        have clearly larger densities.
+        have clearly larger densities. With "map" it is learned by the likelihood and priors.
 
         Raises
         ------
         DivergenceError, SingularKernelError
             As `kflow.learn_kernel`; with "auto", if neither loss can be lowered.
         """
+        if self.learn == "map":
+            return self._most_probable(data, rng)
         if self.learn == "auto" and not self.is_factored:
             # The likelihood's nuggets, next to its amplitudes, are too small for conjugate gradients.
             return self._by(_TRIED[0], data, rng)
@@ -136,6 +147,23 @@ class KernelSearch:
             warn_user(str(warning.message), warning.category)
         return found
 
+    def _most_probable(self, data: ScaledRows, rng: np.random.Generator) -> LearnedKernel:
+        """Return the kernel and the nugget of the largest posterior density."""
+        d = data.points.shape[1]
+        kernel = flexible_kernel(d) if self.kernel is None else self.kernel
+        # More batches cost time in proportion: with 2250 rows, one came within 2 % of the noise.
+        options = {**self.options, "n_batches": 1}
+        if options.get("priors") is None:
+            named = {name.rpartition("__")[2].partition("[")[0] for name in kernel.parameter_names}
+            lengths = named & {"length_scale"}
+            options["priors"] = dict.fromkeys(lengths, (_MEDIAN * math.sqrt(d), _SPREAD))
+        search = replace(self, learn="nlml", kernel=kernel, options=options)
+        with warnings.catch_warnings():
+            if self.kernel is None or self.is_default:
+                # What the data have no use for, such as the linear part, goes to a bound.
+                warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
+            return search(data, rng)
+
     def _by(
         self,
         loss: Any,
@@ -154,7 +182,7 @@ class KernelSearch:
             nugget = min(max(nugget, bounds[0]), bounds[1])
         batch_size = min(self.batch_size, n)
         with warnings.catch_warnings():
-            if self.kernel is None:
+            if self.kernel is None or self.is_default:
                 # Without an effect on y, a column's length scale grows up to its bound.
                 warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
             if largest < math.inf:
@@ -219,6 +247,19 @@ def default_kernel(d: int) -> Kernel:
     """Return a Matern 5/2 with a length scale for each of d columns, all at the root of d."""
     # That is about the distance of two points of standardised columns.
     return Matern52((math.sqrt(d),) * d)
+
+
+def flexible_kernel(d: int) -> Kernel:
+    """Return two rational quadratic kernels and a linear one, each with an amplitude.
+
+    The first has a length scale for each of d columns, the second one for all, in which no column can be
+    dropped. Their shapes go from the Gaussian's to one with features of many lengths; trends that go on
+    beyond the data are left to the linear part.
+    """
+    length = math.sqrt(d)
+    relevance = Scaled(RationalQuadratic((length,) * d))
+    together = Scaled(RationalQuadratic(length), 0.3)
+    return Sum((relevance, together, Scaled(Linear(length_scale_bounds="fixed"), 0.1)))
 
 
 def _is_larger(densities: Doubles, others: Doubles, significant: float) -> bool:

@@ -63,16 +63,21 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
     Parameters
     ----------
     kernel : kflow.kernels.Kernel or None
-        The kernel of scaled points that learning starts from. None: a Matern 5/2 with a length scale
-        for each column, all of which start at the root of their number; where the likelihood learns it,
-        it has an amplitude.
+        The kernel of scaled points that learning starts from. None: with "map" a sum of a rational
+        quadratic kernel with a length scale for each column, of one with a length scale for all, and
+        of a linear one, each with an amplitude; else a Matern 5/2 with a length scale for each column,
+        which has an amplitude where the likelihood learns it. Length scales start at the root of the
+        number of columns.
     nugget : float
         The variance of the noise over s^2 that learning starts from.
     learn : str, callable or None
-        ``"auto"`` learns by e2 and by the marginal likelihood, and keeps what the latter found if with it
-        the leave-one-out predictions of a batch of rows have larger densities, by three standard
-        errors; with conjugate gradients it is e2 alone, since the likelihood's nuggets, next to its
-        amplitudes, are too small for them. Or the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
+        ``"map"`` takes the most probable parameters: it learns by the marginal likelihood with `priors`,
+        of one batch of rows whatever `n_batches` is.
+        ``"auto"`` is "map" if no kernel is given. A given kernel is learned by e2 and by the marginal
+        likelihood, and what the latter found is kept if with it the leave-one-out predictions of a
+        batch of rows have larger densities, by three standard errors. With conjugate gradients "auto"
+        is e2 alone, since the likelihood's nuggets, next to its amplitudes, are too small for them. Or
+        the loss that learning lowers: "e2", "loo", "kfold", "nlml", "rho" or another loss of
         `kflow.learn_kernel`. None: the kernel and the nugget are taken as they are.
     learn_nugget, batch_size, batches, n_batches, n_halves, n_folds, optimizer, learning_rate, n_steps, n_restarts
         Options of `kflow.learn_kernel`. A `batch_size` or `n_folds` above the number of rows counts
@@ -81,6 +86,10 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
         The least and the largest nugget that is learned. None: the least is 1e-12, or what the rounding
         errors of a factorisation hide, and 1e-8 with conjugate gradients and where an amplitude is learned
         too; the largest is 1e4.
+    priors : mapping of str to (float, float), or None
+        Log-normal priors, as in `kflow.learn_kernel`: the median of a parameter and the spread of its
+        logarithm, by names. None: no priors but for "map", which then has the median 2 sqrt(d) and the
+        spread 1 for all length scales, of scaled points with d columns.
     warm_start : bool
         Whether learning starts from `kernel_` and `nugget_` of an earlier fit of this estimator, if
         there is one, instead of from `kernel` and `nugget`.
@@ -198,6 +207,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
         learn: Any = "auto",
         learn_nugget: bool = True,
         nugget_bounds: tuple[float, float] | None = None,
+        priors: Any = None,
         batch_size: int = 1000,
         batches: str = "uniform",
         n_batches: int = 4,
@@ -436,8 +446,9 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
 
     def _search(self, kernel: Kernel | None, nugget: float, solver: str) -> KernelSearch:
         """Return the search of the kernel and the nugget."""
+        is_auto = isinstance(self.learn, str) and self.learn == "auto"
         return KernelSearch(
-            learn=self.learn,
+            learn="map" if is_auto and self.kernel is None and solver != "cg" else self.learn,
             kernel=kernel,
             nugget=nugget,
             nugget_bounds=self.nugget_bounds,
@@ -446,6 +457,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
             batch_size=as_count(self.batch_size, "batch_size", 1),
             n_folds=as_count(self.n_folds, "n_folds", 2),
             options={
+                "priors": self.priors,
                 "batches": self.batches,
                 "n_batches": self.n_batches,
                 "n_halves": self.n_halves,
@@ -457,6 +469,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
                 "progress": as_flag(self.progress, "progress"),
                 "n_threads": self.n_threads,
             },
+            is_default=self.kernel is None,
         )
 
     # ---- scikit-learn -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kflow.kernels import radial
 from kflow.kernels.base import Constant, Kernel, Product, Scaled, Sum, check_kernel
+from kflow.kernels.columns import OnColumns
 from kflow.kernels.dot_product import Linear, Polynomial
 from kflow.kernels.function import FunctionKernel
 from kflow.kernels.periodic import Periodic
@@ -22,6 +23,7 @@ __all__ = [
     "FunctionKernel",
     "Kernel",
     "Linear",
+    "OnColumns",
     "Periodic",
     "Polynomial",
     "Product",

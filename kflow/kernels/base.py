@@ -29,8 +29,8 @@ class Kernel(Parametric):
 
     A kernel is called with points, ``kernel(X, Z)``; ``kernel + other``, ``kernel * other`` and
     ``2.0 * kernel`` are kernels again. Each positive parameter `p` has a twin `p_bounds`: its lower
-    and upper bound, or ``"fixed"``. The default bounds are 1e-5 and 1e5, times the value if the value
-    is outside. The parameters that are not fixed make up `theta`, a flat vector of their logarithms,
+    and upper bound, a pair of them for each dimension, or ``"fixed"``. The default bounds are 1e-5 and
+    1e5, times the value if the value is outside. The parameters that are not fixed make up `theta`, a flat vector of their logarithms,
     in which kernels are learned.
     """
 

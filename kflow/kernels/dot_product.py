@@ -31,8 +31,9 @@ class Linear(LengthScaleKernel):
     ----------
     length_scale : float or sequence of float
         Positive, in the units of the points; one number, or one for each dimension.
-    length_scale_bounds : tuple of float, or "fixed"
-        Bounds of each length scale.
+    length_scale_bounds : tuple of float, sequence of such tuples, or "fixed"
+        The least and the largest value that learning may give each length scale: one pair for all, or a
+        pair for each dimension.
     """
 
     family: ClassVar[str] = "linear"

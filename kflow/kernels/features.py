@@ -11,7 +11,7 @@ import numpy as np
 
 from kflow._base.array_types import FloatArray
 
-__all__ = ["FeatureMap", "Identity", "Periodicity", "Scaling"]
+__all__ = ["FeatureMap", "Identity", "Periodicity", "Scaling", "Selection"]
 
 
 class FeatureMap(ABC):
@@ -20,6 +20,11 @@ class FeatureMap(ABC):
     From dLoss/dU follow the derivatives with respect to the logarithms of the map's parameters and
     with respect to X.
     """
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether the map has parameters that can be learned."""
+        return True
 
     @abstractmethod
     def __call__(self, X: FloatArray) -> FloatArray:
@@ -37,6 +42,11 @@ class FeatureMap(ABC):
 @dataclass(frozen=True)
 class Identity(FeatureMap):
     """u = x."""
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether the map has parameters: it has none."""
+        return False
 
     def __call__(self, X: FloatArray) -> FloatArray:
         """Return X itself."""
@@ -120,6 +130,37 @@ class Periodicity(FeatureMap):
     def points_gradient(self, X: FloatArray, dU: FloatArray) -> FloatArray:
         """Return the derivatives along the circles."""
         return self._angle_gradient(X, dU) * (2.0 * math.pi / np.array(self.period))
+
+
+@dataclass(frozen=True)
+class Selection(FeatureMap):
+    """Another map u of some columns of the points."""
+
+    columns: tuple[int, ...]
+    features: FeatureMap
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether the other map has parameters."""
+        return self.features.has_parameters
+
+    def of(self, X: FloatArray) -> FloatArray:
+        """Return the columns, C-contiguous."""
+        return np.ascontiguousarray(X[:, self.columns])
+
+    def __call__(self, X: FloatArray) -> FloatArray:
+        """Return the features of the columns."""
+        return self.features(self.of(X))
+
+    def parameters_gradient(self, X: FloatArray, dU: FloatArray) -> Mapping[str, FloatArray]:
+        """Return the derivatives for the other map's parameters."""
+        return self.features.parameters_gradient(self.of(X), dU)
+
+    def points_gradient(self, X: FloatArray, dU: FloatArray) -> FloatArray:
+        """Return the derivatives in their columns, and zeros elsewhere."""
+        gradient = np.zeros_like(X)
+        gradient[:, self.columns] = self.features.points_gradient(self.of(X), dU)
+        return gradient
 
 
 def _folded(gradient: FloatArray, parameter: tuple[float, ...]) -> FloatArray:

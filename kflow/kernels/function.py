@@ -305,7 +305,7 @@ class FunctionKernel(Kernel):
         names = [name for name, _ in self._free()]
         if not names:
             return []
-        X, G = contraction.program.X, contraction.given_gradient(term)
+        X, G = contraction.program.given_points(term), contraction.given_gradient(term)
         values = self._values()
         if self.gradient is None:
             gradients = {name: self._differences(X, G, name) for name in names}

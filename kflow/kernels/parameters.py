@@ -14,7 +14,8 @@ from kflow._base.parameter_names import NamedParameters
 
 __all__ = ["DEFAULT_BOUNDS", "Bounds", "Parametric", "Value", "as_tuple", "as_values", "show"]
 
-Bounds: TypeAlias = tuple[float, float] | Literal["fixed"]
+Box: TypeAlias = tuple[float, float]
+Bounds: TypeAlias = Box | tuple[Box, ...] | Literal["fixed"]
 Value: TypeAlias = float | tuple[float, ...]
 Self = TypeVar("Self", bound="Parametric")
 
@@ -45,11 +46,24 @@ def as_values(value: Any, name: str) -> Value:
     return tuple(_one_value(number, f"{name}[{i}]") for i, number in enumerate(value))
 
 
-def _as_bounds(value: Any, name: str) -> Bounds:
-    """Return a lower and an upper bound, or "fixed"."""
+def _as_bounds(value: Any, name: str, n_values: int | None) -> Bounds:
+    """Return a lower and an upper bound, such pairs for so many values, or "fixed"."""
+    if isinstance(value, str) and value == "fixed":
+        return "fixed"
+    if isinstance(value, (tuple, list, np.ndarray)) and any(map(np.iterable, value)):
+        if n_values is None or len(value) != n_values:
+            count = "one number" if n_values is None else f"{n_values} numbers"
+            raise ValueError(
+                f"{name} holds {len(value)} pairs for {count}: pass one pair for all, or a pair for "
+                "each dimension"
+            )
+        return tuple(_as_box(pair, f"{name}[{i}]") for i, pair in enumerate(value))
+    return _as_box(value, name)
+
+
+def _as_box(value: Any, name: str) -> Box:
+    """Return a lower and an upper bound."""
     if isinstance(value, str):
-        if value == "fixed":
-            return "fixed"
         raise ValueError(f"{name} must be (lower, upper) or 'fixed', got {shown(value)}")
     try:
         lower, upper = value
@@ -77,7 +91,8 @@ def show(value: Any) -> str:
 class Parametric(NamedParameters):
     """Base of immutable values with positive parameters, some of which have parts of the same kind.
 
-    Each positive parameter `p` has a twin `p_bounds`: its lower and upper bound, or ``"fixed"``.
+    Each positive parameter `p` has a twin `p_bounds`: its lower and upper bound, or ``"fixed"``. A
+    parameter with one number for each dimension may have a pair of bounds for each, too.
     """
 
     family: ClassVar[str] = ""
@@ -96,16 +111,18 @@ class Parametric(NamedParameters):
     def _check_parameter(self, name: str) -> None:
         check = as_values if name in self._per_dimension else _one_value
         value = check(getattr(self, name), name)
-        bounds = _as_bounds(getattr(self, f"{name}_bounds"), f"{name}_bounds")
+        n_values = len(value) if isinstance(value, tuple) else None
+        bounds = _as_bounds(getattr(self, f"{name}_bounds"), f"{name}_bounds", n_values)
         object.__setattr__(self, name, value)
         object.__setattr__(self, f"{name}_bounds", bounds)
         if not isinstance(bounds, str) and bounds != DEFAULT_BOUNDS:
-            for number in as_tuple(value):
+            boxes = np.broadcast_to(bounds, (n_values or 1, 2)).tolist()
+            for number, (lower, upper) in zip(as_tuple(value), boxes, strict=True):
                 # One rounding of exp(log(bound)) is not outside.
-                if not bounds[0] * (1 - _ROUNDING) <= number <= bounds[1] * (1 + _ROUNDING):
+                if not lower * (1 - _ROUNDING) <= number <= upper * (1 + _ROUNDING):
                     raise ValueError(
-                        f"{name}={number:g} is outside {name}_bounds={bounds}: pass other bounds, "
-                        "or 'fixed' for a parameter that is not to be learned"
+                        f"{name}={number:g} is outside {name}_bounds={(lower, upper)}: pass other "
+                        "bounds, or 'fixed' for a parameter that is not to be learned"
                     )
 
     # ---- parameters ---------------------------------------------------------------------------
@@ -133,17 +150,20 @@ class Parametric(NamedParameters):
         """Return the bounds of `_own_theta`, as rows."""
         rows = [np.empty((0, 2))]
         for name, value in self._free():
-            rows.append(np.tile(np.log(self._box(name)), (len(value), 1)))
+            rows.append(np.broadcast_to(np.log(self._box(name)), (len(value), 2)))
         return np.concatenate(rows)
 
-    def _box(self, name: str) -> tuple[float, float]:
-        """Return the bounds of a free parameter.
+    def _box(self, name: str) -> Any:
+        """Return the bounds of a free parameter, one pair or one for each dimension.
 
         The default bounds widen so that they include the value.
         """
-        lower, upper = getattr(self, f"{name}_bounds")
+        bounds = getattr(self, f"{name}_bounds")
+        if bounds != DEFAULT_BOUNDS:
+            return bounds
+        lower, upper = DEFAULT_BOUNDS
         values = as_tuple(getattr(self, name))
-        if (lower, upper) == DEFAULT_BOUNDS and not lower <= min(values) <= max(values) <= upper:
+        if not lower <= min(values) <= max(values) <= upper:
             lower, upper = min(lower, lower * min(values)), max(upper, upper * max(values))
         return lower, upper
 

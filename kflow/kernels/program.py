@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
 from kflow.engine.interface import Profile
 from kflow.engine.interface import Term as EngineTerm
-from kflow.kernels.features import FeatureMap, Identity
+from kflow.kernels.features import FeatureMap, Identity, Selection
 
 __all__ = ["Contraction", "Part", "Program", "Term", "apply", "contract", "evaluate"]
 
@@ -74,7 +75,8 @@ class Program:
         self.nodes: list[Term] = []
         self._terms: list[dict[str, Any]] = []
         self.maps: list[FeatureMap] = []
-        self._given: list[GivenPart] = []
+        self._given: list[tuple[GivenPart, Selection | None]] = []
+        self._columns: tuple[int, ...] | None = None
         self.emit(kernel)
 
     # ---- what kernels call --------------------------------------------------------------------
@@ -90,16 +92,31 @@ class Program:
         self._terms.append({"factor": 1.0, **term})
         return len(self._terms) - 1
 
+    @contextmanager
+    def reading(self, columns: tuple[int, ...]) -> Iterator[None]:
+        """Let the terms that are appended meanwhile read some of the columns only."""
+        before = self._columns
+        # Within chosen columns, numbers count these.
+        self._columns = columns if before is None else tuple(before[i] for i in columns)
+        yield
+        self._columns = before
+
     def add_features(self, features: FeatureMap) -> int:
         """Return the number of a feature map. Only maps without parameters are shared."""
-        if isinstance(features, Identity) and features in self.maps:
+        if self._columns is not None:
+            features = Selection(self._columns, features)
+        if not features.has_parameters and features in self.maps:
             return self.maps.index(features)
         self.maps.append(features)
         return len(self.maps) - 1
 
     def centre(self) -> tuple[float, ...]:
-        """Return a point among those of the rows."""
-        return tuple(self.X.mean(axis=0).tolist()) if len(self.X) else (0.0,) * self.X.shape[1]
+        """Return a point among those of the rows, with the columns that are read."""
+        X = self.X
+        if self._columns is not None:
+            # In the order of all other points, for the same rounding.
+            X = np.ascontiguousarray(X[:, self._columns])
+        return tuple(X.mean(axis=0).tolist()) if len(X) else (0.0,) * X.shape[1]
 
     def add_leaf(self, profile: Profile, features: int) -> int:
         """Append a function of distances or products of features."""
@@ -111,7 +128,8 @@ class Program:
 
     def add_given(self, kernel: GivenPart) -> int:
         """Append a matrix that a user's function gives."""
-        self._given.append(kernel)
+        columns = None if self._columns is None else Selection(self._columns, Identity())
+        self._given.append((kernel, columns))
         return self._append(operation="given", source=len(self._given) - 1)
 
     def add(self, left: int, right: int) -> int:
@@ -135,7 +153,12 @@ class Program:
 
     def given(self) -> list[FloatArray]:
         """Return the matrices that users' functions give."""
-        return [kernel.given_matrix(self.X, self.Z) for kernel in self._given]
+        return [
+            kernel.given_matrix(self.X, self.Z)
+            if columns is None
+            else kernel.given_matrix(columns.of(self.X), columns.of(self.Z))
+            for kernel, columns in self._given
+        ]
 
     def features(self, points: FloatArray) -> list[FloatArray]:
         """Return the features of points."""
@@ -146,9 +169,17 @@ class Program:
         """Whether users' functions have a part in the kernel."""
         return bool(self._given)
 
-    def given_kernel(self, number: int) -> GivenPart:
-        """Return the kernel behind a given matrix."""
-        return self._given[number]
+    def given_points(self, term: Term) -> FloatArray:
+        """Return X as the user's function behind a term reads it."""
+        columns = self._given[self.source(term)][1]
+        return self.X if columns is None else columns.of(self.X)
+
+    def given_points_gradient(self, number: int, G: FloatArray) -> FloatArray:
+        """Return dLoss / dX, (n, d), by a given matrix."""
+        kernel, columns = self._given[number]
+        if columns is None:
+            return kernel.points_contraction(self.X, G)
+        return columns.points_gradient(self.X, kernel.points_contraction(columns.of(self.X), G))
 
     def source(self, term: Term) -> int:
         """Return the number of the features or of the given matrix that a term reads."""
@@ -181,7 +212,7 @@ class Contraction:
         X = program.X
         given = program.given()
         features = program.features(X)
-        wanted = [points or not isinstance(m, Identity) for m in program.maps]
+        wanted = [points or m.has_parameters for m in program.maps]
         self._features = [
             np.empty_like(u) if w else None for u, w in zip(features, wanted, strict=True)
         ]
@@ -216,7 +247,7 @@ class Contraction:
             assert gradient is not None
             total += features.points_gradient(X, gradient)
         for number, gradient in enumerate(self._given):
-            total += self.program.given_kernel(number).points_contraction(X, gradient)
+            total += self.program.given_points_gradient(number, gradient)
         return total
 
 

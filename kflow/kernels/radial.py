@@ -52,8 +52,9 @@ class Radial(LengthScaleKernel):
     ----------
     length_scale : float or sequence of float
         Positive, in the units of the points; one number, or one for each dimension.
-    length_scale_bounds : tuple of float, or "fixed"
-        Bounds of each length scale.
+    length_scale_bounds : tuple of float, sequence of such tuples, or "fixed"
+        The least and the largest value that learning may give each length scale: one pair for all, or a
+        pair for each dimension.
     """
 
     # ---- the formula --------------------------------------------------------------------------
@@ -280,8 +281,9 @@ class Wendland(Radial):
         Positive, the radius of the support; one number, or one for each dimension.
     dimension : int
         The largest number of dimensions D, at least 1.
-    length_scale_bounds : tuple of float, or "fixed"
-        Bounds of each length scale.
+    length_scale_bounds : tuple of float, sequence of such tuples, or "fixed"
+        The least and the largest value that learning may give each length scale: one pair for all, or a
+        pair for each dimension.
     """
 
     dimension: int = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kflow.kernels.base import Constant, Kernel, Product, Scaled, Sum
+from kflow.kernels.columns import OnColumns
 from kflow.kernels.dot_product import Linear, Polynomial
 from kflow.kernels.periodic import Periodic
 from kflow.kernels.radial import RADIAL
@@ -19,6 +20,7 @@ _OTHERS: tuple[type[Kernel], ...] = (
     Sum,
     Product,
     Scaled,
+    OnColumns,
 )
 
 # By the name in files; a kernel that is a user's function cannot be stored.

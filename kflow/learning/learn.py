@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from kflow.learning.descend import descend
 from kflow.learning.minimize import minimize
 from kflow.learning.objective import LossFunction, Objective, Parameters, Vector
 from kflow.learning.optimizers import RULES
+from kflow.learning.priors import Priors
 from kflow.learning.result import LearnedKernel, result_of
 from kflow.learning.run import Callback, Run
 from kflow.learning.warn import warn_caller
@@ -45,6 +46,7 @@ def learn_kernel(
     nugget: float = 1e-2,
     learn_nugget: bool = True,
     nugget_bounds: tuple[float, float] = (1e-8, 1e4),
+    priors: Mapping[str, tuple[float, float]] | None = None,
     sample_weight: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     batches: str = "uniform",
@@ -90,6 +92,13 @@ def learn_kernel(
         Whether to learn it too, by its logarithm.
     nugget_bounds : tuple of float
         Lower and upper bound of a learned nugget.
+    priors : mapping of str to (float, float), optional
+        Log-normal priors: names of parameters, and for each the median and the standard deviation of the
+        logarithm. A name is one of `kernel.parameter_names`, or such a name without the part that it
+        belongs to and the number of its dimension: ``{"length_scale": (2.0, 1.0), "nugget": (0.01, 2.0)}``
+        is for all length scales of a kernel. Of ``"nlml"`` the result is then the most likely posterior
+        parameters, given a batch of all rows; other losses are no log densities, and the priors are a
+        penalty, (log p - log median)^2 / (2 spread^2), that is added to their mean over batches.
     sample_weight : array_like, shape (N,), optional
         Positive weights of the rows, 1 by default: the nugget of a row is divided by its weight, as
         the variance of a mean of so many observations is. Squared errors count by the weights of their
@@ -226,7 +235,8 @@ def learn_kernel(
     seed = rng.integers(2**63, size=2)
     n_restarts = as_count(n_restarts, "n_restarts", 0)
     starts = [parameters.start, *(parameters.near_start(rng) for _ in range(n_restarts))]
-    objective = Objective(parameters, x, y, function, threads, weights)
+    penalty = Priors(kernel, parameters.learn_nugget, priors) if priors is not None else None
+    objective = Objective(parameters, x, y, function, threads, weights, penalty)
 
     def follow(run: Run, start: Vector) -> None:
         draw = partial(source, np.random.default_rng(seed))

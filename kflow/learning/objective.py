@@ -65,7 +65,7 @@ class Parameters:
         self.n_theta = len(self.start)
         bounds = kernel.bounds
         if learn_nugget:
-            limits = _as_nugget_bounds(nugget_bounds, self._nugget)
+            self._limits = limits = _as_nugget_bounds(nugget_bounds, self._nugget)
             self.start = np.append(self.start, math.log(self._nugget))
             bounds = np.vstack([bounds, np.log(limits)])
         elif self.n_theta == 0:
@@ -77,14 +77,18 @@ class Parameters:
     def __call__(self, z: Vector) -> tuple[Kernel, float]:
         """Return the kernel and the nugget that a vector stands for."""
         kernel = self._kernel.clone_with_theta(z[: self.n_theta]) if self.n_theta else self._kernel
-        return kernel, math.exp(z[-1]) if self.learn_nugget else self._nugget
+        if not self.learn_nugget:
+            return kernel, self._nugget
+        # exp(log(bound)) may be one rounding outside.
+        low, high = self._limits
+        return kernel, min(max(math.exp(z[-1]), low), high)
 
     @property
     def nugget_limits(self) -> tuple[float, float] | None:
         """The bounds of the nugget; None if it is not learned."""
         if not self.learn_nugget:
             return None
-        return math.exp(self.lower[-1]), math.exp(self.upper[-1])
+        return self._limits
 
     def near_start(self, rng: np.random.Generator) -> Vector:
         """Draw a vector within the bounds: parameters log-uniform within a factor 10 of the start."""
@@ -155,6 +159,8 @@ class Objective:
         Threads.
     weights : ndarray, shape (N,), float64, optional
         Positive weights of the rows: the nugget of a row is divided by its weight.
+    penalty : callable, optional
+        ``penalty(z)`` returns what is added to the mean, and its gradient.
 
     Notes
     -----
@@ -171,8 +177,10 @@ class Objective:
         loss: LossFunction,
         n_threads: int,
         weights: Vector | None = None,
+        penalty: Callable[[Vector], tuple[float, Vector]] | None = None,
     ) -> None:
         self.parameters = parameters
+        self._penalty = penalty
         self._roots = None if weights is None else np.sqrt(weights)
         self._X, self._Y = X, Y if self._roots is None else self._roots[:, None] * Y
         self._loss = loss
@@ -204,6 +212,10 @@ class Objective:
             most = max(most, jitter)
         value = total / len(batches)
         gradient /= len(batches)
+        if self._penalty is not None:
+            added, slope = self._penalty(z)
+            value += added
+            gradient += slope
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             value = math.nan
         return Evaluation(value, gradient, kernel, nugget, most)

@@ -9,7 +9,12 @@ from scipy.stats import norm
 from kflow import kernels
 from kflow.errors import BoundsWarning, DivergenceError, SingularKernelError
 from kflow.estimators import gp_learning
-from kflow.estimators.gp_learning import KernelSearch, default_kernel, leave_one_out_densities
+from kflow.estimators.gp_learning import (
+    KernelSearch,
+    default_kernel,
+    flexible_kernel,
+    leave_one_out_densities,
+)
 from kflow.estimators.gp_solvers import ScaledRows
 
 OPTIONS = {
@@ -187,3 +192,22 @@ def test_warnings_are_those_of_the_chosen_one(rng, data, monkeypatch):
     with pytest.warns(BoundsWarning) as caught:
         search("auto")(data, rng)
     assert [str(warning.message) for warning in caught] == ["of nlml"]
+
+
+def test_map_is_the_likelihood_with_priors_on_the_length_scales(data):
+    found = search("map")(data, np.random.default_rng(0))
+    given = {"length_scale": (2.0 * np.sqrt(2.0), 1.0)}
+    wanted = search("nlml", kernel=flexible_kernel(2), options={**OPTIONS, "priors": given})(
+        data, np.random.default_rng(0)
+    )
+    assert found.kernel == wanted.kernel
+    assert found.nugget == wanted.nugget
+
+
+def test_map_takes_other_kernels_and_priors(data):
+    for kernel in (1.0 * kernels.Matern32(1.0), 1.0 * kernels.Constant(1.0)):
+        assert search("map", kernel=kernel)(data, np.random.default_rng(0)).nugget > 0.0
+    priors = {"length_scale": (3.0, 1e-3)}
+    strict = search("map", kernel=kernels.Gaussian(1.0), options={**OPTIONS, "priors": priors})
+    found = strict(data, np.random.default_rng(0))
+    assert found.kernel.length_scale == pytest.approx(3.0, rel=0.01)

@@ -111,6 +111,31 @@ def test_bounds():
         Gaussian(1.0, length_scale_bounds=(0, 1))
 
 
+def test_bounds_of_each_dimension():
+    bounds = [(0.5, 2.0), (3.0, 3.0)]
+    kernel = Gaussian([1.0, 3.0], length_scale_bounds=bounds)
+    np.testing.assert_allclose(np.exp(kernel.bounds), bounds)
+    assert kernels.from_dict(json.loads(json.dumps(kernel.to_dict()))) == kernel
+    changed = kernel.clone_with_theta(np.log([2.0, 3.0]))
+    np.testing.assert_allclose(changed.length_scale, [2.0, 3.0])
+    assert changed.length_scale_bounds == kernel.length_scale_bounds
+    with pytest.raises(ValueError, match=r"length_scale\[0\] leaves its bounds"):
+        kernel.clone_with_theta(np.log([2.5, 3.0]))
+
+
+def test_bounds_of_each_dimension_must_fit():
+    with pytest.raises(ValueError, match="holds 3 pairs for 2 numbers"):
+        Gaussian([1.0, 1.0], length_scale_bounds=[(0.5, 2.0)] * 3)
+    with pytest.raises(ValueError, match="holds 1 pairs for one number"):
+        Gaussian(1.0, length_scale_bounds=[(0.5, 2.0)])
+    with pytest.raises(ValueError, match=r"length_scale_bounds\[1\] must be \(lower, upper\)"):
+        Gaussian([1.0, 1.0], length_scale_bounds=[(0.5, 2.0), (2.0, 0.5)])
+    with pytest.raises(TypeError, match="length_scale_bounds"):
+        Gaussian([1.0, 1.0], length_scale_bounds=[(0.5, 2.0), 1.0])
+    with pytest.raises(ValueError, match="outside length_scale_bounds"):
+        Gaussian([1.0, 3.0], length_scale_bounds=[(0.5, 2.0), (0.5, 2.0)])
+
+
 def test_default_bounds_yield_to_the_value():
     np.testing.assert_allclose(np.exp(Gaussian(1e-9).bounds), [[1e-14, 1e5]])
     np.testing.assert_allclose(np.exp(Gaussian([1.0, 1e9]).bounds), [[1e-5, 1e14]] * 2)

@@ -13,6 +13,7 @@ from kflow.kernels import (
     Linear,
     Matern32,
     Matern52,
+    OnColumns,
     Periodic,
     Polynomial,
     RationalQuadratic,
@@ -47,7 +48,16 @@ def radial_kernels(d):
 def other_kernels(d):
     """Every other kernel, and composites."""
     lengths = np.linspace(1.0, 2.0, d)
+    ends = list(dict.fromkeys([d - 1, 0]))
+    function = FunctionKernel(_function, {"a": 2.0, "b": 0.5})
     return {
+        "on columns": OnColumns(Gaussian(1.3), ends),
+        "on columns-ard": OnColumns(2.0 * Matern52(lengths[ends]), ends) + Linear(2.0),
+        "on columns within columns": OnColumns(
+            OnColumns(Periodic(1.2, 3.0), [0]) * Linear(lengths[ends]), ends
+        ),
+        "on columns, function": OnColumns(function, [d - 1]) + Gaussian(1.0),
+        "on columns, additive": OnColumns(Gaussian(1.3), ends) + OnColumns(Matern32(1.3), ends),
         "Periodic": Periodic(1.2, 3.0),
         "Periodic-ard": Periodic(lengths, 3 * lengths),
         "Linear": Linear(2.0),

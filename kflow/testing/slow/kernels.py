@@ -10,6 +10,7 @@ from kflow.kernels import (
     FunctionKernel,
     Kernel,
     Linear,
+    OnColumns,
     Periodic,
     Polynomial,
     Product,
@@ -95,6 +96,9 @@ def _matrix(kernel: Kernel, x: Array, z: Array) -> Array:
         return np.asarray(parts.sum(axis=0) if isinstance(kernel, Sum) else parts.prod(axis=0))
     if isinstance(kernel, Scaled):
         return real(kernel.amplitude) * _matrix(kernel.kernel, x, z)
+    if isinstance(kernel, OnColumns):
+        columns = list(kernel.columns)
+        return _matrix(kernel.kernel, x[:, columns], z[:, columns])
     if isinstance(kernel, Constant):
         return np.full((len(x), len(z)), kernel.value, x.dtype)
     if isinstance(kernel, FunctionKernel):
