@@ -54,7 +54,16 @@ Array = np.ndarray
 N_TEST, SMALL = 1000, 1000
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "KFLOW")}
 METHODS = (
-    *("kflow", "kflow-1000", "kflow-2000", "kflow-4000", "kflow-e2", "kflow-loo", "kflow-kfold", "kflow-rho"),
+    *(
+        "kflow",
+        "kflow-1000",
+        "kflow-2000",
+        "kflow-4000",
+        "kflow-e2",
+        "kflow-loo",
+        "kflow-kfold",
+        "kflow-rho",
+    ),
     *("local", "sklearn", "gpytorch", "svgp"),
 )
 
