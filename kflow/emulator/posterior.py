@@ -73,6 +73,11 @@ class Posterior:
     noise_factor: Doubles | None = None
     _factor: Factor | None = field(default=None, repr=False)
 
+    @property
+    def mean(self) -> MeanFunction:
+        """The mean of this component alone; `mean_functions` are those of all."""
+        return MeanFunction(self.kernel, self.points, self.coefficients)
+
     def variances(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the variances at scaled inputs, noise included, (n,).
 
