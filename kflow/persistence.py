@@ -44,6 +44,12 @@ def _emulator(reader: ModelReader) -> Any:
     return Emulator.from_model_file(reader)
 
 
+def _forecaster(reader: ModelReader) -> Any:
+    from kflow.timeseries.forecaster import Forecaster
+
+    return Forecaster.from_model_file(reader)
+
+
 def _table_pipeline(reader: ModelReader) -> Any:
     from kflow.estimators.table_pipeline import TablePipeline
 
@@ -66,6 +72,7 @@ _READERS = {
     **_ESTIMATORS,
     "KernelFlow": _flow,
     "Emulator": _emulator,
+    "Forecaster": _forecaster,
     "ImagePipeline": _image_pipeline,
     "TablePipeline": _table_pipeline,
 }
@@ -91,8 +98,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, Emulator, TablePipeline or
-    ImagePipeline
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, Emulator, Forecaster,
+    TablePipeline or ImagePipeline
         The model as it was saved.
 
     Raises

@@ -148,6 +148,12 @@ _PRINTING_OPTIONS = (
     *FLOW_OPTIONS,
     seed_option(),
     n_threads_option(),
+    click.option(
+        "--device",
+        metavar="NAME",
+        help="Where the layers of the flow run, such as cuda; needs kflow[torch].  "
+        "[default: the compiled core]",
+    ),
     *_EVALUATION_OPTIONS,
     *_FILE_OPTIONS,
     *_PRINTING_OPTIONS,

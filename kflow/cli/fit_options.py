@@ -15,7 +15,17 @@ from kflow.presets import IMAGE_PRESETS, Preset
 __all__ = ["FitOptions"]
 
 # Options that say nothing of the results, so that a resumed run may have others.
-_OF_THE_PROCESS = ("as_json", "cv", "force", "n_threads", "no_save", "output", "quiet", "resume")
+_OF_THE_PROCESS = (
+    "as_json",
+    "cv",
+    "device",
+    "force",
+    "n_threads",
+    "no_save",
+    "output",
+    "quiet",
+    "resume",
+)
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,31 @@ def engine_names() -> tuple[str, ...]:
 
 
 @lru_cache
-def get_engine(name: str) -> Engine:
+def get_engine(name: str, device: str | None = None) -> Engine:
     """Return an engine.
+
+    Parameters
+    ----------
+    name : str
+        One of `engine_names`.
+    device : str, optional
+        A device of an engine that knows several.
 
     Raises
     ------
     ImportError
         If the engine cannot run here; the message says why.
     ValueError
-        If there is no engine of that name.
+        If there is no engine of that name, or it knows no devices.
     """
     if not isinstance(name, str) or name not in engine_names():
         raise ValueError(f"engine must be one of {engine_names()}, got {name!r}")
-    engine = import_module(f"{__name__}.{name}").ENGINE
+    module = import_module(f"{__name__}.{name}")
+    if device is None:
+        engine = module.ENGINE
+    elif hasattr(module, "on_device"):
+        engine = module.on_device(device)
+    else:
+        raise ValueError(f"engine={name!r} knows no devices, got device={device!r}: pass None")
     assert isinstance(engine, Engine)
     return engine

@@ -101,6 +101,7 @@ class KernelFlowEstimator(
         every: int = 20,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
+        device: str | None = None,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -268,7 +269,7 @@ class KernelFlowEstimator(
 
         A file does not hold functions that are schedules, nor a `random_state` that is not an int, nor
         a `class_weight` that is a mapping: these parameters are None after `kflow.load`. Nor does it
-        hold `n_threads`, `layers`, `checkpoint`, `every`, `callbacks` and `progress`, which then have
+        hold `n_threads`, `device`, `layers`, `checkpoint`, `every`, `callbacks` and `progress`, which then have
         their defaults.
 
         Parameters

@@ -123,6 +123,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         class_weight: Any = None,
+        device: str | None = None,
     ) -> None:
         keep_parameters(self, locals())
 

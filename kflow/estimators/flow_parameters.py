@@ -78,7 +78,9 @@ _PARAMETERS = """
     callbacks : iterable of callable
         Functions that are called with the flow after every layer; a true result ends the flow.
     progress : bool
-        Whether to show progress bars of the choice and of the flow.{own}
+        Whether to show progress bars of the choice and of the flow.
+    device : str or None
+        Where the layers of the flow run, as in `kflow.KernelFlow`. None: the compiled core.{own}
 
     Attributes
     ----------

@@ -14,7 +14,6 @@ from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_from_state, generator_state
 from kflow.data.arrays import as_matrix
 from kflow.data.labels import ClassLabels
-from kflow.engine import get_engine
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import ModelFileError, damaged
 from kflow.flow.settings import FlowSettings
@@ -63,7 +62,7 @@ def export_flow(
         "follow": names,
         "n_stored": n_stored,
         "random_state": generator_state(state.rng),
-        "engine": get_engine(settings.engine).identity,
+        "engine": settings.computing_engine().identity,
     }
 
     def parts() -> Iterator[tuple[str, npt.NDArray[Any] | bytes]]:

@@ -137,6 +137,10 @@ class KernelFlow(FlowSettings):
     engine : str
         Name of the engine that computes: "cpu" for the compiled core, or another folder of
         ``kflow.engine``.
+    device : str or None
+        None: the compiled core. A device as PyTorch names it, such as "cuda", "cuda:1" or "cpu": the
+        layers run there, which needs ``kflow[torch]``. What is given and what comes back are NumPy
+        arrays, and files are the same: a flow of one engine goes on, and is replayed, by another.
 
     Attributes
     ----------

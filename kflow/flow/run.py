@@ -11,7 +11,6 @@ import numpy as np
 
 from kflow._base.generators import generator_state
 from kflow._base.interrupt import DeferredInterrupt
-from kflow.engine import get_engine
 from kflow.engine.interface import Layer
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import StorageError
@@ -59,7 +58,7 @@ def run(flow: FlowSettings, state: FlowState, n: int, n_before: int = 0) -> None
 
             report = stack.enter_context(flow_progress(n, n_before))
         interrupt = stack.enter_context(DeferredInterrupt())
-        stack.enter_context(get_engine(flow.engine).lease())
+        stack.enter_context(flow.computing_engine().lease())
         end = state.n_layers + n
 
         def keep(layers: Sequence[Layer], records: Sequence[LayerRecord], generator: Any) -> bool:
@@ -128,7 +127,7 @@ def _write_block(flow: FlowSettings, state: FlowState, at_least: int = 1) -> boo
             "generator": generator_state(state.rng),
             "callbacks": callback_states(flow.callbacks),
             "ended": state.has_ended,
-            "engine": get_engine(flow.engine).identity,
+            "engine": flow.computing_engine().identity,
         },
     )
     if checkpoint.is_time_for_points(state.points.n_bytes):

@@ -30,7 +30,7 @@ from kflow._base.arguments import (
 from kflow._base.parameter_names import NamedParameters
 from kflow._base.short_repr import ShortRepr
 from kflow.engine import engine_names, get_engine
-from kflow.engine.interface import LayerOptions
+from kflow.engine.interface import Engine, LayerOptions
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.callbacks import Callback
 from kflow.flow.schedules import SCHEDULES, Schedule
@@ -72,8 +72,13 @@ _FIXED = frozenset(
         "checkpoint",
         "memory_budget",
         "engine",
+        "device",
     }
 )
+
+
+# The engine that knows devices.
+_DEVICE_ENGINE = "torch"
 
 
 def _as_kernel(value: Any) -> Radial | None:
@@ -125,6 +130,15 @@ def _as_engine(value: Any) -> str:
     return get_engine(as_choice(value, "engine", engine_names())).name
 
 
+def _as_device(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"device must be the name of a device or None, got {shown(value)}")
+    get_engine(_DEVICE_ENGINE, value)  # an error where it cannot be used
+    return value
+
+
 _STEP_CHECKS: dict[str, Callable[[Any], Any]] = {
     "nugget": as_nugget,
     "step": _as_step_rule,
@@ -165,6 +179,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "callbacks": _as_callbacks,
     "progress": lambda value: as_flag(value, "progress"),
     "engine": _as_engine,
+    "device": _as_device,
 }
 
 
@@ -210,6 +225,7 @@ class FlowSettings(NamedParameters, ShortRepr):
     callbacks: tuple[Callback, ...]
     progress: bool
     engine: str
+    device: str | None
 
     def __init__(
         self,
@@ -237,6 +253,7 @@ class FlowSettings(NamedParameters, ShortRepr):
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
         engine: str = "cpu",
+        device: str | None = None,
     ) -> None:
         given = dict(locals())
         for name in setting_names():
@@ -360,9 +377,15 @@ class FlowSettings(NamedParameters, ShortRepr):
             return lambda _: same
         return options
 
+    def computing_engine(self) -> Engine:
+        """Return the engine that runs the layers: the one of the device, if there is one."""
+        if self.device is None:
+            return get_engine(self.engine)
+        return get_engine(_DEVICE_ENGINE, self.device)
+
     def motion(self, kernel: Radial) -> Motion:
         """Return the motion of points with a kernel."""
-        return Motion(get_engine(self.engine), kernel.profile, resolve_n_threads(self.n_threads))
+        return Motion(self.computing_engine(), kernel.profile, resolve_n_threads(self.n_threads))
 
     def layer_shape(self, subspace: Subspace | None) -> LayerShape:
         """Return what the layers of a flow in a subspace have in common."""

@@ -21,7 +21,6 @@ from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Data, Scaling
 from kflow.data.sources import Source
 from kflow.data.training_data import TrainingData
-from kflow.engine import get_engine
 from kflow.errors import EngineWarning
 from kflow.flow.callbacks import set_callback_states
 from kflow.flow.schedules import SCHEDULES
@@ -226,7 +225,7 @@ def _placed(settings: FlowSettings, given: _Given, *, resume: bool) -> FlowState
         _tell_of_functions(header, folder)
     _check_dimension(kernel, given, subspace)
     if settings.checkpoint is not None and header is None:
-        engine = get_engine(settings.engine).identity
+        engine = settings.computing_engine().identity
         header = FlowHeader(identity, kernel.to_dict(), subspace, engine)
     flow_id = "" if header is None else header.flow_id
     # The place is opened before the checkpoint begins, since it may refuse. Its points are made
@@ -355,7 +354,7 @@ def _compare_engines(
     settings: FlowSettings, block_state: Any, header: FlowHeader, folder: Path
 ) -> None:
     """Warn if another engine has run the flow so far, as its results differ in the last digits."""
-    here = get_engine(settings.engine).identity
+    here = settings.computing_engine().identity
     there = header.engine if block_state is None else block_state.get("engine", header.engine)
     if there is not None and tuple(there) != here:
         warn_user(

@@ -20,6 +20,7 @@ from kflow.plotting.animation import FlowAnimation
 from kflow.plotting.convergence import ConvergenceDisplay
 from kflow.plotting.dimension import DimensionDisplay
 from kflow.plotting.emulator import EmulatorDisplay
+from kflow.plotting.forecast import ForecastDisplay
 from kflow.plotting.history import ClassDistanceDisplay, ErrorDisplay, LossDisplay
 from kflow.plotting.image_grid import ImageGridDisplay
 from kflow.plotting.images import ImageStripDisplay
@@ -40,6 +41,7 @@ __all__ = [
     "EmulatorDisplay",
     "ErrorDisplay",
     "FlowAnimation",
+    "ForecastDisplay",
     "ImageGridDisplay",
     "ImageStripDisplay",
     "ImportanceDisplay",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kflow.timeseries.choice import ForecasterChoice, choose_forecaster
 from kflow.timeseries.dictionary import dictionary
 from kflow.timeseries.embedding import delay_embedding
+from kflow.timeseries.filter import FilteredSeries
 from kflow.timeseries.forecaster import Forecaster
 from kflow.timeseries.measures import (
     attractor_distance,
@@ -15,9 +17,12 @@ from kflow.timeseries.systems import LYAPUNOV, henon_map, logistic_map, lorenz63
 
 __all__ = [
     "LYAPUNOV",
+    "FilteredSeries",
     "Forecaster",
+    "ForecasterChoice",
     "SparseKernel",
     "attractor_distance",
+    "choose_forecaster",
     "delay_embedding",
     "dictionary",
     "henon_map",

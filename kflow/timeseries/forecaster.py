@@ -14,7 +14,6 @@ from kflow import losses
 from kflow._base.arguments import as_count, as_flag, as_nugget
 from kflow._base.array_types import FloatArray
 from kflow._base.warn import warn_user
-from kflow.data.scaling import standardisation
 from kflow.estimators.kernel_parameters import KernelParameters
 from kflow.estimators.validation import seed_of
 from kflow.kernels import Gaussian, Kernel, check_kernel
@@ -22,12 +21,17 @@ from kflow.linear.interpolant import Interpolant
 from kflow.linear.jitter import with_jitter
 from kflow.timeseries.embedding import (
     as_series,
-    as_times,
     embed,
     is_several,
     long_enough,
     whole_parts,
 )
+from kflow.timeseries.ensemble import deviations
+from kflow.timeseries.forecast_ensembles import ForecastEnsembles
+from kflow.timeseries.forecaster_files import ForecasterFiles
+from kflow.timeseries.nearby import NearbyWindows
+from kflow.timeseries.starts import SeriesEnd, later_controls, with_controls
+from kflow.timeseries.window_step import Affine, WindowStep
 
 if TYPE_CHECKING:
     from kflow.learning import LearnedKernel
@@ -37,11 +41,11 @@ __all__ = ["Forecaster"]
 # Number of rows from which the median distance is estimated.
 _MEDIAN_ROWS = 1000
 
+# Members of the ensemble from which standard deviations of forecasts are taken.
+_N_FOR_STD = 200
+
 # Largest number of rows of the batch on which a kernel is learned.
 _BATCH_SIZE = 1000
-
-# A forecast farther from the data than so many times their largest extent goes to infinity.
-_FAR = 10.0
 
 
 def median_distance(X: FloatArray, rng: np.random.Generator) -> float:
@@ -54,22 +58,7 @@ def median_distance(X: FloatArray, rng: np.random.Generator) -> float:
     return median if median > 0.0 else 1.0
 
 
-class _Affine:
-    """v -> (v - mean) / scale, column by column, or the identity."""
-
-    def __init__(self, values: FloatArray, scaling: str | None, name: str) -> None:
-        self.mean, self.scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
-        if scaling == "standard":
-            self.mean, self.scale = standardisation(values, name)
-
-    def __call__(self, values: FloatArray) -> FloatArray:
-        return np.asarray((values - self.mean) / self.scale)
-
-    def inverse(self, values: FloatArray) -> FloatArray:
-        return np.asarray(values * self.scale + self.mean)
-
-
-class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
+class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstimator):  # type: ignore[misc]
     """Forecasts x_{k+1} = f(x_k, ..., x_{k-delay+1}), f an interpolant with a learned kernel.
 
     Parameters
@@ -97,6 +86,12 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     scaling : {"standard"} or None
         ``"standard"``: each column of the series and of the targets is scaled to mean 0 and variance 1,
         and gaps are in units of the mean gap. None: the data are not scaled.
+    stay_near : bool
+        Whether windows that a forecast takes far from all windows of the training series are led back to
+        the nearest of them, so that long forecasts stay near the attractor: "far" is farther from the
+        nearest than 99 % of them are from their own nearest. It costs accuracy where forecasts go to
+        places that were not visited before, and suits no series with a trend. `choose_forecaster`
+        finds out whether it is needed.
     n_interpolation : int or None
         Number of rows of the interpolant, drawn at random. None: all rows. m rows cost 16 m^2 bytes
         and m^3 / 3 flops.
@@ -109,14 +104,14 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
     ----------
     kernel_ : kflow.kernels.Kernel
         The kernel of the interpolant: the learned one.
-    nugget_ : float
-        Its nugget, which is larger than the given one where the matrix was not positive definite.
     learned_ : kflow.LearnedKernel or None
         The result of learning.
-    interpolant_ : kflow.Interpolant
-        The map from scaled rows to scaled targets.
     n_features_in_ : int
         Columns of the series, q.
+    n_controls_ : int
+        Columns of the controls, r; 0 without controls.
+    spread_factor_ : float
+        What the errors that ensembles draw are multiplied by: 1, or what `calibrate` has found.
 
     Notes
     -----
@@ -144,6 +139,7 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         learn_options: Mapping[str, Any] | None = None,
         increments: bool = False,
         scaling: str | None = "standard",
+        stay_near: bool = False,
         n_interpolation: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -155,13 +151,14 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         self.learn_options = learn_options
         self.increments = increments
         self.scaling = scaling
+        self.stay_near = stay_near
         self.n_interpolation = n_interpolation
         self.random_state = random_state
         self.n_threads = n_threads
 
     # ---- learning -----------------------------------------------------------------------------
 
-    def fit(self, series: Any, times: Any = None) -> Forecaster:
+    def fit(self, series: Any, times: Any = None, *, controls: Any = None) -> Forecaster:
         """Learn the kernel, and make the interpolant.
 
         Parameters
@@ -171,6 +168,10 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
             (T_i, q) arrays. A row with NaN is missing: no window contains it.
         times : array_like, shape (T,), or list of them, optional
             When they were made, strictly increasing, if not at equal steps. Dates count in seconds.
+        controls : array_like, shape (T,) or (T, r), or list of them, optional
+            Numbers from outside that will be known when forecasts are made, such as a control signal or
+            the hour of the day. Row k acts on the step to observation k; what acts on the step that
+            follows it must be moved by one row. None may be missing.
 
         Returns
         -------
@@ -197,21 +198,34 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         """
         delay = as_count(self.delay, "delay", 1)
         nugget, increments = as_nugget(self.nugget), as_flag(self.increments, "increments")
+        stay_near = as_flag(self.stay_near, "stay_near")
         if self.scaling not in ("standard", None):
             raise ValueError(f"scaling must be 'standard' or None, got {self.scaling!r}")
-        tables, clocks = as_series(*whole_parts(series, times))
-        last, last_clock = tables[-1], None if clocks is None else clocks[-1]
+        joined, n_controls = with_controls(series, controls)
+        tables, clocks = as_series(*whole_parts(joined, times))
+        q = tables[0].shape[1] - n_controls
+        last, last_clock = tables[-1][:, :q], None if clocks is None else clocks[-1]
         tables, clocks = long_enough(tables, clocks, delay)
-        scale = _Affine(np.concatenate(tables), self.scaling, "series")
-        windows, gaps, following = embed([scale(table) for table in tables], clocks, delay, 1)
+        values = np.concatenate(tables)
+        scale = Affine.of(values[:, :q], self.scaling, "series")
+        control_scale = Affine.of(values[:, q:], self.scaling, "controls")
+        scaled = [
+            np.concatenate([scale(table[:, :q]), control_scale(table[:, q:])], axis=1)
+            for table in tables
+        ]
+        pasts, gaps, following = embed(scaled, clocks, delay, 1)
+        windows, inputs, following = pasts[:, :, :q], following[:, q:], following[:, :q]
         if increments:
             following = following - windows[:, -1]
             if clocks is not None:
                 following = following / gaps[:, -1:]
-        # A variance of 1 would enlarge the rounding errors of gaps that are equal.
-        gap_unit = float(gaps[:, -1].mean()) if clocks is not None and self.scaling else 1.0
-        target_scale = _Affine(following, self.scaling, "series")
-        X = np.concatenate([windows.reshape(len(windows), -1), gaps / gap_unit], axis=1)
+        gap_unit: float | None = None
+        if clocks is not None:
+            # A variance of 1 would enlarge the rounding errors of gaps that are equal.
+            gap_unit = float(gaps[:, -1].mean()) if self.scaling else 1.0
+        target_scale = Affine.of(following, self.scaling, "series")
+        unit = 1.0 if gap_unit is None else gap_unit
+        X = np.concatenate([windows.reshape(len(windows), -1), gaps / unit, inputs], axis=1)
         Y = target_scale(following)
 
         seed = seed_of(self.random_state)
@@ -226,28 +240,34 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         if self.learn is not None:
             learned = self._learn(kernel, X, Y, nugget, np.random.default_rng(seeds[1]))
             kernel, nugget = learned.kernel, learned.nugget
-        centres, values = X[rows], Y[rows]
+        centres, targets = X[rows], Y[rows]
 
         def interpolate(nugget: float) -> Interpolant:
             return Interpolant(
-                centres, values, kernel=kernel, nugget=nugget, n_threads=self.n_threads
+                centres, targets, kernel=kernel, nugget=nugget, n_threads=self.n_threads
             )
 
         mean_diagonal = float(kernel.diag(centres).mean()) + nugget
         interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
 
-        self.kernel_, self.nugget_, self.learned_ = kernel, interpolant.nugget, learned
-        self.interpolant_ = interpolant
-        self.n_features_in_ = tables[0].shape[1]
-        self._delay, self._increments = delay, increments
-        self._scale, self._gap_unit, self._target_scale = scale, gap_unit, target_scale
+        self.kernel_, self.learned_ = kernel, learned
+        self.n_features_in_, self.n_controls_ = q, n_controls
+        self.spread_factor_ = 1.0
+        lowest, highest = WindowStep.region(scale(values[:, :q]))
+        nearby = NearbyWindows(centres[:, : delay * q]) if stay_near else None
+        self._step = WindowStep(
+            interpolant, delay, q, increments, gap_unit, target_scale, lowest, highest, nearby
+        )
+        self._scale, self._control_scale = scale, control_scale
         self._is_flat = not is_several(series) and np.ndim(series) == 1
-        self._end = last[-delay:].copy()
-        self._end_times = None if last_clock is None else last_clock[-delay:].copy()
-        states = scale(np.concatenate(tables))
-        margin = _FAR * (float(np.ptp(states, axis=0).max()) or 1.0 + float(np.abs(states).max()))
-        self._region = states.min(axis=0) - margin, states.max(axis=0) + margin
+        self._end = SeriesEnd(
+            last[-delay:].copy(), None if last_clock is None else last_clock[-delay:].copy()
+        )
+        self._step_errors = None
         return self
+
+    def _check_fitted(self) -> None:
+        check_is_fitted(self)
 
     def _interpolation_rows(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         if self.n_interpolation is None:
@@ -286,63 +306,29 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
 
     # ---- forecasts ----------------------------------------------------------------------------
 
-    def _following(self, windows: FloatArray, gaps: FloatArray) -> FloatArray:
-        """Return the scaled states (s, q) that follow scaled windows (s, delay q) and gaps."""
-        rows = np.concatenate([windows, gaps / self._gap_unit], axis=1) if gaps.size else windows
-        following = self._target_scale.inverse(self.interpolant_(rows))
-        if self._increments:
-            if gaps.size:
-                following *= gaps[:, -1:]
-            following += windows[:, -self.n_features_in_ :]
-        return following
+    @property
+    def interpolant_(self) -> Interpolant:
+        """The map from scaled rows to scaled targets."""
+        return self._step.interpolant
 
-    def _histories(self, n_steps: int, history: Any, times: Any) -> tuple[FloatArray, FloatArray]:
-        """Return the scaled windows (s, delay q) and the gaps, (s, delay + n_steps - 1) or none."""
-        delay, q = self._delay, self.n_features_in_
-        if (times is None) != (self._end_times is None):
-            raise ValueError(
-                "times must be given if and only if the forecaster was fitted with times: those of "
-                "the history, if one is given, then those of the forecast"
-            )
-        tables = [self._end] if history is None else as_series(history, None, "history")[0]
-        if tables[0].shape[1] != q:
-            raise ValueError(
-                f"history must have {q} columns, as the series had, got {tables[0].shape[1]}"
-            )
-        for i, table in enumerate(tables):
-            if len(table) < delay:
-                name = f"history[{i}]" if is_several(history) else "history"
-                name = "the end of the series" if history is None else name
-                raise ValueError(
-                    f"{name} has {len(table)} observations where delay={delay} needs as many: pass "
-                    "a longer history"
-                )
-        windows = np.stack([self._scale(table[-delay:]).ravel() for table in tables])
-        if times is None:
-            return windows, np.empty((len(windows), 0))
-        if history is None:
-            clocks = [self._later_times(as_times(times, "times", n_steps))]
-        elif not is_several(history):
-            clocks = [as_times(times, "times", len(tables[0]) + n_steps)]
-        elif len(times) == len(tables):
-            clocks = [
-                as_times(t, f"times[{i}]", len(tables[i]) + n_steps) for i, t in enumerate(times)
-            ]
-        else:
-            raise ValueError(f"times must be a list of {len(tables)} arrays, one for each history")
-        return windows, np.stack([np.diff(clock[-delay - n_steps :]) for clock in clocks])
+    @property
+    def nugget_(self) -> float:
+        """The nugget of the interpolant, larger than the given one where that was too small."""
+        return self._step.interpolant.nugget
 
-    def _later_times(self, times: FloatArray) -> FloatArray:
-        """Return the times of the last window of the training series, followed by these."""
-        assert self._end_times is not None
-        if len(times) and times[0] <= self._end_times[-1]:
-            raise ValueError(
-                f"times must go on after the series, which ends at {self._end_times[-1]:g}, got "
-                f"{times[0]:g}"
-            )
-        return np.concatenate([self._end_times, times])
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a learned step."""
+        return hasattr(self, "_step")
 
-    def predict(self, n_steps: int, history: Any = None, times: Any = None) -> FloatArray:
+    def predict(
+        self,
+        n_steps: int,
+        history: Any = None,
+        times: Any = None,
+        *,
+        controls: Any = None,
+        return_std: bool = False,
+    ) -> Any:
         """Forecast by iteration: each forecast is an observation for the next one.
 
         Parameters
@@ -356,13 +342,20 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         times : array_like, shape (L + n_steps,) or (n_steps,), or list of them, optional
             If there were times in `fit`: the times of the history, if one is given, followed by those of
             the forecast.
+        controls : array_like, shape (n_steps,) or (n_steps, r), or list of them, optional
+            If there were controls in `fit`: those of the forecast. One array serves all histories.
+        return_std : bool
+            Whether standard deviations are returned, too: those of 200 members of `sample`.
 
         Returns
         -------
-        ndarray, shape (n_steps,), (n_steps, q) or (s, n_steps, q)
+        forecast : ndarray, shape (n_steps,), (n_steps, q) or (s, n_steps, q)
             With the dimensions of the series in `fit`; with three for a list of s histories. A forecast
             that leaves the region of the data by more than ten times its largest extent (in the scaled
             columns) does not come back usefully: it is NaN from there on, with a RuntimeWarning.
+        std : ndarray of the same shape
+            If `return_std`: standard deviations of the members that did not run away, NaN where fewer
+            than two are left.
 
         Raises
         ------
@@ -376,9 +369,11 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         n_steps m evaluations of the kernel for each history, m the rows of the interpolant.
         """
         check_is_fitted(self)
-        n = as_count(n_steps, "n_steps", 0)
-        windows, gaps = self._histories(n, history, times)
-        states = self._iterate(windows, gaps, n)
+        n, with_std = as_count(n_steps, "n_steps", 0), as_flag(return_std, "return_std")
+        windows, gaps = self._end.histories(self._step.delay, n, history, times)
+        later = later_controls(controls, self.n_controls_, len(windows), n)
+        starts = self._scale(windows).reshape(len(windows), -1)
+        states = self._step.iterate(starts, gaps, self._control_scale(later))
         lost = np.isnan(states[:, :, 0])
         n_lost = int(lost.any(axis=1).sum())
         if n_lost:
@@ -389,30 +384,17 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
                 RuntimeWarning,
             )
         forecast = self._scale.inverse(states)
-        if history is not None and is_several(history):
+        if history is None or not is_several(history):
+            forecast = forecast[0, :, 0] if self._is_flat else forecast[0]
+        if not with_std:
             return forecast
-        return forecast[0, :, 0] if self._is_flat else forecast[0]
+        members = self.sample(n, history, times, controls=controls, n_samples=_N_FOR_STD)
+        several = history is not None and is_several(history)
+        return forecast, deviations(members, axis=int(several))
 
-    def _iterate(self, windows: FloatArray, gaps: FloatArray, n_steps: int) -> FloatArray:
-        """Return scaled forecasts (s, n_steps, q) from scaled windows; NaN where they ran away."""
-        q = self.n_features_in_
-        lowest, highest = self._region
-        states = np.full((len(windows), n_steps, q), np.nan)
-        going = np.arange(len(windows))
-        for k in range(n_steps):
-            following = self._following(windows, gaps[:, k : k + self._delay])
-            inside = ((following >= lowest) & (following <= highest)).all(axis=1)
-            if not inside.all():
-                going, windows, gaps, following = (
-                    array[inside] for array in (going, windows, gaps, following)
-                )
-                if not len(going):
-                    break
-            states[going, k] = following
-            windows = np.concatenate([windows[:, q:], following], axis=1)
-        return states
-
-    def one_step(self, series: Any, times: Any = None) -> tuple[FloatArray, FloatArray]:
+    def one_step(
+        self, series: Any, times: Any = None, *, controls: Any = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Forecast each observation of a series from those before it.
 
         Parameters
@@ -421,6 +403,8 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
             Observations, T > delay.
         times : array_like, shape (T,), or list of them, optional
             Their times, if there were times in `fit`.
+        controls : array_like, shape (T,) or (T, r), or list of them, optional
+            Their controls, if there were controls in `fit`.
 
         Returns
         -------
@@ -437,21 +421,16 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
             For arguments of the wrong kind, shape or values, naming them.
         """
         check_is_fitted(self)
-        tables, clocks = as_series(series, times)
-        if (clocks is None) != (self._end_times is None):
-            raise ValueError(
-                "times must be given if and only if the forecaster was fitted with times"
-            )
-        if tables[0].shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"series must have {self.n_features_in_} columns, as in fit, got "
-                f"{tables[0].shape[1]}"
-            )
-        scaled = [self._scale(table) for table in tables]
-        windows, gaps, observed = embed(scaled, clocks, self._delay, 1)
-        following = self._following(windows.reshape(len(windows), -1), gaps)
-        forecasts = self._scale.inverse(following)
-        return forecasts, self._scale.inverse(observed) - forecasts
+        tables, clocks, inputs = self._end.observed(series, times, controls, self.n_controls_)
+        joined = [
+            np.concatenate([self._scale(table), self._control_scale(rows)], axis=1)
+            for table, rows in zip(tables, inputs, strict=True)
+        ]
+        windows, gaps, following = embed(joined, clocks, self._step.delay, 1)
+        q = self.n_features_in_
+        pasts = windows[:, :, :q].reshape(len(windows), -1)
+        forecasts = self._scale.inverse(self._step(pasts, gaps, following[:, q:]))
+        return forecasts, self._scale.inverse(following[:, :q]) - forecasts
 
     def window_map(
         self, start: Any, time_step: float = 1.0
@@ -477,20 +456,22 @@ class Forecaster(KernelParameters, BaseEstimator):  # type: ignore[misc]
         sklearn.exceptions.NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If `start` is not a window.
+            If `start` is not a window, or the system has controls, and so is no map.
         """
         check_is_fitted(self)
+        if self.n_controls_:
+            raise ValueError("a forecaster with controls is no map of windows: fit it without")
         tables, _ = as_series(start, None, "start")
-        if len(tables) > 1 or tables[0].shape != (self._delay, self.n_features_in_):
+        learned = self._step
+        if len(tables) > 1 or tables[0].shape != (learned.delay, learned.n_columns):
             raise ValueError(
-                f"start must be a window of shape {(self._delay, self.n_features_in_)}, got "
+                f"start must be a window of shape {(learned.delay, learned.n_columns)}, got "
                 f"{np.shape(start)}"
             )
-        n_gaps = 0 if self._end_times is None else self._delay
-        q = self.n_features_in_
+        n_gaps = 0 if learned.gap_unit is None else learned.delay
 
         def step(windows: FloatArray) -> FloatArray:
             gaps = np.full((len(windows), n_gaps), time_step)
-            return np.concatenate([windows[:, q:], self._following(windows, gaps)], axis=1)
+            return learned.next_window(windows, learned(windows, gaps, np.empty((len(windows), 0))))
 
         return step, self._scale(tables[0]).ravel()

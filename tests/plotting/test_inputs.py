@@ -27,6 +27,7 @@ ARGUMENTS = {
     "DimensionDisplay": {"dimensions": ROWS, "layers": LAYERS, "classes": np.arange(2)},
     "ErrorDisplay": {"errors": {5: SERIES}, "layers": LAYERS},
     "FlowAnimation": {"points": RNG.normal(size=(3, 10, 2)), "labels": LABELS},
+    "ForecastDisplay": {"members": ROWS, "observed": SERIES[:3], "times": SERIES[:3]},
     "ImageGridDisplay": {"images": RNG.random((3, 4, 4)), "titles": ["a", "b", "c"]},
     "ImageStripDisplay": {
         "images": RNG.random((3, 4, 4)),

@@ -242,6 +242,32 @@ def test_emulators(run_benchmark):
 
 
 @pytest.mark.slow
+def test_forecast_intervals(run_benchmark):
+    options = "--system logistic --seeds 1 --starts 4 --members 10"
+    printed, report = run_benchmark("forecast_intervals", options)
+    assert len(printed.splitlines()) == 1 + 2
+    assert [row["calibrated"] for row in report["rows"]] == ["no", "yes"]
+    assert positive(report["rows"], "factor", "error_1", "spread_40", "seconds")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("dysts") is None, reason="dysts is not installed")
+def test_forecasts(run_benchmark):
+    options = "--systems Lorenz --settings coarse --candidates 3 --train 300 --starts 2"
+    _, report = run_benchmark("forecasts", options)
+    assert len(report["rows"]) == len(report["summary"]) == 6
+    assert positive(report["rows"], "valid_75")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("dysts") is None, reason="dysts is not installed")
+def test_attractors(run_benchmark):
+    _, report = run_benchmark("attractors", "--systems Lorenz --train 300 --test 2000 --runs 2")
+    assert [row["method"] for row in report["rows"]] == ["defaults", "stay_near", "chosen"]
+    assert positive(report["rows"], "valid", "seconds")
+
+
+@pytest.mark.slow
 def test_kill_and_resume(run_benchmark):
     printed, report = run_benchmark(
         "kill_and_resume", '--cycles 1 --fit "--dataset digits --n-layers 30 --every 5 --n-draws 1"'

@@ -75,7 +75,7 @@ def forecaster(given):
     model = Forecaster(KERNEL, learn=None, delay=2, nugget=1e-3)
     model.fit(given["series"], given["times"])
     times = given["times0"][-1] + np.arange(1.0, 4.0)
-    return lambda: model.predict(3, times=times)
+    return lambda: [model.predict(3, times=times), model.sample(3, times=times, n_samples=2)]
 
 
 def interpolant(given):

@@ -432,3 +432,34 @@ def test_dates_are_times_in_seconds(rng):
     np.testing.assert_array_equal(results[2], results[0])
     with pytest.raises(ValueError, match="times has dates that are missing"):
         models[0].fit(x[:2], np.array(["2020-01-01", "NaT"], "datetime64[s]"))
+
+
+@pytest.mark.slow
+def test_forecasts_that_stay_near():
+    series = lorenz63(800, time_step=0.1, random_state=0)[:, 0]
+    parameters = {"kernel": Gaussian(8.0), "delay": 5, "nugget": 1e-5, **UNLEARNED}
+    free = Forecaster(increments=True, **parameters).fit(series)
+    near = Forecaster(increments=True, stay_near=True, **parameters).fit(series)
+    with pytest.warns(RuntimeWarning, match="ran away"):
+        assert np.isnan(free.predict(1000)[-1])
+    stayed = near.predict(1000)
+    assert attractor_distance(stayed[500:], series) < 0.5
+    assert np.ptp(stayed) < 1.1 * np.ptp(series)
+
+
+def test_staying_near_changes_nothing_where_windows_are_near(lorenz):
+    series = lorenz[:300]
+    near = Forecaster(Gaussian(3.0), stay_near=True, **UNLEARNED).fit(series)
+    free = Forecaster(Gaussian(3.0), **UNLEARNED).fit(series)
+    np.testing.assert_array_equal(
+        near.predict(1, series[100:101]), free.predict(1, series[100:101])
+    )
+    with pytest.raises(TypeError, match="stay_near"):
+        Forecaster(stay_near="yes").fit(series)
+
+
+def test_the_region_is_that_of_the_series():
+    # The differences are a hundredth of the values: a region made of them would hold no state.
+    series = 1000.0 + np.cumsum(np.sin(np.arange(200) / 5.0))
+    forecaster = Forecaster(increments=True, delay=3, **UNLEARNED).fit(series)
+    assert np.isfinite(forecaster.predict(20)).all()
