@@ -57,7 +57,6 @@ METHODS = (
     *(
         "kflow",
         "kflow-1000",
-        "kflow-2000",
         "kflow-4000",
         "kflow-e2",
         "kflow-loo",
