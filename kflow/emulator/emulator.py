@@ -113,7 +113,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     -----
     Fitting costs, for each component, the learning, which hardly depends on N, and N^3 flops, or
     2 N n_inducing^2 with inducing points. A prediction of the mean costs q evaluations of the kernel
-    for each inducing point and q m flops; a call with a single row takes some ten microseconds more.
+    for each inducing point and q m flops; a call with a single row takes some tens of microseconds more.
     Variances take the square of the number of inducing points in flops.
 
     Variances are multiplied by one number for each component, so that the errors at rows held out
