@@ -162,7 +162,7 @@ def main() -> None:
     options.add_argument("--systems", nargs="+", default=["lorenz x", *systems()[1]])
     options.add_argument("--train", type=int, default=1500, help="states to learn from")
     options.add_argument("--test", type=int, default=6000, help="states of the true attractor")
-    options.add_argument("--runs", type=int, default=10, help="free runs of each")
+    options.add_argument("--runs", type=int, default=6, help="free runs of each")
     args = options.parse_args()
     table = Table(COLUMNS)
     rows: list[dict[str, Any]] = []
@@ -170,10 +170,14 @@ def main() -> None:
         for row in rows_of(name, args):
             rows.append(row)
             table.row(*(row[column] for column in COLUMNS))
-    summary = [summarised([row for row in rows if row["method"] == name], name) for name in METHODS]
+        summary = [
+            summarised([row for row in rows if row["method"] == method], method)
+            for method in METHODS
+        ]
+        # After each system, because all of them take long.
+        write_json(args, ["dysts"], rows=rows, summary=summary)
     for line in summary:
         print(line)
-    write_json(args, ["dysts"], rows=rows, summary=summary)
 
 
 if __name__ == "__main__":

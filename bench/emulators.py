@@ -9,7 +9,7 @@ test runs, which nothing is chosen by. The others emulate the scores of the comp
 kflow.Emulator has chosen, and their predictions are mapped back like its own.
 
 kflow       kflow.Emulator as it comes
-kflow-1000  with n_inducing=1000
+kflow-1000  with n_inducing=1000; kflow-4000 likewise
 kflow-e2    with loss="e2"; kflow-loo, kflow-kfold and kflow-rho likewise
 sklearn     GaussianProcessRegressor for each component: ConstantKernel * Matern(nu=2.5, a length scale
             per input) + WhiteKernel, no restarts; up to 1000 rows
@@ -54,7 +54,15 @@ Array = np.ndarray
 N_TEST, SMALL = 1000, 1000
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "KFLOW")}
 METHODS = (
-    *("kflow", "kflow-1000", "kflow-e2", "kflow-loo", "kflow-kfold", "kflow-rho"),
+    *(
+        "kflow",
+        "kflow-1000",
+        "kflow-4000",
+        "kflow-e2",
+        "kflow-loo",
+        "kflow-kfold",
+        "kflow-rho",
+    ),
     *("local", "sklearn", "gpytorch", "svgp"),
 )
 
@@ -245,7 +253,7 @@ def measured(
     times: dict[str, float] = {}
     for name, rows, with_std in (("mean", T, False), ("std", T, True), ("one", T[:1], False)):
         found = []
-        for _ in range(repeats):
+        for _ in range(1 if with_std else repeats):
             start = time.process_time()
             result = predict(rows, with_std)
             found.append(1e6 * (time.process_time() - start) / len(rows))
@@ -264,6 +272,30 @@ def measured(
     }
 
 
+def fitted(
+    folder: str | None,
+    name: str,
+    n: int,
+    seed: int,
+    method: str,
+    options: dict[str, Any],
+    X: Array,
+    Y: Array,
+) -> tuple[kflow.Emulator, float]:
+    """Fit an emulator, or read it from `folder` where an earlier call has left it; and the seconds."""
+    file = None if folder is None else Path(folder) / f"{name}-{n}-{seed}-{method}.kflow"
+    if file is not None and file.with_suffix(".seconds").exists():
+        return kflow.load(file), float(file.with_suffix(".seconds").read_text())
+    start = time.process_time()
+    emulator = kflow.Emulator(random_state=seed, **options).fit(X, Y)
+    seconds = time.process_time() - start
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        emulator.save(file)
+        file.with_suffix(".seconds").write_text(repr(seconds))
+    return emulator, seconds
+
+
 def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
     """Measure all methods on the same runs of a model."""
     simulator = SIMULATORS[name]
@@ -274,8 +306,8 @@ def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
     first: kflow.Emulator | None = None
     for method in args.methods:
         options: dict[str, Any] = {}
-        if method == "kflow-1000":
-            options = {"n_inducing": 1000}
+        if method.removeprefix("kflow-").isdigit():
+            options = {"n_inducing": int(method.removeprefix("kflow-"))}
         elif method.startswith("kflow-"):
             options = {"loss": method.removeprefix("kflow-")}
         elif (
@@ -309,7 +341,7 @@ def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
                 )
 
         else:
-            emulator = kflow.Emulator(random_state=seed, **options).fit(X, Y)
+            emulator, kept_seconds = fitted(args.keep, name, n, seed, method, options, X, Y)
             first = first or emulator
             relative = emulator.held_out_.relative
             promised = float(np.median(relative[std > 0.0]))
@@ -323,7 +355,7 @@ def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
                     else (emulator.predict(T), None)
                 )
 
-        seconds = time.process_time() - start
+        seconds = time.process_time() - start if method in (*OTHERS, "local") else kept_seconds
         found = measured(predict, T, Y_test, std, 1 if method == "local" else 5)
         rows.append({"simulator": name, "n": n, "seed": seed, "method": method, **found})
         rows[-1].update(
@@ -376,6 +408,11 @@ def main() -> None:
     )
     arguments.add_argument("--svgp-seconds", type=float, default=60.0)
     arguments.add_argument("--picture", metavar="FILE")
+    arguments.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        help="leave fitted emulators here, and read those that are there instead of fitting them",
+    )
     arguments.add_argument(
         "--merge",
         nargs="+",

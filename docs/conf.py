@@ -64,6 +64,7 @@ default_role = "autolink"
 autosummary_generate = True
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["torch"]  # kflow.torch is documented without it
 autodoc_typehints = "none"  # the Parameters sections say more
 numpydoc_show_class_members = False  # autosummary's templates list them
 numpydoc_class_members_toctree = False

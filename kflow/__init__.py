@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from kflow._base.interrupt import DeferredInterrupt
@@ -117,6 +118,7 @@ _MODULES = (
     "stopping",
     "testing",
     "timeseries",
+    "torch",
 )
 
 
@@ -129,4 +131,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES})
+    # What needs a package that is not there is not offered; named all the same, it says what to install.
+    missing = set() if find_spec("torch") else {"torch"}
+    return sorted({*__all__, *_MODULES} - missing)

@@ -9,6 +9,7 @@ void bind_batch(py::module_& m);
 void bind_expression(py::module_& m);
 void bind_layer(py::module_& m);
 void bind_loss(py::module_& m);
+void bind_means(py::module_& m);
 void bind_scattering(py::module_& m);
 }  // namespace kflow::python
 
@@ -20,5 +21,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     kflow::python::bind_expression(m);
     kflow::python::bind_layer(m);
     kflow::python::bind_loss(m);
+    kflow::python::bind_means(m);
     kflow::python::bind_scattering(m);
 }

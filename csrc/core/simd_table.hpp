@@ -32,6 +32,19 @@ struct Centres {
     T close;           ///< whose digits cancellation has eaten, are replaced by such sums
 };
 
+/// Centres of posterior means that lie side by side, whatever the length of a register.
+constexpr Index kCentreBlock = 64;
+
+/// The radial parts of the posterior means of q components in d dimensions; see kflow/means.hpp.
+template <class T>
+struct MeanTerms {
+    const Profile* profiles;  ///< (q), with the length scale 1
+    const T* rates;           ///< (q, d)
+    const T* centres;         ///< (n_blocks, d, kCentreBlock)
+    const T* coefficients;    ///< (n_blocks, q, kCentreBlock), 0 where there is no centre
+    Index n_blocks;
+};
+
 /// The stages of a discrete Fourier transform of n numbers. Each has `factors`: the roots of unity
 /// of its radix r, exp(-2 pi i k / r), then the r - 1 twiddle factors of each of its small
 /// transforms; real part, imaginary part.
@@ -111,6 +124,16 @@ struct SimdRoutines {
 
     /// sum x[i] y[i]
     T (*dot)(const T* x, const T* y, Index n);
+
+    /// out (n, q): the sums over centres at the points x (n, d). Scratch takes d kCentreBlock
+    /// numbers and a register for each sum.
+    void (*mean_values)(const MeanTerms<T>& terms, MatrixView<const T> x, T* scratch,
+                        MatrixView<T> out);
+
+    /// out (n, q d): their derivatives by x. Scratch takes 2 d kCentreBlock numbers and a register
+    /// for each derivative.
+    void (*mean_gradients)(const MeanTerms<T>& terms, MatrixView<const T> x, T* scratch,
+                           MatrixView<T> out);
 
     /// Whether no x[i] is NaN or infinite.
     bool (*all_finite)(const T* x, Index n, T factor);

@@ -30,6 +30,7 @@ namespace kflow::detail {
 #include "simd/profiles.inl"
 #include "simd/panels.inl"
 #include "simd/triangular.inl"
+#include "simd/means.inl"
 #include "simd/fourier.inl"
 #include "simd/waves.inl"
 #include "simd/routines.inl"

@@ -202,6 +202,8 @@ constexpr SimdRoutines<T> routines() {
             add_scaled<T>,
             centre<T>,
             dot<T>,
+            mean_values<T>,
+            mean_gradients<T>,
             all_finite<T>,
             kLanes<T>,
             fourier<T>,

@@ -19,7 +19,7 @@ from kflow.emulator.files import posterior_arrays, read_posteriors
 from kflow.emulator.held_out import HeldOutErrors, measured
 from kflow.emulator.inputs import InputReduction
 from kflow.emulator.outputs import OutputReduction
-from kflow.emulator.posterior import given_all_rows
+from kflow.emulator.posterior import given_all_rows, mean_functions
 from kflow.errors import damaged
 from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.input_files import name_arrays, read_names
@@ -28,7 +28,7 @@ from kflow.estimators.parameters import (
     parameters_from_json,
     parameters_to_json,
 )
-from kflow.estimators.validation import seed_of, validated
+from kflow.estimators.validation import seed_of, validated, validated_already
 from kflow.kernels import Kernel
 from kflow.storage.model_file import ModelReader, write_model
 
@@ -113,7 +113,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     -----
     Fitting costs, for each component, the learning, which hardly depends on N, and N^3 flops, or
     2 N n_inducing^2 with inducing points. A prediction of the mean costs q evaluations of the kernel
-    for each inducing point and q m flops, about a microsecond for each component and 1000 points.
+    for each inducing point and q m flops; a call with a single row takes some tens of microseconds more.
     Variances take the square of the number of inducing points in flops.
 
     Variances are multiplied by one number for each component, so that the errors at rows held out
@@ -222,6 +222,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self._inputs(X), Z, learning, rows, weights, least
         )
         self._outputs = self._outputs.shortened(len(predictions), Y)
+        self._means = mean_functions(self._posteriors, self._inputs, self._outputs)
         self.n_inducing_ = len(rows.points)
         self.held_out_ = measured(self._outputs, Y[rows.held], predictions, len(X))
 
@@ -271,7 +272,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             For a wrong shape or values.
         """
         U = self._coordinates(X)
-        mean = self._in_shape_of_y(self._outputs.outputs(self._mean_scores(U)))
+        mean = self._in_shape_of_y(self._means.outputs(U, self.n_threads))
         if not return_std:
             return mean
         variances = self._outputs.output_variances(self._score_variances(U))
@@ -302,7 +303,7 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             For a wrong shape or values.
         """
         U = self._coordinates(X)
-        mean = self._mean_scores(U)
+        mean = self._means.scores(U, self.n_threads)
         return (mean, np.sqrt(self._score_variances(U))) if return_std else mean
 
     def reduce(self, y: npt.ArrayLike) -> Doubles:
@@ -355,21 +356,16 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         About d times the cost of a prediction, and 8 n m d bytes.
         """
         U = self._coordinates(X)
-        gradients = np.empty((len(U), self.n_components_, U.shape[1]))
-        for number, posterior in enumerate(self._posteriors):
-            gradients[:, number] = posterior.mean.jacobian(U, self.n_threads)
+        gradients = self._means.jacobian(U, self.n_threads)
         result = self._outputs.output_jacobians(self._inputs.pull_back(gradients))
         return result[:, 0] if self._one_dimensional else result
 
     def _coordinates(self, X: Any) -> Doubles:
-        check_is_fitted(self)
-        return self._inputs(validated(self, X, dtype=np.float64, reset=False))
-
-    def _mean_scores(self, U: Doubles) -> Doubles:
-        scores = np.empty((len(U), self.n_components_))
-        for number, posterior in enumerate(self._posteriors):
-            scores[:, number] = posterior.mean(U, self.n_threads)
-        return scores
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
+        if not validated_already(self, X):
+            X = validated(self, X, dtype=np.float64, reset=False)
+        return self._inputs(X)
 
     def _score_variances(self, U: Doubles) -> Doubles:
         variances = np.empty((len(U), self.n_components_))
@@ -490,6 +486,10 @@ class Emulator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         m, q = len(emulator._outputs.mean), emulator.n_components_
         emulator._posteriors = read_posteriors(reader, kernels, q, emulator._inputs.n_coordinates)
         emulator.n_inducing_ = len(emulator._posteriors[0].points) if q else 0
+        with damaged("posteriors"):
+            emulator._means = mean_functions(
+                emulator._posteriors, emulator._inputs, emulator._outputs
+            )
         read_names(reader, emulator)
         emulator.held_out_ = HeldOutErrors.read(reader, n_held_out, m, q)
         return emulator

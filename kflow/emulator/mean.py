@@ -1,43 +1,23 @@
-"""The posterior mean of one component as a function of scaled inputs, and its derivatives."""
+"""The posterior means of components as functions of scaled inputs, and their derivatives."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from kflow._base.array_types import Doubles
-from kflow.kernels import Gaussian, Kernel, Linear, Matern32, Matern52, Radial, Scaled, Sum
+from kflow.engine import HOST
+from kflow.engine.interface import MeansParts
+from kflow.engine.threads import resolve_n_threads
+from kflow.kernels import Gaussian, Kernel, Linear, Matern52, Radial, Scaled, Sum
 from kflow.kernels.parameters import Bounds
 
-__all__ = ["PROFILES", "MeanFunction", "component_kernel"]
+__all__ = ["PROFILES", "MeanFunction", "MeanFunctions", "component_kernel"]
 
 
-@dataclass(frozen=True)
-class Profile:
-    """A radial kernel of length scale 1, whose derivative by r^2 is -rate times another one.
-
-    Attributes
-    ----------
-    family : type of Radial
-        The kernel's class.
-    slope : Radial
-        The kernel that the derivative is a multiple of.
-    rate : float
-        The multiple.
-    """
-
-    family: type[Radial]
-    slope: Radial
-    rate: float
-
-
-# The derivative of (1 + s + s^2 / 3) e^-s by r^2, with s = sqrt(5) r, is -5/6 (1 + s) e^-s, a Matern
-# 3/2 kernel of another length scale: the engine evaluates Jacobians as it evaluates kernels.
-PROFILES = {
-    "matern52": Profile(Matern52, Matern32(float(np.sqrt(3.0 / 5.0))), 5.0 / 6.0),
-    "gaussian": Profile(Gaussian, Gaussian(1.0), 0.5),
-}
+# The radial kernels that a component may have.
+PROFILES: dict[str, type[Radial]] = {"matern52": Matern52, "gaussian": Gaussian}
 
 # Amplitudes of scores, which have variance 1. Larger ones leave the nugget below rounding errors.
 _AMPLITUDES = (1e-4, 1e4)
@@ -60,10 +40,91 @@ def component_kernel(name: str, d: int, *, learn_amplitude: bool = True) -> Kern
     length = 2.0 * float(
         np.sqrt(d)
     )  # twice the distance of two points, as smooth as models mostly are
-    radial = PROFILES[name].family((length,) * d, length_scale_bounds=_LENGTHS)
+    radial = PROFILES[name]((length,) * d, length_scale_bounds=_LENGTHS)
     bounds: Bounds = _AMPLITUDES if learn_amplitude else "fixed"
     linear = Scaled(Linear(length_scale_bounds="fixed"), 0.1, amplitude_bounds=_AMPLITUDES)
     return Sum((Scaled(radial, 1.0, amplitude_bounds=bounds), linear))
+
+
+class MeanFunctions:
+    """The posterior means of components with the same points, and the outputs that they stand for.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        The q kernels, of the form of `component_kernel`.
+    points : ndarray, shape (M, d)
+        The scaled inputs Z.
+    coefficients : ndarray, shape (q, M)
+        The mean of component c at x is k_c(x, Z) times row c.
+    back : ndarray, shape (q, m), optional
+        What scores are multiplied by for outputs; without it there are none.
+    offset : ndarray, shape (m,), optional
+        What is then added.
+
+    Notes
+    -----
+    A row of a result depends on its row of inputs alone, to the last bit. Its cost is q M evaluations
+    of radial kernels and q (M d + m) multiply-adds, and twice as many for Jacobians.
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        points: Doubles,
+        coefficients: Doubles,
+        back: Doubles | None = None,
+        offset: Doubles | None = None,
+    ) -> None:
+        q, d = len(kernels), points.shape[1]
+        families, rates = [], np.empty((q, d))
+        factors, linear = np.empty((q, len(points))), np.empty((q, d))
+        for c, kernel in enumerate(kernels):
+            radial, line = _parts(kernel)
+            assert isinstance(radial.kernel, Radial)
+            families.append(radial.kernel.family)
+            rates[c] = np.square(1.0 / np.asarray(radial.kernel.length_scale))
+            factors[c] = radial.amplitude * coefficients[c]
+            # Not by BLAS, whose sums depend on its number of threads.
+            linear[c] = line.amplitude * np.einsum("ij,i->j", points, coefficients[c])
+        self._parts = MeansParts(
+            families,
+            np.ascontiguousarray(points),
+            rates,
+            factors,
+            linear,
+            np.empty((q, 0)) if back is None else np.ascontiguousarray(back),
+            np.empty(0) if offset is None else offset,
+        )
+        self._operator = HOST.posterior_means(self._parts)
+
+    def scores(self, X: Doubles, n_threads: int | None) -> Doubles:
+        """Return the means at scaled inputs, (n, q)."""
+        out = np.empty((len(X), len(self._parts.families)))
+        self._operator.scores(X, out, resolve_n_threads(n_threads))
+        return out
+
+    def outputs(self, X: Doubles, n_threads: int | None) -> Doubles:
+        """Return the outputs at scaled inputs, (n, m)."""
+        out = np.empty((len(X), len(self._parts.offset)))
+        self._operator.outputs(X, out, resolve_n_threads(n_threads))
+        return out
+
+    def jacobian(self, X: Doubles, n_threads: int | None) -> Doubles:
+        """Return the derivatives of the means by scaled inputs, (n, q, d)."""
+        q, d = self._parts.rates.shape
+        out = np.empty((len(X), q * d))
+        self._operator.gradients(X, out, resolve_n_threads(n_threads))
+        return out.reshape(len(X), q, d)
+
+    def __getstate__(self) -> MeansParts:
+        """Return the parts: what an engine has prepared stays in its process."""
+        return self._parts
+
+    def __setstate__(self, parts: MeansParts) -> None:
+        """Prepare them again."""
+        self._parts = parts
+        self._operator = HOST.posterior_means(parts)
 
 
 class MeanFunction:
@@ -77,39 +138,18 @@ class MeanFunction:
         Z.
     coefficients : ndarray, shape (M,)
         c.
-
-    Notes
-    -----
-    The linear part is a product with one vector, so that a prediction costs M evaluations of the
-    radial kernel of points over length scales.
     """
 
     def __init__(self, kernel: Kernel, points: Doubles, coefficients: Doubles) -> None:
-        radial, linear = _parts(kernel)
-        assert isinstance(radial.kernel, Radial)
-        profile = PROFILES[radial.kernel.family]
-        self._lengths = np.asarray(radial.kernel.length_scale)
-        self._kernel, self._slope = profile.family(1.0), profile.slope
-        self._centres = points / self._lengths
-        self._coefficients = radial.amplitude * coefficients[:, None]
-        self._weights = linear.amplitude * (points.T @ coefficients)
-        # sum_i c_i s_i (u - z_i) = u (sum_i c_i s_i) - sum_i s_i c_i z_i
-        self._slopes = np.concatenate([np.ones((len(points), 1)), self._centres], axis=1)
-        self._slopes *= -2.0 * profile.rate * self._coefficients
+        self._all = MeanFunctions((kernel,), points, coefficients[None])
 
     def __call__(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the mean at scaled inputs, (n,)."""
-        radial = self._kernel.interpolate(
-            X / self._lengths, self._centres, self._coefficients, n_threads=n_threads
-        )
-        # Not by BLAS: to hold it to one thread takes as long as the rest for a single row.
-        return np.asarray(radial[:, 0] + np.einsum("ij,j->i", X, self._weights))
+        return np.asarray(self._all.scores(X, n_threads)[:, 0])
 
     def jacobian(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the derivatives of the mean by scaled inputs, (n, d)."""
-        U = X / self._lengths
-        sums = self._slope.interpolate(U, self._centres, self._slopes, n_threads=n_threads)
-        return np.asarray((U * sums[:, :1] - sums[:, 1:]) / self._lengths + self._weights)
+        return np.asarray(self._all.jacobian(X, n_threads)[:, 0])
 
 
 def _parts(kernel: Kernel) -> tuple[Scaled, Scaled]:

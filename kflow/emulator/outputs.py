@@ -154,6 +154,11 @@ class OutputReduction:
         with single_threaded_blas:
             return np.asarray((scores * self.deviations) @ self.components)
 
+    @property
+    def back(self) -> Doubles:
+        """What scores are multiplied by for outputs, to which the means are then added, (q, m)."""
+        return np.asarray(self.components * self.deviations[:, None] * self.scale)
+
     def outputs(self, scores: Doubles) -> Doubles:
         """Return the outputs (n, m) that scores (n, q) stand for."""
         out = self.standardised(scores)
@@ -171,9 +176,8 @@ class OutputReduction:
 
     def output_jacobians(self, jacobians: Doubles) -> Doubles:
         """Return derivatives (n, m, d) of outputs from those of scores, (n, q, d)."""
-        back = (self.components * self.deviations[:, None]).T * self.scale[:, None]
         with single_threaded_blas:
-            return np.asarray(np.matmul(back, jacobians))
+            return np.asarray(np.matmul(self.back.T, jacobians))
 
     # ---- files --------------------------------------------------------------------------------
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from kflow._base.array_types import Doubles, Rows
 from kflow.data.chunks import row_chunks
-from kflow.emulator.mean import MeanFunction
+from kflow.emulator.inputs import InputReduction
+from kflow.emulator.mean import MeanFunction, MeanFunctions
+from kflow.emulator.outputs import OutputReduction
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
 from kflow.linear.factor import Factor, cholesky_factor, solve_factored
 from kflow.linear.jitter import jitters
 
-__all__ = ["HeldOut", "Posterior", "by_inducing_points", "given_all_rows"]
+__all__ = ["HeldOut", "Posterior", "by_inducing_points", "given_all_rows", "mean_functions"]
 
 # What is at least added to the diagonal of the inducing points' matrix, as a part of the mean
 # diagonal: with less, coefficients lose the digits that predictions need.
@@ -70,9 +73,10 @@ class Posterior:
     noise_factor: Doubles | None = None
     _factor: Factor | None = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        """Prepare the mean."""
-        self.mean = MeanFunction(self.kernel, self.points, self.coefficients)
+    @property
+    def mean(self) -> MeanFunction:
+        """The mean of this component alone; `mean_functions` are those of all."""
+        return MeanFunction(self.kernel, self.points, self.coefficients)
 
     def variances(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the variances at scaled inputs, noise included, (n,).
@@ -84,6 +88,26 @@ class Posterior:
             nugget = self.nugget if self.noise_factor is None else 0.0
             self._factor = _prior_factor(self.kernel, self.points, nugget, n_threads)
         return self.amplitude * _variances(self._factor, self.nugget, self.noise_factor, X)
+
+
+def mean_functions(
+    posteriors: Sequence[Posterior], inputs: InputReduction, outputs: OutputReduction
+) -> MeanFunctions:
+    """Return the means of all components, which may be none if all outputs are constant.
+
+    Parameters
+    ----------
+    posteriors : sequence of Posterior
+        The posteriors, with the same points.
+    inputs, outputs : InputReduction and OutputReduction
+        The reductions between which they stand.
+    """
+    points, coefficients = np.empty((0, inputs.n_coordinates)), np.empty((0, 0))
+    if posteriors:
+        points = posteriors[0].points
+        coefficients = np.stack([one.coefficients for one in posteriors])
+    kernels = [one.kernel for one in posteriors]
+    return MeanFunctions(kernels, points, coefficients, outputs.back, outputs.mean)
 
 
 def _variances(factor: Factor, nugget: float, noise_factor: Doubles | None, X: Doubles) -> Doubles:

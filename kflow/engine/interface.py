@@ -40,6 +40,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray, Rows
 from kflow.engine.flows import BatchRunner, MovingPoints
+from kflow.engine.means import MeansOperator, MeansParts
 from kflow.engine.records import (
     Diverged,
     FlowBatch,
@@ -60,6 +61,8 @@ __all__ = [
     "Layer",
     "LayerOptions",
     "LayerReport",
+    "MeansOperator",
+    "MeansParts",
     "MovingPoints",
     "NotPositiveDefinite",
     "Profile",
@@ -301,6 +304,10 @@ class Engine(ABC):
 
         A row of the result depends on that row of X alone, and not on n, to the last bit.
         """
+
+    @abstractmethod
+    def posterior_means(self, parts: MeansParts) -> MeansOperator:
+        """Return posterior means, in the dtype of the parts, which are copied."""
 
     @abstractmethod
     def scattering(self, filters: ScatteringFilters) -> ScatteringOperator:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -93,6 +94,23 @@ def test_the_mean_is_a_product_with_the_kernel(name, rng):
         differences(lambda x: mean(x, 1)[:, None], points)[:, 0],
         atol=1e-5,
     )
+
+
+def test_a_row_is_predicted_from_its_inputs_alone(emulator, T):
+    """In a batch, alone, on threads, and however the numbers come: the same bits."""
+    mean, J = emulator.predict(T), emulator.jacobian(T)
+    for i in (0, 8, 29):
+        np.testing.assert_array_equal(emulator.predict(T[i : i + 1])[0], mean[i])
+        np.testing.assert_array_equal(emulator.jacobian(T[i : i + 1])[0], J[i])
+    emulator.set_params(n_threads=2)
+    np.testing.assert_array_equal(emulator.predict(T), mean)
+    np.testing.assert_array_equal(emulator.predict(np.asfortranarray(T)), mean)
+    np.testing.assert_array_equal(emulator.predict(T.tolist()), mean)
+
+
+def test_a_copy_by_pickle_predicts_the_same(emulator, T):
+    twin = pickle.loads(pickle.dumps(emulator))
+    np.testing.assert_array_equal(twin.predict(T), emulator.predict(T))
 
 
 def test_scores_are_what_outputs_are_made_of(emulator, X, T):

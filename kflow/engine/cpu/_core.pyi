@@ -207,6 +207,38 @@ def pull_layer_back(
     points: _Floats, z: _Floats, c: _Floats, profile: Profile, a: _Floats, n_threads: int
 ) -> None: ...
 
+class MeansFloat:
+    def __init__(
+        self,
+        *,
+        families: Sequence[str],
+        centres: _Floats,
+        rates: _Floats,
+        coefficients: _Floats,
+        linear: _Floats,
+        back: _Floats,
+        offset: _Floats,
+    ) -> None: ...
+    def scores(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def outputs(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def gradients(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+
+class MeansDouble:
+    def __init__(
+        self,
+        *,
+        families: Sequence[str],
+        centres: _Floats,
+        rates: _Floats,
+        coefficients: _Floats,
+        linear: _Floats,
+        back: _Floats,
+        offset: _Floats,
+    ) -> None: ...
+    def scores(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def outputs(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+    def gradients(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+
 class ScatteringFloat:
     def __init__(
         self,

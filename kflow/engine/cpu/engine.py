@@ -18,11 +18,13 @@ from kflow.engine.cpu.convert import (
     core_profile,
     is_extreme,
 )
+from kflow.engine.cpu.means import CpuMeans
 from kflow.engine.cpu.moving_points import CpuBatchRunner, CpuMovingPoints
 from kflow.engine.cpu.scattering import CpuScattering
 from kflow.engine.interface import (
     Engine,
     Layer,
+    MeansParts,
     Profile,
     ScatteringFilters,
     Term,
@@ -207,6 +209,10 @@ class CpuEngine(Engine):
     def product(self, X: FloatArray, A: FloatArray, out: FloatArray, n_threads: int) -> None:
         """Write X A to `out`."""
         _core.product(X, A, out, n_threads)
+
+    def posterior_means(self, parts: MeansParts) -> CpuMeans:
+        """Return posterior means."""
+        return CpuMeans(parts)
 
     def scattering(self, filters: ScatteringFilters) -> CpuScattering:
         """Return a scattering transform."""

@@ -15,6 +15,7 @@ from kflow.testing.engines.flows import FlowTests
 from kflow.testing.engines.kernel_matrices import KernelMatrixTests
 from kflow.testing.engines.layers import LayerTests
 from kflow.testing.engines.losses import LossTests
+from kflow.testing.engines.means import PosteriorMeansTests
 from kflow.testing.engines.scattering import ScatteringTests
 
 __all__ = ["EngineTests"]
@@ -26,6 +27,7 @@ class EngineTests(
     LossTests,
     LayerTests,
     FlowTests,
+    PosteriorMeansTests,
     ScatteringTests,
 ):
     """Tests of an engine; derive from this class.

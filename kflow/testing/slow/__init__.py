@@ -30,6 +30,7 @@ from kflow.testing.slow.losses import (
     loss_rho,
     symmetric_gradient,
 )
+from kflow.testing.slow.means import posterior_means
 from kflow.testing.slow.points import class_distance_ratio, move, rho, rho_gradient, step_length
 from kflow.testing.slow.scattering import scattering
 
@@ -53,6 +54,7 @@ __all__ = [
     "loss_nlml",
     "loss_rho",
     "move",
+    "posterior_means",
     "rho",
     "rho_gradient",
     "scattering",
