@@ -28,8 +28,8 @@ __all__ = ["KernelSearch", "default_kernel", "flexible_kernel", "leave_one_out_d
 _TRIED, _SIGNIFICANT = ("e2", "nlml"), 3.0
 
 # The priors of "map", as long as no others are given: the median of the length scales, in units of the
-# root of the number of columns, and the spread of their logarithms. Chosen by `bench/gp_tables.py`'s part A
-# and synthetic data among (2, 1), (3, 1.7) and (1.5, 0.7).
+# root of the number of columns, and the spread of their logarithms. Chosen among (2, 1), (3, 1.7) and
+# (1.5, 0.7) on the sets of part A of `bench/gp_tables.py`, others of pydataset, and functions.
 _MEDIAN, _SPREAD = 2.0, 1.0
 
 # The least nugget where matrices are factored, and where conjugate gradients take more iterations,
