@@ -1,4 +1,4 @@
-"""Experiments of the Kernel Flows paper, and questions of theory: functions that return a report.
+"""Experiments of the Kernel Flows paper, questions of theory, and uses: functions that return a report.
 
 ``kflow demo NAME`` runs one and writes its report; `run` does so from Python. What a demo computes is
 in a module of its own, which is imported when the demo runs.
@@ -32,8 +32,9 @@ class Demo:
         Name of its module in this package.
     function : str
         Name of its function in that module, which takes `Options` and returns a `Report`.
-    topic : {"paper", "theory"}
-        Whether it is an experiment of the paper and its talk, or a question of theory.
+    topic : {"paper", "theory", "application"}
+        Whether it is an experiment of the paper and its talk, a question of theory, or something that
+        learned kernels are used for.
     """
 
     summary: str
@@ -57,6 +58,11 @@ DEMOS: dict[str, Demo] = {
         "As steps shrink, the flow becomes a differential equation", "continuous_limit"
     ),
     "pde": Demo("The conductivity of an elliptic equation, learned from one solution", "pde"),
+    "emulator": Demo(
+        "Five computer models and their emulators, learned from 500 runs each",
+        "emulator",
+        topic="application",
+    ),
     "high-dimension": Demo(
         "Whether fooling is the fault of high-dimensional space or of the kernel",
         "theory.high_dimension",
