@@ -120,10 +120,10 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         every: int = 20,
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
+        device: str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         class_weight: Any = None,
-        device: str | None = None,
     ) -> None:
         keep_parameters(self, locals())
 

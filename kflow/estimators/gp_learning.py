@@ -181,6 +181,10 @@ class KernelSearch:
         if self.nugget_bounds is None and nugget > 0.0:
             nugget = min(max(nugget, bounds[0]), bounds[1])
         batch_size = min(self.batch_size, n)
+        targets = data.targets
+        if loss == "nlml" and targets.any():
+            # To the likelihood, an output that is 0 everywhere is evidence; errors do not see it.
+            targets = targets[:, targets.any(axis=0)]
         with warnings.catch_warnings():
             if self.kernel is None or self.is_default:
                 # Without an effect on y, a column's length scale grows up to its bound.
@@ -190,7 +194,7 @@ class KernelSearch:
             return learn_kernel(
                 self._start(loss, d),
                 data.points,
-                data.targets,
+                targets,
                 loss=loss,
                 nugget=nugget,
                 learn_nugget=self.learn_nugget if learn_nugget is None else learn_nugget,

@@ -459,7 +459,7 @@ class GPRegressor(KernelParameters, GPPredictions, GPFiles, RegressorMixin, Base
             options={
                 "priors": self.priors,
                 "batches": self.batches,
-                "n_batches": self.n_batches,
+                "n_batches": as_count(self.n_batches, "n_batches", 1),
                 "n_halves": self.n_halves,
                 "optimizer": self.optimizer,
                 "learning_rate": self.learning_rate,

@@ -36,6 +36,7 @@ VALUES = {
     "callbacks": ((print,), 3),
     "progress": (True, None),
     "engine": ("cpu", "abacus"),
+    "device": (None, 3),
 }
 # What a flow is made of.
 FIXED = {
@@ -49,6 +50,7 @@ FIXED = {
     "checkpoint",
     "memory_budget",
     "engine",
+    "device",
 }
 
 

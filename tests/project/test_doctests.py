@@ -14,7 +14,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(kflow.__path__, "kflo
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
-    if name.startswith("kflow.torch"):
+    if name.startswith(("kflow.torch", "kflow.engine.torch")):
         pytest.importorskip("torch")
     module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0

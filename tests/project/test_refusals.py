@@ -30,7 +30,7 @@ ARRAY = np.array(["rms", "all"])
             r"one of \('relative', 'rms', 'absolute', 'fixed'\), got \['rms', 'all'\]$",
         ),
         ("step_over", ARRAY, r"one of \('all', 'batch'\), got \['rms', 'all'\]$"),
-        ("engine", ARRAY, r"one of \('cpu',\), got \['rms', 'all'\]$"),
+        ("engine", ARRAY, r"one of \('cpu', 'torch'\), got \['rms', 'all'\]$"),
         ("progress", ARRAY, r"True or False, got \['rms', 'all'\]$"),
         ("n_halves", 10**9, "at most 10000, got 1000000000"),
     ],
