@@ -371,3 +371,25 @@ def test_the_spill_at_many_rows():
     error = np.abs(mean - Y)
     assert np.median(np.sqrt(np.square(error).mean(axis=0)) / Y.std(axis=0)) < 0.06
     assert 0.9 < np.mean(error < 1.96 * std) < 1.0
+
+
+@pytest.mark.slow
+def test_few_directions_of_many_inputs():
+    # Three directions of 60 inputs matter, and none of the inputs alone.
+    rng = np.random.default_rng(0)
+    W = np.linalg.qr(rng.normal(size=(60, 3)))[0]
+    t = np.linspace(0.0, 1.0, 8)
+
+    def model(X):
+        U = X @ W
+        return np.sin(2.0 * U[:, :1] + 3.0 * t) + U[:, 1:2] * t + np.exp(-(U[:, 2:] ** 2)) * (1 - t)
+
+    X, T = rng.normal(size=(900, 60)), rng.normal(size=(200, 60))
+    errors = []
+    for n_directions in (None, 3):
+        emulator = Emulator(input_components=n_directions, n_steps=15, random_state=0)
+        emulator.fit(X, model(X))
+        errors.append(np.abs(emulator.predict(T) - model(T)).mean())
+    assert errors[1] < 0.6 * errors[0]
+    found = np.linalg.qr(emulator.input_directions_)[0]
+    assert np.linalg.svd(W.T @ found, compute_uv=False).min() > 0.8
