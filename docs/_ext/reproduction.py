@@ -71,7 +71,7 @@ class Reports(_OfReports):
         for name, demo in of_topic.items():
             data = self.results(name)
             if data is not None:
-                pages.append(f"reproduction/{name}/report")
+                pages.append(f"/reproduction/{name}/report")  # from the folder of all pages
                 cells = (
                     f"[{data['title']}]({pages[-1]}.md)",
                     demo.summary,
