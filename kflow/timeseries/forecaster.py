@@ -102,8 +102,6 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
 
     Attributes
     ----------
-    kernel_ : kflow.kernels.Kernel
-        The kernel of the interpolant: the learned one.
     learned_ : kflow.LearnedKernel or None
         The result of learning.
     n_features_in_ : int
@@ -250,7 +248,7 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
         mean_diagonal = float(kernel.diag(centres).mean()) + nugget
         interpolant = with_jitter(interpolate, nugget, mean_diagonal, len(centres))
 
-        self.kernel_, self.learned_ = kernel, learned
+        self.learned_ = learned
         self.n_features_in_, self.n_controls_ = q, n_controls
         self.spread_factor_ = 1.0
         lowest, highest = WindowStep.region(scale(values[:, :q]))
@@ -310,6 +308,11 @@ class Forecaster(ForecasterFiles, ForecastEnsembles, KernelParameters, BaseEstim
     def interpolant_(self) -> Interpolant:
         """The map from scaled rows to scaled targets."""
         return self._step.interpolant
+
+    @property
+    def kernel_(self) -> Kernel:
+        """The kernel of the interpolant: the learned one."""
+        return self._step.interpolant.kernel
 
     @property
     def nugget_(self) -> float:

@@ -14,7 +14,7 @@ from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
 from kflow.errors import damaged
 from kflow.estimators.parameters import parameters_from_json, parameters_to_json
-from kflow.kernels import Kernel, from_dict
+from kflow.kernels import from_dict
 from kflow.linear.interpolant import Interpolant
 from kflow.storage.model_file import ModelReader, write_model
 from kflow.timeseries.nearby import NearbyWindows
@@ -30,7 +30,6 @@ class ForecasterFiles:
     learn: Any
     n_threads: Any
     stay_near: Any
-    kernel_: Kernel
     learned_: Any
     spread_factor_: float
     n_features_in_: int

@@ -43,6 +43,8 @@ def test_a_file_forecasts_as_the_model_did(data, tmp_path, kind):
     loaded = kflow.load(tmp_path / "model")
     assert isinstance(loaded, Forecaster)
     assert loaded.spread_factor_ == 1.5
+    assert loaded.kernel_ == forecaster.kernel_
+    assert loaded.nugget_ == forecaster.nugget_
     for name in ("delay", "nugget", "increments", "scaling", "n_interpolation"):
         assert getattr(loaded, name) == getattr(forecaster, name)
     options = {}
