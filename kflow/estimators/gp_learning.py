@@ -157,12 +157,9 @@ class KernelSearch:
             named = {name.rpartition("__")[2].partition("[")[0] for name in kernel.parameter_names}
             lengths = named & {"length_scale"}
             options["priors"] = dict.fromkeys(lengths, (_MEDIAN * math.sqrt(d), _SPREAD))
-        search = replace(self, learn="nlml", kernel=kernel, options=options)
-        with warnings.catch_warnings():
-            if self.kernel is None or self.is_default:
-                # What the data have no use for, such as the linear part, goes to a bound.
-                warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
-            return search(data, rng)
+        is_default = self.kernel is None or self.is_default
+        search = replace(self, learn="nlml", kernel=kernel, options=options, is_default=is_default)
+        return search(data, rng)
 
     def _by(
         self,
@@ -187,7 +184,7 @@ class KernelSearch:
             targets = targets[:, targets.any(axis=0)]
         with warnings.catch_warnings():
             if self.kernel is None or self.is_default:
-                # Without an effect on y, a column's length scale grows up to its bound.
+                # What has no effect on y, such as a column or the linear part, goes to a bound.
                 warnings.filterwarnings("ignore", "learning .* bound of (?!the nug)", BoundsWarning)
             if largest < math.inf:
                 warnings.filterwarnings("ignore", "learning .* bound of the nug", BoundsWarning)

@@ -6,6 +6,8 @@ The residual bootstrap of time series (B. Efron and R. J. Tibshirani, An Introdu
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from kflow._base.array_types import FloatArray, Rows
@@ -103,13 +105,10 @@ class NearbyErrors:
 
 
 def deviations(members: FloatArray, axis: int) -> FloatArray:
-    """Return the standard deviations of members along an axis; NaN where fewer than two are finite."""
-    there = np.isfinite(members)
-    count = there.sum(axis=axis, keepdims=True)
-    mean = np.where(there, members, 0.0).sum(axis=axis, keepdims=True) / np.maximum(count, 1)
-    squares = np.square(np.where(there, members - mean, 0.0)).sum(axis=axis)
-    n = count.squeeze(axis)
-    return np.asarray(np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan))
+    """Return the standard deviations of members along an axis; NaN where fewer than two are there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where fewer are
+        return np.asarray(np.nanstd(members, axis=axis, ddof=1))
 
 
 def spread_ratio(errors: FloatArray, deviations: FloatArray) -> float:

@@ -96,9 +96,7 @@ class ForecastEnsembles:
         windows, gaps = self._end.histories(self._step.delay, n, history, times)
         later = later_controls(controls, self.n_controls_, len(windows), n)
         rng = np.random.default_rng(seed_of(random_state))
-        states = self._members(
-            self._scale(windows), gaps, later, count, self._noise(noise, "noise"), rng
-        )
+        states = self._members(self._scale(windows), gaps, later, count, self._noise(noise), rng)
         n_lost = int(np.isnan(states[..., 0]).any(axis=2).sum())
         if n_lost:
             warn_user(
@@ -141,19 +139,19 @@ class ForecastEnsembles:
             interpolant.centres, self._step_errors, factor * self.spread_factor_, rng
         )
 
-    def _noise(self, noise: Any, name: str) -> FloatArray | None:
+    def _noise(self, noise: Any) -> FloatArray | None:
         """Return noise of observations in scaled units, (q,)."""
         if noise is None:
             return None
         given = np.atleast_1d(np.asarray(noise))
         if given.ndim != 1 or len(given) not in (1, self.n_features_in_):
             raise ValueError(
-                f"{name} must be a number or {self.n_features_in_} of them, one for each column, got "
+                f"noise must be a number or {self.n_features_in_} of them, one for each column, got "
                 f"shape {np.shape(noise)}"
             )
-        values = as_matrix(given[None], name, dtype=np.float64)[0]
+        values = as_matrix(given[None], "noise", dtype=np.float64)[0]
         if (values < 0.0).any():
-            raise ValueError(f"{name} must not be negative, got {values.min():g}")
+            raise ValueError(f"noise must not be negative, got {values.min():g}")
         return np.asarray(np.broadcast_to(values, self.n_features_in_) / self._scale.scale)
 
     def calibrate(
@@ -222,7 +220,7 @@ class ForecastEnsembles:
         gaps = np.empty((len(chosen), 0))
         if clocks is not None:
             gaps = np.stack([np.diff(clocks[i][k - delay : k + n]) for i, k in chosen])
-        disturbed, seed = self._noise(noise, "noise"), seed_of(random_state)
+        disturbed, seed = self._noise(noise), seed_of(random_state)
         self.spread_factor_ = 1.0
         for _ in range(_N_CORRECTIONS):
             members = self._members(
@@ -294,7 +292,7 @@ class ForecastEnsembles:
         factor = as_nonnegative(model_error, "model_error")
         if noise is None:
             raise ValueError("noise must be given: the standard deviation of the observations")
-        sizes = self._noise(noise, "noise")
+        sizes = self._noise(noise)
         assert sizes is not None
         if not (sizes > 0.0).all():
             raise ValueError("noise must be positive: a forecast needs no filter without noise")

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from kflow._base.array_types import FloatArray
 from kflow.engine.cpu.engine import CpuEngine
 from kflow.engine.interface import Layer, Profile
 from kflow.engine.torch.move import LayerOnDevice, pull_back, push_forward
-from kflow.engine.torch.moving_points import TorchBatchRunner, TorchMovingPoints, replayed
+from kflow.engine.torch.moving_points import (
+    TorchBatchRunner,
+    TorchMovingPoints,
+    replayed,
+    to_device,
+)
 from kflow.errors import StorageError
 
 __all__ = ["TorchEngine", "free_bytes"]
@@ -118,7 +122,7 @@ class TorchEngine(CpuEngine):
         A[...] = covectors.cpu().numpy()
 
     def _tensor(self, array: FloatArray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return to_device(array, self.device)
 
     def _layer(self, layer: Layer) -> LayerOnDevice:
         return LayerOnDevice(self._tensor(layer.centres), self._tensor(layer.coefficients))

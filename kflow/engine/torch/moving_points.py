@@ -26,7 +26,7 @@ from kflow.engine.interface import (
 from kflow.engine.torch.batch import Descent, Extent, descend
 from kflow.engine.torch.move import LayerOnDevice, displace
 
-__all__ = ["TorchBatchRunner", "TorchMovingPoints", "replayed"]
+__all__ = ["TorchBatchRunner", "TorchMovingPoints", "replayed", "to_device"]
 
 # A layer that moves the points by more than this many times their own size has diverged.
 _EXPLOSION = 10.0
@@ -50,6 +50,11 @@ class _Pending:
     step: float
 
 
+def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
+    """Return the numbers of an array on a device; on this process's own, the tensor is the array."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
 def moved(points: Tensor, displacement: Tensor, step: float) -> Tensor:
     """Return points (n, k) whose first coordinates are moved by step times a displacement (n, q)."""
     after = points.clone()
@@ -68,14 +73,14 @@ def _run(
     n_moving: int,
 ) -> Descent:
     """Return what a batch decides, whose targets and labels are those of its points alone."""
-    device = centres.device
+    device = str(centres.device)
     n_coarse = batch.n_coarse
     coarse = np.concatenate([np.arange(n_coarse)[None], batch.halves.reshape(-1, n_coarse)])
     return descend(
         centres,
-        torch.from_numpy(np.ascontiguousarray(targets)).to(device),
-        None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device),
-        torch.from_numpy(coarse.astype(np.int64)).to(device),
+        to_device(targets, device),
+        None if labels is None else to_device(labels, device),
+        to_device(coarse.astype(np.int64), device),
         profile,
         options,
         n_moving,
@@ -148,7 +153,7 @@ class TorchMovingPoints(MovingPoints):
         device: str,
     ) -> None:
         self._n_fixed, self._profile, self._device = n_fixed, profile, device
-        tensors = tuple(torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in sets)
+        tensors = tuple(to_device(x, device) for x in sets)
         self._now = _Positions(tensors, n_layers)
         self._pending: _Pending | None = None
 
@@ -169,7 +174,7 @@ class TorchMovingPoints(MovingPoints):
         """Run a layer, which then pends; see `kflow.engine.interface.MovingPoints`."""
         self.settle(number, n_threads)
         points = self._now.sets[0]
-        rows = torch.from_numpy(np.ascontiguousarray(batch.rows)).to(self._device)
+        rows = to_device(batch.rows, self._device)
         centres = points[rows]
         n_moving = points.shape[1] - self._n_fixed
         descent = _run(
@@ -232,14 +237,14 @@ class TorchMovingPoints(MovingPoints):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` kept."""
         sets, n_layers = state["_now"]
-        tensors = tuple(torch.from_numpy(x).to(state["_device"]) for x in sets)
+        tensors = tuple(to_device(x, state["_device"]) for x in sets)
         self.__dict__.update(state, _now=_Positions(tensors, n_layers))
 
 
 def replayed(points: Tensor, layers: Sequence[Layer], profile: Profile) -> Tensor:
     """Return points (n, k) after layers."""
     for z, c, step in layers:
-        tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(points.device) for a in (z, c))
+        tensors = (to_device(a, str(points.device)) for a in (z, c))
         displacement = points.new_empty(len(points), c.shape[1])
         displace(LayerOnDevice(*tensors), points, profile, displacement)
         points = moved(points, displacement, step)
@@ -262,7 +267,7 @@ class TorchBatchRunner(BatchRunner):
         n_threads: int,
     ) -> tuple[Layer, LayerReport]:
         """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
-        centres = torch.from_numpy(np.ascontiguousarray(positions)).to(self._device)
+        centres = to_device(positions, self._device)
         n_moving = positions.shape[1] - self._n_fixed
         descent = _run(centres, targets, labels, batch, self._profile, options, n_moving)
         coefficients = descent.coefficients.to(centres.dtype)
