@@ -100,6 +100,7 @@ class GPyTorch(BaseEstimator):
 Method = tuple[Callable[[int], Any], bool, float]
 PROBABILISTIC: dict[str, Method] = {
     "kflow": (lambda _: kflow.GPRegressor(random_state=0), True, math.inf),
+    "kflow, stacked": (lambda _: kflow.StackedGPRegressor(random_state=0), True, math.inf),
     "scikit-learn": (lambda _: Peer(0, 0), True, ROWS_OF_PEERS),
     "GPyTorch": (lambda _: GPyTorch(), True, ROWS_OF_PEERS),
     "Bayesian ridge": (lambda _: scaled(BayesianRidge()), True, math.inf),

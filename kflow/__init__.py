@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kflow.estimators.gp_regressor import GPRegressor
     from kflow.estimators.gradient_metric import GradientMetric
     from kflow.estimators.image_pipeline import make_image_pipeline
+    from kflow.estimators.stacked_gp import StackedGPRegressor
     from kflow.estimators.table_encoder import TableEncoder
     from kflow.estimators.table_pipeline import make_table_pipeline
     from kflow.learning import LearnedKernel, learn_kernel
@@ -46,6 +47,7 @@ __all__ = [
     "LearnedKernel",
     "ModelFileError",
     "SingularKernelError",
+    "StackedGPRegressor",
     "StorageError",
     "TableEncoder",
     "__version__",
@@ -85,6 +87,7 @@ _NAMES = {
     "KernelFlowClassifier": "kflow.estimators",
     "KernelFlowRegressor": "kflow.estimators",
     "LearnedKernel": "kflow.learning",
+    "StackedGPRegressor": "kflow.gp",
     "TableEncoder": "kflow.estimators.table_encoder",
     "get_include": "kflow.c_api",
     "learn_kernel": "kflow.learning",

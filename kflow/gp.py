@@ -1,7 +1,8 @@
-"""Gaussian-process regression: the name under which `kflow.estimators.gp_regressor` is documented."""
+"""Gaussian-process regression: the names under which the estimators are documented."""
 
 from __future__ import annotations
 
 from kflow.estimators.gp_regressor import GPRegressor
+from kflow.estimators.stacked_gp import StackedGPRegressor
 
-__all__ = ["GPRegressor"]
+__all__ = ["GPRegressor", "StackedGPRegressor"]

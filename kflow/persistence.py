@@ -38,6 +38,12 @@ def _gp_regressor(reader: ModelReader) -> Any:
     return GPRegressor.from_model_file(reader)
 
 
+def _stacked_gp_regressor(reader: ModelReader) -> Any:
+    from kflow.estimators.stacked_gp import StackedGPRegressor
+
+    return StackedGPRegressor.from_model_file(reader)
+
+
 def _emulator(reader: ModelReader) -> Any:
     from kflow.emulator.emulator import Emulator
 
@@ -67,6 +73,7 @@ _ESTIMATORS: Mapping[str, Callable[[ModelReader], Any]] = {
     "KernelFlowClassifier": _classifier,
     "KernelFlowRegressor": _regressor,
     "GPRegressor": _gp_regressor,
+    "StackedGPRegressor": _stacked_gp_regressor,
 }
 _READERS = {
     **_ESTIMATORS,
@@ -98,8 +105,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, Emulator, Forecaster,
-    TablePipeline or ImagePipeline
+    KernelFlow, KernelFlowClassifier, KernelFlowRegressor, GPRegressor, StackedGPRegressor, Emulator,
+    Forecaster, TablePipeline or ImagePipeline
         The model as it was saved.
 
     Raises

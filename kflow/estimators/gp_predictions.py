@@ -119,6 +119,58 @@ class GPPredictions:
             covariance.flat[:: len(points) + 1] += self.nugget_
         return covariance
 
+    def leave_one_out(self, rows: npt.ArrayLike | None = None) -> tuple[Doubles, Doubles]:
+        """Return how training rows are predicted, each from all others, with kernel and nugget as they are.
+
+        Their errors, ``y[rows] - mean``, estimate those of new rows, a little too low, since kernel and
+        nugget have been learned from these rows, too.
+
+        Parameters
+        ----------
+        rows : array_like of int, optional
+            Numbers of rows of `X_train_`, each once: each is predicted from the others of them. None:
+            all rows, in the order of `X_train_`, which is that of `fit` but with "subset", or
+            weights of 0.
+
+        Returns
+        -------
+        mean, std : ndarray, shape (n,) or (n, m)
+            Mean and standard deviation of each row's observation, in the units of y.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        SingularKernelError
+            If the matrix of the rows is not positive definite.
+        TypeError, ValueError
+            If `rows` are no numbers of rows; or None, and the matrix of all rows was not factored.
+
+        Notes
+        -----
+        The matrix of n rows is factored, n^3 flops.
+        """
+        check_is_fitted(self)
+        chosen = None
+        if rows is not None:
+            chosen = np.asarray(rows)
+            n = len(self._posterior.points)
+            if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+                raise TypeError("rows must be whole numbers in one dimension, or None")
+            if len(np.unique(chosen)) < len(chosen):
+                raise ValueError("rows must not hold a number twice")
+            if not len(chosen) or chosen.min() < 0 or chosen.max() >= n:
+                raise ValueError(f"rows must be numbers from 0 to {n - 1}, and at least one")
+            chosen = chosen.astype(np.intp)
+        elif not self._posterior.is_factored:
+            raise ValueError(
+                "rows: the matrix of all rows was not factored, since they are many; pass the numbers "
+                "of some hundred or thousand rows, which are then predicted from each other"
+            )
+        mean, variances = self._posterior.left_out(chosen, self.n_threads)
+        scaling = self._target_scaling
+        return scaling.undone(mean), scaling.in_shape_of_y(np.sqrt(variances) * self.scale_)
+
     def sample_y(
         self,
         X: npt.ArrayLike,

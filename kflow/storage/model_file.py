@@ -103,6 +103,7 @@ class ModelReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._prefix = ""
         mode = self.path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ModelFileError(f"{self.path} is a folder, not a kflow model file")
@@ -184,8 +185,15 @@ class ModelReader:
         except Exception as error:  # among them zlib.error, RuntimeError and NotImplementedError
             raise ModelFileError(f"{self.path} is damaged or foreign: {error}") from None
 
-    def within(self, name: str) -> ModelReader:
+    def within(self, name: str, *, prefix: str = "") -> ModelReader:
         """Return a reader of the same file for the model in a setting, which has a kind and settings.
+
+        Parameters
+        ----------
+        name : str
+            The setting.
+        prefix : str
+            What the names of the model's arrays begin with in the file.
 
         Raises
         ------
@@ -196,11 +204,12 @@ class ModelReader:
         with damaged("settings"):
             stored = self.settings[name]
             inner.kind, inner.settings = str(stored["kind"]), dict(stored["settings"])
+        inner._prefix = self._prefix + prefix
         return inner
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is an array of that name."""
-        return f"{name}.npy" in self._members
+        return f"{self._prefix}{name}.npy" in self._members
 
     def check_all_read(self) -> None:
         """Raise ModelFileError if there is a member that nobody has read."""
@@ -211,6 +220,7 @@ class ModelReader:
 
     def array(self, name: str, *, ndim: int | None = None) -> npt.NDArray[Any]:
         """Return one array."""
+        name = self._prefix + name
         try:
             self._unread.discard(f"{name}.npy")
             with self._archive.open(f"{name}.npy") as member:
