@@ -4,10 +4,11 @@
     $ python bench/gp_tables.py --uci DIR --results FILE --again "kflow" --json FILE
 
 The sets of regression of `table_sets.py`, in the folds of `tables.py`: five, or of more than 2500 rows three
-random parts of three quarters for training. Every method has the same rows, standardised columns and
-targets if it wants them, and one thread. Those of `tables.py` choose among a grid or take their defaults;
+random parts of three quarters for training. Every method has the same rows, standardised columns
+if it wants them, standardised targets but for kflow, which looks at their units, and one thread. Those of `tables.py` choose among a grid or take their defaults;
 besides there are
 
+* kflow.GPRegressor and, as "kflow, stacked", kflow.StackedGPRegressor, with their defaults,
 * scikit-learn's GaussianProcessRegressor, ConstantKernel * Matern(nu=2.5, a length scale for each column) +
   WhiteKernel by marginal likelihood, up to 850 training rows,
 * GPyTorch's ExactGP, ScaleKernel(MaternKernel(nu=2.5, a length scale for each column)) by 100 steps of
@@ -117,20 +118,22 @@ def methods() -> dict[str, Method]:
     return found
 
 
-def fold(has_deviations: bool) -> Callable[..., dict[str, Any]]:
-    """Return the function that measures a method on one fold."""
+def fold(has_deviations: bool, in_units: bool) -> Callable[..., dict[str, Any]]:
+    """Return the function that measures a method on one fold, with targets in units or standardised."""
 
     def measured(make: Any, sample: Sample, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
         X, y, X_new, y_new = sample.X[train], sample.y[train], sample.X[test], sample.y[test]
         mean, spread = y.mean(), y.std()
+        centre, unit = (mean, spread) if in_units else (0.0, 1.0)
         y, y_new = (y - mean) / spread, (y_new - mean) / spread
         model = make(X.shape[1])
         start = time.process_time()
-        model.fit(X, y)
+        model.fit(X, sample.y[train] if in_units else y)
         out = {"seconds": time.process_time() - start}
         if has_deviations:
             values, std = model.predict(X_new, return_std=True)
             assert (std > 0).all(), "deviations that are not positive"
+            values, std = (values - centre) / unit, std / unit
             error = (values - y_new) / std
             out["nlpd"] = float(np.mean(0.5 * np.log(2.0 * np.pi * std**2) + 0.5 * error**2))
             out["inside"] = float(np.mean(np.abs(error) <= 1.96))
@@ -150,7 +153,8 @@ def measure(sample: Sample, name: str, method: Method) -> dict[str, Any]:
     n_train = n * (0.75 if n > 2500 else 0.8)
     if n_train > most:
         return {**about, "failed": f"not run with more than {most} rows"}
-    found = in_folds(make, sample, False, fold(has_deviations))
+    in_units = name.startswith("kflow")
+    found = in_folds(make, sample, False, fold(has_deviations, in_units))
     if isinstance(found, str):
         return {**about, "failed": found}
     means = {key: float(np.mean([one[key] for one in found])) for key in found[0]}

@@ -15,6 +15,7 @@ from kflow.storage.model_file import write_model
         kflow.KernelFlowClassifier(n_layers=2),
         kflow.KernelFlowRegressor(n_layers=2),
         kflow.GPRegressor(n_steps=1),
+        kflow.StackedGPRegressor(estimator=kflow.GPRegressor(n_steps=1)),
         kflow.Emulator(n_steps=1, random_state=0),
     ],
     ids=lambda model: type(model).__name__,

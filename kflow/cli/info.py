@@ -95,6 +95,11 @@ def describe(model: Any) -> dict[str, Any]:
 
 def _describe_without_flow(model: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": type(model).__name__}
+    if hasattr(model, "estimators_"):
+        facts["members"] = [
+            {**_describe_without_flow(member), "weights": weights.tolist()}
+            for member, weights in zip(model.estimators_, model.weights_, strict=True)
+        ]
     if hasattr(model, "kernel_"):
         facts["kernel"] = model.kernel_.to_dict()
     if hasattr(model, "X_train_"):

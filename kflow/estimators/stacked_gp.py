@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_choice, as_count, as_flag
 from kflow._base.array_types import Doubles
+from kflow._base.parameter_names import NamedParameters
 from kflow._base.warn import warn_user
 from kflow.errors import BoundsWarning, DivergenceError, LearningWarning, SingularKernelError
 from kflow.estimators.earlier_fit import restored_on_failure
@@ -36,7 +37,7 @@ _WEIGHT_ROWS = 2000
 _RIDGE = 3.0
 
 
-class StackedGPRegressor(StackFiles, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class StackedGPRegressor(NamedParameters, StackFiles, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Gaussian processes with different kernels, and their average with the least leave-one-out error.
 
     No kernel is best on all tables, and the likelihood often prefers one that does not predict best. Here

@@ -17,6 +17,7 @@ from kflow.timeseries import Forecaster
         kflow.KernelFlowClassifier,
         kflow.KernelFlowRegressor,
         kflow.GPRegressor,
+        kflow.StackedGPRegressor,
         kflow.GradientMetric,
         kflow.TableEncoder,
         kflow.Interpolant,

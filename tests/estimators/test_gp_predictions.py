@@ -240,3 +240,59 @@ def test_arguments_of_the_likelihood(X, Y):
     Y[:, 1] = 2.5
     with pytest.raises(ValueError, match="output 1 is constant"):
         GPRegressor(**FIXED).fit(X, Y).log_marginal_likelihood()
+
+
+# ---- leave-one-out ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_leave_one_out_is_that_of_systems_without_each_row(X, Y, rng, weighted):
+    X, Y = X[:20], Y[:20]
+    weights = rng.uniform(0.5, 2.0, 20) if weighted else None
+    model = GPRegressor(**FIXED).fit(X, Y, weights)
+    mean, std = model.leave_one_out()
+    U, Z, scaling = model.X_train_, model.y_train_, model._target_scaling
+    noise = model.nugget_ / (np.ones(20) if weights is None else model.weights_)
+    for i in range(20):
+        rest = np.delete(np.arange(20), i)
+        A = KERNEL(U[rest]) + np.diag(noise[rest])
+        k = KERNEL(U[rest], U[i : i + 1])[:, 0]
+        np.testing.assert_allclose(
+            mean[i], k @ np.linalg.solve(A, Z[rest]) * scaling.scale + scaling.mean, rtol=1e-9
+        )
+        variance = 1.0 + noise[i] - k @ np.linalg.solve(A, k)
+        np.testing.assert_allclose(std[i], np.sqrt(variance) * model.scale_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_leave_one_out_among_some_rows(X, y, solver):
+    model = GPRegressor(**FIXED, solver=solver, subset_size=30).fit(X, y)
+    rows = np.array([5, 1, 40, 33])
+    mean, std = model.leave_one_out(rows)
+    assert mean.shape == std.shape == (4,)
+    some, _ = GPRegressor(**FIXED).fit(X, y).leave_one_out(rows)
+    np.testing.assert_allclose(mean, some, rtol=1e-9)
+
+
+def test_leave_one_out_of_one_row(X, y):
+    mean, std = GPRegressor(**FIXED).fit(X, y).leave_one_out([3])
+    np.testing.assert_allclose(mean, y.mean())  # nothing is known of it
+    assert std[0] > 0.0
+
+
+def test_wrong_rows_are_refused(X, y):
+    model = GPRegressor(**FIXED, solver="cg", subset_size=30).fit(X, y)
+    with pytest.raises(ValueError, match="rows: the matrix of all rows was not factored"):
+        model.leave_one_out()
+    for rows, error in (
+        ([0.5], TypeError),
+        ([[1]], TypeError),
+        ([], TypeError),
+        ([1, 1], ValueError),
+        ([-1], ValueError),
+        ([len(y)], ValueError),
+    ):
+        with pytest.raises(error, match="rows must"):
+            model.leave_one_out(rows)
+    with pytest.raises(NotFittedError):
+        GPRegressor().leave_one_out()

@@ -78,7 +78,7 @@ def _model(path: Path) -> str:
         return digest(model.predict(rows))
     use = model.predict if hasattr(model, "predict") else model.transform
     parts = [use(X[:3])]
-    if isinstance(model, kflow.GPRegressor):
+    if isinstance(model, (kflow.GPRegressor, kflow.StackedGPRegressor)):
         parts.append(model.predict(X[:3], return_std=True)[1])
     else:
         flow = getattr(model, "flow_", model)
@@ -157,6 +157,9 @@ def _models(folder: Path) -> list[Valid]:
         "classifier": kflow.KernelFlowClassifier(**estimator).fit(X, Y.astype(int)),
         "regressor": kflow.KernelFlowRegressor(**estimator).fit(X, X[:, 1]),
         "process": kflow.GPRegressor(learn=None, random_state=0).fit(X + 4, X[:, 1]),
+        "stack": kflow.StackedGPRegressor(
+            [KERNEL, KERNEL], estimator=kflow.GPRegressor(learn=None), random_state=0
+        ).fit(X, np.exp(X[:, 1])),
         "pipeline": kflow.make_table_pipeline(kflow.KernelFlowClassifier(**estimator)).fit(rows, Y),
         "images": kflow.make_image_pipeline(
             kflow.KernelFlowClassifier(**estimator), encoder=ImageEncoder(J=1, L=2, n_components=4)
