@@ -24,7 +24,8 @@ local       with the kernels and nuggets of kflow.Emulator, the posterior given 
 "median" and "all" are root mean square errors over the deviation of each output, the median and the
 root mean square of all outputs; "inside" the part of test outputs inside their interval of 95 %;
 "promised" what kflow itself says of its error; "mean us" and "std us" microseconds for a test run out of
-1000 predicted at once, without and with deviations, and "one us" those of a call with a single row.
+1000 predicted at once, without and with deviations, "one us" those of a call with a single row, and "one
+std us" those of one with deviations. "part" is the part of the machine's limit that is reached, see `Limits`.
 Means over seeds; for seconds and microseconds medians. All methods run on one thread, and times are
 those of the processor, which hardly depend on what else the machine does.
 """
@@ -40,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from limit import Rates
 from measuring import Table, best_blas, median, parser, restart_with, write_json
 from scipy.linalg import solve_triangular
 from scipy.spatial import cKDTree
@@ -251,9 +253,10 @@ def measured(
     """Errors at test runs, and the time of a prediction."""
     predict(T[:2], True)
     times: dict[str, float] = {}
-    for name, rows, with_std in (("mean", T, False), ("std", T, True), ("one", T[:1], False)):
+    cases = (("mean", T, False), ("std", T, True), ("one", T[:1], False), ("one_std", T[:1], True))
+    for name, rows, with_std in cases:
         found = []
-        for _ in range(1 if with_std else repeats):
+        for _ in range(1 if with_std and len(rows) > 1 else repeats):
             start = time.process_time()
             result = predict(rows, with_std)
             found.append(1e6 * (time.process_time() - start) / len(rows))
@@ -270,6 +273,26 @@ def measured(
         "inside": float(np.mean(error[:, varies] <= 1.96 * deviation[:, varies])),
         **times,
     }
+
+
+class Limits:
+    """Microseconds of a prediction if its products had the rate of a large matrix product, and nothing else
+    took time than the values of the radial kernels, at the rate of values in the first-level cache.
+    """
+
+    def __init__(self) -> None:
+        self._rates = Rates(1000)
+
+    def __call__(self, emulator: kflow.Emulator, n_runs: int) -> dict[str, float]:
+        gemm = self._rates.gemm("float64")
+        q, n, d = emulator.n_components_, emulator.n_inducing_, emulator.n_features_in_
+        m = emulator.components_.shape[1]
+        families = [kernel.kernels[0].kernel.family for kernel in emulator.kernels_]
+        values = sum(n * self._rates.profile(family, "float64") for family in families)
+        mean = values + 2.0 * q * (n * d + m) / gemm
+        # One triangular solution, and with inducing points two.
+        std = mean + q * (2.0 * m + (2 if n_runs > n else 1) * float(n) ** 2) / gemm
+        return {"mean": 1e6 * mean, "std": 1e6 * std}
 
 
 def fitted(
@@ -296,7 +319,7 @@ def fitted(
     return emulator, seconds
 
 
-def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
+def run(args: Any, limits: Limits, name: str, n: int, seed: int) -> list[dict[str, Any]]:
     """Measure all methods on the same runs of a model."""
     simulator = SIMULATORS[name]
     X, T = simulator.draw(n, seed), simulator.draw(N_TEST, 1000 + seed)
@@ -357,6 +380,9 @@ def run(args: Any, name: str, n: int, seed: int) -> list[dict[str, Any]]:
 
         seconds = time.process_time() - start if method in (*OTHERS, "local") else kept_seconds
         found = measured(predict, T, Y_test, std, 1 if method == "local" else 5)
+        if method not in (*OTHERS, "local"):
+            bound = limits(emulator, n)
+            found |= {f"part_{key}": bound[key] / found[f"us_{key}"] for key in bound}
         rows.append({"simulator": name, "n": n, "seed": seed, "method": method, **found})
         rows[-1].update(
             fit_seconds=seconds,
@@ -392,8 +418,10 @@ def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             values = [row[key] for row in same]
             one[key] = None if None in values else float(np.mean(values))
             one[f"{key}_spread"] = None if None in values else float(np.ptp(values) / 2.0)
-        for key in ("fit_seconds", "us_mean", "us_std", "us_one"):
-            one[key] = median([row[key] for row in same])
+        times = ("fit_seconds", "us_mean", "us_std", "us_one", "us_one_std")
+        for key in (*times, "part_mean", "part_std"):
+            values = [row[key] for row in same if row.get(key) is not None]
+            one[key] = median(values) if values else None
         result.append(one)
     return result
 
@@ -424,6 +452,7 @@ def main() -> None:
     columns = {"simulator": "14s", "n": "6d", "method": "11s", "components": "3d"}
     columns |= {"median": "8.1e", "all": "8.1e", "inside": "6.3f", "promised": "8.1e"}
     columns |= {"fit_seconds": "7.1f", "us_mean": "7.1f", "us_std": "7.0f", "us_one": "7.0f"}
+    columns |= {"us_one_std": "7.0f", "part_mean": "6.2f", "part_std": "6.2f"}
     table = Table(columns)
     rows: list[dict[str, Any]] = []
     if args.merge:
@@ -436,9 +465,11 @@ def main() -> None:
             table.row(*(mean[name] for name in columns))
         write_json(args, rows=rows, means=means(rows))
         return
+    limits = Limits()
     for name in args.simulators:
         for n in args.n:
-            mine = [row for seed in range(args.seeds) for row in run(args, name, n, seed)]
+            seeds = range(args.seeds)
+            mine = [row for seed in seeds for row in run(args, limits, name, n, seed)]
             rows += mine
             for mean in means(mine):
                 table.row(*(mean[name] for name in columns))

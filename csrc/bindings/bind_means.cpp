@@ -4,19 +4,11 @@
 #include <vector>
 
 #include "bindings/array.hpp"
+#include "bindings/family.hpp"
 #include "kflow/means.hpp"
 
 namespace kflow::python {
 namespace {
-
-Family family_of(const std::string& name) {
-    for (const FamilyTraits& family : kFamilies) {
-        if (family.name == name) {
-            return family.family;
-        }
-    }
-    throw std::invalid_argument("families: unknown kernel family '" + name + "'");
-}
 
 template <class T>
 void bind(py::module_& m, const char* name) {

@@ -10,6 +10,7 @@ void bind_expression(py::module_& m);
 void bind_layer(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_means(py::module_& m);
+void bind_variance(py::module_& m);
 void bind_scattering(py::module_& m);
 }  // namespace kflow::python
 
@@ -22,5 +23,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     kflow::python::bind_layer(m);
     kflow::python::bind_loss(m);
     kflow::python::bind_means(m);
+    kflow::python::bind_variance(m);
     kflow::python::bind_scattering(m);
 }

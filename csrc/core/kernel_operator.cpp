@@ -95,6 +95,12 @@ Index KernelOperator<T>::scratch(Index rows) const {
 }
 
 template <class T>
+Index KernelOperator<T>::panels_scratch(Index rows) const {
+    const Index panel = simd().get<T>().panel;
+    return panels_of(rows, panel) * panel * (d_ + 1);
+}
+
+template <class T>
 void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scratch) const {
     const SimdRoutines<T>& routines = simd().get<T>();
     const Index n_panels = panels_of(x.rows, routines.panel);
@@ -114,15 +120,20 @@ void KernelOperator<T>::apply(MatrixView<const T> x, MatrixView<T> out, T* scrat
 
 template <class T>
 void KernelOperator<T>::gram(MatrixView<const T> x, MatrixView<T> out, T* scratch) const {
+    const Index panel = simd().get<T>().panel;
+    T* k = scratch + panels_of(x.rows, panel) * panel * (std::max(d_, q_) + 1);
+    panels(x, k, scratch);
+    simd().get<T>().unpack(k, out);
+}
+
+template <class T>
+void KernelOperator<T>::panels(MatrixView<const T> x, T* out, T* scratch) const {
     const SimdRoutines<T>& routines = simd().get<T>();
     const Index n_panels = panels_of(x.rows, routines.panel);
-    const Index lanes = n_panels * routines.panel;
     T* norms = scratch;
-    T* points = norms + lanes;
-    T* k = points + lanes * std::max(d_, q_);
+    T* points = norms + n_panels * routines.panel;
     routines.pack(x, shift_.data(), points, norms);
-    routines.kernel_panels(profile_, centres_, points, norms, n_panels, k);
-    routines.unpack(k, out);
+    routines.kernel_panels(profile_, centres_, points, norms, n_panels, out);
 }
 
 template class KernelOperator<float>;

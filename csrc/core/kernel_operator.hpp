@@ -34,11 +34,18 @@ class KernelOperator {
     /// Elements of scratch that apply() and gram() need for so many rows.
     Index scratch(Index rows) const;
 
+    /// Elements of scratch that panels() needs for so many rows.
+    Index panels_scratch(Index rows) const;
+
     /// out (rows, q) = K(x, z) c; x (rows, d) and out may be the same memory.
     void apply(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
 
     /// out (rows, m) = K(x, z)
     void gram(MatrixView<const T> x, MatrixView<T> out, T* scratch) const;
+
+    /// out[p] (m, panel) = K(z, x), as panels of the points x (rows, d), with anything in lanes
+    /// beyond the last. Scratch of panels_scratch() elements.
+    void panels(MatrixView<const T> x, T* out, T* scratch) const;
 
    private:
     Profile profile_;

@@ -10,7 +10,7 @@ import numpy as np
 
 from kflow._base.arguments import as_choice, as_count
 from kflow._base.array_types import Doubles, Rows
-from kflow.emulator.mean import PROFILES, component_kernel
+from kflow.emulator.component_kernel import PROFILES, component_kernel
 from kflow.emulator.posterior import HeldOut, Posterior, by_inducing_points, given_all_rows
 from kflow.errors import BoundsWarning, JitterWarning
 from kflow.kernels import Kernel

@@ -7,43 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from kflow._base.array_types import Doubles
+from kflow.emulator.component_kernel import parts_of
 from kflow.engine import HOST
 from kflow.engine.interface import MeansParts
 from kflow.engine.threads import resolve_n_threads
-from kflow.kernels import Gaussian, Kernel, Linear, Matern52, Radial, Scaled, Sum
-from kflow.kernels.parameters import Bounds
+from kflow.kernels import Kernel
 
-__all__ = ["PROFILES", "MeanFunction", "MeanFunctions", "component_kernel"]
-
-
-# The radial kernels that a component may have.
-PROFILES: dict[str, type[Radial]] = {"matern52": Matern52, "gaussian": Gaussian}
-
-# Amplitudes of scores, which have variance 1. Larger ones leave the nugget below rounding errors.
-_AMPLITUDES = (1e-4, 1e4)
-_LENGTHS = (1e-2, 1e3)
-
-
-def component_kernel(name: str, d: int, *, learn_amplitude: bool = True) -> Kernel:
-    """Return the kernel that learning starts from: a radial one plus a linear one.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PROFILES`.
-    d : int
-        Number of scaled inputs, each of which has a length scale.
-    learn_amplitude : bool
-        Whether the amplitude of the radial part is learned: losses of cross-validation cannot tell
-        the amplitude of the whole kernel from the nugget.
-    """
-    length = 2.0 * float(
-        np.sqrt(d)
-    )  # twice the distance of two points, as smooth as models mostly are
-    radial = PROFILES[name]((length,) * d, length_scale_bounds=_LENGTHS)
-    bounds: Bounds = _AMPLITUDES if learn_amplitude else "fixed"
-    linear = Scaled(Linear(length_scale_bounds="fixed"), 0.1, amplitude_bounds=_AMPLITUDES)
-    return Sum((Scaled(radial, 1.0, amplitude_bounds=bounds), linear))
+__all__ = ["MeanFunction", "MeanFunctions"]
 
 
 class MeanFunctions:
@@ -80,10 +50,8 @@ class MeanFunctions:
         families, rates = [], np.empty((q, d))
         factors, linear = np.empty((q, len(points))), np.empty((q, d))
         for c, kernel in enumerate(kernels):
-            radial, line = _parts(kernel)
-            assert isinstance(radial.kernel, Radial)
-            families.append(radial.kernel.family)
-            rates[c] = np.square(1.0 / np.asarray(radial.kernel.length_scale))
+            radial, line, rates[c], family = parts_of(kernel)
+            families.append(family)
             factors[c] = radial.amplitude * coefficients[c]
             # Not by BLAS, whose sums depend on its number of threads.
             linear[c] = line.amplitude * np.einsum("ij,i->j", points, coefficients[c])
@@ -150,24 +118,3 @@ class MeanFunction:
     def jacobian(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the derivatives of the mean by scaled inputs, (n, d)."""
         return np.asarray(self._all.jacobian(X, n_threads)[:, 0])
-
-
-def _parts(kernel: Kernel) -> tuple[Scaled, Scaled]:
-    """Return the radial and the linear part of a component's kernel.
-
-    Raises
-    ------
-    ValueError
-        If the kernel is another one.
-    """
-    if isinstance(kernel, Sum) and len(kernel.kernels) == 2:
-        radial, linear = kernel.kernels
-        if (
-            isinstance(radial, Scaled)
-            and getattr(radial.kernel, "family", "") in PROFILES
-            and isinstance(linear, Scaled)
-            and isinstance(linear.kernel, Linear)
-            and linear.kernel.length_scale == 1.0
-        ):
-            return radial, linear
-    raise ValueError(f"{kernel!r} is no kernel of an emulator's component")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from kflow.data.chunks import row_chunks
 from kflow.emulator.inputs import InputReduction
 from kflow.emulator.mean import MeanFunction, MeanFunctions
 from kflow.emulator.outputs import OutputReduction
+from kflow.emulator.variance import VarianceFunction
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
@@ -72,6 +74,7 @@ class Posterior:
     amplitude: float = 1.0
     noise_factor: Doubles | None = None
     _factor: Factor | None = field(default=None, repr=False)
+    _variance: VarianceFunction | None = field(default=None, repr=False)
 
     @property
     def mean(self) -> MeanFunction:
@@ -81,13 +84,27 @@ class Posterior:
     def variances(self, X: Doubles, n_threads: int | None) -> Doubles:
         """Return the variances at scaled inputs, noise included, (n,).
 
-        They take M^2 flops for each row, and twice as many with inducing points. The first call
-        after `kflow.load` factorises an M x M matrix.
+        M^2 flops for each row, 2 M^2 with inducing points. The first call prepares them, 8 M^2 bytes for each
+        factor, and after `kflow.load` factorises an M x M matrix.
         """
-        if self._factor is None:
-            nugget = self.nugget if self.noise_factor is None else 0.0
-            self._factor = _prior_factor(self.kernel, self.points, nugget, n_threads)
-        return self.amplitude * _variances(self._factor, self.nugget, self.noise_factor, X)
+        if self._variance is None:
+            factor, self._factor = self._factor, None
+            if factor is None:
+                nugget = self.nugget if self.noise_factor is None else 0.0
+                factor = _prior_factor(self.kernel, self.points, nugget, n_threads)
+            self._variance = VarianceFunction(
+                self.kernel,
+                self.points,
+                self.nugget,
+                factor.lower,
+                self.noise_factor,
+                self.amplitude,
+            )
+        return self._variance(X, n_threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but what can be made again."""
+        return {**self.__dict__, "_factor": None, "_variance": None}
 
 
 def mean_functions(
@@ -108,23 +125,6 @@ def mean_functions(
         coefficients = np.stack([one.coefficients for one in posteriors])
     kernels = [one.kernel for one in posteriors]
     return MeanFunctions(kernels, points, coefficients, outputs.back, outputs.mean)
-
-
-def _variances(factor: Factor, nugget: float, noise_factor: Doubles | None, X: Doubles) -> Doubles:
-    """Return the variances before they are multiplied by the amplitude."""
-    if noise_factor is None:
-        return np.asarray(factor.variances(X) + nugget)
-    from scipy.linalg import solve_triangular
-
-    out = np.empty(len(X))
-    for rows in row_chunks(len(X)):
-        half = factor.half_solve(factor.kernel(factor.points, X[rows]))
-        out[rows] = factor.kernel.diag(X[rows]) - np.einsum("ij,ij->j", half, half)
-        np.maximum(out[rows], 0.0, out=out[rows])
-        with single_threaded_blas:
-            half = solve_triangular(noise_factor, half, lower=True, check_finite=False)
-        out[rows] += nugget * np.einsum("ij,ij->j", half, half)
-    return out + nugget
 
 
 def _prior_factor(kernel: Kernel, points: Doubles, nugget: float, n_threads: int | None) -> Factor:
@@ -220,7 +220,9 @@ def by_inducing_points(
         system.add(X[kept[rows]], z[kept[rows]])
     coefficients, noise_factor = system.solved()
     mean = MeanFunction(kernel, points, coefficients)(X[held], n_threads)
-    variances = _variances(factor, nugget, noise_factor, X[held])
+    variances = VarianceFunction(kernel, points, nugget, factor.lower, noise_factor)(
+        X[held], n_threads
+    )
     predicted, amplitude = HeldOut(z[held] - mean, variances).calibrated()
     system.add(X[held], z[held])
     coefficients, noise_factor = system.solved()

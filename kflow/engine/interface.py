@@ -52,6 +52,7 @@ from kflow.engine.records import (
     Term,
 )
 from kflow.engine.scattering import ScatteringFilters, ScatteringOperator
+from kflow.engine.variance import VarianceOperator, VarianceParts
 
 __all__ = [
     "BatchRunner",
@@ -69,6 +70,8 @@ __all__ = [
     "ScatteringFilters",
     "ScatteringOperator",
     "Term",
+    "VarianceOperator",
+    "VarianceParts",
 ]
 
 
@@ -308,6 +311,10 @@ class Engine(ABC):
     @abstractmethod
     def posterior_means(self, parts: MeansParts) -> MeansOperator:
         """Return posterior means, in the dtype of the parts, which are copied."""
+
+    @abstractmethod
+    def posterior_variance(self, parts: VarianceParts) -> VarianceOperator:
+        """Return a posterior variance; the parts are copied."""
 
     @abstractmethod
     def scattering(self, filters: ScatteringFilters) -> ScatteringOperator:

@@ -67,6 +67,11 @@ class Factor:
         self._factor = cholesky_factor(matrix, nugget, weights, what)
         self._inverse_diagonal: Doubles | None = None
 
+    @property
+    def lower(self) -> Doubles:
+        """L, (n, n): what is above the diagonal means nothing. Not a copy."""
+        return self._factor
+
     def solve(self, Y: FloatArray) -> FloatArray:
         """Return A^-1 Y, (n, m)."""
         return solve_factored(self._factor, Y)

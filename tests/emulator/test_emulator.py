@@ -11,7 +11,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kflow
 from kflow import Emulator, ModelFileError
-from kflow.emulator.mean import PROFILES, MeanFunction, component_kernel
+from kflow.emulator.component_kernel import PROFILES, component_kernel
+from kflow.emulator.mean import MeanFunction
 from kflow.simulators import SIMULATORS
 from kflow.storage.model_file import ModelReader, write_model
 

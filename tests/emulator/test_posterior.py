@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow.emulator.mean import component_kernel
+from kflow.emulator.component_kernel import component_kernel
 from kflow.emulator.posterior import by_inducing_points, given_all_rows
 
 NUGGET = 0.01

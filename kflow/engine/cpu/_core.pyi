@@ -239,6 +239,22 @@ class MeansDouble:
     def outputs(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
     def gradients(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
 
+class PosteriorVariance:
+    def __init__(
+        self,
+        *,
+        family: str,
+        centres: _Floats,
+        rates: _Floats,
+        amplitude: float,
+        linear: float,
+        nugget: float,
+        scale: float,
+        factor: _Floats,
+        inner: _Floats | None,
+    ) -> None: ...
+    def __call__(self, X: _Floats, out: _Floats, n_threads: int) -> None: ...
+
 class ScatteringFloat:
     def __init__(
         self,

@@ -21,6 +21,7 @@ from kflow.engine.cpu.convert import (
 from kflow.engine.cpu.means import CpuMeans
 from kflow.engine.cpu.moving_points import CpuBatchRunner, CpuMovingPoints
 from kflow.engine.cpu.scattering import CpuScattering
+from kflow.engine.cpu.variance import CpuVariance
 from kflow.engine.interface import (
     Engine,
     Layer,
@@ -28,6 +29,7 @@ from kflow.engine.interface import (
     Profile,
     ScatteringFilters,
     Term,
+    VarianceParts,
 )
 
 __all__ = ["CpuEngine"]
@@ -213,6 +215,10 @@ class CpuEngine(Engine):
     def posterior_means(self, parts: MeansParts) -> CpuMeans:
         """Return posterior means."""
         return CpuMeans(parts)
+
+    def posterior_variance(self, parts: VarianceParts) -> CpuVariance:
+        """Return a posterior variance."""
+        return CpuVariance(parts)
 
     def scattering(self, filters: ScatteringFilters) -> CpuScattering:
         """Return a scattering transform."""

@@ -17,6 +17,7 @@ from kflow.testing.engines.layers import LayerTests
 from kflow.testing.engines.losses import LossTests
 from kflow.testing.engines.means import PosteriorMeansTests
 from kflow.testing.engines.scattering import ScatteringTests
+from kflow.testing.engines.variance import PosteriorVarianceTests
 
 __all__ = ["EngineTests"]
 
@@ -28,6 +29,7 @@ class EngineTests(
     LayerTests,
     FlowTests,
     PosteriorMeansTests,
+    PosteriorVarianceTests,
     ScatteringTests,
 ):
     """Tests of an engine; derive from this class.

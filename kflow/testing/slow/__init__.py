@@ -33,6 +33,7 @@ from kflow.testing.slow.losses import (
 from kflow.testing.slow.means import posterior_means
 from kflow.testing.slow.points import class_distance_ratio, move, rho, rho_gradient, step_length
 from kflow.testing.slow.scattering import scattering
+from kflow.testing.slow.variance import posterior_variance
 
 __all__ = [
     "SLOW_LOSSES",
@@ -55,6 +56,7 @@ __all__ = [
     "loss_rho",
     "move",
     "posterior_means",
+    "posterior_variance",
     "rho",
     "rho_gradient",
     "scattering",
