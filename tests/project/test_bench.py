@@ -242,6 +242,15 @@ def test_emulators(run_benchmark):
 
 
 @pytest.mark.slow
+def test_wide_emulator(run_benchmark):
+    options = "--n 300 --inputs 6 --outputs 50 --inducing 100"
+    printed, report = run_benchmark("wide_emulator", options)
+    assert len(printed.splitlines()) == 1 + 2
+    assert [row["directions"] for row in report["rows"]] == ["5", "all"]
+    assert positive(report["rows"], "median", "promised", "seconds", "us", "memory")
+
+
+@pytest.mark.slow
 def test_forecast_intervals(run_benchmark):
     options = "--system logistic --seeds 1 --starts 4 --members 10"
     printed, report = run_benchmark("forecast_intervals", options)
