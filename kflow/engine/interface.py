@@ -93,6 +93,15 @@ class Engine(ABC):
         """Name and build, which files say of the engine that has computed what they hold."""
         return self.name, self.build
 
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Name, and device if there are several, for which another process gets such an engine.
+
+        They are the arguments of `kflow.engine.get_engine`. An engine itself is not sent to other
+        processes, which may lack what it needs, and have to say so.
+        """
+        return self.name, None
+
     @abstractmethod
     def lease(self) -> AbstractContextManager[None]:
         """Return a context in which threads stay ready between calls.

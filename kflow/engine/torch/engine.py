@@ -74,6 +74,11 @@ class TorchEngine(CpuEngine):
         chip = torch.cuda.get_device_name(self.device) if kind == "cuda" else kind
         return f"PyTorch {torch.__version__}, {chip}"
 
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Name and device: "cuda" is the first one that a process sees."""
+        return self.name, self.device
+
     # ---- flows --------------------------------------------------------------------------------
 
     def moving_points(  # type: ignore[override]
