@@ -315,6 +315,19 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def solve(self, A: Doubles, Y: FloatArray) -> Doubles:
+        """Return A^-1 Y, (n, q), in float64 by a Cholesky factor of A.
+
+        A is (n, n), of float64 and symmetric, and it may be overwritten. Y is (n, q), of float64.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If A has no factor whose pivots exceed n times the rounding error of its largest entry. Its
+            numbers are -1.
+        """
+
+    @abstractmethod
     def posterior_means(self, parts: MeansParts) -> MeansOperator:
         """Return posterior means, in the dtype of the parts, which are copied."""
 
