@@ -5,35 +5,54 @@
 
 layer       median milliseconds of a layer of N points with batches of N_f in d dimensions, float32; its
             limit: four N N_f d flops over the rate of the device's own products, and one Cholesky
-            factorisation of N_f in float64; and the same layer in plain PyTorch, without kflow
+            factorisation of N_f in float64; and the same layer in plain PyTorch and in JAX (compiled), without kflow
 flow        seconds of the flow of MNIST's preset, and errors from 10 and 600 images, next to the core's
-recipes     seconds of the slides' recipes: 12000 layers of MNIST, 50000 of Fashion-MNIST, d = 784
+recipes     seconds of the slides' recipes: 12000 layers of MNIST, 50000 of Fashion-MNIST, d = 784; of as
+            many layers as fit into --budget seconds for everything, and what all would take at that rate
 transform   seconds of 10^6 points through MNIST's preset
+accuracy    the time to the error on MNIST's test images, of flows of more and more layers, of an interpolant of
+            the pixels, and of EigenPro's epochs with the same kernel: all from images to a model
 
-Results are checked before anything is timed: 50 layers of a small flow agree with the compiled core.
+JAX and EigenPro are left out, with a line that says why, where they are missing. EigenPro is the user's own
+copy of github.com/EigenPro/EigenPro-pytorch: --eigenpro names its folder.
+
+Results are checked before anything is timed: 50 layers of a small flow agree with the compiled core, and
+a layer by PyTorch and by JAX with the slow reference.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
-from measuring import Table, clusters, parser, write_json
+from gpu_peers import (
+    BANDWIDTH,
+    LENGTH_SCALE,
+    NUGGET,
+    STEP_SIZE,
+    LayerFunction,
+    Reached,
+    eigenpro,
+    eigenpro_is_missing,
+    jax_is_missing,
+    jax_layer,
+    synchronise,
+    torch_layer,
+)
+from measuring import Table, check_close, clusters, parser, write_json
 
 import kflow
 from kflow.datasets import load_dataset
 from kflow.kernels import Gaussian
+from kflow.presets import PRESETS
+from kflow.testing import slow
 
 SHAPES = [(60000, 600, 784), (60000, 600, 150), (60000, 1200, 150)]
 SMALL = [(2000, 60, 20)]
-
-
-def synchronise(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def milliseconds(action: Callable[[], Any], device: str, repeats: int) -> float:
@@ -71,15 +90,36 @@ def check(device: str) -> float:
     return difference
 
 
+def check_peer(make: Callable[[np.ndarray, np.ndarray, str], LayerFunction], device: str) -> None:
+    """Compare a layer of a peer with the slow reference."""
+    X, Y = clusters(200, 12)
+    batch = np.random.default_rng(0).choice(200, 60, replace=False)
+    kernel = Gaussian(LENGTH_SCALE)
+    expected = slow.layer(
+        X,
+        Y,
+        batch,
+        np.arange(30)[None],
+        kernel=kernel,
+        nugget=NUGGET,
+        step="rms",
+        step_size=STEP_SIZE,
+    )
+    moved = slow.move(X, expected.Z, expected.C, kernel=kernel, step=expected.step) - X
+    points = make(X, Y, device)(batch)
+    got = points.cpu().numpy() if isinstance(points, torch.Tensor) else np.asarray(points)
+    check_close(got - X, moved, 1e-4)
+
+
 def layer_of_kflow(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
     X, Y = clusters(n, d)
     flow = kflow.KernelFlow(
-        Gaussian(1.0),
+        Gaussian(LENGTH_SCALE),
         n_layers=repeats + 3,
         batch_size=n_batch,
-        nugget=1.0,
+        nugget=NUGGET,
         step="rms",
-        step_size=0.02,
+        step_size=STEP_SIZE,
         random_state=0,
         layers="none",
         device=device,
@@ -87,31 +127,18 @@ def layer_of_kflow(n: int, n_batch: int, d: int, device: str, repeats: int) -> f
     return 1e3 * float(np.median(flow.history_["seconds"][3:]))
 
 
-def layer_of_torch(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
-    """Return the time of a layer as one would write it, with one half and the matrix as a whole."""
-    X, Y = (torch.from_numpy(a).to(device) for a in clusters(n, d))
-    generator = torch.Generator().manual_seed(0)
-
-    def layer() -> torch.Tensor:
-        rows = torch.randperm(n, generator=generator)[:n_batch].to(device)
-        z, y = X[rows].double(), Y[rows]
-        r2 = torch.cdist(z, z).square()
-        k = torch.exp(-0.5 * r2)
-        a = k + torch.eye(n_batch, dtype=torch.float64, device=device)
-        half = n_batch // 2
-        factor, part = torch.linalg.cholesky(a), torch.linalg.cholesky(a[:half, :half])
-        v, w = torch.cholesky_solve(y, factor), torch.cholesky_solve(y[:half], part)
-        total, coarse = (y * v).sum(), (y[:half] * w).sum()
-        g = -(coarse / total) * (v @ v.T)
-        g[:half, :half] += w @ w.T
-        weights = -0.5 * g * k / total
-        c = torch.cholesky_solve(-4.0 * (weights.sum(1)[:, None] * z - weights @ z), factor).float()
-        x2, z2 = X.square().sum(1), X[rows].square().sum(1)
-        moved = torch.exp(-0.5 * (x2[:, None] + z2 - 2.0 * X @ X[rows].T)) @ c
-        step = 0.02 * (X.square().sum() / moved.square().sum()).sqrt()
-        return X + step * moved
-
-    return milliseconds(layer, device, repeats)
+def layer_of_peer(
+    make: Callable[[np.ndarray, np.ndarray, str], LayerFunction],
+    n: int,
+    n_batch: int,
+    d: int,
+    device: str,
+    repeats: int,
+) -> float:
+    """Return the time of a layer by plain PyTorch or JAX, whose batch comes from the host."""
+    layer = make(*clusters(n, d), device)
+    rng = np.random.default_rng(0)
+    return milliseconds(lambda: layer(rng.choice(n, n_batch, replace=False)), device, repeats)
 
 
 def limit(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
@@ -124,22 +151,20 @@ def limit(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
     return first + second + milliseconds(lambda: torch.linalg.cholesky(m), device, repeats)
 
 
-def preset_flow(folder: str | None, device: str, n_layers: int | None) -> dict[str, Any]:
+def preset_flow(folder: str | None, device: str, small: bool) -> dict[str, Any]:
     """Return seconds and errors of MNIST's preset, of the digits if there is no folder."""
-    from kflow.presets import PRESETS
-
     name = "digits" if folder is None else "mnist"
     data = load_dataset(name, folder)
     parameters = {**PRESETS[name], "random_state": 0}
-    if n_layers is not None:
-        parameters["n_layers"] = n_layers
+    if small:
+        parameters["n_layers"] = 5
     model = kflow.KernelFlowClassifier(**parameters, device=device)
     start = time.perf_counter()
     model.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - start
     wrong = float(np.mean(model.predict(data.X_test) != data.y_test))
     layers = float(model.flow_.history_["seconds"].sum())
-    n_points = 2000 if folder is None else 1_000_000
+    n_points = 2000 if small else 1_000_000
     many = np.resize(data.X_test, (n_points, data.X_test.shape[1])).astype(np.float32)
     start = time.perf_counter()
     model.transform(many)
@@ -153,64 +178,160 @@ def preset_flow(folder: str | None, device: str, n_layers: int | None) -> dict[s
     }
 
 
-def recipe(name: str, folder: str, n_layers: int, device: str) -> dict[str, Any]:
-    """Return the seconds of a flow as the slides ran it: all pixels, batches of 600."""
+def recipe(
+    name: str, folder: str, n_layers: int, most_seconds: float, device: str
+) -> dict[str, Any]:
+    """Return the seconds of layers as the slides ran them: all pixels, batches of 600.
+
+    The layers are as many as fit into some seconds, by the time of the first hundred.
+    """
     data = load_dataset(name, folder)
     X = data.X_train / np.linalg.norm(data.X_train, axis=1, keepdims=True)
     flow = kflow.KernelFlow(
-        n_layers=n_layers,
+        n_layers=0,
         batch_size=600,
         nugget=1.0,
         step="relative",
         random_state=0,
         layers="none",
         device=device,
-    )
+    ).fit(X.astype(np.float32), kflow.one_hot(data.y_train))
+    first = min(100, n_layers)
     start = time.perf_counter()
-    flow.fit(X.astype(np.float32), kflow.one_hot(data.y_train))
-    return {"dataset": name, "n_layers": n_layers, "seconds": time.perf_counter() - start}
+    flow.run(first)
+    rate = (time.perf_counter() - start) / first
+    run = min(n_layers, max(first, int(most_seconds / rate)))
+    flow.run(run - first)
+    seconds = time.perf_counter() - start
+    return {
+        "dataset": name,
+        "n_layers": n_layers,
+        "n_layers_run": run,
+        "seconds": seconds,
+        "seconds_of_all": seconds / run * n_layers,
+    }
+
+
+def time_to_accuracy(
+    folder: str | None, eigenpro_folder: str | None, device: str, small: bool
+) -> list[Reached]:
+    """Return what kflow, and EigenPro if it is here, reach on MNIST in how long."""
+    name = "digits" if folder is None else "mnist"
+    data = load_dataset(name, folder)
+    found = []
+    for n_layers in (2, 5) if small else (40, 120, 360):
+        settings = {**PRESETS[name], "n_layers": n_layers, "random_state": 0}
+        start = time.perf_counter()
+        model = kflow.KernelFlowClassifier(**settings, device=device)
+        model.fit(data.X_train, data.y_train)
+        seconds = time.perf_counter() - start
+        wrong = float(np.mean(model.predict(data.X_test) != data.y_test))
+        found.append(Reached("kflow", f"flow of {n_layers} layers", seconds, wrong))
+
+    largest = float(data.X_train.max())
+    X, T = ((a / largest).astype(np.float32) for a in (data.X_train, data.X_test))
+    Y = kflow.one_hot(data.y_train, np.float32)
+    for m in (200,) if small else (5000, 20000):
+        rows = np.random.default_rng(0).permutation(len(X))[:m]
+        start = time.perf_counter()
+        u = kflow.Interpolant(
+            X[rows], Y[rows], kernel=Gaussian(BANDWIDTH), nugget=1e-3, device=device
+        )
+        seconds = time.perf_counter() - start
+        wrong = float(np.mean(u(T).argmax(1) != np.unique(data.y_train).searchsorted(data.y_test)))
+        found.append(Reached("kflow", f"interpolant of {m} images", seconds, wrong))
+
+    missing = eigenpro_is_missing(eigenpro_folder)
+    if eigenpro_folder is None or missing:
+        print(f"EigenPro is left out: {missing}", flush=True)
+        return found
+    test = T, kflow.one_hot(data.y_test, np.float32)
+    epochs = [1, 2] if small else [1, 2, 5, 10]
+    return [*found, *eigenpro(eigenpro_folder, (X, Y), test, device, epochs)]
+
+
+def layers(device: str, small: bool) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the times of layers of all shapes, and why JAX is left out if it is."""
+    repeats = 3 if small else 50
+    check_peer(torch_layer, device)
+    missing = jax_is_missing(device)
+    if missing is None:
+        check_peer(jax_layer, device)
+    else:
+        print(f"JAX is left out: {missing}", flush=True)
+    columns = {"N": "6d", "N_f": "5d", "d": "4d", "limit, ms": "8.3f", "kflow": "8.3f"}
+    table, rows = Table({**columns, "PyTorch": "8.3f", "JAX": "8.3f"}), []
+    for shape in SMALL if small else SHAPES:
+        measured = [
+            limit(*shape, device, repeats),
+            layer_of_kflow(*shape, device, repeats),
+            layer_of_peer(torch_layer, *shape, device, repeats),
+            None if missing else layer_of_peer(jax_layer, *shape, device, repeats),
+        ]
+        table.row(*shape, *measured)
+        names = ("N", "N_f", "d", "limit_ms", "kflow_ms", "torch_ms", "jax_ms")
+        rows.append(dict(zip(names, (*shape, *measured), strict=True)))
+    return rows, missing
+
+
+def recipes(
+    data_dir: str | None, fashion_dir: str | None, end: float, device: str
+) -> list[dict[str, Any]]:
+    """Return the slides' recipes whose data are here, within the seconds up to `end`."""
+    wanted = [
+        (name, folder, n_layers)
+        for name, folder, n_layers in (
+            ("mnist", data_dir, 12000),
+            ("fashion-mnist", fashion_dir, 50000),
+        )
+        if folder is not None
+    ]
+    found = []
+    for i, (name, folder, n_layers) in enumerate(wanted):
+        share = n_layers / sum(n for _, _, n in wanted[i:])
+        left = max(0.0, share * (end - time.perf_counter()))
+        found.append(recipe(name, folder, n_layers, left, device))
+        print(found[-1], flush=True)
+    return found
 
 
 def main() -> None:
+    start = time.perf_counter()
     options = parser(__doc__)
     options.add_argument("--device", default="cuda")
     options.add_argument("--data-dir", help="the folder of MNIST; digits without it")
     options.add_argument("--fashion-dir", help="the folder of Fashion-MNIST")
     options.add_argument("--recipes", action="store_true", help="also the slides' recipes")
+    options.add_argument("--eigenpro", metavar="DIR", help="a copy of EigenPro-pytorch")
+    options.add_argument("--budget", type=float, default=330.0, help="seconds of everything")
     options.add_argument("--small", action="store_true", help="small sizes, for tests")
     args = options.parse_args()
     difference = check(args.device)
-    repeats = 3 if args.small else 50
-    columns = {"N": "6d", "N_f": "5d", "d": "4d", "limit, ms": "8.3f", "kflow": "8.3f"}
-    table, rows = Table({**columns, "PyTorch": "8.3f"}), []
-    for shape in SMALL if args.small else SHAPES:
-        measured = [
-            function(*shape, args.device, repeats)
-            for function in (limit, layer_of_kflow, layer_of_torch)
-        ]
-        table.row(*shape, *measured)
-        names = ("N", "N_f", "d", "limit_ms", "kflow_ms", "torch_ms")
-        rows.append(dict(zip(names, (*shape, *measured), strict=True)))
-    flow = preset_flow(args.data_dir, args.device, 5 if args.small else None)
-    print(flow)
-    recipes = []
-    if args.recipes:
-        for name, folder, n_layers in (
-            ("mnist", args.data_dir, 12000),
-            ("fashion-mnist", args.fashion_dir, 50000),
-        ):
-            recipes.append(recipe(name, folder, n_layers, args.device))
-            print(recipes[-1])
+    rows, jax_missing = layers(args.device, args.small)
+    flow = preset_flow(args.data_dir, args.device, args.small)
+    print(flow, flush=True)
+    reached = time_to_accuracy(args.data_dir, args.eigenpro, args.device, args.small)
+    table = Table({"by": "<8s", "what": "<28s", "seconds": "8.2f", "error, %": "8.2f"})
+    for by, what, seconds, error in reached:
+        table.row(by, what, seconds, 100 * error)
+    found = (
+        recipes(args.data_dir, args.fashion_dir, start + args.budget, args.device)
+        if args.recipes
+        else []
+    )
     device = torch.device(args.device)
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     write_json(
         args,
         rows=rows,
         flow=flow,
-        recipes=recipes,
+        accuracy=[row._asdict() for row in reached],
+        recipes=found,
         difference=difference,
         chip=chip,
         torch=torch.__version__,
+        jax=None if jax_missing else metadata.version("jax"),
+        seconds=time.perf_counter() - start,
     )
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,5 +120,32 @@ def run_python(
         )
         assert not check or done.returncode == 0, done.stderr
         return done
+
+    return run
+
+
+@pytest.fixture
+def run_benchmark(tmp_path: Path) -> Callable[[str, str], tuple[str, dict[str, Any]]]:
+    """Run a benchmark; return what it printed and what it wrote."""
+    bench = Path(__file__).parents[1] / "bench"
+    if not bench.is_dir():
+        pytest.skip("the benchmarks are not here")
+
+    def run(script: str, options: str) -> tuple[str, dict[str, Any]]:
+        file = tmp_path / f"{script}.json"
+        command = [sys.executable, str(bench / f"{script}.py"), *shlex.split(options)]
+        # They import each other from their own folder.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+        done = subprocess.run(
+            [*command, "--json", str(file)], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        report = json.loads(file.read_text())
+        assert report["benchmark"] == f"{script}.py"
+        assert {"date", "processor", "cores", "compiler", "simd_level", "numpy"} <= set(
+            report["machine"]
+        )
+        assert report["machine"]["blas_libraries"]
+        return done.stdout, report
 
     return run

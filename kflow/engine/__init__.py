@@ -9,10 +9,11 @@ import pkgutil
 from functools import lru_cache
 from importlib import import_module
 
+from kflow._base.arguments import shown
 from kflow.engine.cpu import ENGINE as HOST
 from kflow.engine.interface import Engine
 
-__all__ = ["HOST", "engine_names", "get_engine"]
+__all__ = ["HOST", "engine_names", "engine_on", "get_engine"]
 
 # HOST is the engine for arrays in this process's memory: kernel matrices, losses, interpolants.
 
@@ -21,6 +22,23 @@ __all__ = ["HOST", "engine_names", "get_engine"]
 def engine_names() -> tuple[str, ...]:
     """Return the names of all engines: those of the folders here."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+def engine_on(device: str | None) -> Engine:
+    """Return the engine of a device of PyTorch, or the compiled core for None.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch is not installed, or cannot use the device here.
+    TypeError, ValueError
+        If `device` is no name, or there is no such device.
+    """
+    if device is None:
+        return HOST
+    if not isinstance(device, str) or not device:
+        raise TypeError(f"device must be the name of a device or None, got {shown(device)}")
+    return get_engine("torch", device)
 
 
 @lru_cache

@@ -96,6 +96,15 @@ class Engine(ABC):
         """Name and build, which files say of the engine that has computed what they hold."""
         return self.name, self.build
 
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Name, and device if there are several, for which another process gets such an engine.
+
+        They are the arguments of `kflow.engine.get_engine`. An engine itself is not sent to other
+        processes, which may lack what it needs, and have to say so.
+        """
+        return self.name, None
+
     @abstractmethod
     def lease(self) -> AbstractContextManager[None]:
         """Return a context in which threads stay ready between calls.
@@ -306,6 +315,19 @@ class Engine(ABC):
         """Write the matrix product X A to `out`: X is (n, d), A (d, q) and `out` (n, q).
 
         A row of the result depends on that row of X alone, and not on n, to the last bit.
+        """
+
+    @abstractmethod
+    def solve(self, A: Doubles, Y: FloatArray) -> Doubles:
+        """Return A^-1 Y, (n, q), in float64 by a Cholesky factor of A.
+
+        A is (n, n), of float64 and symmetric, and it may be overwritten. Y is (n, q), of float64.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If A has no factor whose pivots exceed n times the rounding error of its largest entry. Its
+            numbers are -1.
         """
 
     @abstractmethod

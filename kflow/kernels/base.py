@@ -16,6 +16,8 @@ import numpy.typing as npt
 from kflow._base.arguments import common_dtype
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix, check_out
+from kflow.engine import HOST
+from kflow.engine.interface import Engine
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels.parameters import DEFAULT_BOUNDS, Bounds, Parametric, show
 from kflow.kernels.program import Contraction, Program, Term, apply, contract, evaluate
@@ -69,9 +71,20 @@ class Kernel(Parametric):
         """Return k(x, x) for each row of X."""
         raise NotImplementedError
 
-    def _evaluate(self, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
-        """Write K(X, Z) to `out`."""
-        evaluate(self, X, Z, out, n_threads)
+    def evaluate(
+        self,
+        X: FloatArray,
+        Z: FloatArray,
+        out: FloatArray,
+        n_threads: int,
+        engine: Engine = HOST,
+    ) -> None:
+        """Write K(X, Z) to `out`, (n, m), by an engine.
+
+        X, (n, d), Z, (m, d), and `out` are C-contiguous and of one dtype, which is not checked. Z may
+        be X; `out` overlaps neither.
+        """
+        evaluate(self, X, Z, out, n_threads, engine)
 
     # ---- evaluation ---------------------------------------------------------------------------
 
@@ -122,7 +135,7 @@ class Kernel(Parametric):
         result = np.empty(shape, dtype) if out is None else check_out(out, shape, dtype)
         if np.may_share_memory(result, x) or np.may_share_memory(result, z):
             raise ValueError("out must not overlap X or Z: pass a separate array")
-        self._evaluate(x, z, result, threads)
+        self.evaluate(x, z, result, threads)
         return result
 
     def diag(self, X: npt.ArrayLike) -> FloatArray:
@@ -183,7 +196,13 @@ class Kernel(Parametric):
         return out
 
     def interpolate(
-        self, X: FloatArray, Z: FloatArray, C: FloatArray, *, n_threads: int | None = None
+        self,
+        X: FloatArray,
+        Z: FloatArray,
+        C: FloatArray,
+        *,
+        n_threads: int | None = None,
+        engine: Engine = HOST,
     ) -> FloatArray:
         """Return K(X, Z) C, as `kflow.Interpolant` predicts.
 
@@ -196,6 +215,8 @@ class Kernel(Parametric):
             Points, centres and coefficients, C-contiguous and of one dtype, which is not checked.
         n_threads : int, optional
             Threads; see `kflow.get_num_threads`. The result does not depend on it.
+        engine : Engine
+            The engine that computes.
 
         Returns
         -------
@@ -206,7 +227,9 @@ class Kernel(Parametric):
         -----
         The costs are those of `apply`.
         """
-        return self.apply(X, Z, C, n_threads=n_threads)
+        out = np.empty((len(X), C.shape[1]), X.dtype)
+        apply(self, X, Z, C, out, resolve_n_threads(n_threads), engine)
+        return out
 
     def contract(
         self,

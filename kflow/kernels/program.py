@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
-from kflow.engine.interface import Profile
+from kflow.engine.interface import Engine, Profile
 from kflow.engine.interface import Term as EngineTerm
 from kflow.kernels.features import FeatureMap, Identity, Selection
 
@@ -251,16 +251,29 @@ class Contraction:
         return total
 
 
-def evaluate(kernel: Part, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+def evaluate(
+    kernel: Part,
+    X: FloatArray,
+    Z: FloatArray,
+    out: FloatArray,
+    n_threads: int,
+    engine: Engine = HOST,
+) -> None:
     """Write K(X, Z) to `out`, (n, m); all arrays are C-contiguous and of one dtype."""
     program = Program(kernel, X, Z)
     features = program.features(X)
     others = features if Z is X else program.features(Z)
-    HOST.evaluate(program.terms(), features, others, program.given(), out, n_threads)
+    engine.evaluate(program.terms(), features, others, program.given(), out, n_threads)
 
 
 def apply(
-    kernel: Part, X: FloatArray, Z: FloatArray, C: FloatArray, out: FloatArray, n_threads: int
+    kernel: Part,
+    X: FloatArray,
+    Z: FloatArray,
+    C: FloatArray,
+    out: FloatArray,
+    n_threads: int,
+    engine: Engine = HOST,
 ) -> None:
     """Write K(X, Z) C to `out`, (n, q); all arrays are C-contiguous and of one dtype."""
     program = Program(kernel, X, Z)
@@ -269,9 +282,9 @@ def apply(
         # What users' functions give must not be as large as the matrix that is never formed.
         for first in range(0, len(X), n_rows):
             rows = slice(first, first + n_rows)
-            apply(kernel, X[rows], Z, C, out[rows], n_threads)
+            apply(kernel, X[rows], Z, C, out[rows], n_threads, engine)
         return
-    HOST.apply_terms(
+    engine.apply_terms(
         program.terms(),
         program.features(X),
         program.features(Z),

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kflow._base.arguments import as_count
 from kflow._base.array_types import FloatArray
 from kflow.engine import HOST
-from kflow.engine.interface import Profile
+from kflow.engine.interface import Engine, Profile
 from kflow.engine.threads import resolve_n_threads
 from kflow.kernels.base import Kernel, check_kernel
 from kflow.kernels.length_scale import LengthScaleKernel
@@ -110,21 +110,35 @@ class Radial(LengthScaleKernel):
         assert isinstance(self.length_scale, float)
         return self.profile_at(self.length_scale)
 
-    def _evaluate(self, X: FloatArray, Z: FloatArray, out: FloatArray, n_threads: int) -> None:
+    def evaluate(
+        self,
+        X: FloatArray,
+        Z: FloatArray,
+        out: FloatArray,
+        n_threads: int,
+        engine: Engine = HOST,
+    ) -> None:
+        """Write K(X, Z) to `out`, as `Kernel.evaluate` does."""
         if not is_isotropic(self):
-            super()._evaluate(X, Z, out, n_threads)
+            super().evaluate(X, Z, out, n_threads, engine)
             return
         self.check_dimension(X.shape[1])
-        HOST.gram(X, Z, self.profile, out, n_threads)
+        engine.gram(X, Z, self.profile, out, n_threads)
 
     def interpolate(
-        self, X: FloatArray, Z: FloatArray, C: FloatArray, *, n_threads: int | None = None
+        self,
+        X: FloatArray,
+        Z: FloatArray,
+        C: FloatArray,
+        *,
+        n_threads: int | None = None,
+        engine: Engine = HOST,
     ) -> FloatArray:
         """Return K(X, Z) C, as `Kernel.interpolate` does."""
         if not is_isotropic(self):
-            return super().interpolate(X, Z, C, n_threads=n_threads)
+            return super().interpolate(X, Z, C, n_threads=n_threads, engine=engine)
         out = np.empty((len(X), C.shape[1]), X.dtype)
-        HOST.apply(X, Z, C, self.profile, 1.0, None, out, resolve_n_threads(n_threads))
+        engine.apply(X, Z, C, self.profile, 1.0, None, out, resolve_n_threads(n_threads))
         return out
 
     def _diagonal(self, X: FloatArray) -> FloatArray:

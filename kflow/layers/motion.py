@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from kflow._base.array_types import FloatArray
+from kflow.engine import get_engine
 from kflow.engine.interface import Engine, Layer, Profile
 
-__all__ = ["Motion"]
+__all__ = ["Motion", "RemoteMotion"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,37 @@ class Motion:
     def with_threads(self, n_threads: int) -> Motion:
         """Return a copy that uses another number of threads."""
         return replace(self, n_threads=n_threads)
+
+
+@dataclass(frozen=True)
+class RemoteMotion:
+    """A motion on its way to another process, which can be read where the engine is missing.
+
+    Attributes
+    ----------
+    engine : str
+        Name of the engine.
+    device : str or None
+        The device, of an engine that knows several.
+    profile : Profile
+        The kernel K_1.
+    """
+
+    engine: str
+    device: str | None
+    profile: Profile
+
+    @classmethod
+    def of(cls, motion: Motion) -> RemoteMotion:
+        """Return a motion as other processes get it."""
+        return cls(*motion.engine.key, motion.profile)
+
+    def here(self, n_threads: int) -> Motion:
+        """Return the motion by the engine of this process, on so many threads.
+
+        Raises
+        ------
+        ImportError
+            If the engine cannot run here, or this process lacks the device.
+        """
+        return Motion(get_engine(self.engine, self.device), self.profile, n_threads)

@@ -173,6 +173,9 @@ def learn_kernel(
     flops for the factorisation and up to six times that), and `Kernel.contract`; nothing depends on
     N but the neighbours.
 
+    There is no device to pass: batches of some hundred rows take as long on a graphics processor as
+    its operations take to start. For batches of many thousand rows take `kflow.torch`.
+
     Scaling kernel and nugget alike changes neither rho nor the predictions, so that rho, e2, loo,
     kfold and lyapunov cannot tell an amplitude of the whole kernel from the nugget: leave one out.
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.chunks import row_chunks
+from kflow.engine.cholesky import lower_factor, smallest_pivot, solve_factored
 from kflow.engine.threads import single_threaded_blas
 from kflow.errors import SingularKernelError
 from kflow.kernels import Kernel
 from kflow.linear.jitter import with_jitter
 
-__all__ = ["Factor", "cholesky_factor", "factorise", "solve_factored"]
+__all__ = ["Factor", "cholesky_factor", "factorise", "singular_error", "solve_factored"]
 
 
 class Factor:
@@ -162,9 +163,9 @@ class Factor:
         made._diagonal = np.append(self._diagonal, corner.diagonal())
         with single_threaded_blas:
             corner -= V.T @ V
-            M = _lower_factor(corner, _rounding(n + q, made._diagonal))
+            M = lower_factor(corner, smallest_pivot(n + q, made._diagonal))
             if M is None:
-                raise _singular(n + q, self._what, self.nugget)
+                raise singular_error(n + q, self._what, self.nugget)
             made._factor = np.zeros((n + q, n + q), order="F")
             made._factor[:n, :n], made._factor[n:, :n], made._factor[n:, n:] = self._factor, V.T, M
             if self._inverse_diagonal is not None:
@@ -203,47 +204,18 @@ def cholesky_factor(
     """
     n = len(matrix)
     matrix.flat[:: n + 1] += nugget if weights is None else nugget / weights
-    factor = _lower_factor(matrix, _rounding(n, matrix.diagonal()))
+    factor = lower_factor(matrix, smallest_pivot(n, matrix.diagonal()))
     if factor is None:
-        raise _singular(n, what, nugget)
+        raise singular_error(n, what, nugget)
     return factor
 
 
-def _rounding(n: int, diagonal: Doubles) -> float:
-    """Return the pivot up to which a matrix of n rows has no digit that is right."""
-    return n * float(np.finfo(np.float64).eps) * float(diagonal.max())
-
-
-def _lower_factor(matrix: Doubles, floor: float) -> Doubles | None:
-    """Return the Cholesky factor, in place; None where a pivot is not larger than `floor`."""
-    # Imported here: it takes longer to import than the rest of the package.
-    from scipy.linalg import cholesky
-
-    try:
-        # On one thread the result is the same on every machine, and BLAS's own threads do not
-        # fight with those of the engine that have just finished.
-        with single_threaded_blas:
-            # The transpose is the same matrix in LAPACK's order: it is factored in place.
-            factor = cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        return None
-    # Not larger: also where it is NaN.
-    return np.asarray(factor) if np.diagonal(factor).min() ** 2 > floor else None
-
-
-def _singular(n: int, what: str, nugget: float) -> SingularKernelError:
+def singular_error(n: int, what: str, nugget: float) -> SingularKernelError:
+    """Return the error for a kernel matrix of n points, of that name, that has no factor."""
     return SingularKernelError(
         f"the kernel matrix of {n} {what} with nugget={nugget:g} is "
         "numerically singular: pass a larger nugget or remove duplicates"
     )
-
-
-def solve_factored(factor: Doubles, Y: FloatArray) -> Doubles:
-    """Return A^-1 Y, (n, m), for a factor of A by `cholesky_factor`."""
-    from scipy.linalg import cho_solve
-
-    with single_threaded_blas:
-        return np.ascontiguousarray(cho_solve((factor, True), Y, check_finite=False))
 
 
 def factorise(

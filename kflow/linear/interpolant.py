@@ -13,11 +13,12 @@ from kflow._base.parameter_names import NamedParameters
 from kflow._base.short_repr import ShortRepr
 from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix, as_weights
-from kflow.engine import HOST
+from kflow.engine import engine_on
+from kflow.engine.interface import NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Kernel, check_isotropic, check_kernel
-from kflow.linear.factor import Factor
+from kflow.linear.factor import singular_error
 
 __all__ = ["Interpolant", "balanced_subset"]
 
@@ -93,6 +94,9 @@ class Interpolant(NamedParameters, ShortRepr):
         so that a point of weight 2 counts as two points.
     n_threads : int, optional
         Threads; see `kflow.get_num_threads`.
+    device : str, optional
+        A device as PyTorch names it, such as "cuda", "cuda:1" or "cpu", which computes the kernel
+        matrices, the coefficients and the predictions. None: the compiled core.
 
     Attributes
     ----------
@@ -105,8 +109,12 @@ class Interpolant(NamedParameters, ShortRepr):
 
     Raises
     ------
+    ImportError
+        If PyTorch cannot use the device here.
     SingularKernelError
         If the matrix is numerically singular.
+    StorageError
+        If the device has too little memory for the matrix of the points and its factor.
 
     Warns
     -----
@@ -116,7 +124,9 @@ class Interpolant(NamedParameters, ShortRepr):
 
     Notes
     -----
-    It takes m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions.
+    It takes m^3 / 3 flops in float64, and 2 n m (d + q) for n predictions. A device takes 16 m^2 bytes
+    for the matrix, and the points that are predicted some thousand at a time. What it gives differs
+    from the compiled core's by rounding errors: see the page on graphics processors.
     """
 
     def __init__(
@@ -128,10 +138,13 @@ class Interpolant(NamedParameters, ShortRepr):
         nugget: float,
         sample_weight: npt.ArrayLike | None = None,
         n_threads: int | None = None,
+        device: str | None = None,
     ) -> None:
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
         self.n_threads = n_threads
+        self.device = device
+        engine = engine_on(device)
         dtype = common_dtype(Z)
         # A copy, so that a later change of Z does not change the interpolant.
         self.centres = as_matrix(Z, "Z", dtype=dtype, allow_no_rows=False, are_points=True).copy()
@@ -139,15 +152,14 @@ class Interpolant(NamedParameters, ShortRepr):
         points = self.centres.astype(np.float64)
         weights = as_weights(sample_weight, len(points))
         self.sample_weight = None if weights is None else weights.copy()
-        factor = Factor(
-            self.kernel,
-            points,
-            self.nugget,
-            weights=self.sample_weight,
-            n_threads=n_threads,
-            what="interpolation points",
-        )
-        self.coefficients = np.ascontiguousarray(factor.solve(values), dtype=dtype)
+        matrix = np.empty((len(points), len(points)))
+        self.kernel.evaluate(points, points, matrix, resolve_n_threads(n_threads), engine)
+        matrix.flat[:: len(matrix) + 1] += self.nugget if weights is None else self.nugget / weights
+        try:
+            solved = engine.solve(matrix, values)
+        except NotPositiveDefinite:
+            raise singular_error(len(points), "interpolation points", self.nugget) from None
+        self.coefficients = np.ascontiguousarray(solved, dtype=dtype)
         self._warn_of_rounding(values)
 
     def _warn_of_rounding(self, values: FloatArray) -> None:
@@ -173,12 +185,15 @@ class Interpolant(NamedParameters, ShortRepr):
         nugget: float,
         sample_weight: npt.ArrayLike | None = None,
         n_threads: int | None = None,
+        device: str | None = None,
     ) -> Interpolant:
         """Return the interpolant K(x, centres) coefficients, from known coefficients."""
         self = cls.__new__(cls)
         self.kernel = check_kernel(kernel)
         self.nugget = as_nugget(nugget)
         self.n_threads = n_threads
+        self.device = device
+        engine_on(device)  # an error where it cannot be used
         dtype = common_dtype(centres)
         self.centres = as_matrix(centres, "centres", dtype=dtype, allow_no_rows=False).copy()
         self.coefficients = as_matrix(
@@ -203,7 +218,10 @@ class Interpolant(NamedParameters, ShortRepr):
         """Return u(X), shape (n, q), in the dtype of Z."""
         dtype = self.centres.dtype
         x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1], are_points=True)
-        return self.kernel.interpolate(x, self.centres, self.coefficients, n_threads=self.n_threads)
+        engine = engine_on(self.device)
+        return self.kernel.interpolate(
+            x, self.centres, self.coefficients, n_threads=self.n_threads, engine=engine
+        )
 
     def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
         """Return the gradients of a_i . u(x_i) with respect to x_i.
@@ -236,5 +254,6 @@ class Interpolant(NamedParameters, ShortRepr):
         a = as_matrix(A, "A", dtype=dtype, n_rows=len(x), n_columns=self.coefficients.shape[1])
         out = np.empty_like(x)
         threads = resolve_n_threads(self.n_threads)
-        HOST.pull_back(x, self.centres, self.coefficients, radial.profile, a, out, threads)
+        engine = engine_on(self.device)
+        engine.pull_back(x, self.centres, self.coefficients, radial.profile, a, out, threads)
         return out

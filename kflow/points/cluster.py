@@ -30,6 +30,7 @@ from kflow.data.shared_sources import shared_source
 from kflow.data.sources import ArraySource
 from kflow.errors import StorageError
 from kflow.layers.block import Block
+from kflow.layers.motion import RemoteMotion
 from kflow.layers.positions import Positions
 from kflow.points.cluster_load import Home, Sent, Workers, check_client, shards_over
 from kflow.points.cluster_worker import (
@@ -120,8 +121,9 @@ class DaskPoints:
         self._client = client
         self._shards = shards
         self._request = request
-        engine, shared = request.motion.engine, shared_source(request.source)
-        self._origin = Origin(shared, request.subspace, request.dtype, engine)
+        self._motion = RemoteMotion.of(request.motion)
+        shared = shared_source(request.source)
+        self._origin = Origin(shared, request.subspace, request.dtype, self._motion)
         self._origin_sent: Future | None = None
         self._patience = patience
         row_bytes = request.n_columns * request.dtype.itemsize
@@ -266,7 +268,7 @@ class DaskPoints:
                     home.lease.key,
                     shard,
                     n_layers,
-                    self._request.motion,
+                    self._motion,
                     blocks.get(home.n_layers),
                     rows,
                     info[home.worker]["nthreads"],
@@ -278,6 +280,7 @@ class DaskPoints:
         """Wait for the tasks of a round; return the requested values of shards that are ready."""
         found: dict[int, Any] = {}
         failed: Future | None = None
+        unable: tuple[str, str] | None = None
         reports = {report.shard: report for report in self._reports(sent)}
         for shard, (future, home, _, reads) in sent.items():
             if shard not in reports:
@@ -286,6 +289,10 @@ class DaskPoints:
                     failed = future
                 continue  # the worker died, or an input of the task is gone: send it again
             report = reports[shard]
+            if report.missing is not None:
+                self._homes.pop(shard, None)
+                unable = home.worker, report.missing
+                continue
             if report.n_layers is None:
                 if reads:
                     self._blind.add(home.worker)
@@ -304,6 +311,8 @@ class DaskPoints:
                 found[shard] = report.values
         if failed is not None:
             failed.result()  # raises what the task raised
+        if unable is not None:
+            raise self._unable_error(*unable)
         return found
 
     def _reports(self, sent: Mapping[int, Sent]) -> list[ShardReport]:
@@ -394,11 +403,16 @@ class DaskPoints:
             shard, to = move
             old = self._homes[shard]
             given = self._submit(give_shard, old.worker, old.lease.key)
-            lease = self._submit(
-                take_shard, to, shard, given, self._request.motion.engine, named=True
-            )
+            lease = self._submit(take_shard, to, shard, given, self._motion, named=True)
             sent[shard] = Sent(lease, Home(to, lease), (given, old.lease))
         return sent
+
+    def _unable_error(self, worker: str, reason: str) -> ImportError:
+        device = "" if self._motion.device is None else f" with device={self._motion.device!r}"
+        return ImportError(
+            f"worker {worker} cannot run engine={self._motion.engine!r}{device}, as every worker has to "
+            f"({reason}): install there what is missing, or shut that worker down, then run on"
+        )
 
     def _check_build(self, build: tuple[str, str], worker: str) -> None:
         mine = build_of(self._request.motion.engine)
@@ -406,7 +420,8 @@ class DaskPoints:
             self._other_builds.add(build)
             _log.warning(
                 "worker %s has kflow %s with %s, this process %s with %s: results may differ in the "
-                "last digits; install the same version, and set KFLOW_SIMD_LEVEL to what all have",
+                "last digits; install the same versions, and set KFLOW_SIMD_LEVEL to what all have, "
+                "or take devices of one kind",
                 worker,
                 *build,
                 *mine,

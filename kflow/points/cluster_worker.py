@@ -15,7 +15,7 @@ from kflow.data.shared_sources import SharedSource
 from kflow.engine.info import build_config
 from kflow.engine.interface import Engine
 from kflow.layers.block import Block
-from kflow.layers.motion import Motion
+from kflow.layers.motion import RemoteMotion
 from kflow.layers.positions import Positions, coordinates
 from kflow.layers.subspace import Subspace
 from kflow.points.dask import WorkerPlugin
@@ -60,12 +60,15 @@ class ShardReport(NamedTuple):
         The requested values, if the shard has seen exactly the requested number of layers.
     build : tuple of str
         Version and instructions of the engine, if the shard is new on this worker.
+    missing : str or None
+        Why the engine cannot run on this worker, if it cannot; the shard is not here then.
     """
 
     shard: int
     n_layers: int | None
     values: FloatArray | Arrays | None = None
     build: tuple[str, str] | None = None
+    missing: str | None = None
 
 
 # The shards of this process, by the keys of the tasks that placed them.
@@ -95,12 +98,22 @@ class Origin:
     source: SharedSource | None
     subspace: Subspace | None
     dtype: np.dtype[Any]
-    engine: Engine
+    motion: RemoteMotion
 
 
 def build_of(engine: Engine) -> tuple[str, str]:
     """Return kflow's version and the engine's build here: the last digits depend on them."""
     return build_config()["version"], engine.build
+
+
+def _new_shard(key: str, number: int, shard: Shard, motion: RemoteMotion) -> ShardReport:
+    """Keep a shard that is new here, unless the engine that has to move it cannot run here."""
+    try:
+        engine = motion.here(1).engine
+    except ImportError as error:
+        return ShardReport(number, None, missing=str(error))
+    shards_here[key] = shard
+    return ShardReport(number, shard.n_layers, build=build_of(engine))
 
 
 def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) -> ShardReport:
@@ -113,8 +126,7 @@ def place_shard(key: str, shard: int, rows: slice, origin: Origin, values: Any) 
     X = as_matrix(values, "X", dtype=origin.dtype)
     first = coordinates(X, origin.subspace, None, origin.dtype)
     first = np.require(first, requirements=["C", "W"])
-    shards_here[key] = Shard(Positions.of(first), 0)
-    return ShardReport(shard, 0, build=build_of(origin.engine))
+    return _new_shard(key, shard, Shard(Positions.of(first), 0), origin.motion)
 
 
 def give_shard(key: str) -> tuple[Arrays, int] | None:
@@ -127,14 +139,13 @@ def give_shard(key: str) -> tuple[Arrays, int] | None:
 
 
 def take_shard(
-    key: str, shard: int, given: tuple[Arrays, int] | None, engine: Engine
+    key: str, shard: int, given: tuple[Arrays, int] | None, motion: RemoteMotion
 ) -> ShardReport:
     """Take over a shard that another worker gave."""
     if given is None:
         return ShardReport(shard, None)
     arrays, n_layers = given
-    shards_here[key] = Shard(points_of(writable(arrays)), n_layers)
-    return ShardReport(shard, n_layers, build=build_of(engine))
+    return _new_shard(key, shard, Shard(points_of(writable(arrays)), n_layers), motion)
 
 
 def writable(arrays: Arrays) -> Arrays:
@@ -146,7 +157,7 @@ def ask_shard(
     key: str,
     shard: int,
     n_layers: int,
-    motion: Motion,
+    motion: RemoteMotion,
     block: Block | None,
     rows: Rows | None,
     n_threads: int,
@@ -162,8 +173,9 @@ def ask_shard(
     with here.lock:
         if block is not None and here.n_layers == block.first:
             try:
-                with _moving, motion.lease():
-                    here.points = here.points.through(block, motion.with_threads(n_threads))
+                moving = motion.here(n_threads)
+                with _moving, moving.lease():
+                    here.points = here.points.through(block, moving)
                 here.n_layers = block.end
             except BaseException:
                 shards_here.pop(key, None)  # some of its points may have moved

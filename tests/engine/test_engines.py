@@ -30,6 +30,9 @@ class TestEngine(EngineTests):
     def test_its_name_is_that_of_its_folder(self, tested):
         assert get_engine(tested.name) is tested
 
+    def test_its_key_gives_it_elsewhere(self, tested):
+        assert get_engine(*tested.key) is tested
+
 
 def test_unknown_engines():
     with pytest.raises(ValueError, match=r"engine must be one of \('cpu'.*, got 'abacus'"):

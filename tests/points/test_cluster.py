@@ -12,11 +12,11 @@ import pytest
 import kflow
 from kflow.data.labels import ClassLabels
 from kflow.data.sources import as_source
-from kflow.engine import HOST
 from kflow.errors import StorageError
 from kflow.flow.leader import Leader
 from kflow.flow.streaming import stream
 from kflow.layers.block import Block
+from kflow.layers.motion import RemoteMotion
 from kflow.points.protocol import PointsRequest, Shards
 
 dask_distributed = pytest.importorskip("distributed")
@@ -471,8 +471,9 @@ def test_a_task_that_comes_twice_or_late_moves_nothing():
     plan = run.leader.plan(run.rng, 0, EVERY)
     start = run.flow.reduced_points_
     block, _ = run.leader.run(plan, start[plan.rows])
-    origin = worker.Origin(None, None, run.dtype, HOST)
-    ask = (0, EVERY, run.flow.motion(run.flow.kernel_), block, np.arange(5), 1)
+    motion = RemoteMotion.of(run.flow.motion(run.flow.kernel_))
+    origin = worker.Origin(None, None, run.dtype, motion)
+    ask = (0, EVERY, motion, block, np.arange(5), 1)
     try:
         assert worker.ask_shard("key", *ask).n_layers is None
         worker.place_shard("key", 0, slice(0, N), origin, start)

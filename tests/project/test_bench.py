@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,37 +11,11 @@ import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
 
-pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
-
 LIMIT = "--n 300 --batch 50 --d 2 20 --seconds 0.001 --side 64"
 LAYER = "--n 300 --batch 50 --d 20 --repeats 1 --small-layers 3 --side 64"
 SIDE_BY_SIDE = "--n 300 --batch 50 --d 20 --small 20 --repeats 1 --no-compile"
 SCALING = "--n 300 600 --batch 30 60 --d 2 20 --fixed 300 50 10 200 --seconds 0.001"
 CLUSTER = "--n 600 --batch 30 --d 4 --n-layers 6 --every 2 --shards 4 --repeats 1"
-
-
-@pytest.fixture
-def run_benchmark(tmp_path):
-    """Run a benchmark; return what it printed and what it wrote."""
-
-    def run(script, options):
-        file = tmp_path / f"{script}.json"
-        command = [sys.executable, str(BENCH / f"{script}.py"), *shlex.split(options)]
-        # They import each other from their own folder.
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-        done = subprocess.run(
-            [*command, "--json", str(file)], capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        report = json.loads(file.read_text())
-        assert report["benchmark"] == f"{script}.py"
-        assert {"date", "processor", "cores", "compiler", "simd_level", "numpy"} <= set(
-            report["machine"]
-        )
-        assert report["machine"]["blas_libraries"]
-        return done.stdout, report
-
-    return run
 
 
 def positive(rows, *names):

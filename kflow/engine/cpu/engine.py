@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray, Rows
+from kflow.engine.cholesky import lower_factor, smallest_pivot, solve_factored
 from kflow.engine.cpu import _core
 from kflow.engine.cpu.convert import (
     are_extreme,
@@ -26,6 +27,7 @@ from kflow.engine.interface import (
     Engine,
     Layer,
     MeansParts,
+    NotPositiveDefinite,
     Profile,
     ScatteringFilters,
     Term,
@@ -211,6 +213,13 @@ class CpuEngine(Engine):
     def product(self, X: FloatArray, A: FloatArray, out: FloatArray, n_threads: int) -> None:
         """Write X A to `out`."""
         _core.product(X, A, out, n_threads)
+
+    def solve(self, A: Doubles, Y: FloatArray) -> Doubles:
+        """Return A^-1 Y by LAPACK, on one thread."""
+        factor = lower_factor(A, smallest_pivot(len(A), A.diagonal()))
+        if factor is None:
+            raise NotPositiveDefinite(-1, -1)
+        return solve_factored(factor, Y)
 
     def posterior_means(self, parts: MeansParts) -> CpuMeans:
         """Return posterior means."""

@@ -1,6 +1,6 @@
 """The engine on PyTorch: layers of a flow on a graphics processor, or on whatever device it knows.
 
-Kernel matrices, losses and interpolants outside of a flow stay with the compiled core: they are small,
+Losses, their derivatives and the fits of parameters stay with the compiled core: their matrices are small,
 and their arrays are in this process's memory.
 """
 

@@ -129,7 +129,8 @@ def descend(
     moving = z[:, :n_moving]
     descent = -4.0 * (weights.sum(dim=1)[:, None] * moving - weights @ moving)
     descent = _shortened(descent, options.gradient_cap)
-    coefficients = torch.cholesky_solve(descent, factor)
+    # By rows, as replays will have them: products of another layout may round otherwise.
+    coefficients = torch.cholesky_solve(descent, factor).contiguous()
     return Descent(
         rho,
         _class_distance_ratio(r2, labels),

@@ -1,4 +1,4 @@
-"""The engine on a device of PyTorch: its flows; all else is the compiled core's."""
+"""The engine on a device of PyTorch: flows and kernel matrices; all else is the compiled core's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from kflow._base.array_types import FloatArray
-from kflow.engine.cpu.engine import CpuEngine
 from kflow.engine.interface import Layer, Profile
+from kflow.engine.torch.matrix_engine import MatrixEngine
 from kflow.engine.torch.move import LayerOnDevice, pull_back, push_forward
 from kflow.engine.torch.moving_points import (
     TorchBatchRunner,
@@ -32,8 +32,8 @@ def free_bytes(device: str) -> float:
     return float(torch.cuda.mem_get_info(device)[0])
 
 
-class TorchEngine(CpuEngine):
-    """Flows on a device; kernel matrices and losses by the compiled core.
+class TorchEngine(MatrixEngine):
+    """Flows and kernel matrices on a device; derivatives by parameters and losses by the compiled core.
 
     Parameters
     ----------
@@ -73,6 +73,11 @@ class TorchEngine(CpuEngine):
         kind = torch.device(self.device).type
         chip = torch.cuda.get_device_name(self.device) if kind == "cuda" else kind
         return f"PyTorch {torch.__version__}, {chip}"
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Name and device: "cuda" is the first one that a process sees."""
+        return self.name, self.device
 
     # ---- flows --------------------------------------------------------------------------------
 

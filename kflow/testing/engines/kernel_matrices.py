@@ -8,8 +8,9 @@ import numpy as np
 
 from kflow import kernels
 from kflow._base.array_types import FloatArray
+from kflow.engine.interface import NotPositiveDefinite
 from kflow.testing import slow
-from kflow.testing.engines.base import DTYPES, RADIAL, EngineTestsBase, same_bits
+from kflow.testing.engines.base import DTYPES, RADIAL, EngineTestsBase, raises, same_bits
 
 __all__ = ["KernelMatrixTests", "gradients", "jacobians"]
 
@@ -30,7 +31,7 @@ def gradients(
 
 
 class KernelMatrixTests(EngineTestsBase):
-    """Tests of `gram`, `apply`, `pull_back`, `product` and `all_finite`."""
+    """Tests of `gram`, `apply`, `pull_back`, `solve`, `product` and `all_finite`."""
 
     def test_all_finite(self) -> None:
         """One value that is not finite is found wherever it is."""
@@ -122,6 +123,21 @@ class KernelMatrixTests(EngineTestsBase):
             self.engine.pull_back(X, Z, C, kernel.profile, A, two, 2)
             same_bits([one], [two])
             self.close(one, gradients(X, Z, C, A, kernel), kernel)
+
+    def test_solve(self) -> None:
+        """Solutions, and an error where rows of the matrix are equal."""
+        rng = np.random.default_rng(6)
+        for n, q in ((1, 1), (30, 3)):
+            X, Y = rng.normal(size=(n, 4)), rng.normal(size=(n, q))
+            A = slow.gram(X, kernel=RADIAL[0]) + 0.1 * np.eye(n)
+            solved = self.engine.solve(A.copy(), Y)
+            assert solved.flags.c_contiguous
+            self.close(solved, slow.solve(A, Y))
+        A[1], A[:, 1] = A[0], A[:, 0]
+        A[1, 1] = A[0, 0] = A[0, 1] = A[1, 0] = 1.0
+        assert raises(NotPositiveDefinite, lambda: self.engine.solve(A.copy(), Y)).args == (-1, -1)
+        A[2, 2] = np.nan
+        raises(NotPositiveDefinite, lambda: self.engine.solve(A.copy(), Y))
 
     def test_product(self) -> None:
         """X A, each of whose rows depends on that row of X alone."""

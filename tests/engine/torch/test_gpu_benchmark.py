@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from importlib.util import find_spec
 
 import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
-SCRIPT = Path(__file__).parents[3] / "bench" / "gpu.py"
+# What the benchmark calls of EigenPro, for this test: kernel ridge regression in one step.
+KERNELS = """
+import torch
+
+def gaussian(a, b, bandwidth):
+    return torch.exp(-torch.cdist(a, b) ** 2 / (2 * bandwidth**2))
+"""
+MODELS = """
+import torch
+
+class KernelModel:
+    def __init__(self, kernel_fn, centers, y_dim, device="cuda"):
+        self.kernel, self.centers, self.y_dim = kernel_fn, centers, y_dim
+
+    def fit(self, x_train, y_train, epochs=1, mem_gb=1, run_epoch_eval=True):
+        assert y_train.shape == (len(x_train), self.y_dim) and not run_epoch_eval
+        matrix = self.kernel(x_train, x_train) + 10.0 / epochs * torch.eye(len(x_train))
+        self.weight = torch.linalg.solve(matrix, y_train)
+
+    def forward(self, samples):
+        return self.kernel(samples, self.centers) @ self.weight
+"""
 
 
-def test_it_runs_in_small(tmp_path):
-    file = tmp_path / "gpu.json"
-    # Benchmarks import each other from their own folder.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-    command = [sys.executable, str(SCRIPT), "--small", "--device", "cpu", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(file.read_text())
+@pytest.mark.slow
+def test_it_runs_in_small(run_benchmark):
+    printed, report = run_benchmark("gpu", "--small --device cpu --recipes")
     assert report["difference"] < 1e-9
     (row,) = report["rows"]
     assert min(row["limit_ms"], row["kflow_ms"], row["torch_ms"]) > 0.0
+    if find_spec("jax") is None:
+        assert row["jax_ms"] is None
+        assert "JAX is left out: it is not installed" in printed
+    else:
+        assert row["jax_ms"] > 0.0
     assert report["flow"]["dataset"] == "digits"
+    assert "EigenPro is left out: --eigenpro names no folder" in printed
+    assert {reached["by"] for reached in report["accuracy"]} == {"kflow"}
+    assert all(reached["error"] < 0.1 for reached in report["accuracy"])
+    assert report["recipes"] == []  # there are no data for them
+
+
+@pytest.mark.slow
+def test_a_folder_of_eigenpro(run_benchmark, tmp_path):
+    options = "--small --device cpu --eigenpro"
+    printed, _ = run_benchmark("gpu", f"{options} {tmp_path}")
+    assert f"EigenPro is left out: {tmp_path} has no eigenpro2/models.py" in printed
+    package = tmp_path / "eigenpro2"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("kernels", KERNELS), ("models", MODELS)):
+        (package / f"{name}.py").write_text(text)
+    printed, report = run_benchmark("gpu", f"{options} {tmp_path}")
+    assert "EigenPro is left out" not in printed
+    reached = [row for row in report["accuracy"] if row["by"] == "EigenPro"]
+    assert [row["what"] for row in reached] == ["1 epoch", "2 epochs"]
+    assert all(row["error"] < 0.1 and row["seconds"] > 0.0 for row in reached)
