@@ -58,22 +58,19 @@ class RemoteMotion:
 
     Attributes
     ----------
-    engine : str
-        Name of the engine.
-    device : str or None
-        The device, of an engine that knows several.
+    engine : tuple
+        The key of the engine; see `kflow.engine.interface.Engine.key`.
     profile : Profile
         The kernel K_1.
     """
 
-    engine: str
-    device: str | None
+    engine: tuple[str, str | None]
     profile: Profile
 
     @classmethod
     def of(cls, motion: Motion) -> RemoteMotion:
         """Return a motion as other processes get it."""
-        return cls(*motion.engine.key, motion.profile)
+        return cls(motion.engine.key, motion.profile)
 
     def here(self, n_threads: int) -> Motion:
         """Return the motion by the engine of this process, on so many threads.
@@ -83,4 +80,4 @@ class RemoteMotion:
         ImportError
             If the engine cannot run here, or this process lacks the device.
         """
-        return Motion(get_engine(self.engine, self.device), self.profile, n_threads)
+        return Motion(get_engine(*self.engine), self.profile, n_threads)

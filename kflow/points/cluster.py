@@ -408,9 +408,9 @@ class DaskPoints:
         return sent
 
     def _unable_error(self, worker: str, reason: str) -> ImportError:
-        device = "" if self._motion.device is None else f" with device={self._motion.device!r}"
+        name, *where = (repr(part) for part in self._motion.engine if part is not None)
         return ImportError(
-            f"worker {worker} cannot run engine={self._motion.engine!r}{device}, as every worker has to "
+            f"worker {worker} cannot run engine={' on '.join([name, *where])}, as every worker has to "
             f"({reason}): install there what is missing, or shut that worker down, then run on"
         )
 

@@ -31,7 +31,9 @@ class TestEngine(EngineTests):
         assert get_engine(tested.name) is tested
 
     def test_its_key_gives_it_elsewhere(self, tested):
-        assert get_engine(*tested.key) is tested
+        elsewhere = get_engine(*tested.key)
+        assert type(elsewhere) is type(tested)
+        assert (elsewhere.key, elsewhere.identity) == (tested.key, tested.identity)
 
 
 def test_unknown_engines():

@@ -85,3 +85,10 @@ def test_sums_of_extreme_kernels_are_right(rng):
         np.testing.assert_allclose(
             kernel.apply(x, x, X), expected @ X.astype(np.float64), rtol=0, atol=1e-4
         )
+
+
+def test_what_an_array_for_the_result_held_before_does_not_matter(rng):
+    X = (rng.normal(size=(5, 2)) * 1e-25).astype("float32")
+    kernel = kernels.Gaussian(2e-25)
+    out = np.full((5, 5), 0x7FA00000, np.uint32).view(np.float32)  # numbers that no cast accepts
+    np.testing.assert_array_equal(kernel(X, out=out), kernel(X))

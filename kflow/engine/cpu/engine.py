@@ -55,7 +55,8 @@ def in_double(action: Callable[..., None], *arrays: FloatArray) -> None:
 
     For length scales whose squares are no numbers of float32.
     """
-    *given, out = map(_double, arrays)
+    # What the last array holds before is not read: it may be no numbers at all.
+    given, out = map(_double, arrays[:-1]), np.empty(arrays[-1].shape)
     action(*given, out)
     with np.errstate(over="ignore"):
         arrays[-1][...] = out

@@ -20,6 +20,10 @@ __all__ = ["evaluate", "products", "pull_back", "tensor_of"]
 _ENTRIES = 2**26
 _MOST_ROWS, _LEAST_ROWS, _ROWS_ON_CPU = 8192, 256, 256
 
+# The columns of products are filled up with zeros to a multiple of this. Libraries take what is left over in
+# other ways for some rows of a tile than for others, which would round otherwise.
+_COLUMNS = 8
+
 
 def tensor_of(array: FloatArray, device: str) -> Tensor:
     """Return the numbers of an array, which may be read-only, on a device."""
@@ -28,18 +32,28 @@ def tensor_of(array: FloatArray, device: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(writable)).to(device)
 
 
+def _filled_up(x: Tensor, rows: bool = False, columns: bool = False) -> Tensor:
+    """Return a matrix with zeros at the end of its rows, or its columns, up to a multiple."""
+    n, m = x.shape
+    more_rows, more_columns = (-n % _COLUMNS if rows else 0), (-m % _COLUMNS if columns else 0)
+    return torch.nn.functional.pad(x, (0, more_columns, 0, more_rows))
+
+
 class _Centres:
-    """Features of the centres, (m, D), and what their distances from other points need."""
+    """Features of the centres, (M, D), and what their distances from other points need.
+
+    M is the number of centres, rounded up: the last ones are none.
+    """
 
     def __init__(self, features: Tensor) -> None:
-        self.features = features
         # Distances are differences of squares: near the origin they cancel least.
         self.origin = features.mean(dim=0) if len(features) else features.new_zeros(1)
-        self.relative = features - self.origin
+        self.features = _filled_up(features, rows=True)
+        self.relative = _filled_up(features - self.origin, rows=True)
         self.norms = self.relative.square().sum(dim=1)
 
     def squared_distances(self, u: Tensor) -> Tensor:
-        """Return the squared distances (h, m) of other features (h, D)."""
+        """Return the squared distances (h, M) of other features (h, D)."""
         x = u - self.origin
         norms = self.norms + x.square().sum(dim=1)[:, None]
         return torch.addmm(norms, x, self.relative.T, alpha=-2.0).clamp_(min=0.0)
@@ -53,7 +67,7 @@ class _Tile(NamedTuple):
     rows : slice
         The rows.
     features, given : list of Tensor
-        Their features, (h, D_i), and their parts of the given matrices, (h, m).
+        Their features, (h, D_i), and their parts of the given matrices, (h, M).
     """
 
     rows: slice
@@ -82,7 +96,7 @@ def _tiles(
         features, parts = (
             [_filled(array, rows, height, device) for array in arrays] for arrays in (X, given)
         )
-        yield _Tile(rows, features, parts)
+        yield _Tile(rows, features, [_filled_up(part, columns=True) for part in parts])
 
 
 class _Matrix:
@@ -107,7 +121,7 @@ class _Matrix:
         self._same = [x is z for x, z in zip(X, Z, strict=True)]
 
     def tile(self, tile: _Tile, number: int = -1) -> Tensor:
-        """Return the values (h, m) of a term, the last of which is the kernel."""
+        """Return the values (h, M) of a term, the last of which is the kernel."""
         term = self._terms[number]
         if term.profile is not None:
             value = self._leaf(term.profile, term.source, tile)
@@ -142,8 +156,9 @@ def evaluate(
 ) -> None:
     """Write a composite kernel to `out`, (n, m); see `kflow.engine.interface.Engine.evaluate`."""
     matrix = _Matrix(terms, X, Z, device)
-    for tile in _tiles(out.shape[0], out.shape[1], X, given, device):
-        out[tile.rows] = matrix.tile(tile)[: tile.n_rows].cpu().numpy()
+    n, m = out.shape
+    for tile in _tiles(n, m, X, given, device):
+        out[tile.rows] = matrix.tile(tile)[: tile.n_rows, :m].cpu().numpy()
 
 
 def products(
@@ -158,9 +173,11 @@ def products(
 
     The rows of X are read just before, so that the result may be written where they were.
     """
-    matrix, coefficients = _Matrix(terms, X, Z, device), tensor_of(C, device)
-    for tile in _tiles(len(X[0]), len(C), X, given, device):
-        yield tile.rows, (matrix.tile(tile) @ coefficients)[: tile.n_rows].cpu().numpy()
+    m, q = C.shape
+    matrix = _Matrix(terms, X, Z, device)
+    coefficients = _filled_up(tensor_of(C, device), rows=True, columns=True)
+    for tile in _tiles(len(X[0]), m, X, given, device):
+        yield tile.rows, (matrix.tile(tile) @ coefficients)[: tile.n_rows, :q].cpu().numpy()
 
 
 def pull_back(
@@ -173,9 +190,13 @@ def pull_back(
     device: str,
 ) -> None:
     """Write the gradients sum_j 2 k'(|x_i - z_j|^2) (a_i . c_j) (x_i - z_j) to `out`, (n, d)."""
-    centres, coefficients = _Centres(tensor_of(Z, device)), tensor_of(C, device)
-    for tile in _tiles(len(X), len(Z), [X, A], [], device):
+    m, d = Z.shape
+    centres = _Centres(tensor_of(Z, device))
+    coefficients = _filled_up(tensor_of(C, device), rows=True)
+    relative = _filled_up(centres.relative, columns=True)
+    for tile in _tiles(len(X), m, [X, A], [], device):
         x, a = tile.features
         weights = 2.0 * slopes(profile, centres.squared_distances(x)) * (a @ coefficients.T)
-        gradients = weights.sum(dim=1)[:, None] * (x - centres.origin) - weights @ centres.relative
+        others = (weights @ relative)[:, :d]
+        gradients = weights.sum(dim=1)[:, None] * (x - centres.origin) - others
         out[tile.rows] = gradients[: tile.n_rows].cpu().numpy()

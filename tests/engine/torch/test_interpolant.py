@@ -157,11 +157,18 @@ def test_given_arrays_stay_as_they_are(data):
         np.testing.assert_array_equal(array, before)
 
 
-def test_a_row_does_not_depend_on_the_others(rng):
-    X, Z = (rng.normal(size=(n, 8)).astype("float32") for n in (700, 32))
-    C = rng.normal(size=(32, 8)).astype("float32")
+@pytest.mark.parametrize(("m", "d", "q"), [(32, 8, 8), (33, 9, 3), (1, 1, 1)])
+def test_a_row_does_not_depend_on_the_others(rng, dtype, m, d, q):
+    X, Z, C, A = (
+        rng.normal(size=shape).astype(dtype) for shape in ((700, d), (m, d), (m, q), (700, q))
+    )
     engine, profile = get_engine("torch", "cpu"), kernels.Gaussian(2.0).profile
-    every, some = np.empty((700, 8), "float32"), np.empty((3, 8), "float32")
+    rows = [5, 300, 699]
+    every, some = np.empty((700, q), dtype), np.empty((3, q), dtype)
     engine.apply(X, Z, C, profile, 1.0, None, every, 1)
-    engine.apply(X[[5, 300, 699]], Z, C, profile, 1.0, None, some, 1)
-    np.testing.assert_array_equal(some, every[[5, 300, 699]])
+    engine.apply(X[rows], Z, C, profile, 1.0, None, some, 1)
+    np.testing.assert_array_equal(some, every[rows])
+    slopes, some_slopes = np.empty((700, d), dtype), np.empty((3, d), dtype)
+    engine.pull_back(X, Z, C, profile, A, slopes, 1)
+    engine.pull_back(X[rows], Z, C, profile, A[rows], some_slopes, 1)
+    np.testing.assert_array_equal(some_slopes, slopes[rows])
