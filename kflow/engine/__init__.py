@@ -11,8 +11,9 @@ from importlib import import_module
 
 from kflow.engine.cpu import ENGINE as HOST
 from kflow.engine.interface import Engine
+from kflow.engine.records import PRECISIONS
 
-__all__ = ["HOST", "engine_names", "get_engine"]
+__all__ = ["HOST", "PRECISIONS", "engine_names", "get_engine"]
 
 # HOST is the engine for arrays in this process's memory: kernel matrices, losses, interpolants.
 
@@ -24,7 +25,7 @@ def engine_names() -> tuple[str, ...]:
 
 
 @lru_cache
-def get_engine(name: str, device: str | None = None) -> Engine:
+def get_engine(name: str, device: str | None = None, precision: str = "float64") -> Engine:
     """Return an engine.
 
     Parameters
@@ -33,6 +34,8 @@ def get_engine(name: str, device: str | None = None) -> Engine:
         One of `engine_names`.
     device : str, optional
         A device of an engine that knows several.
+    precision : str, optional
+        One of `PRECISIONS`: how exactly it computes there.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def get_engine(name: str, device: str | None = None) -> Engine:
     if device is None:
         engine = module.ENGINE
     elif hasattr(module, "on_device"):
-        engine = module.on_device(device)
+        engine = module.on_device(device, precision)
     else:
         raise ValueError(f"engine={name!r} knows no devices, got device={device!r}: pass None")
     assert isinstance(engine, Engine)
