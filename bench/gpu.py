@@ -9,6 +9,10 @@ layer       median milliseconds of a layer of N points with batches of N_f in d 
 flow        seconds of the flow of MNIST's preset, and errors from 10 and 600 images, next to the core's
 recipes     seconds of the slides' recipes: 12000 layers of MNIST, 50000 of Fashion-MNIST, d = 784
 transform   seconds of 10^6 points through MNIST's preset
+precision   with --precision, and nothing else: how far rho and F_n after 50 and 300 layers are from those of
+            precision="float64", by the compiled core and in the other precisions, with nuggets from
+            1e-6 to 1. rho: the largest difference in a layer; F_n: the largest difference of a coordinate,
+            as a part of the largest coordinate; float64: whether layers fell back to it
 
 Results are checked before anything is timed: 50 layers of a small flow agree with the compiled core.
 """
@@ -16,6 +20,7 @@ Results are checked before anything is timed: 50 layers of a small flow agree wi
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +30,7 @@ from measuring import Table, clusters, parser, write_json
 
 import kflow
 from kflow.datasets import load_dataset
+from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
 
 SHAPES = [(60000, 600, 784), (60000, 600, 150), (60000, 1200, 150)]
@@ -69,6 +75,70 @@ def check(device: str) -> float:
     difference = float(np.abs(core - other).max() / np.abs(core).max())
     assert difference < 1e-9, f"wrong result: differs by {difference:.2g} of its size"
     return difference
+
+
+def other_precisions(device: str, small: bool) -> list[dict[str, Any]]:
+    """Return how far flows in other precisions are from those in float64, and print it."""
+    table = Table(
+        {
+            "points": ">8",
+            "nugget": "7.0e",
+            "precision": ">11",
+            "layers": "6d",
+            "rho": "8.1e",
+            "F_n": "8.1e",
+            "float64": ">7",
+        }
+    )
+    names = ["core", "mixed"]
+    if torch.device(device).type == "cuda":
+        names += ["tf32", "mixed+tf32"]
+    n, n_batch, depths = (300, 40, (5, 10)) if small else (1000, 200, (50, 300))
+    rows = []
+    for dtype in ("float64", "float32"):
+        X, Y = clusters(n, 20, dtype)
+        for nugget in (1e-6, 1e-4, 1e-2, 1.0):
+            for n_layers in depths:
+
+                def run(name: str) -> tuple[kflow.KernelFlow, bool]:
+                    place = {} if name == "core" else {"device": device, "precision": name}
+                    flow = kflow.KernelFlow(
+                        Gaussian(5.0),
+                        n_layers=n_layers,  # noqa: B023 (called in the same round)
+                        batch_size=n_batch,
+                        nugget=nugget,  # noqa: B023
+                        step="rms",
+                        step_size=0.01,
+                        dtype=dtype,  # noqa: B023
+                        random_state=0,
+                        layers="none",
+                        **place,
+                    )
+                    with warnings.catch_warnings(record=True) as told:
+                        warnings.simplefilter("always", PrecisionWarning)
+                        flow.fit(X, Y)  # noqa: B023
+                    return flow, any(w.category is PrecisionWarning for w in told)
+
+                exact, _ = run("float64")
+                for name in names:
+                    flow, fell_back = run(name)
+                    rho = np.abs(flow.history_["rho"] - exact.history_["rho"]).max()
+                    scale = np.abs(exact.points_).max()
+                    moved = np.abs(flow.points_ - exact.points_).max() / scale
+                    answer = "yes" if fell_back else "no"
+                    table.row(dtype, nugget, name, n_layers, rho, moved, answer)
+                    rows.append(
+                        {
+                            "dtype": dtype,
+                            "nugget": nugget,
+                            "precision": name,
+                            "n_layers": n_layers,
+                            "rho": float(rho),
+                            "points": float(moved),
+                            "fell_back": fell_back,
+                        }
+                    )
+    return rows
 
 
 def layer_of_kflow(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
@@ -178,7 +248,11 @@ def main() -> None:
     options.add_argument("--fashion-dir", help="the folder of Fashion-MNIST")
     options.add_argument("--recipes", action="store_true", help="also the slides' recipes")
     options.add_argument("--small", action="store_true", help="small sizes, for tests")
+    options.add_argument("--precision", action="store_true", help="other precisions, and no times")
     args = options.parse_args()
+    if args.precision:
+        write_json(args, precisions=other_precisions(args.device, args.small))
+        return
     difference = check(args.device)
     repeats = 3 if args.small else 50
     columns = {"N": "6d", "N_f": "5d", "d": "4d", "limit, ms": "8.3f", "kflow": "8.3f"}

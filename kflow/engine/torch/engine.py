@@ -17,7 +17,7 @@ from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.layers import TorchBatchRunner
 from kflow.engine.torch.memory import free_bytes, resident_bytes, streamed_bytes
 from kflow.engine.torch.move import LayerOnDevice
-from kflow.engine.torch.precision import Precision
+from kflow.engine.torch.precision import Precision, float32_products
 from kflow.engine.torch.repeated import Recorder, recorder_of
 from kflow.engine.torch.resident import ResidentPoints
 from kflow.engine.torch.streamed import StreamedPoints
@@ -143,13 +143,9 @@ class TorchEngine(CpuEngine):
     ) -> None:
         """Multiply directions by a layer's derivative, in place."""
         directions = self._tensor(T).clone()
-        push_forward(
-            self._layer(layer),
-            layer.coefficients.shape[1],
-            self._tensor(points),
-            profile,
-            directions,
-        )
+        q = layer.coefficients.shape[1]
+        with float32_products(self._arithmetic.precision.tf32):
+            push_forward(self._layer(layer), q, self._tensor(points), profile, directions)
         T[...] = directions.cpu().numpy()
 
     def pull_layer_back(
@@ -157,13 +153,9 @@ class TorchEngine(CpuEngine):
     ) -> None:
         """Multiply covectors by a layer's transposed derivative, in place."""
         covectors = self._tensor(A).clone()
-        pull_back(
-            self._layer(layer),
-            layer.coefficients.shape[1],
-            self._tensor(points),
-            profile,
-            covectors,
-        )
+        q = layer.coefficients.shape[1]
+        with float32_products(self._arithmetic.precision.tf32):
+            pull_back(self._layer(layer), q, self._tensor(points), profile, covectors)
         A[...] = covectors.cpu().numpy()
 
     def _tensor(self, array: FloatArray) -> torch.Tensor:

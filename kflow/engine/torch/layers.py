@@ -27,7 +27,7 @@ from kflow.engine.torch.batch import Decision, coincident, decide
 from kflow.engine.torch.move import LayerOnDevice
 from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.repeated import Repeated
-from kflow.engine.torch.transfers import host_copy, to_device
+from kflow.engine.torch.transfers import host_copy, send, to_device
 from kflow.errors import PrecisionWarning
 
 __all__ = ["Batches", "TorchBatchRunner"]
@@ -125,12 +125,12 @@ class Batches:
         function = partial(_decided, self._profile, n_moving, capped, mixed, labels is not None)
         inputs = [
             centres,
-            to_device(targets, device),
-            to_device(coarse.astype(np.int64), device),
-            to_device(np.array([options.nugget, options.gradient_cap]), device),
+            send(targets, device),
+            send(coarse.astype(np.int64), device),
+            send(np.array([options.nugget, options.gradient_cap]), device),
         ]
         if labels is not None:
-            inputs.append(to_device(labels, device))
+            inputs.append(send(labels, device))
         key = ("batch", self._profile, n_moving, capped, mixed)
         with float32_products(tf32=False):
             results = self._repeated(key, function, inputs)

@@ -14,15 +14,16 @@ __all__ = ["free_bytes", "resident_bytes", "streamed_bytes"]
 # Copies of the points that stay there: themselves, displacements, and both once more for a moment.
 _COPIES = 3
 
-# Copies of a tile of points that passes through: two on the way in, two on the way out, and while it is
-# worked on two more.
-_TILES = 6
+# Copies of a tile of points that is worked on, and of one that passes through: two on the way in, two on
+# the way out.
+_TILES, _PASSING = 6, 4
 
 # The batch is not known beforehand. One of so many points, or of all, is counted on.
 _BATCH = 2048
 
-# Copies of a tile of the kernel matrix, and of the batch's matrices in float64, which exist at a time.
-_KERNELS, _MATRICES = 3, 10
+# Copies of a tile of the kernel matrix, and of the batch's matrices in float64: all that is recorded keeps
+# its own.
+_KERNELS, _MATRICES = 6, 20
 
 
 def free_bytes(device: str) -> float:
@@ -38,7 +39,11 @@ def _workspace(sets: Sequence[FloatArray], device: str) -> int:
     """Return the bytes of a layer's algebra, whatever becomes of the points."""
     m = min(_BATCH, len(sets[0]))
     kernel = rows_of_a_tile(device) * m * int(sets[0].itemsize)
-    return _KERNELS * kernel + _MATRICES * m * m * 8
+    return _KERNELS * kernel + _TILES * _tile(sets, device) + _MATRICES * m * m * 8
+
+
+def _tile(sets: Sequence[FloatArray], device: str) -> int:
+    return rows_of_a_tile(device) * int(sets[0][:1].nbytes)
 
 
 def resident_bytes(sets: Sequence[FloatArray], device: str) -> int:
@@ -48,5 +53,4 @@ def resident_bytes(sets: Sequence[FloatArray], device: str) -> int:
 
 def streamed_bytes(sets: Sequence[FloatArray], device: str) -> int:
     """Return what a flow takes on a device through which its points, (n_i, k), pass in tiles."""
-    tile = rows_of_a_tile(device) * int(sets[0][:1].nbytes)
-    return _TILES * tile + _workspace(sets, device)
+    return _PASSING * _tile(sets, device) + _workspace(sets, device)

@@ -21,7 +21,7 @@ from kflow.engine.interface import (
 )
 from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
-from kflow.engine.torch.transfers import host_copy, to_device
+from kflow.engine.torch.transfers import host_copy, send, to_device
 
 __all__ = ["ResidentPoints"]
 
@@ -88,7 +88,7 @@ class ResidentPoints(MovingPoints):
         """Run a layer, which then pends; see `kflow.engine.interface.MovingPoints`."""
         self.settle(number, n_threads)
         sets = self._now.sets
-        centres = sets[0][to_device(batch.rows, self._arithmetic.device)]
+        centres = sets[0][send(batch.rows, self._arithmetic.device)]
         n_moving = centres.shape[1] - self._n_fixed
         displacements = tuple(x.new_empty(len(x), n_moving) for x in sets)
 

@@ -24,7 +24,7 @@ from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.extent import all_extents
 from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile, tiles
-from kflow.engine.torch.transfers import Conveyor, host_copy, host_tensor, to_device
+from kflow.engine.torch.transfers import Conveyor, host_copy, host_tensor, send, to_device
 
 __all__ = ["StreamedPoints"]
 
@@ -101,7 +101,7 @@ class StreamedPoints(MovingPoints):
         if len(self._state.waiting) >= _MOST_WAITING:
             self.settle(number, n_threads)
         state = self._state
-        some = state.sets[0][torch.from_numpy(batch.rows)].to(self._arithmetic.device)
+        some = send(state.sets[0].numpy()[batch.rows], self._arithmetic.device)
         centres = torch.cat(
             [self._tile(x, state.waiting)[: rows.stop - rows.start] for rows, x in tiles(some)]
         )

@@ -13,12 +13,21 @@ from torch import Tensor
 
 from kflow._base.array_types import FloatArray
 
-__all__ = ["Conveyor", "host_copy", "host_tensor", "to_device"]
+__all__ = ["Conveyor", "host_copy", "host_tensor", "send", "to_device"]
 
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
     """Return the numbers of an array on a device; on this process's own, the tensor is the array."""
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def send(array: npt.NDArray[Any], device: str) -> Tensor:
+    """Return the numbers of a small array on a device, without waiting until they are there."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    # The pinned copy is not given to others before it has been read.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def host_copy(tensor: Tensor) -> FloatArray:
