@@ -22,6 +22,7 @@ from kflow.cli.options import (
 from kflow.cli.output import note, print_data, results_table
 from kflow.cli.process import log_shown
 from kflow.datasets import DATASETS
+from kflow.engine import PRECISIONS
 from kflow.presets import IMAGE_PRESETS
 
 __all__ = ["fit"]
@@ -153,6 +154,11 @@ _PRINTING_OPTIONS = (
         metavar="NAME",
         help="Where the layers of the flow run, such as cuda; needs kflow[torch].  "
         "[default: the compiled core]",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        help="How exactly a --device computes.  [default: float64]",
     ),
     *_EVALUATION_OPTIONS,
     *_FILE_OPTIONS,

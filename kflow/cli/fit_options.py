@@ -23,6 +23,7 @@ _OF_THE_PROCESS = (
     "n_threads",
     "no_save",
     "output",
+    "precision",
     "quiet",
     "resume",
 )

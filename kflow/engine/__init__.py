@@ -12,8 +12,9 @@ from importlib import import_module
 from kflow._base.arguments import shown
 from kflow.engine.cpu import ENGINE as HOST
 from kflow.engine.interface import Engine
+from kflow.engine.records import PRECISIONS
 
-__all__ = ["HOST", "engine_names", "engine_on", "get_engine"]
+__all__ = ["HOST", "PRECISIONS", "engine_names", "engine_on", "get_engine"]
 
 # HOST is the engine for arrays in this process's memory: kernel matrices, losses, interpolants.
 
@@ -42,7 +43,7 @@ def engine_on(device: str | None) -> Engine:
 
 
 @lru_cache
-def get_engine(name: str, device: str | None = None) -> Engine:
+def get_engine(name: str, device: str | None = None, precision: str = "float64") -> Engine:
     """Return an engine.
 
     Parameters
@@ -51,6 +52,8 @@ def get_engine(name: str, device: str | None = None) -> Engine:
         One of `engine_names`.
     device : str, optional
         A device of an engine that knows several.
+    precision : str, optional
+        One of `PRECISIONS`: how exactly it computes there.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def get_engine(name: str, device: str | None = None) -> Engine:
     if device is None:
         engine = module.ENGINE
     elif hasattr(module, "on_device"):
-        engine = module.on_device(device)
+        engine = module.on_device(device, precision)
     else:
         raise ValueError(f"engine={name!r} knows no devices, got device={device!r}: pass None")
     assert isinstance(engine, Engine)

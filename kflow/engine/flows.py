@@ -57,7 +57,7 @@ class MovingPoints(ABC):
             The number of the layer: how many layers the caller has counted. It is `n_layers` if nothing
             is pending, or if the pending layer is to be forgotten: the caller did not count it, because
             something else failed after it had run. Else it is ``n_layers + 1``, and the pending layer
-            is settled first.
+            is settled first. An engine may let several layers wait; it is larger by so many then.
         batch : FlowBatch
             Rows of the first set.
         targets : ndarray of float64, shape (N, n_targets)

@@ -97,13 +97,13 @@ class Engine(ABC):
         return self.name, self.build
 
     @property
-    def key(self) -> tuple[str, str | None]:
-        """Name, and device if there are several, for which another process gets such an engine.
+    def key(self) -> tuple[str, str | None, str]:
+        """Name, device if there are several, and precision, for which another process gets such an engine.
 
         They are the arguments of `kflow.engine.get_engine`. An engine itself is not sent to other
         processes, which may lack what it needs, and have to say so.
         """
-        return self.name, None
+        return self.name, None, "float64"
 
     @abstractmethod
     def lease(self) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kflow._base.array_types import FloatArray, Rows
 
 __all__ = [
+    "PRECISIONS",
     "Diverged",
     "FlowBatch",
     "Layer",
@@ -19,6 +20,13 @@ __all__ = [
     "Profile",
     "Term",
 ]
+
+
+# How exactly an engine that knows devices computes there. "float64": the algebra of a batch in float64,
+# and points move in their own precision. "mixed": the batch's matrices are factorised in float32, and
+# solutions refined to float64. "tf32": points of float32 move by products whose factors have 10 bits
+# after the point.
+PRECISIONS = ("float64", "mixed", "tf32", "mixed+tf32")
 
 
 class NotPositiveDefinite(Exception):

@@ -102,6 +102,7 @@ class KernelFlowEstimator(
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
         device: str | None = None,
+        precision: str = "float64",
     ) -> None:
         keep_parameters(self, locals())
 
@@ -269,8 +270,8 @@ class KernelFlowEstimator(
 
         A file does not hold functions that are schedules, nor a `random_state` that is not an int, nor
         a `class_weight` that is a mapping: these parameters are None after `kflow.load`. Nor does it
-        hold `n_threads`, `device`, `layers`, `checkpoint`, `every`, `callbacks` and `progress`, which then have
-        their defaults.
+        hold `n_threads`, `device`, `precision`, `layers`, `checkpoint`, `every`, `callbacks` and `progress`,
+        which then have their defaults.
 
         Parameters
         ----------

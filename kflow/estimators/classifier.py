@@ -121,6 +121,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         callbacks: Iterable[Callback] = (),
         progress: bool = False,
         device: str | None = None,
+        precision: str = "float64",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         class_weight: Any = None,

@@ -80,7 +80,9 @@ _PARAMETERS = """
     progress : bool
         Whether to show progress bars of the choice and of the flow.
     device : str or None
-        Where the layers of the flow run, as in `kflow.KernelFlow`. None: the compiled core.{own}
+        Where the layers of the flow run, as in `kflow.KernelFlow`. None: the compiled core.
+    precision : {{"float64", "mixed", "tf32", "mixed+tf32"}}
+        How exactly a `device` computes, as in `kflow.KernelFlow`.{own}
 
     Attributes
     ----------

@@ -16,7 +16,16 @@ from kflow.kernels import Kernel, from_dict
 __all__ = ["keep_parameters", "parameters_from_json", "parameters_to_json"]
 
 # These parameters belong to the run or to the machine, not to the model: no file holds them.
-_NOT_STORED = ("n_threads", "device", "layers", "checkpoint", "every", "callbacks", "progress")
+_NOT_STORED = (
+    "n_threads",
+    "device",
+    "precision",
+    "layers",
+    "checkpoint",
+    "every",
+    "callbacks",
+    "progress",
+)
 
 
 def keep_parameters(estimator: Any, given: Mapping[str, Any]) -> None:

@@ -141,6 +141,12 @@ class KernelFlow(FlowSettings):
         None: the compiled core. A device as PyTorch names it, such as "cuda", "cuda:1" or "cpu": the
         layers run there, which needs ``kflow[torch]``. What is given and what comes back are NumPy
         arrays, and files are the same: a flow of one engine goes on, and is replayed, by another.
+    precision : {"float64", "mixed", "tf32", "mixed+tf32"}
+        How exactly a `device` computes. "float64": the algebra of a batch in float64, and points move in
+        their own precision. "mixed": the batch's matrices are factorised in float32, and solutions are
+        refined until their residuals are those of float64; where that fails, the layer is computed in
+        float64, and a `PrecisionWarning` says so once. "tf32": points of float32 move by products
+        whose factors have 10 bits after the point, on the tensor cores of graphics processors.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ from kflow._base.arguments import (
 )
 from kflow._base.parameter_names import NamedParameters
 from kflow._base.short_repr import ShortRepr
-from kflow.engine import engine_names, get_engine
+from kflow.engine import PRECISIONS, engine_names, get_engine
 from kflow.engine.interface import Engine, LayerOptions
 from kflow.engine.threads import resolve_n_threads
 from kflow.flow.callbacks import Callback
@@ -73,6 +73,7 @@ _FIXED = frozenset(
         "memory_budget",
         "engine",
         "device",
+        "precision",
     }
 )
 
@@ -180,6 +181,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "progress": lambda value: as_flag(value, "progress"),
     "engine": _as_engine,
     "device": _as_device,
+    "precision": lambda value: as_choice(value, "precision", PRECISIONS),
 }
 
 
@@ -226,6 +228,7 @@ class FlowSettings(NamedParameters, ShortRepr):
     progress: bool
     engine: str
     device: str | None
+    precision: str
 
     def __init__(
         self,
@@ -254,6 +257,7 @@ class FlowSettings(NamedParameters, ShortRepr):
         progress: bool = False,
         engine: str = "cpu",
         device: str | None = None,
+        precision: str = "float64",
     ) -> None:
         given = dict(locals())
         for name in setting_names():
@@ -282,6 +286,13 @@ class FlowSettings(NamedParameters, ShortRepr):
         if shrink_every and rank is None:
             raise ValueError(
                 f"shrink_every={shrink_every} needs a rank to start from: pass rank='auto'"
+            )
+        device = value if name == "device" else getattr(self, "device", None)
+        precision = value if name == "precision" else getattr(self, "precision", "float64")
+        if precision != "float64" and device is None:
+            raise ValueError(
+                f"precision={precision!r} is a matter of devices, and there is none: pass "
+                "device='cuda', or leave precision='float64' for the compiled core"
             )
 
     # ---- as scikit-learn's estimators have them -----------------------------------------------
@@ -381,7 +392,7 @@ class FlowSettings(NamedParameters, ShortRepr):
         """Return the engine that runs the layers: the one of the device, if there is one."""
         if self.device is None:
             return get_engine(self.engine)
-        return get_engine(_DEVICE_ENGINE, self.device)
+        return get_engine(_DEVICE_ENGINE, self.device, self.precision)
 
     def motion(self, kernel: Radial) -> Motion:
         """Return the motion of points with a kernel."""

@@ -64,7 +64,7 @@ class RemoteMotion:
         The kernel K_1.
     """
 
-    engine: tuple[str, str | None]
+    engine: tuple[str, str | None, str]
     profile: Profile
 
     @classmethod

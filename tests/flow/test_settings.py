@@ -37,6 +37,7 @@ VALUES = {
     "progress": (True, None),
     "engine": ("cpu", "abacus"),
     "device": (None, 3),
+    "precision": ("float64", "float16"),
 }
 # What a flow is made of.
 FIXED = {
@@ -51,6 +52,7 @@ FIXED = {
     "memory_budget",
     "engine",
     "device",
+    "precision",
 }
 
 

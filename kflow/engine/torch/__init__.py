@@ -21,13 +21,15 @@ __all__ = ["ENGINE", "on_device"]
 
 
 @lru_cache
-def on_device(device: str) -> TorchEngine:
+def on_device(device: str, precision: str = "float64") -> TorchEngine:
     """Return the engine of a device.
 
     Parameters
     ----------
     device : str
         A device as PyTorch names it: "cpu", "cuda", "cuda:1", "mps" and so on.
+    precision : str
+        One of `kflow.engine.PRECISIONS`.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def on_device(device: str) -> TorchEngine:
     ValueError
         If no device has that name.
     """
-    return TorchEngine(device)
+    return TorchEngine(device, precision)
 
 
 def _best_device() -> str:

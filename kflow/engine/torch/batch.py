@@ -3,81 +3,63 @@
 With A = K(Z, Z) + nugget, the part A_c of the coarse points of a half, v = A^-1 Y and v_c = A_c^-1 Y_c:
 rho = 1 - tr(Y_c' v_c) / tr(Y' v), and its derivative by A is
 (sum over halves of v_c v_c' / n_halves - (1 - rho) v v') / tr(Y' v), since d(Y' A^-1 Y) = -v' dA v.
-The coefficients are C = A^-1 (-d rho / dZ), from the same Cholesky factor.
+The coefficients are C = A^-1 (-d rho / dZ), from the same factorisation.
+
+Nothing here waits for the device, so that it can be recorded and run again: what went wrong is among the
+results.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kflow.engine.interface import LayerOptions, NotPositiveDefinite, Profile
+from kflow.engine.interface import Profile
+from kflow.engine.torch.extent import extent
+from kflow.engine.torch.move import LayerOnDevice
 from kflow.engine.torch.profiles import slopes, values
+from kflow.engine.torch.solves import factorised
 
-__all__ = ["Descent", "Extent", "descend"]
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What the step rules measure of points x and their displacements g, as tensors of one number.
-
-    Attributes
-    ----------
-    least_ratio, most_g, sum_x, sum_g : Tensor
-        The least |x|^2 / |g|^2 of points of which neither is 0, the largest |g|^2, and both sums.
-    """
-
-    least_ratio: Tensor
-    most_g: Tensor
-    sum_x: Tensor
-    sum_g: Tensor
-
-    @classmethod
-    def of(cls, points: Tensor, displacements: Tensor) -> Extent:
-        """Measure points (n, k) and their displacements (n, q)."""
-        x = points.square().sum(dim=1).double()
-        g = displacements.square().sum(dim=1).double()
-        ratio = torch.where((x > 0.0) & (g > 0.0), x / g, torch.inf)
-        return cls(ratio.min(), g.max(), x.sum(), g.sum())
-
-    def numbers(self) -> Tensor:
-        """Return all of them in one tensor, so that one transfer brings them to the host."""
-        return torch.stack([self.least_ratio, self.most_g, self.sum_x, self.sum_g])
+__all__ = ["Decision", "coincident", "decide"]
 
 
-@dataclass(frozen=True)
-class Descent:
+class Decision(NamedTuple):
     """What a batch decides.
 
     Attributes
     ----------
-    rho : Tensor, shape ()
-        The loss, averaged over halves.
-    class_distance_ratio : Tensor, shape ()
-        NaN without labels.
-    coefficients : Tensor of float64, shape (m, q)
-        C.
-    displacements : Tensor of float64, shape (m, q)
-        K(Z, Z) C, which is the capped descent minus nugget C.
+    coefficients : Tensor, shape (m, q)
+        C, in the precision of the points.
+    measured : Tensor of float64, shape (5,)
+        rho, averaged over halves; the ratio of class distances, NaN without labels; and 1 or 0 for:
+        whether all coefficients are finite, whether a factorisation failed, whether all solutions
+        are as exact as float64 allows.
+    extent : Tensor of float64, shape (4,)
+        That of the batch; see `kflow.engine.torch.extent`.
+    layer : LayerOnDevice
+        The layer.
     """
 
-    rho: Tensor
-    class_distance_ratio: Tensor
     coefficients: Tensor
-    displacements: Tensor
+    measured: Tensor
+    extent: Tensor
+    layer: LayerOnDevice
 
 
-def descend(
+def decide(
     centres: Tensor,
     targets: Tensor,
     labels: Tensor | None,
     coarse: Tensor,
+    numbers: Tensor,
+    *,
     profile: Profile,
-    options: LayerOptions,
     n_moving: int,
-) -> Descent:
+    capped: bool,
+    mixed: bool,
+) -> Decision:
     """Return what a batch decides.
 
     Parameters
@@ -90,59 +72,67 @@ def descend(
         Their classes.
     coarse : Tensor of int64, shape (n_halves, n_coarse)
         Positions of the coarse points of each half.
-    profile, options
-        The kernel, and how the layer descends.
+    numbers : Tensor of float64, shape (2,)
+        The nugget, and the cap of the gradient.
+    profile : Profile
+        The kernel.
     n_moving : int
         q.
-
-    Raises
-    ------
-    NotPositiveDefinite
-        If the matrix cannot be factorised.
+    capped : bool
+        Whether the gradient has a cap.
+    mixed : bool
+        Whether matrices are factorised in float32, and solutions refined.
     """
+    nugget, cap = numbers.unbind()
     z = centres.double()
     z = z - z.mean(dim=0)
     norms = z.square().sum(dim=1)
     r2 = torch.addmm(norms + norms[:, None], z, z.T, alpha=-2.0).clamp_(min=0.0)
     r2.fill_diagonal_(0.0)
     matrix = values(profile, r2)
-    matrix.diagonal().add_(options.nugget)
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    parts, part_failed = torch.linalg.cholesky_ex(matrix[coarse[:, :, None], coarse[:, None, :]])
-    # Rounding lets a factorisation go through where two points coincide.
-    least = len(z) * torch.finfo(torch.float64).eps * (1.0 + options.nugget)
-    failed = failed.any() | part_failed.any() | (factor.diagonal().square().min() < least)
-    if bool(failed):
-        raise NotPositiveDefinite(*_coincident(centres))
+    matrix.diagonal().add_(nugget)
+    least = len(z) * (1.0 + nugget)
+    whole = factorised(matrix, least, mixed)
+    parts = factorised(matrix[coarse[:, :, None], coarse[:, None, :]], least, mixed)
 
-    v = torch.cholesky_solve(targets, factor)
-    total = (targets * v).sum()
+    v = whole.solve(targets)
+    total = (targets * v.values).sum()
     coarse_targets = targets[coarse]
-    v_coarse = torch.cholesky_solve(coarse_targets, parts)
-    rho = 1.0 - (coarse_targets * v_coarse).sum() / (len(coarse) * total)
+    v_coarse = parts.solve(coarse_targets)
+    rho = 1.0 - (coarse_targets * v_coarse.values).sum() / (len(coarse) * total)
 
-    gradient_by_matrix = (rho - 1.0) * (v @ v.T)
-    for rows, v_half in zip(coarse, v_coarse, strict=True):
-        outer = v_half @ v_half.T / len(coarse)
-        gradient_by_matrix.index_put_((rows[:, None], rows[None, :]), outer, accumulate=True)
-    weights = gradient_by_matrix * slopes(profile, r2) / total
+    # Solutions of halves, with zeros where a point is not coarse: (n_halves, m, n_targets).
+    spread = targets.new_zeros(len(coarse), *targets.shape)
+    spread.scatter_(1, coarse[:, :, None].expand_as(coarse_targets), v_coarse.values)
+    solutions = torch.cat([v.values, *spread.unbind()], dim=1)
+    signs = torch.cat([(rho - 1.0)[None], rho.new_full((len(coarse),), 1.0 / len(coarse))])
+    signs = signs[:, None].expand(-1, targets.shape[1]).reshape(-1)
+    weights = (solutions * signs) @ solutions.T * slopes(profile, r2) / total
     moving = z[:, :n_moving]
     descent = -4.0 * (weights.sum(dim=1)[:, None] * moving - weights @ moving)
-    descent = _shortened(descent, options.gradient_cap)
+    if capped:
+        descent = _shortened(descent, cap)
+    exact = whole.solve(descent)
     # By rows, as replays will have them: products of another layout may round otherwise.
-    coefficients = torch.cholesky_solve(descent, factor).contiguous()
-    return Descent(
+    coefficients = exact.values.to(centres.dtype).contiguous()
+    measured = [
         rho,
         _class_distance_ratio(r2, labels),
+        torch.isfinite(coefficients).all(),
+        whole.failed | parts.failed,
+        v.refined & v_coarse.refined & exact.refined,
+    ]
+    return Decision(
         coefficients,
-        descent - options.nugget * coefficients,
+        torch.stack([x.double() for x in measured]),
+        # K(Z, Z) C is the descent minus nugget C.
+        extent(centres, descent - nugget * exact.values),
+        LayerOnDevice.of(centres, coefficients),
     )
 
 
-def _shortened(descent: Tensor, cap: float) -> Tensor:
+def _shortened(descent: Tensor, cap: Tensor) -> Tensor:
     """Scale rows that are longer than `cap` times the median length down to that length."""
-    if cap == float("inf"):
-        return descent
     lengths = descent.square().sum(dim=1).sqrt()
     limit = cap * lengths.sort().values[len(lengths) // 2]
     factors = torch.where(lengths > limit, limit / lengths, 1.0)
@@ -152,7 +142,7 @@ def _shortened(descent: Tensor, cap: float) -> Tensor:
 def _class_distance_ratio(r2: Tensor, labels: Tensor | None) -> Tensor:
     """Return the mean squared distance within classes over that between classes."""
     if labels is None:
-        return r2.new_tensor(float("nan"))
+        return r2.new_full((), float("nan"))
     same = (labels[:, None] == labels).double()
     n_within = same.sum() - len(labels)
     n_between = labels.numel() ** 2 - same.sum()
@@ -160,7 +150,7 @@ def _class_distance_ratio(r2: Tensor, labels: Tensor | None) -> Tensor:
     return within / between  # 0 / 0 is NaN, where there are no such pairs
 
 
-def _coincident(centres: Tensor) -> tuple[int, int]:
+def coincident(centres: Tensor) -> tuple[int, int]:
     """Return two rows that are equal, or -1 and -1."""
     _, groups, counts = torch.unique(centres, dim=0, return_inverse=True, return_counts=True)
     shared = torch.nonzero(counts > 1)

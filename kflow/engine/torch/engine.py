@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import ClassVar
 
 import torch
 
 from kflow._base.array_types import FloatArray
-from kflow.engine.interface import Layer, Profile
+from kflow._base.warn import warn_user
+from kflow.engine.interface import Layer, MovingPoints, Profile
+from kflow.engine.torch.derivatives import pull_back, push_forward
+from kflow.engine.torch.device_arithmetic import DeviceArithmetic
+from kflow.engine.torch.layers import TorchBatchRunner
 from kflow.engine.torch.matrix_engine import MatrixEngine
-from kflow.engine.torch.move import LayerOnDevice, pull_back, push_forward
-from kflow.engine.torch.moving_points import (
-    TorchBatchRunner,
-    TorchMovingPoints,
-    replayed,
-    to_device,
-)
-from kflow.errors import StorageError
+from kflow.engine.torch.memory import free_bytes, resident_bytes, streamed_bytes
+from kflow.engine.torch.move import LayerOnDevice
+from kflow.engine.torch.precision import Precision, float32_products
+from kflow.engine.torch.repeated import Recorder, recorder_of
+from kflow.engine.torch.resident import ResidentPoints
+from kflow.engine.torch.streamed import StreamedPoints
+from kflow.engine.torch.transfers import to_device
+from kflow.errors import FlowWarning, StorageError
 
-__all__ = ["TorchEngine", "free_bytes"]
-
-# What a flow takes of its points' room: themselves, displacements, and both once more for a moment.
-_ROOM = 3.0
-
-
-def free_bytes(device: str) -> float:
-    """Return how many bytes a device can still give; infinity where nobody says."""
-    if torch.device(device).type != "cuda":
-        return float("inf")
-    return float(torch.cuda.mem_get_info(device)[0])
+__all__ = ["TorchEngine"]
 
 
 class TorchEngine(MatrixEngine):
@@ -39,6 +34,12 @@ class TorchEngine(MatrixEngine):
     ----------
     device : str
         The device as PyTorch names it.
+    precision : str
+        One of `kflow.engine.PRECISIONS`.
+    record : callable, optional
+        What records operations of the device; see `kflow.engine.torch.repeated`. CUDA's by default.
+    memory_limit : float, optional
+        How many bytes flows may take there, in place of what the device has free.
 
     Raises
     ------
@@ -50,7 +51,13 @@ class TorchEngine(MatrixEngine):
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, device: str) -> None:
+    def __init__(
+        self,
+        device: str,
+        precision: str = "float64",
+        record: Recorder | None = None,
+        memory_limit: float | None = None,
+    ) -> None:
         try:
             self.device = str(torch.device(device))
         except (RuntimeError, TypeError):
@@ -66,56 +73,84 @@ class TorchEngine(MatrixEngine):
                 f"device={device!r} cannot be used by PyTorch {torch.__version__} here ({told}): pass "
                 "None for the compiled core, or 'cpu'"
             ) from None
+        self.precision = precision
+        self._arithmetic = DeviceArithmetic(
+            self.device, Precision.named(precision), record or recorder_of(self.device)
+        )
+        self._memory_limit = memory_limit
+        # What is recorded serves one call at a time.
+        self._lock, self._repeated = Lock(), self._arithmetic.repeated()
 
     @property
     def build(self) -> str:
-        """PyTorch's version and the device, on which the last digits of results depend."""
+        """PyTorch's version, the device and the precision, on which the last digits of results depend."""
         kind = torch.device(self.device).type
         chip = torch.cuda.get_device_name(self.device) if kind == "cuda" else kind
-        return f"PyTorch {torch.__version__}, {chip}"
+        precision = "" if self.precision == "float64" else f", precision {self.precision}"
+        return f"PyTorch {torch.__version__}, {chip}{precision}"
 
     @property
-    def key(self) -> tuple[str, str | None]:
-        """Name and device: "cuda" is the first one that a process sees."""
-        return self.name, self.device
+    def key(self) -> tuple[str, str | None, str]:
+        """Name, device and precision: "cuda" is the first device that a process sees."""
+        return self.name, self.device, self.precision
 
     # ---- flows --------------------------------------------------------------------------------
 
     def moving_points(  # type: ignore[override]
         self, sets: Sequence[FloatArray], n_fixed: int, profile: Profile, n_layers: int
-    ) -> TorchMovingPoints:
-        """Return the points of a flow, which stay on the device.
+    ) -> MovingPoints:
+        """Return the points of a flow: on the device, or passing through it if they are too many.
+
+        A `FlowWarning` says so if they do not stay on the device.
 
         Raises
         ------
         StorageError
-            If the device has too little memory.
+            If the device has too little memory for tiles, too.
         """
-        needed, free = _ROOM * sum(x.nbytes for x in sets), free_bytes(self.device)
-        if needed > free:
+        limit = self._memory_limit
+        free = free_bytes(self.device) if limit is None else limit
+        needed, least = resident_bytes(sets, self.device), streamed_bytes(sets, self.device)
+        if needed <= free:
+            return ResidentPoints(sets, n_fixed, profile, n_layers, self._arithmetic)
+        short = (
+            f"device={self.device!r} has {free / 1e9:.3g} GB free, and the points of this flow need "
+            f"{needed / 1e9:.3g} GB"
+        )
+        if least > free:
             raise StorageError(
-                f"device={self.device!r} has {free / 1e9:.1f} GB free, and the points of this flow need "
-                f"{needed / 1e9:.1f} GB there: pass a rank, dtype='float32', or device=None for the "
-                "compiled core"
+                f"{short}, or {least / 1e9:.3g} GB to pass through it in tiles, there: pass a rank, "
+                "dtype='float32', or device=None for the compiled core"
             )
-        return TorchMovingPoints(sets, n_fixed, profile, n_layers, self.device)
+        warn_user(
+            f"{short} to stay there. They stay in this process's memory and pass through the device in "
+            f"tiles, which takes {least / 1e9:.3g} GB there and gives the same bits, in more time. A rank "
+            "or dtype='float32' makes them smaller, and step_over='batch' saves most passes",
+            FlowWarning,
+        )
+        return StreamedPoints(sets, n_fixed, profile, n_layers, self._arithmetic)
 
     def batch_runner(self, n_fixed: int, profile: Profile) -> TorchBatchRunner:  # type: ignore[override]
         """Return what runs layers on their batches alone."""
-        return TorchBatchRunner(n_fixed, profile, self.device)
+        batches = self._arithmetic.batches(n_fixed, profile, self._arithmetic.repeated())
+        return TorchBatchRunner(batches, self.device)
 
     def replay(
         self, points: FloatArray, layers: Sequence[Layer], profile: Profile, n_threads: int
     ) -> None:
         """Move points through layers, in place."""
-        points[...] = replayed(self._tensor(points), layers, profile).cpu().numpy()
+        with self._lock:
+            mover = self._arithmetic.mover(profile, self._repeated)
+            points[...] = mover.through(self._tensor(points), layers).cpu().numpy()
 
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int
     ) -> None:
         """Multiply directions by a layer's derivative, in place."""
         directions = self._tensor(T).clone()
-        push_forward(self._layer(layer), self._tensor(points), profile, directions)
+        q = layer.coefficients.shape[1]
+        with float32_products(self._arithmetic.precision.tf32):
+            push_forward(self._layer(layer), q, self._tensor(points), profile, directions)
         T[...] = directions.cpu().numpy()
 
     def pull_layer_back(
@@ -123,11 +158,13 @@ class TorchEngine(MatrixEngine):
     ) -> None:
         """Multiply covectors by a layer's transposed derivative, in place."""
         covectors = self._tensor(A).clone()
-        pull_back(self._layer(layer), self._tensor(points), profile, covectors)
+        q = layer.coefficients.shape[1]
+        with float32_products(self._arithmetic.precision.tf32):
+            pull_back(self._layer(layer), q, self._tensor(points), profile, covectors)
         A[...] = covectors.cpu().numpy()
 
     def _tensor(self, array: FloatArray) -> torch.Tensor:
         return to_device(array, self.device)
 
     def _layer(self, layer: Layer) -> LayerOnDevice:
-        return LayerOnDevice(self._tensor(layer.centres), self._tensor(layer.coefficients))
+        return LayerOnDevice.of(self._tensor(layer.centres), self._tensor(layer.coefficients))

@@ -1,97 +1,178 @@
-"""What a layer does to points: displacements in tiles of rows, and derivatives."""
+"""What a layer does to points: displacements in tiles of rows."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kflow.engine.interface import Profile
-from kflow.engine.torch.profiles import slopes, values
+from kflow.engine.interface import Layer, Profile
+from kflow.engine.torch.extent import all_extents, extent
+from kflow.engine.torch.precision import float32_products
+from kflow.engine.torch.profiles import values
+from kflow.engine.torch.repeated import Repeated
+from kflow.engine.torch.transfers import to_device
 
-__all__ = ["LayerOnDevice", "displace", "pull_back", "push_forward", "squared_distances"]
+__all__ = ["LayerOnDevice", "Mover", "padded", "rows_of_a_tile", "squared_distances", "tiles"]
 
 # Rows of a tile, always as many, since products of another shape may round otherwise: on processors, and
 # on graphics processors, where a tile should keep the whole chip busy.
 _ROWS_ON_CPU, _ROWS_ON_DEVICE = 256, 8192
 
+# Columns of the factors of products are filled up with zeros to a multiple of this. Libraries take what
+# is left over in other ways for some rows of a tile than for others, which would round otherwise.
+_COLUMNS = 8
 
-class LayerOnDevice:
-    """A layer on the device, ready for many tiles: its centres relative to their mean, and their norms.
 
-    Parameters
+class LayerOnDevice(NamedTuple):
+    """A layer on the device, ready for many tiles. Numbers M and Q are m and q rounded up.
+
+    Attributes
     ----------
-    centres : Tensor, shape (m, k)
-        Z.
-    coefficients : Tensor, shape (m, q)
-        C.
+    origin : Tensor, shape (k,)
+        The mean of the centres. Distances are differences of squares: near the origin they cancel least.
+    transposed : Tensor, shape (k, M)
+        The centres relative to it; zeros in columns that are none.
+    norms : Tensor, shape (M,)
+        Their squared lengths.
+    coefficients : Tensor, shape (M, Q)
+        C; zeros in rows and columns that are none.
     """
 
-    def __init__(self, centres: Tensor, coefficients: Tensor) -> None:
-        # Distances are differences of squares: near the origin they cancel least.
-        self.origin = centres.mean(dim=0)
-        self.centres = centres - self.origin
-        self.norms = self.centres.square().sum(dim=1)
-        self.coefficients = coefficients
+    origin: Tensor
+    transposed: Tensor
+    norms: Tensor
+    coefficients: Tensor
+
+    @classmethod
+    def of(cls, centres: Tensor, coefficients: Tensor) -> LayerOnDevice:
+        """Return a layer of centres (m, k) and coefficients (m, q)."""
+        origin = centres.mean(dim=0)
+        m, q = coefficients.shape
+        transposed = padded((centres - origin).T, columns=_rounded_up(m))
+        norms = transposed.square().sum(dim=0)
+        return cls(origin, transposed, norms, padded(coefficients, _rounded_up(m), _rounded_up(q)))
+
+
+def _rounded_up(n: int) -> int:
+    return -(-n // _COLUMNS) * _COLUMNS
+
+
+def padded(x: Tensor, rows: int | None = None, columns: int | None = None) -> Tensor:
+    """Return a new matrix in the order of rows, filled up with zeros to some rows and columns."""
+    result = x.new_zeros(rows or x.shape[0], columns or x.shape[1])
+    result[: x.shape[0], : x.shape[1]] = x
+    return result
 
 
 def squared_distances(layer: LayerOnDevice, x: Tensor) -> Tensor:
-    """Return the squared distances (n, m) of points (n, k), relative to the layer's origin, to the centres."""
+    """Return the squared distances (n, M) of points (n, k), relative to the layer's origin, to the centres."""
     norms = x.square().sum(dim=1)
-    r2 = torch.addmm(layer.norms + norms[:, None], x, layer.centres.T, alpha=-2.0)
+    r2 = torch.addmm(layer.norms + norms[:, None], x, layer.transposed, alpha=-2.0)
     return r2.clamp_(min=0.0)
 
 
-def _tiles(layer: LayerOnDevice, points: Tensor) -> list[tuple[slice, Tensor]]:
-    """Return the rows of each tile and its points relative to the origin, filled up to a full tile.
+def rows_of_a_tile(device: str) -> int:
+    """Return how many rows a tile has on a device."""
+    return _ROWS_ON_CPU if torch.device(device).type == "cpu" else _ROWS_ON_DEVICE
+
+
+def tiles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the rows of each tile and its points, filled up with zeros to a full tile.
 
     A product rounds a row in one way only if the other rows are as many: so what becomes of a point
     does not depend on how many there are.
     """
-    rows = _ROWS_ON_CPU if points.device.type == "cpu" else _ROWS_ON_DEVICE
-    tiles = []
+    rows = rows_of_a_tile(str(points.device))
     for first in range(0, len(points), rows):
-        x = points[first : first + rows] - layer.origin
+        x = points[first : first + rows]
         n = len(x)
-        if n < rows:
-            x = torch.cat([x, x.new_zeros(rows - n, x.shape[1])])
-        tiles.append((slice(first, first + n), x))
-    return tiles
+        yield slice(first, first + n), x if n == rows else padded(x, rows)
 
 
-def displace(layer: LayerOnDevice, points: Tensor, profile: Profile, out: Tensor) -> None:
-    """Write K(points, centres) coefficients to `out`, (n, q), tile by tile."""
-    for rows, x in _tiles(layer, points):
-        kernel = values(profile, squared_distances(layer, x))
-        out[rows] = (kernel @ layer.coefficients)[: rows.stop - rows.start]
+def _displacement(profile: Profile, x: Tensor, *parts: Tensor) -> tuple[Tensor]:
+    """Return K(x, centres) coefficients, (n, Q), of points (n, k)."""
+    layer = LayerOnDevice(*parts)
+    return (values(profile, squared_distances(layer, x - layer.origin)) @ layer.coefficients,)
 
 
-def push_forward(layer: LayerOnDevice, points: Tensor, profile: Profile, T: Tensor) -> None:
-    """Multiply directions (n, k) by the layer's derivative, in place.
+def _measured(profile: Profile, x: Tensor, count: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the displacements of points (n, k), and what step rules measure of the first of them."""
+    (g,) = _displacement(profile, x, *parts)
+    return g, extent(x, g, count)
 
-    The derivative of K(x, Z) C in the direction t is sum_j 2 k'(r_j^2) (x - z_j).t c_j.
+
+class Mover:
+    """Moves points by layers, in tiles.
+
+    Parameters
+    ----------
+    profile : Profile
+        The kernel.
+    tf32 : bool
+        Whether products of float32 are taken by TF32.
+    repeated : Repeated
+        Runs what is done to each tile.
     """
-    q = layer.coefficients.shape[1]
-    for rows, x in _tiles(layer, points):
-        n = rows.stop - rows.start
-        t = T[rows]
-        if n < len(x):
-            t = torch.cat([t, t.new_zeros(len(x) - n, t.shape[1])])
-        along = (x * t).sum(dim=1)[:, None] - t @ layer.centres.T
-        weights = 2.0 * slopes(profile, squared_distances(layer, x)) * along
-        T[rows, :q] += (weights @ layer.coefficients)[:n]
 
+    def __init__(self, profile: Profile, tf32: bool, repeated: Repeated) -> None:
+        self._profile, self._tf32, self._repeated = profile, tf32, repeated
 
-def pull_back(layer: LayerOnDevice, points: Tensor, profile: Profile, A: Tensor) -> None:
-    """Multiply covectors (n, k) by the layer's transposed derivative, in place.
+    def displacement(self, layer: LayerOnDevice, x: Tensor) -> Tensor:
+        """Return the displacements, (n, Q), of the n points of a full tile, until the next call."""
+        key = ("displacement", self._profile, self._tf32)
+        function = partial(_displacement, self._profile)
+        with float32_products(self._tf32):
+            (g,) = self._repeated(key, function, (x, *layer))
+        return g
 
-    The gradient of a.(K(x, Z) C) is sum_j 2 k'(r_j^2) (a.c_j) (x - z_j).
-    """
-    q = layer.coefficients.shape[1]
-    for rows, x in _tiles(layer, points):
-        n = rows.stop - rows.start
-        a = A[rows, :q]
-        if n < len(x):
-            a = torch.cat([a, a.new_zeros(len(x) - n, q)])
-        weights = 2.0 * slopes(profile, squared_distances(layer, x)) * (a @ layer.coefficients.T)
-        gradient = weights.sum(dim=1)[:, None] * x - weights @ layer.centres
-        A[rows] += gradient[:n]
+    def measured(self, layer: LayerOnDevice, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the displacements of a full tile, and the extent of its first `count` points.
+
+        The displacements, (n, Q), last until the next call.
+        """
+        key = ("measured", self._profile, self._tf32)
+        number = torch.full((), count, device=x.device)
+        function = partial(_measured, self._profile)
+        with float32_products(self._tf32):
+            g, measures = self._repeated(key, function, (x, number, *layer))
+        return g, measures.clone()
+
+    def displace(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> None:
+        """Write K(points, centres) coefficients to `out`, (n, q), tile by tile."""
+        for rows, x in tiles(points):
+            out[rows] = self.displacement(layer, x)[: rows.stop - rows.start, : out.shape[1]]
+
+    def displace_and_measure(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> Tensor:
+        """Write displacements to `out`, (n, q), and return the extent of all."""
+        measures = []
+        for rows, x in tiles(points):
+            n = rows.stop - rows.start
+            g, measure = self.measured(layer, x, n)
+            out[rows] = g[:n, : out.shape[1]]
+            measures.append(measure)
+        return all_extents(measures)
+
+    def moved_tile(self, layer: LayerOnDevice, x: Tensor, step: float, n_moving: int) -> Tensor:
+        """Return the points of a full tile, (n, k), after a layer."""
+        return self.moved(x, self.displacement(layer, x)[:, :n_moving], step)
+
+    @staticmethod
+    def moved(points: Tensor, displacement: Tensor, step: float) -> Tensor:
+        """Return points (n, k) whose first coordinates are moved by step times a displacement (n, q)."""
+        after = points.clone()
+        # Two operations, each of which rounds once: a fused one may round otherwise at the end of a row.
+        after[:, : displacement.shape[1]] += displacement * step
+        return after
+
+    def through(self, points: Tensor, layers: Sequence[Layer]) -> Tensor:
+        """Return points (n, k) after layers."""
+        for z, c, step in layers:
+            layer = LayerOnDevice.of(*(to_device(a, str(points.device)) for a in (z, c)))
+            displacement = points.new_empty(len(points), c.shape[1])
+            self.displace(layer, points, displacement)
+            points = self.moved(points, displacement, step)
+        return points

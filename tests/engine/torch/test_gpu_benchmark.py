@@ -64,3 +64,13 @@ def test_a_folder_of_eigenpro(run_benchmark, tmp_path):
     reached = [row for row in report["accuracy"] if row["by"] == "EigenPro"]
     assert [row["what"] for row in reached] == ["1 epoch", "2 epochs"]
     assert all(row["error"] < 0.1 and row["seconds"] > 0.0 for row in reached)
+
+
+@pytest.mark.slow
+def test_precisions_in_small(run_benchmark):
+    _, report = run_benchmark("gpu", "--small --device cpu --precision")
+    rows = report["precisions"]
+    mixed = [row for row in rows if row["precision"] == "mixed" and row["nugget"] >= 1e-2]
+    assert {row["dtype"] for row in mixed} == {"float32", "float64"}
+    assert all(row["points"] < 1e-4 for row in mixed)
+    assert all(row["points"] < 1e-9 for row in mixed if row["dtype"] == "float64")

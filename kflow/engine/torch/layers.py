@@ -1,0 +1,237 @@
+"""Layers that a batch decides: on the device, and what is told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kflow._base.array_types import FloatArray
+from kflow._base.warn import warn_user
+from kflow.engine.interface import (
+    BatchRunner,
+    Diverged,
+    FlowBatch,
+    Layer,
+    LayerOptions,
+    LayerReport,
+    NotPositiveDefinite,
+    Profile,
+)
+from kflow.engine.torch.batch import Decision, coincident, decide
+from kflow.engine.torch.move import LayerOnDevice
+from kflow.engine.torch.precision import float32_products
+from kflow.engine.torch.repeated import Repeated
+from kflow.engine.torch.transfers import host_copy, send, to_device
+from kflow.errors import PrecisionWarning
+
+__all__ = ["Batches", "TorchBatchRunner"]
+
+# A layer that moves the points by more than this many times their own size has diverged.
+_EXPLOSION = 10.0
+
+_REMEDY = ": pass a smaller step_size or a larger nugget"
+
+
+class Batches:
+    """Decides layers, and says once if mixed precision does not do.
+
+    Parameters
+    ----------
+    n_fixed : int
+        How many coordinates, the last ones, do not move.
+    profile : Profile
+        The kernel.
+    mixed : bool
+        Whether the algebra is in mixed precision, as far as that goes.
+    repeated : Repeated
+        Runs the algebra.
+    """
+
+    def __init__(self, n_fixed: int, profile: Profile, mixed: bool, repeated: Repeated) -> None:
+        self._n_fixed, self._profile = n_fixed, profile
+        self._mixed, self._repeated = mixed, repeated
+        self._told = False
+
+    def layer(
+        self,
+        centres: Tensor,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        batch: FlowBatch,
+        options: LayerOptions,
+        measure: Callable[[Decision], Tensor],
+    ) -> tuple[Decision, LayerReport]:
+        """Return the layer that a batch decides.
+
+        Parameters
+        ----------
+        centres : Tensor, shape (m, k)
+            The points of the batch.
+        targets, labels
+            Those of its points.
+        batch, options
+            The batch and how the layer descends.
+        measure : callable
+            Returns the extent that gives the step; it may move points. In mixed precision it is called
+            again if the solutions were not exact.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If the matrix cannot be factorised.
+        Diverged
+            If a value is not finite, or the points would move too far.
+
+        Notes
+        -----
+        The host waits once, for all numbers that were measured. Whether float32 does is decided for each
+        layer by its batch alone, so that a flow that is resumed has the same bits.
+        """
+
+        def attempt(mixed: bool) -> tuple[Decision, list[float], bool, bool]:
+            decision = self._decision(centres, targets, labels, batch, options, mixed)
+            numbers = torch.cat([decision.measured, measure(decision)]).tolist()
+            return decision, numbers, bool(numbers[3]), bool(numbers[4])
+
+        decision, numbers, failed, refined = attempt(self._mixed)
+        too_coarse = self._mixed and (failed or not refined)
+        if too_coarse:
+            decision, numbers, failed, _ = attempt(mixed=False)
+        if failed:
+            raise NotPositiveDefinite(*coincident(centres))
+        if too_coarse:
+            self._tell(options.nugget)
+        return decision, _report(numbers, options, decision.coefficients.dtype)
+
+    def _decision(
+        self,
+        centres: Tensor,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        batch: FlowBatch,
+        options: LayerOptions,
+        mixed: bool,
+    ) -> Decision:
+        device, n_coarse = str(centres.device), batch.n_coarse
+        coarse = np.concatenate([np.arange(n_coarse)[None], batch.halves.reshape(-1, n_coarse)])
+        n_moving = centres.shape[1] - self._n_fixed
+        capped = math.isfinite(options.gradient_cap)
+        function = partial(_decided, self._profile, n_moving, capped, mixed, labels is not None)
+        inputs = [
+            centres,
+            send(targets, device),
+            send(coarse.astype(np.int64), device),
+            send(np.array([options.nugget, options.gradient_cap]), device),
+        ]
+        if labels is not None:
+            inputs.append(send(labels, device))
+        key = ("batch", self._profile, n_moving, capped, mixed)
+        with float32_products(tf32=False):
+            results = self._repeated(key, function, inputs)
+            # Copies: the layer pends while the next batch is at work.
+            coefficients, measured, extent, *parts = (x.clone() for x in results)
+        return Decision(coefficients, measured, extent, LayerOnDevice(*parts))
+
+    def _tell(self, nugget: float) -> None:
+        if not self._told:
+            self._told = True
+            warn_user(
+                f"precision: a batch's matrix with nugget {nugget:g} is too badly conditioned for "
+                "float32, and its layer is computed in float64. Where most are, precision='float64' "
+                "saves the attempt, and a larger nugget makes it succeed",
+                PrecisionWarning,
+            )
+
+
+def _decided(
+    profile: Profile,
+    n_moving: int,
+    capped: bool,
+    mixed: bool,
+    labelled: bool,
+    centres: Tensor,
+    targets: Tensor,
+    coarse: Tensor,
+    numbers: Tensor,
+    *labels: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return a decision as one tuple of tensors."""
+    *first, layer = decide(
+        centres,
+        targets,
+        labels[0] if labelled else None,
+        coarse,
+        numbers,
+        profile=profile,
+        n_moving=n_moving,
+        capped=capped,
+        mixed=mixed,
+    )
+    return *first, *layer
+
+
+def _report(numbers: list[float], options: LayerOptions, dtype: torch.dtype) -> LayerReport:
+    """Return what is told of a layer, from a decision's `measured` and an extent.
+
+    Raises
+    ------
+    Diverged
+        If a value is not finite, or the points would move too far.
+    """
+    rho, ratio, is_finite, _, _, least, most_g, sum_x, sum_g = numbers
+    if not (is_finite and math.isfinite(rho) and math.isfinite(sum_g) and math.isfinite(sum_x)):
+        raise Diverged(f"a value is no longer finite{_REMEDY}")
+    step = _step(options.step, options.step_size, least, most_g, sum_x, sum_g)
+    relative = step * math.sqrt(sum_g / sum_x) if sum_x > 0.0 else 0.0
+    if relative > _EXPLOSION:
+        raise Diverged(
+            f"one layer would move the points by {relative:g} times their rms norm{_REMEDY}"
+        )
+    if step > torch.finfo(dtype).max:
+        raise Diverged(
+            "the step is too large for the precision of the points, because the loss hardly depends on "
+            "them: pass a larger length scale"
+        )
+    return LayerReport(rho, step, ratio)
+
+
+def _step(
+    rule: str, size: float, least_ratio: float, most_g: float, sum_x: float, sum_g: float
+) -> float:
+    """Return the step that a rule gives."""
+    if sum_g == 0.0:
+        return 0.0
+    if rule == "relative":
+        return 0.0 if math.isinf(least_ratio) else size * math.sqrt(least_ratio)
+    if rule == "rms":
+        return size * math.sqrt(sum_x / sum_g)
+    return size / math.sqrt(most_g) if rule == "absolute" else size
+
+
+class TorchBatchRunner(BatchRunner):
+    """Runs layers on their batches alone."""
+
+    def __init__(self, batches: Batches, device: str) -> None:
+        self._batches, self._device = batches, device
+
+    def layer(
+        self,
+        positions: FloatArray,
+        batch: FlowBatch,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        options: LayerOptions,
+        n_threads: int,
+    ) -> tuple[Layer, LayerReport]:
+        """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
+        centres = to_device(positions, self._device)
+        decision, report = self._batches.layer(
+            centres, targets, labels, batch, options, lambda decision: decision.extent
+        )
+        return Layer(positions, host_copy(decision.coefficients), report.step), report

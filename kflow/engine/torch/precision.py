@@ -1,0 +1,54 @@
+"""How exactly a device computes: the algebra of a batch, and the products that move points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+__all__ = ["Precision", "float32_products"]
+
+
+class Precision(NamedTuple):
+    """How exactly a device computes.
+
+    Attributes
+    ----------
+    mixed : bool
+        Whether a batch's matrices are factorised in float32 and solutions refined to float64.
+    tf32 : bool
+        Whether points of float32 move by products whose factors have 10 bits after the point.
+    """
+
+    mixed: bool
+    tf32: bool
+
+    @classmethod
+    def named(cls, name: str) -> Precision:
+        """Return the precision of a name of `kflow.engine.PRECISIONS`."""
+        parts = name.split("+")
+        return cls("mixed" in parts, "tf32" in parts)
+
+
+@contextmanager
+def float32_products(tf32: bool) -> Iterator[None]:
+    """Take products of float32 on graphics processors by TF32, or exactly, in a context.
+
+    PyTorch keeps this choice for the whole process. It is what it was before when the context ends; a
+    network that another thread evaluates meanwhile computes by it, too.
+    """
+    matmul = torch.backends.cuda.matmul
+    # PyTorch 2.9 has replaced the one by the other, and complains of programs that use both.
+    name, value = (
+        ("fp32_precision", "tf32" if tf32 else "ieee")
+        if hasattr(matmul, "fp32_precision")
+        else ("allow_tf32", tf32)
+    )
+    before = getattr(matmul, name)
+    setattr(matmul, name, value)
+    try:
+        yield
+    finally:
+        setattr(matmul, name, before)

@@ -1,0 +1,143 @@
+"""Functions of tensors that run again and again: as one launch, where a device can record them.
+
+A graphics processor waits for the launch of each small operation. CUDA records the operations of a
+function in a graph, which is launched as a whole. It reads and writes the very same memory each time:
+inputs are copied to where it reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from kflow._base.warn import warn_user
+from kflow.errors import EngineWarning
+
+__all__ = ["Recorder", "Repeated", "recorder_of"]
+
+Work: TypeAlias = Callable[[], tuple[Tensor, ...]]
+
+# Records a function without arguments. It returns what runs it again, and the tensors that then hold its
+# results.
+Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], Any], tuple[Tensor, ...]]]
+
+# Recorded functions that are kept. Each keeps its memory; a flow has three shapes at a time.
+_MOST = 8
+
+
+class _Recorded:
+    """A function that was recorded, and the tensors that it reads."""
+
+    def __init__(
+        self,
+        function: Callable[..., tuple[Tensor, ...]],
+        inputs: Sequence[Tensor],
+        record: Recorder,
+    ) -> None:
+        self._buffers = [x.clone(memory_format=torch.contiguous_format) for x in inputs]
+        # Weak, as a tile is a view of all points, which may be replaced.
+        self._loaded = [ref(x) for x in inputs]
+        self._again, self._results = record(lambda: function(*self._buffers))
+
+    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        for i, (buffer, x) in enumerate(zip(self._buffers, inputs, strict=True)):
+            # A layer is copied once for all its tiles.
+            if x is not self._loaded[i]():
+                buffer.copy_(x)
+                self._loaded[i] = ref(x)
+        self._again()
+        return self._results
+
+
+class Repeated:
+    """Runs functions of tensors, each by the graph of its shapes, or as they are.
+
+    Parameters
+    ----------
+    record : callable or None
+        What records a function; None runs functions as they are. If it fails, an `EngineWarning` says
+        so, and all functions run as they are from then on.
+
+    Notes
+    -----
+    A recorded function must be free of Python's decisions on values, and must not wait for the device.
+    """
+
+    def __init__(self, record: Recorder | None) -> None:
+        self._record = record
+        self._recorded: dict[Hashable, _Recorded] = {}
+
+    def __call__(
+        self,
+        key: Hashable,
+        function: Callable[..., tuple[Tensor, ...]],
+        inputs: Sequence[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Return what a function gives.
+
+        Parameters
+        ----------
+        key : hashable
+            What the function depends on besides its arguments; calls of one key and of inputs of the
+            same shapes and dtypes run the same operations.
+        function : callable
+            Takes the inputs, and returns a tuple of tensors.
+        inputs : sequence of Tensor
+            They must not change in place after the call: an input that is the tensor of the call before
+            is not read again.
+
+        Returns
+        -------
+        tuple of Tensor
+            The results, which the next call of the same key overwrites.
+        """
+        if self._record is None:
+            return function(*inputs)
+        key = (key, *((tuple(x.shape), x.dtype) for x in inputs))
+        if key not in self._recorded:
+            while len(self._recorded) >= _MOST:
+                del self._recorded[next(iter(self._recorded))]
+            try:
+                self._recorded[key] = _Recorded(function, inputs, self._record)
+            except Exception as error:  # each library that is recorded has errors of its own
+                self._record = None
+                self._recorded.clear()
+                warn_user(
+                    f"the device cannot record the operations of a layer ({error}): they are launched "
+                    "one by one, which is slower and gives the same results",
+                    EngineWarning,
+                )
+                return function(*inputs)
+        return self._recorded[key](inputs)
+
+    def forget(self) -> None:
+        """Give back the memory of all that is recorded."""
+        self._recorded.clear()
+
+
+def _record_on(device: str) -> Recorder:
+    def record(work: Work) -> tuple[Callable[[], Any], tuple[Tensor, ...]]:
+        with torch.cuda.device(device):
+            # Libraries make their handles and workspaces when they run first, which cannot be recorded.
+            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            side.wait_stream(current)
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    work()
+            current.wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may go on with what they do on the device.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                results = work()
+        return graph.replay, results
+
+    return record
+
+
+def recorder_of(device: str) -> Recorder | None:
+    """Return what records functions on a device: a CUDA graph, or None where there are none."""
+    return _record_on(device) if torch.device(device).type == "cuda" else None

@@ -1,0 +1,146 @@
+"""Flows in other precisions, and PyTorch's own settings, which stay as they are."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import kflow
+from kflow.engine import PRECISIONS, get_engine
+from kflow.engine.torch import move
+from kflow.engine.torch.precision import Precision, float32_products
+from kflow.errors import PrecisionWarning
+from kflow.kernels import Gaussian
+
+
+def flow(**options):
+    settings = {
+        "n_layers": 30,
+        "batch_size": 60,
+        "nugget": 0.1,
+        "step": "rms",
+        "step_size": 0.02,
+        "n_halves": 2,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    return kflow.KernelFlow(options.pop("kernel", Gaussian(3.0)), **{**settings, **options})
+
+
+def test_names():
+    assert [Precision.named(name) for name in PRECISIONS] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+
+
+def test_without_a_device():
+    with pytest.raises(
+        ValueError, match=r"precision='mixed' is a matter of devices.*device='cuda'"
+    ):
+        flow(device=None, precision="mixed")
+    with pytest.raises(ValueError, match="precision must be one of"):
+        flow(precision="float16")
+    with pytest.raises(ValueError, match="precision='tf32' is a matter of devices"):
+        flow(precision="tf32").device = None
+    with pytest.raises(ValueError, match="precision='mixed' is a matter of devices"):
+        kflow.KernelFlowClassifier(n_layers=2, precision="mixed").fit(np.eye(8), np.arange(8) % 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_mixed_precision_is_as_exact(cloud, dtype):
+    X, Y, _ = cloud
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PrecisionWarning)
+        mixed = flow(precision="mixed", dtype=dtype).fit(X, Y)
+    core = flow(device=None, dtype=dtype).fit(X, Y)
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    scale = np.abs(core.points_).max()
+    np.testing.assert_allclose(mixed.points_, core.points_, atol=tolerance * scale)
+    np.testing.assert_allclose(mixed.history_["rho"], core.history_["rho"], rtol=100 * tolerance)
+    np.testing.assert_array_equal(mixed.transform(X), mixed.points_)
+
+
+def test_float64_takes_over_where_float32_does_not_do(cloud):
+    X, Y, _ = cloud
+    options = {"kernel": Gaussian(30.0), "dtype": "float64", "nugget": 1e-9, "n_layers": 5}
+    with pytest.warns(PrecisionWarning, match="precision: a batch's matrix with nugget") as record:
+        mixed = flow(precision="mixed", **options).fit(X, Y)
+    assert len(record) == 1
+    plain = flow(**options).fit(X, Y)
+    np.testing.assert_array_equal(mixed.points_, plain.points_)
+
+
+def test_points_that_coincide_are_found_in_any_precision(cloud):
+    X, Y, _ = cloud
+    X[1:] = X[0]
+    for precision in PRECISIONS:
+        with pytest.raises(kflow.SingularKernelError):
+            flow(precision=precision, nugget=0.0).fit(X, Y)
+
+
+def test_a_resumed_flow_has_the_same_bits(cloud, tmp_path):
+    X, Y, _ = cloud
+    options = {"precision": "mixed+tf32", "n_layers": 12}
+    whole = flow(**options).fit(X, Y)
+    flow(**{**options, "n_layers": 5}, checkpoint=tmp_path / "flow", every=4).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resumed = flow(**options, checkpoint=tmp_path / "flow", every=4).fit(X, Y, resume=True)
+    np.testing.assert_array_equal(resumed.points_, whole.points_)
+
+
+def test_the_precision_is_part_of_the_engine_s_identity():
+    assert "precision" not in get_engine("torch", "cpu").build
+    assert get_engine("torch", "cpu", "mixed").build.endswith(", precision mixed")
+
+
+# ---- PyTorch's settings ---------------------------------------------------------------------------
+
+
+def settings():
+    matmul = torch.backends.cuda.matmul
+    return matmul.fp32_precision if hasattr(matmul, "fp32_precision") else matmul.allow_tf32
+
+
+@pytest.mark.parametrize("chosen", ["highest", "high"])
+@pytest.mark.parametrize("tf32", [False, True])
+def test_settings_of_the_process_are_restored(chosen, tf32):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(chosen)
+    try:
+        outside, allowed = settings(), torch.backends.cuda.matmul.allow_tf32
+        with float32_products(tf32):
+            assert settings() in ("tf32" if tf32 else "ieee", tf32)
+        assert settings() == outside
+        with pytest.raises(KeyError), float32_products(tf32):
+            raise KeyError
+        assert settings() == outside
+        assert torch.backends.cuda.matmul.allow_tf32 == allowed
+        assert torch.get_float32_matmul_precision() == chosen
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float64", "ieee"), ("tf32", "tf32")])
+def test_points_move_by_the_products_that_were_asked_for(cloud, monkeypatch, precision, within):
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("an older PyTorch")
+    X, Y, _ = cloud
+    seen, original = set(), move.squared_distances
+
+    def looking(*arguments):
+        seen.add(torch.backends.cuda.matmul.fp32_precision)
+        return original(*arguments)
+
+    monkeypatch.setattr(move, "squared_distances", looking)
+    outside = settings()
+    fitted = flow(precision=precision, n_layers=2).fit(X, Y)
+    fitted.transform(X[:3])
+    assert seen == {within}
+    assert settings() == outside

@@ -1,0 +1,118 @@
+"""What is recorded is what runs: the same function, the same bits, and no wait for the device in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import kflow
+from kflow.engine.torch.engine import TorchEngine
+from kflow.engine.torch.repeated import Repeated, recorder_of
+from kflow.errors import EngineWarning
+from kflow.kernels import Gaussian
+from kflow.testing.engines import EngineTests
+
+
+@pytest.mark.slow
+class TestRecordedEngine(EngineTests):
+    """The conformance suite, by recorded functions."""
+
+    @pytest.fixture(autouse=True)
+    def _choose(self, recorder):
+        self.engine = TorchEngine("cpu", record=recorder)
+
+
+def product(a, b):
+    return (a @ b,)
+
+
+def test_a_function_is_recorded_once_for_its_shapes(recorder):
+    repeated = Repeated(recorder)
+    generator = torch.Generator().manual_seed(0)
+    for rows in (3, 3, 5, 3):
+        a, b = (torch.randn(s, generator=generator) for s in ((rows, 4), (4, 2)))
+        (found,) = repeated("product", product, (a, b))
+        torch.testing.assert_close(found, a @ b, rtol=0.0, atol=0.0)
+    assert (recorder.n_recorded, recorder.n_runs) == (2, 4)
+
+
+def test_results_are_overwritten_and_inputs_are_not(recorder):
+    repeated = Repeated(recorder)
+    a, b = torch.ones(2, 2), torch.eye(2)
+    (first,) = repeated("product", product, (a, b))
+    (second,) = repeated("product", product, (2.0 * a, b))
+    assert first is second
+    assert float(second[0, 0]) == 2.0
+    assert float(a[0, 0]) == 1.0
+
+
+def test_not_all_that_was_ever_recorded_is_kept(recorder):
+    repeated = Repeated(recorder)
+    for rows in (*range(1, 20), 19, 1):
+        repeated("product", product, (torch.ones(rows, 2), torch.eye(2)))
+    assert recorder.n_recorded == 20
+
+
+def test_what_cannot_be_recorded_runs_as_it_is():
+    def failing(_):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    repeated = Repeated(failing)
+    a = torch.ones(2, 2)
+    with pytest.warns(EngineWarning, match="cannot record the operations of a layer"):
+        (found,) = repeated("product", product, (a, a))
+    assert float(found[0, 0]) == 2.0
+    (found,) = repeated("product", product, (a, a))  # says it once
+    assert float(found[0, 0]) == 2.0
+
+
+def test_only_cuda_records():
+    assert recorder_of("cpu") is None
+    assert recorder_of("cuda") is not None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nugget": lambda layer: 0.1 + 0.01 * layer},
+        {"n_halves": 3, "gradient_cap": 1.2, "step_over": "batch"},
+        {"rank": "auto", "shrink_every": 4, "shrink_tolerance": 1e-3},
+    ],
+)
+@pytest.mark.parametrize("precision", ["float64", "mixed"])
+def test_flows_have_the_bits_of_flows_that_are_not_recorded(
+    cloud, recorder, monkeypatch, dtype, options, precision
+):
+    from kflow.engine import torch as package
+
+    X, Y, T = cloud
+
+    def fitted(device):
+        flow = kflow.KernelFlow(
+            Gaussian(3.0),
+            n_layers=12,
+            batch_size=60,
+            step="rms",
+            step_size=0.02,
+            dtype=dtype,
+            random_state=0,
+            device=device,
+            precision=precision,
+            **{"nugget": 0.1, **options},
+        )
+        return flow.fit(X, Y, follow={"test": T})
+
+    plain = fitted("cpu")
+    engine = TorchEngine("cpu", precision, recorder)
+    monkeypatch.setattr(package, "on_device", lambda *_: engine)
+    kflow.engine.get_engine.cache_clear()
+    recorded = fitted("cpu")
+    try:
+        assert recorder.n_recorded < recorder.n_runs
+        np.testing.assert_array_equal(recorded.points_, plain.points_)
+        np.testing.assert_array_equal(recorded.follow_["test"], plain.follow_["test"])
+        np.testing.assert_array_equal(recorded.transform(T), plain.transform(T))
+    finally:
+        kflow.engine.get_engine.cache_clear()
