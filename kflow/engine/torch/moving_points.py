@@ -186,7 +186,8 @@ class TorchMovingPoints(MovingPoints):
             options,
             n_moving,
         )
-        coefficients = descent.coefficients.to(points.dtype)
+        # In the order in which a replay has them: products round by the order, too.
+        coefficients = descent.coefficients.to(points.dtype).contiguous()
         ready = LayerOnDevice(centres, coefficients)
         displacements = tuple(x.new_empty(len(x), n_moving) for x in self._now.sets)
         for x, out in zip(self._now.sets, displacements, strict=True):
@@ -270,6 +271,6 @@ class TorchBatchRunner(BatchRunner):
         centres = to_device(positions, self._device)
         n_moving = positions.shape[1] - self._n_fixed
         descent = _run(centres, targets, labels, batch, self._profile, options, n_moving)
-        coefficients = descent.coefficients.to(centres.dtype)
+        coefficients = descent.coefficients.to(centres.dtype).contiguous()
         report = _report(descent, coefficients, Extent.of(centres, descent.displacements), options)
         return Layer(positions, _to_host(coefficients), report.step), report
