@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
+import numpy.typing as npt
 import torch
 
 from kflow._base.array_types import FloatArray
 from kflow.engine.cpu.engine import CpuEngine
 from kflow.engine.interface import Layer, Profile
+from kflow.engine.torch.arrays import TorchArray, adopted
 from kflow.engine.torch.move import LayerOnDevice, pull_back, push_forward
 from kflow.engine.torch.moving_points import (
     TorchBatchRunner,
@@ -17,6 +19,7 @@ from kflow.engine.torch.moving_points import (
     replayed,
     to_device,
 )
+from kflow.engine.torch.sums import weighted_sums
 from kflow.errors import StorageError
 
 __all__ = ["TorchEngine", "free_bytes"]
@@ -30,6 +33,14 @@ def free_bytes(device: str) -> float:
     if torch.device(device).type != "cuda":
         return float("inf")
     return float(torch.cuda.mem_get_info(device)[0])
+
+
+def _write(values: torch.Tensor, out: FloatArray) -> None:
+    """Write numbers to an array of either kind."""
+    if isinstance(out, TorchArray):
+        out.tensor.copy_(values)
+    else:
+        out[...] = values.cpu().numpy()
 
 
 class TorchEngine(CpuEngine):
@@ -74,6 +85,10 @@ class TorchEngine(CpuEngine):
         chip = torch.cuda.get_device_name(self.device) if kind == "cuda" else kind
         return f"PyTorch {torch.__version__}, {chip}"
 
+    def adopt(self, value: Any, name: str) -> npt.NDArray[Any] | None:
+        """Return a tensor, or what DLPack offers, on this device; see `Engine.adopt`."""
+        return cast("npt.NDArray[Any] | None", adopted(value, name, self.device))
+
     # ---- flows --------------------------------------------------------------------------------
 
     def moving_points(  # type: ignore[override]
@@ -103,7 +118,22 @@ class TorchEngine(CpuEngine):
         self, points: FloatArray, layers: Sequence[Layer], profile: Profile, n_threads: int
     ) -> None:
         """Move points through layers, in place."""
-        points[...] = replayed(self._tensor(points), layers, profile).cpu().numpy()
+        _write(replayed(self._tensor(points), layers, profile), points)
+
+    def apply(
+        self,
+        X: FloatArray,
+        Z: FloatArray,
+        C: FloatArray,
+        profile: Profile,
+        step: float,
+        base: FloatArray | None,
+        out: FloatArray,
+        n_threads: int,
+    ) -> None:
+        """Write base + step K(X, Z) C to `out`, where X may be in either memory."""
+        values = weighted_sums(self._tensor(X), self._tensor(Z), self._tensor(C), profile) * step
+        _write(values if base is None else self._tensor(base) + values, out)
 
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import FloatArray, Rows
 from kflow.engine.interface import (
     BatchRunner,
     Diverged,
@@ -23,6 +23,7 @@ from kflow.engine.interface import (
     MovingPoints,
     Profile,
 )
+from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.batch import Descent, Extent, descend
 from kflow.engine.torch.move import LayerOnDevice, displace
 
@@ -52,6 +53,8 @@ class _Pending:
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
     """Return the numbers of an array on a device; on this process's own, the tensor is the array."""
+    if isinstance(array, TorchArray):
+        return array.tensor
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
@@ -222,6 +225,14 @@ class TorchMovingPoints(MovingPoints):
     def to_host(self) -> list[FloatArray]:
         """Return the coordinates of each set, which may be those of the points themselves."""
         return [x.cpu().numpy() for x in self._now.sets]
+
+    def on_device(self) -> list[FloatArray]:
+        """Return the coordinates of each set where they are."""
+        return [cast(Any, TorchArray(x)) for x in self._now.sets]
+
+    def training_rows(self, rows: Rows) -> FloatArray:
+        """Return some rows of the first set."""
+        return _to_host(self._now.sets[0][to_device(rows, self._device)])
 
     def rest(self) -> None:
         """Give back the memory of the displacements."""
