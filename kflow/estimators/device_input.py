@@ -18,7 +18,7 @@ from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.engine.device_array import DeviceArray, given_back, is_foreign, to_host
 from kflow.engine.interface import Engine
-from kflow.estimators.validation import validated
+from kflow.estimators.validation import in_memory, validated
 
 __all__ = ["picked_labels", "returned", "validated_fit", "validated_points"]
 
@@ -34,7 +34,6 @@ def validated_points(estimator: Any, X: Any, engine: Engine) -> FloatArray:
     points = _on_device(X, engine, estimator.n_features_in_)
     if points is not None:
         return points
-    X = _read(X)
     return cast(FloatArray, validated(estimator, X, dtype=[np.float64, np.float32], reset=False))
 
 
@@ -62,14 +61,14 @@ def validated_fit(
         As for `validated_points`.
     """
     on_device = engine.adopt(y, "y")
-    y = _read(y) if on_device is None else to_host(on_device)
+    y = in_memory(y, "y") if on_device is None else to_host(on_device)
     points = _on_device(X, engine, None)
     if points is None:
         return cast(
             "tuple[FloatArray, Any]",
             validated(
                 estimator,
-                _read(X),
+                X,
                 y,
                 dtype=[np.float64, np.float32],
                 ensure_min_samples=fewest,
@@ -117,8 +116,3 @@ def _on_device(X: Any, engine: Engine, n_features: int | None) -> FloatArray | N
         return None
     dtype = np.float32 if adopted.dtype == np.float32 else np.float64
     return as_matrix(adopted, "X", dtype=dtype, n_columns=n_features, allow_no_rows=False)
-
-
-def _read(X: Any) -> Any:
-    """Return an array of another library in host memory as NumPy's; anything else as it is."""
-    return np.asarray(X) if is_foreign(X) else X

@@ -299,7 +299,7 @@ def adopted(value: Any, name: str, device: str) -> TorchArray | None:
     Raises
     ------
     TypeError
-        If it is on another device, sparse or complex.
+        If it is on another device, sparse, complex, or of a dtype that NumPy does not know.
     ValueError
         If derivatives of it are wanted.
     """
@@ -318,8 +318,15 @@ def adopted(value: Any, name: str, device: str) -> TorchArray | None:
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.to_dense()")
     if tensor.is_complex():
         raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
-    # NumPy has no such numbers; all of them are numbers of float32.
-    return TorchArray(tensor.float() if tensor.dtype == torch.bfloat16 else tensor)
+    if (
+        tensor.dtype == torch.bfloat16
+    ):  # NumPy has no such numbers; all of them are numbers of float32
+        tensor = tensor.float()
+    try:
+        _numpy_dtype(tensor.dtype)
+    except TypeError:
+        raise TypeError(f"{name} has dtype {tensor.dtype}: pass {name}.float()") from None
+    return TorchArray(tensor)
 
 
 def _is_on(tensor: Tensor, device: str) -> bool:

@@ -101,7 +101,9 @@ class TorchEngine(CpuEngine):
         StorageError
             If the device has too little memory.
         """
-        needed, free = _ROOM * sum(x.nbytes for x in sets), free_bytes(self.device)
+        # Points that are there already take no room of their own once more.
+        needed = sum(x.nbytes * (_ROOM - isinstance(x, TorchArray)) for x in sets)
+        free = free_bytes(self.device)
         if needed > free:
             raise StorageError(
                 f"device={self.device!r} has {free / 1e9:.1f} GB free, and the points of this flow need "

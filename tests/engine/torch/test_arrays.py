@@ -357,12 +357,14 @@ def test_derivatives_are_refused(data, device):
     flow(device=device).fit(x.detach(), Y)
 
 
-def test_sparse_and_complex_tensors_are_refused(data):
+def test_sparse_complex_and_tiny_tensors_are_refused(data):
     X, Y, _ = data
     with pytest.raises(TypeError, match=r"^X is sparse.*to_dense"):
         flow().fit(torch.tensor(X).to_sparse(), Y)
     with pytest.raises(TypeError, match=r"^X must hold real numbers"):
         flow().fit(torch.tensor(X).cfloat(), Y)
+    with pytest.raises(TypeError, match=r"^X has dtype torch.float8_e5m2: pass X.float\(\)"):
+        flow().fit(torch.tensor(X).to(torch.float8_e5m2), Y)
 
 
 def test_followed_points_are_of_the_kind_of_the_others(data):
