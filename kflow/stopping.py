@@ -13,6 +13,8 @@ from kflow._base.arguments import as_count, as_nugget, as_number, shown
 from kflow._base.array_types import FloatArray
 from kflow._base.generators import generator_state, set_generator_state
 from kflow._base.short_repr import ShortRepr
+from kflow.engine.device_array import to_host
+from kflow.engine.threads import resolve_n_threads
 from kflow.evaluation.curves import check_every, errors_from_state, errors_to_state
 from kflow.evaluation.errors import N_INTERPOLATION, average_error
 from kflow.flow.kernel_flow import KernelFlow
@@ -237,7 +239,13 @@ class CollapseStopping(ShortRepr):
 
     def _positions(self, flow: KernelFlow) -> tuple[FloatArray, FloatArray]:
         """Return the current positions of the training points and of the points held out."""
-        points, followed = flow.reduced_points_, flow.reduced_follow_.get(self._follow)
+        state = flow.state_
+        threads = resolve_n_threads(flow.n_threads)
+        # Wherever the points are, the few of which interpolants are made are compared on the host.
+        points = np.concatenate(
+            [to_host(part) for part in state.training_points(threads, reduced=True)]
+        )
+        followed = flow.positions().followed.get(self._follow)
         if followed is None or len(followed) != len(self._validation_labels):
             raise ValueError(
                 f"the flow must follow the {len(self._validation_labels)} points of "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.engine import HOST
+from kflow.engine.device_array import DeviceArray
+from kflow.engine.interface import Engine
 
 __all__ = ["as_matrix", "as_weights", "check_out", "largest_size", "refuse_masked"]
 
@@ -25,24 +27,25 @@ def as_matrix(
     allow_no_rows: bool = True,
     are_points: bool = False,
     n_threads: int = 1,
+    engine: Engine = HOST,
 ) -> FloatArray:
     """Return `value` as a C-contiguous (n, d) array, without a copy if it is such an array already.
+
+    It is an array of the engine's device if `value` is one there, which the device itself checks, and else a
+    NumPy array.
 
     Raises
     ------
     TypeError
-        If `value` is sparse or not numeric.
+        If `value` is sparse or not numeric, or on a device that is not the engine's.
     ValueError
-        If its shape is wrong, or if it has masked entries, NaN, infinity or, if the rows are points
+        If its shape is wrong, if it is a tensor that requires a gradient, or if it has masked entries, NaN, infinity or, if the rows are points
         whose distances matter, numbers so large that their squares overflow.
     """
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse, kflow needs dense arrays: pass {name}.toarray()")
     refuse_masked(value, name)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} has no rectangular shape: {error}") from None
+    array = _as_array(value, name, engine)
     if array.dtype.kind not in "fiub":
         try:
             if array.dtype.kind != "O":
@@ -65,9 +68,13 @@ def as_matrix(
     if array.shape[1] == 0 or (array.shape[0] == 0 and not allow_no_rows):
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     with np.errstate(over="ignore"):  # an overflow in the cast is reported below
-        result = np.require(array, dtype, ["C", "A"])
+        result: Any = (
+            array.contiguous(dtype)
+            if isinstance(array, DeviceArray)
+            else np.require(array, dtype, ["C", "A"])
+        )
     largest = largest_size(result.dtype, result.shape[1]) if are_points else None
-    if not HOST.all_finite(result, n_threads, largest):
+    if not _all_finite(result, n_threads, largest):
         if largest is not None and np.isfinite(array).all():
             other = " or pass float64" if result.dtype == np.float32 else ""
             raise ValueError(
@@ -78,7 +85,26 @@ def as_matrix(
             f"{name} contains NaN or infinity (or values too large for {np.dtype(dtype)}): "
             "remove or impute those rows"
         )
-    return result
+    return cast(FloatArray, result)
+
+
+def _as_array(value: Any, name: str, engine: Engine) -> Any:
+    """Return a value as an array of the engine's device, if it is one there, or else of NumPy."""
+    if isinstance(value, DeviceArray):
+        return value
+    adopted = engine.adopt(value, name)
+    if adopted is not None:
+        return adopted
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} has no rectangular shape: {error}") from None
+
+
+def _all_finite(array: Any, n_threads: int, largest: float | None) -> bool:
+    if isinstance(array, DeviceArray):
+        return array.all_finite(largest)
+    return HOST.all_finite(array, n_threads, largest)
 
 
 def refuse_masked(value: Any, name: str) -> None:

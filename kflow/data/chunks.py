@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray
 from kflow.data.sources import Source
+from kflow.engine.device_array import DeviceArray
 
-__all__ = ["Data", "Scaling", "row_chunks", "scaled_chunks"]
+__all__ = ["Data", "Scaling", "empty_rows", "row_chunks", "scaled_chunks"]
 
 # Number of rows for which something is computed in float64 at a time, so that no float64 copy of
 # all the data is made.
@@ -22,6 +23,14 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
     """Iterate over slices of a few rows."""
     for start in range(0, n_rows, _CHUNK):
         yield slice(start, start + _CHUNK)
+
+
+def empty_rows(like: FloatArray, n_columns: int, dtype: npt.DTypeLike) -> FloatArray:
+    """Return a new array, in the same memory, with a row for each row of another one."""
+    shape = (len(like), n_columns)
+    if isinstance(like, DeviceArray):
+        return cast(FloatArray, like.empty(shape, dtype))
+    return np.empty(shape, dtype)
 
 
 # Points from which slices are taken.

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray
-from kflow.data.chunks import row_chunks
+from kflow.data.chunks import empty_rows, row_chunks
 from kflow.data.products import product
+from kflow.engine.device_array import to_host
 from kflow.errors import damaged
 
 __all__ = ["Preprocessing", "row_norms", "standardisation", "unit_pull_back"]
@@ -71,6 +72,7 @@ def standardisation(
         mean = origin + sums / total
         squares = sum(_sum(np.square(X[rows] - mean), weights, rows) for rows in row_chunks(len(X)))
         spread = np.sqrt(squares / total)
+    mean, spread = to_host(mean), to_host(spread)
     if not np.isfinite(spread).all():
         raise ValueError(f"{name} has values too large to be scaled")
     noise = 10.0 * np.finfo(X.dtype).eps * np.abs(mean)
@@ -80,7 +82,8 @@ def standardisation(
 def _sum(values: FloatArray, weights: Doubles | None, rows: slice) -> FloatArray:
     if weights is not None:
         values = values * weights[rows, None]
-    return np.asarray(values.sum(axis=0))
+    total: FloatArray = values.sum(axis=0)
+    return total
 
 
 @dataclass(frozen=True)
@@ -137,14 +140,15 @@ class Preprocessing:
         """Return points (n, d) scaled and mapped, in the dtype of X; X itself if nothing is to do."""
         if self.mean is None and not self.unit and self.components is None:
             return X
-        out = np.empty_like(X, order="C")
+        out = empty_rows(X, X.shape[1], X.dtype)
         for rows in row_chunks(len(X)):
             out[rows] = self._mapped(self._scaled(X[rows]))
         return out
 
     def _scaled(self, X: FloatArray) -> FloatArray:
         if self.mean is not None and self.scale is not None:
-            return np.asarray((X - self.mean) / self.scale)
+            scaled: FloatArray = (X - self.mean) / self.scale
+            return scaled
         return X / row_norms(X) if self.unit else X
 
     def _mapped(self, X: FloatArray) -> FloatArray:

@@ -13,6 +13,9 @@ from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Data, Scaling
 from kflow.data.labels import ClassLabels
 from kflow.data.sources import FileSource, Source, as_source, copied, reopened, spool
+from kflow.engine import HOST
+from kflow.engine.device_array import to_host
+from kflow.engine.interface import Engine
 
 __all__ = ["TrainingData"]
 
@@ -41,9 +44,16 @@ class TrainingData:
 
     @classmethod
     def in_memory(
-        cls, X: Any, Y: Any, dtype: np.dtype[Any], scaling: Scaling | None
+        cls,
+        X: Any,
+        Y: Any,
+        dtype: np.dtype[Any],
+        scaling: Scaling | None,
+        engine: Engine = HOST,
     ) -> TrainingData:
         """Return data from arrays, after a check; with a scaling, X is known to be finite.
+
+        Points on the engine's device stay there. Targets come to the host, where flows keep them.
 
         Raises
         ------
@@ -58,9 +68,13 @@ class TrainingData:
         points = (
             X
             if scaling is not None
-            else as_matrix(X, "X", dtype=dtype, allow_no_rows=False, are_points=True)
+            else as_matrix(X, "X", dtype=dtype, allow_no_rows=False, are_points=True, engine=engine)
         )
-        targets = as_matrix(Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True)
+        targets = to_host(
+            as_matrix(
+                Y, "Y", dtype=np.float64, n_rows=len(points), column_if_1d=True, engine=engine
+            )
+        )
         return cls(points, targets, ClassLabels([targets]))
 
     @classmethod

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import FloatArray, Rows
 from kflow.engine.records import FlowBatch, Layer, LayerOptions, LayerReport
 
 __all__ = ["BatchRunner", "MovingPoints"]
@@ -109,6 +109,17 @@ class MovingPoints(ABC):
 
         They need not be copies, and the caller does not change them: they may change with the points.
         """
+
+    def on_device(self) -> list[FloatArray]:
+        """Return what `to_host` returns, as arrays of the engine's device if it has one.
+
+        They are no copies, and the caller does not change them.
+        """
+        return self.to_host()
+
+    def training_rows(self, rows: Rows) -> FloatArray:
+        """Return some rows of the first set, in host memory; without a layer that is pending."""
+        return self.to_host()[0][rows]
 
     @abstractmethod
     def rest(self) -> None:

@@ -6,8 +6,8 @@ raises ImportError when its package is imported, and says why.
 
 These rules hold everywhere below:
 
-- Arrays that go in and come out are NumPy arrays in the memory of this process. They are C-contiguous,
-  and the caller has checked their shapes, their dtypes and that all values are finite. Arrays of zero
+- Arrays that go in and come out are NumPy arrays in the memory of this process, except that an engine may take
+  arrays of its own device, see `Engine.adopt`. They are C-contiguous, and the caller has checked their shapes, their dtypes and that all values are finite. Arrays of zero
   rows are allowed. An engine need not check anything again.
 - "Real" stands for float32 or float64. All real arrays of one call have the same dtype, and so do the
   arrays that it returns. Arrays called targets or `Y`, kernel matrices called `K`, and all arguments of
@@ -39,6 +39,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles, FloatArray, Rows
+from kflow.engine.device_array import refuse_elsewhere
 from kflow.engine.flows import BatchRunner, MovingPoints
 from kflow.engine.means import MeansOperator, MeansParts
 from kflow.engine.records import (
@@ -118,6 +119,33 @@ class Engine(ABC):
 
         If `largest` is given, no number's size may be larger, either, up to rounding.
         """
+
+    # ---- arrays of other libraries ------------------------------------------------------------
+
+    def adopt(self, value: Any, name: str) -> npt.NDArray[Any] | None:
+        """Return an array of the engine's device as formulas read it; None for what NumPy reads.
+
+        An engine with a device returns a `kflow.engine.device_array.DeviceArray` of a tensor, or of what
+        offers its memory by DLPack. It shares the memory of what was given. The engine then takes such
+        arrays for the points of `moving_points`, `replay` and `apply`, and for what these write to. Other
+        engines return None.
+
+        Parameters
+        ----------
+        value : object
+            What was given by a user, not checked yet.
+        name : str
+            Name of the argument, for errors.
+
+        Raises
+        ------
+        TypeError
+            If it is an array on a device that the engine does not compute on.
+        ValueError
+            If it is a tensor of which derivatives are wanted.
+        """
+        refuse_elsewhere(value, name)
+        return None
 
     # ---- flows --------------------------------------------------------------------------------
 

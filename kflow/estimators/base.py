@@ -15,7 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
+from kflow.engine.interface import Engine
+from kflow.engine.threads import resolve_n_threads
 from kflow.errors import ModelFileError, damaged
+from kflow.estimators.device_input import returned, validated_points
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import flow_of_parameters
 from kflow.estimators.gradient_metric import GradientMetric
@@ -30,9 +33,10 @@ from kflow.estimators.selection.choose import ALL_GIVEN, OutOfFold
 from kflow.estimators.selection.fitted import FittedChoice, fit_choice
 from kflow.estimators.selection.record import Selection
 from kflow.estimators.selection.wanted import Wanted
-from kflow.estimators.validation import seed_of, validated
+from kflow.estimators.validation import seed_of
 from kflow.flow.callbacks import Callback
 from kflow.flow.kernel_flow import KernelFlow
+from kflow.flow.settings import FlowSettings
 from kflow.kernels import Radial, from_dict
 from kflow.learning.gradient_metric import gradient_outer_product
 from kflow.linear.interpolant import Interpolant
@@ -145,7 +149,10 @@ class KernelFlowEstimator(
         """Return the arrays that the flow follows: the user's, validated, and the rows held out."""
         if follow is not None and not isinstance(follow, Mapping):
             raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
-        followed = {name: self._validated(points) for name, points in (follow or {}).items()}
+        engine = self._engine()
+        followed = {
+            name: validated_points(self, points, engine) for name, points in (follow or {}).items()
+        }
         if held_out is not None:
             if VALIDATION in followed:
                 raise ValueError(
@@ -165,7 +172,7 @@ class KernelFlowEstimator(
         rows = self._interpolation_rows(data, np.random.default_rng(seeds.interpolation))
         self.interpolation_rows_ = rows if data.rows is None else data.rows[rows]
         self.interpolant_ = Interpolant(
-            flow.positions().training[rows],
+            flow.state_.training_rows(rows, resolve_n_threads(self.n_threads)),
             data.targets[rows],
             kernel=flow.kernel_,
             nugget=self.interpolation_nugget_,
@@ -192,10 +199,9 @@ class KernelFlowEstimator(
 
     # ---- the map ------------------------------------------------------------------------------
 
-    def _validated(self, X: Any) -> FloatArray:
-        """Return points as an array, if they have the features of the training data."""
-        array: FloatArray = validated(self, X, dtype=[np.float64, np.float32], reset=False)
-        return array
+    def _engine(self) -> Engine:
+        """Return the engine that runs the flow of a fit."""
+        return FlowSettings(n_layers=0, device=self.device).computing_engine()
 
     @property
     def feature_importances_(self) -> Doubles:
@@ -245,7 +251,7 @@ class KernelFlowEstimator(
         return hasattr(self, "interpolant_")
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
-        """Return F_n of scaled points, (n, d).
+        """Return F_n of scaled points, (n, d): an array where X is, see `kflow.KernelFlow`.
 
         Raises
         ------
@@ -255,13 +261,19 @@ class KernelFlowEstimator(
             For a wrong shape or values, or if the layers were not kept.
         """
         check_is_fitted(self)
-        return self._transform(X, reduced=False)
+        moved: FloatArray = returned(self._transform(X, reduced=False), X)
+        return moved
 
     def _transform(self, X: npt.ArrayLike, *, reduced: bool) -> FloatArray:
-        return self.flow_.replay().final(self._validated(X), self.scaling_, reduced)
+        points = validated_points(self, X, self.flow_.computing_engine())
+        return self.flow_.replay().final(points, self.scaling_, reduced)
 
     def _scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        return self.interpolant_(self._transform(X, reduced=True)).astype(np.float64)
+        """Return the interpolant's values at points, where these are."""
+        moved, flow = self._transform(X, reduced=True), self.flow_
+        if flow.device is None:
+            return self.interpolant_(moved).astype(np.float64)
+        return self.interpolant_.by_engine(moved, flow.computing_engine()).astype(np.float64)
 
     # ---- files --------------------------------------------------------------------------------
 

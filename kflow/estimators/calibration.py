@@ -28,9 +28,10 @@ def softmax(scores: FloatArray, temperature: float) -> Doubles:
     ndarray of float64, shape (n, n_classes)
         Rows whose sum is 1.
     """
-    logits = np.asarray(scores, np.float64) / temperature
+    logits = scores.astype(np.float64) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    probabilities: Doubles = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def temperature_of(scores: Doubles, one_hot: Doubles, weights: Doubles | None = None) -> float:

@@ -17,6 +17,7 @@ from kflow.errors import ModelFileError
 from kflow.estimators.auto import is_auto
 from kflow.estimators.base import MAX_INTERPOLATION, VALIDATION, KernelFlowEstimator
 from kflow.estimators.calibration import softmax, temperature_of
+from kflow.estimators.device_input import picked_labels, returned, validated_fit
 from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import with_flow_parameters
@@ -24,7 +25,6 @@ from kflow.estimators.gradient_metric import GradientMetric
 from kflow.estimators.parameters import keep_parameters
 from kflow.estimators.selection.choose import OutOfFold
 from kflow.estimators.selection.folds import proportional_rows
-from kflow.estimators.validation import validated
 from kflow.estimators.weights import row_weights
 from kflow.flow.callbacks import Callback
 from kflow.kernels import Radial
@@ -188,9 +188,7 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         fit as it was.
         """
         with restored_on_failure(self, unless_new="flow_"):
-            points, labels = validated(
-                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=4
-            )
+            points, labels = validated_fit(self, X, y, self._engine(), fewest=4)
             check_classification_targets(labels)
             weights = row_weights(sample_weight, len(points), self.class_weight, labels)
             rows = None
@@ -282,7 +280,8 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
             For a wrong shape or values, or if the layers were not kept.
         """
         check_is_fitted(self)
-        labels: npt.NDArray[Any] = self.classes_[self._scores(X).argmax(axis=1)]
+        numbers = self._scores(X).argmax(axis=1)
+        labels: npt.NDArray[Any] = returned(picked_labels(self.classes_, numbers), X)
         return labels
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -297,7 +296,10 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         """
         check_is_fitted(self)
         scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        values: npt.NDArray[np.float64] = returned(
+            scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores, X
+        )
+        return values
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return probabilities of the classes, (n, n_classes).
@@ -313,9 +315,13 @@ class KernelFlowClassifier(ClassifierMixin, KernelFlowEstimator):  # type: ignor
         """
         check_is_fitted(self)
         scores = self._scores(X)
-        if self.temperature_ is None:
-            return onto_simplex(scores)
-        return softmax(scores, self.temperature_)
+        probabilities: npt.NDArray[np.float64] = returned(
+            onto_simplex(scores)
+            if self.temperature_ is None
+            else softmax(scores, self.temperature_),
+            X,
+        )
+        return probabilities
 
     def _own_arrays(self) -> dict[str, npt.NDArray[Any]]:
         classes = np.asarray(self.classes_)

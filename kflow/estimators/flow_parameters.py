@@ -80,7 +80,9 @@ _PARAMETERS = """
     progress : bool
         Whether to show progress bars of the choice and of the flow.
     device : str or None
-        Where the layers of the flow run, as in `kflow.KernelFlow`. None: the compiled core.
+        Where the layers of the flow run, as in `kflow.KernelFlow`. None: the compiled core. Points and
+        targets may be tensors on that device, or anything there that has ``__dlpack__``; what is made
+        of such points, predicted labels included, are tensors there.
     precision : {{"float64", "mixed", "tf32", "mixed+tf32"}}
         How exactly a `device` computes, as in `kflow.KernelFlow`.{own}
 

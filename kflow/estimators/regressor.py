@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from kflow._base.arguments import as_count
 from kflow.errors import ModelFileError, damaged
 from kflow.estimators.base import MAX_INTERPOLATION, KernelFlowEstimator
+from kflow.estimators.device_input import returned, validated_fit
 from kflow.estimators.earlier_fit import restored_on_failure
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import with_flow_parameters
 from kflow.estimators.target_scaling import TargetScaling, read_outputs
-from kflow.estimators.validation import validated
 from kflow.estimators.weights import row_weights
 from kflow.storage.model_file import ModelReader
 
@@ -81,14 +81,8 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             As for `KernelFlowClassifier.fit`.
         """
         with restored_on_failure(self, unless_new="flow_"):
-            points, values = validated(
-                self,
-                X,
-                y,
-                dtype=[np.float64, np.float32],
-                ensure_min_samples=4,
-                multi_output=True,
-                y_numeric=True,
+            points, values = validated_fit(
+                self, X, y, self._engine(), fewest=4, multi_output=True, y_numeric=True
             )
             values = np.asarray(values, dtype=np.float64)
             weights, rows = row_weights(sample_weight, len(points)), None
@@ -128,7 +122,8 @@ class KernelFlowRegressor(RegressorMixin, KernelFlowEstimator):  # type: ignore[
             For a wrong shape or values, or if the layers were not kept.
         """
         check_is_fitted(self)
-        return self._target_scaling.undone(self._scores(X))
+        values: npt.NDArray[np.float64] = returned(self._target_scaling.undone(self._scores(X)), X)
+        return values
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: several targets are fine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class TargetScaling:
 
     def in_shape_of_y(self, values: FloatArray) -> Doubles:
         """Return columns (n, m) of float64 as (n,) if y has one dimension."""
-        return np.asarray(values[:, 0] if self.one_dimensional else values)
+        return cast(Doubles, values[:, 0] if self.one_dimensional else values)
 
 
 def read_outputs(reader: ModelReader, name: str, n_outputs: int) -> Doubles:

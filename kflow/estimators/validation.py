@@ -11,11 +11,12 @@ from sklearn.utils.validation import validate_data
 
 from kflow._base.arguments import shown
 from kflow.data.arrays import refuse_masked
+from kflow.engine.device_array import is_foreign, refuse_elsewhere
 
-__all__ = ["seed_of", "validated", "validated_already"]
+__all__ = ["in_memory", "seed_of", "validated", "validated_already"]
 
 
-def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
+def validated(estimator: Any, X: Any, *targets: Any, **options: Any) -> Any:
     """Return what scikit-learn's ``validate_data`` returns.
 
     Parameters
@@ -24,19 +25,24 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
         The estimator.
     X : array_like
         Points.
-    *y : array_like
-        The targets, if there are any.
+    *targets : array_like
+        The targets y, if there are any.
     **options
         Those of ``validate_data``.
 
     Raises
     ------
     TypeError, ValueError
-        As ``validate_data`` does; and for masked entries, which scikit-learn would read. Where text
-        cannot be converted to numbers, the message names the column or the targets, and the remedy.
+        As ``validate_data`` does; for masked entries, which scikit-learn would read; and for arrays on a
+        device. Where text cannot be converted to numbers, the message names the column or the targets, and
+        the remedy.
+
+    Notes
+    -----
+    Arrays of other libraries that are in this process's memory are read as NumPy arrays, also where
+    scikit-learn dispatches to these libraries.
     """
-    for array, name in zip((X, *y), ("X", "y"), strict=False):
-        refuse_masked(array, name)
+    X, y = in_memory(X, "X"), [in_memory(values, "y") for values in targets]
     try:
         data = validate_data(estimator, X, *y, **options)
         if options.get("y_numeric") and data[1].dtype.kind in "SU":
@@ -46,6 +52,19 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
         if "could not convert string" not in str(error):
             raise
         raise ValueError(_remedy(X, *y) or str(error)) from None
+
+
+def in_memory(value: Any, name: str) -> Any:
+    """Return an array of another library as one of NumPy, and anything else as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is on a device, if derivatives of it are wanted, or if it has masked entries.
+    """
+    refuse_masked(value, name)
+    refuse_elsewhere(value, name)
+    return np.asarray(value) if is_foreign(value) else value
 
 
 def validated_already(estimator: Any, X: Any) -> bool:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from kflow._base.locks import OwnLock, Turn
 from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
+from kflow.engine import HOST
+from kflow.engine.device_array import given_back
+from kflow.engine.interface import Engine
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import not_fitted
 from kflow.flow.flow_file import export_flow, import_flow
@@ -39,6 +42,11 @@ _RUNNING = (
     "this flow is running, in another thread or in the callback that asks: wait until it has ended, "
     "or ask a copy that was made before"
 )
+
+
+def _whole(parts: list[FloatArray]) -> FloatArray:
+    """Return new arrays as one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class KernelFlow(FlowSettings):
@@ -139,8 +147,10 @@ class KernelFlow(FlowSettings):
         ``kflow.engine``.
     device : str or None
         None: the compiled core. A device as PyTorch names it, such as "cuda", "cuda:1" or "cpu": the
-        layers run there, which needs ``kflow[torch]``. What is given and what comes back are NumPy
-        arrays, and files are the same: a flow of one engine goes on, and is replayed, by another.
+        layers run there, which needs ``kflow[torch]``. Files are the same: a flow of one engine goes
+        on, and is replayed, by another. Points may be given as tensors on that device, or as anything
+        there that has ``__dlpack__``: they stay there, and results are tensors. NumPy arrays give NumPy
+        arrays.
     precision : {"float64", "mixed", "tf32", "mixed+tf32"}
         How exactly a `device` computes. "float64": the algebra of a batch in float64, and points move in
         their own precision. "mixed": the batch's matrices are factorised in float32, and solutions are
@@ -150,17 +160,17 @@ class KernelFlow(FlowSettings):
 
     Attributes
     ----------
-    points_ : ndarray, shape (N, d)
-        F_n of the training points (a copy). It does not contain what a `rank` dropped. Use
+    points_ : ndarray or tensor, shape (N, d)
+        F_n of the training points (a copy), of the kind that `fit` was given. It does not contain what a `rank` dropped. Use
         `iterate_points` if the points do not fit in memory.
-    follow_ : dict of ndarray
+    follow_ : dict of ndarray or tensor
         F_n of the arrays given as `follow` (copies). It does not contain what lies outside the
         subspace of a `rank`.
-    reduced_points_ : ndarray, shape (N, rank_ + 1)
+    reduced_points_ : ndarray or tensor, shape (N, rank_ + 1)
         F_n of the training points in reduced coordinates (a copy): the coordinates in the subspace,
         and last the distance from it, so that kernels of distances are right. Without a `rank` the
         same as `points_`.
-    reduced_follow_ : dict of ndarray
+    reduced_follow_ : dict of ndarray or tensor
         F_n of the followed arrays in the reduced coordinates (copies).
     rank_ : int
         Number of coordinates that move; d without a `rank`.
@@ -240,7 +250,7 @@ class KernelFlow(FlowSettings):
             Targets; one-hot rows for classes (`kflow.one_hot`).
         follow : mapping of str to array_like (n_i, d), optional
             Further points that the flow moves too, such as a test set. They have no influence on
-            it.
+            it. They are tensors on the flow's device if X is one.
         resume : bool
             Resume the flow that the `checkpoint` holds. Except for ``history_["seconds"]``, the
             result is bit for bit the same as without the interruption. Only `n_layers` may have
@@ -275,8 +285,8 @@ class KernelFlow(FlowSettings):
             layer; or if a disk becomes full later. The flow then stays at its last layer, in
             memory, and `run` continues it.
         TypeError, ValueError
-            For arguments of the wrong kind, shape or dtype, which the message names; and for
-            settings or data that differ from those of the flow to be resumed. (Schedules that are
+            For arguments of the wrong kind, shape or dtype, or on another device, which the message
+            names; for tensors that require a gradient; and for settings or data that differ from those of the flow to be resumed. (Schedules that are
             functions cannot be compared.)
         """
         with self._turn:
@@ -461,6 +471,12 @@ class KernelFlow(FlowSettings):
         """
         return self.state_.positions(resolve_n_threads(self.n_threads))
 
+    def _where_given(self) -> Positions:
+        """Return the positions as `positions` does, but on the device if they were given there."""
+        state = self.state_
+        on_device = state.points.on_device
+        return state.positions(resolve_n_threads(self.n_threads), on_device=on_device)
+
     def iterate_points(self, *, reduced: bool = False) -> Iterator[tuple[slice, FloatArray]]:
         """Iterate over F_n of the training points, a part at a time if they are not in memory.
 
@@ -473,37 +489,40 @@ class KernelFlow(FlowSettings):
         ------
         rows : slice
             Which training points these are.
-        points : ndarray, shape (n, d) or (n, rank_ + 1)
-            F_n of these points: a copy.
+        points : ndarray or tensor, shape (n, d) or (n, rank_ + 1)
+            F_n of these points: a copy, of the kind that `fit` was given.
         """
         first, threads = 0, resolve_n_threads(self.n_threads)
         for points in self.state_.training_points(threads, reduced=reduced):
-            yield slice(first, first + len(points)), points
+            yield slice(first, first + len(points)), given_back(points)
             first += len(points)
 
     @property
     def points_(self) -> FloatArray:
         """F_n of the training points, (N, d): a copy."""
-        return np.concatenate([points for _, points in self.iterate_points()])
+        return _whole([points for _, points in self.iterate_points()])
 
     @property
     def follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays: copies."""
         state = self.state_
         with state.points.lock:
-            positions = self.positions()
-            return {name: state.restored(positions, name) for name in positions.followed}
+            positions = self._where_given()
+            return {
+                name: given_back(state.restored(positions, name)) for name in positions.followed
+            }
 
     @property
     def reduced_points_(self) -> FloatArray:
         """F_n of the training points in reduced coordinates, (N, rank_ + 1): a copy."""
-        return np.concatenate([points for _, points in self.iterate_points(reduced=True)])
+        return _whole([points for _, points in self.iterate_points(reduced=True)])
 
     @property
     def reduced_follow_(self) -> dict[str, FloatArray]:
         """F_n of the followed arrays in reduced coordinates: copies."""
         with self.state_.points.lock:
-            return {name: points.copy() for name, points in self.positions().followed.items()}
+            followed = self._where_given().followed
+            return {name: given_back(points.copy()) for name, points in followed.items()}
 
     # ---- the map ------------------------------------------------------------------------------
 
@@ -534,15 +553,19 @@ class KernelFlow(FlowSettings):
 
         Returns
         -------
-        ndarray, shape (n, d) or (n, rank_ + 1)
-            F_n of the points, in the flow's dtype. With a `rank`, the part of a point outside the
+        ndarray or tensor, shape (n, d) or (n, rank_ + 1)
+            F_n of the points, in the flow's dtype: a tensor if X is one on the flow's device, or
+            anything else there that has ``__dlpack__``. With a `rank`, the part of a point outside the
             subspace is in the result as it is in X. After fewer layers than all there may be more
             than rank_ + 1 reduced coordinates.
 
         Raises
         ------
         ValueError
-            If the layers were not kept (``layers="none"``), or for a wrong shape or values.
+            If the layers were not kept (``layers="none"``), for a wrong shape or values, or for a
+            tensor that requires a gradient.
+        TypeError
+            For points that are no numbers, or on another device.
 
         Notes
         -----
@@ -550,7 +573,9 @@ class KernelFlow(FlowSettings):
         """
         points = self._points(X)
         count = layer_count(n_layers, self.n_layers_)
-        return next(self.replay().trajectory(points, None, [count], reduced))
+        return cast(
+            FloatArray, given_back(next(self.replay().trajectory(points, None, [count], reduced)))
+        )
 
     def trajectory(
         self, X: npt.ArrayLike, layers: Iterable[int], *, reduced: bool = False
@@ -569,8 +594,8 @@ class KernelFlow(FlowSettings):
 
         Returns
         -------
-        iterator of ndarray, shape (n, d) or (n, r + 1)
-            A new array for each entry of `layers`. Each is computed when the iterator reaches it.
+        iterator of ndarray or tensor, shape (n, d) or (n, r + 1)
+            A new array, as of `transform`, for each entry of `layers`. Each is computed when the iterator reaches it.
 
         Raises
         ------
@@ -589,7 +614,7 @@ class KernelFlow(FlowSettings):
         counts = layer_counts(layers, self.n_layers_)
         if np.may_share_memory(points, X):  # the points are used again for each array
             points = points.copy()
-        return self.replay().trajectory(points, None, counts, reduced)
+        return map(given_back, self.replay().trajectory(points, None, counts, reduced))
 
     def linearize(self, X: npt.ArrayLike, *, n_layers: int | None = None) -> Linearization:
         """Return the linearisation of F_n at some points: values, derivative and its adjoint.
@@ -597,7 +622,7 @@ class KernelFlow(FlowSettings):
         Parameters
         ----------
         X : array_like, shape (n, d)
-            The points to move, one in each row.
+            The points to move, one in each row, in this process's memory.
         n_layers : int, optional
             How many layers; all if not given.
 
@@ -613,13 +638,18 @@ class KernelFlow(FlowSettings):
         TypeError, ValueError
             As in `trajectory`.
         """
-        points = self._points(X)
+        points = self._points(X, HOST)
         count = layer_count(n_layers, self.n_layers_)
         return self.replay().linearize(points.copy(), count)
 
-    def _points(self, X: npt.ArrayLike) -> FloatArray:
+    def _points(self, X: Any, engine: Engine | None = None) -> FloatArray:
         return as_matrix(
-            X, "X", dtype=self.dtype, n_columns=self.state_.n_features, are_points=True
+            X,
+            "X",
+            dtype=self.dtype,
+            n_columns=self.state_.n_features,
+            are_points=True,
+            engine=engine or self.computing_engine(),
         )
 
     # ---- files --------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def _one_layer(
     _reduce(state, settings, number, n_threads, write)
     batch = draw_batch(state.rng, state.n_points, settings)
     if number == 0:
-        points = state.positions(n_threads).training[batch.rows]
+        points = state.training_rows(batch.rows, n_threads)
         warn_of_standstill(points, state.kernel.profile, n_threads)
     try:
         layer, report = state.points.layer(
@@ -103,8 +103,11 @@ def _reduce(
         return
 
     def points() -> Any:
-        training = state.positions(n_threads).training
+        on_device = state.points.on_device
         sampled = settings.step_over == "batch"
+        if sampled and not on_device:
+            return state.training_rows(sample_rows(state.n_points, layer), n_threads)
+        training = state.positions(n_threads, on_device=on_device).training
         return training[sample_rows(len(training), layer)] if sampled else training
 
     reduction = due_reduction(layer, settings, points)

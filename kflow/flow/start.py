@@ -21,6 +21,7 @@ from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Data, Scaling
 from kflow.data.sources import Source
 from kflow.data.training_data import TrainingData
+from kflow.engine.device_array import DeviceArray
 from kflow.errors import EngineWarning
 from kflow.flow.callbacks import set_callback_states
 from kflow.flow.schedules import SCHEDULES
@@ -96,7 +97,7 @@ class _Given:
     def in_memory(self) -> dict[str, FloatArray]:
         """The points that are in memory, by the names of their sets."""
         X = self.data.X
-        training = X if isinstance(X, np.ndarray) else np.empty((0, X.shape[1]))
+        training = np.empty((0, X.shape[1])) if isinstance(X, Source) else X
         return {TRAINING: training, **self.followed}
 
     @property
@@ -127,7 +128,8 @@ def start(
     place = _place(settings, client)
     data = followed = None
     if place is None:
-        data = TrainingData.in_memory(X, Y, settings.point_dtype, scaling)
+        engine = settings.computing_engine()
+        data = TrainingData.in_memory(X, Y, settings.point_dtype, scaling, engine)
         followed = _followed(settings, data, follow, scaling)
     with ExitStack() as stack:
         if settings.checkpoint is not None:
@@ -137,7 +139,8 @@ def start(
             data = _data_elsewhere(settings, X, Y)
             followed = _followed(settings, data, follow, scaling)
         if Y is not None:
-            warn_of_labels(Y, data.labels)
+            adopted = settings.computing_engine().adopt(Y, "Y")
+            warn_of_labels(Y if adopted is None else adopted, data.labels)
         return _placed(settings, _Given(data, followed, scaling, rng, place), resume=resume)
 
 
@@ -191,12 +194,17 @@ def _followed(
         )
     if follow is not None and not isinstance(follow, Mapping):
         raise TypeError(f"follow must map names to arrays, got {type(follow).__name__}")
-    followed = {
+    followed: dict[str, Any] = {
         str(name): as_matrix(
-            value, f"follow[{str(name)!r}]", dtype=settings.dtype, n_columns=d, are_points=True
+            value,
+            f"follow[{str(name)!r}]",
+            dtype=settings.dtype,
+            n_columns=d,
+            are_points=True,
+            engine=settings.computing_engine(),
         )
         if scaling is None
-        else np.asarray(value)
+        else value
         for name, value in (follow or {}).items()
     }
     if len(followed) < len(follow or {}):
@@ -205,6 +213,11 @@ def _followed(
         )
     if TRAINING in followed:
         raise ValueError(f"follow: {TRAINING!r} is the name of the training points, pass another")
+    for name, points in followed.items():
+        if isinstance(points, DeviceArray) != isinstance(data.X, DeviceArray):
+            raise TypeError(
+                f"follow[{name!r}] and X must both be NumPy arrays or both arrays on the device"
+            )
     return followed
 
 
@@ -339,7 +352,7 @@ def _resumed(
         kernel=kernel,
         subspace=subspace,
         n_features=d,
-        positions=progress.positions,
+        positions=progress.positions.beside(given.in_memory[TRAINING]),
         targets=targets,
         labels=given.data.labels(targets),
         store=checkpoint.layers,

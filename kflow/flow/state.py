@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import FloatArray, Rows
 from kflow._base.short_repr import ShortRepr
 from kflow.data.training_data import TrainingData
 from kflow.engine.interface import Layer
@@ -156,13 +156,20 @@ class FlowState(ShortRepr):
         """Number of training points, N; 0 for a flow that has layers but no training points."""
         return len(self.targets) if self.elsewhere is None else len(self.elsewhere.data.X)
 
-    def positions(self, n_threads: int) -> Positions:
+    def positions(self, n_threads: int, *, on_device: bool = False) -> Positions:
         """Return the positions of the points in memory after all layers; they are not copies.
+
+        They are NumPy arrays, or arrays of the device on which the points were given.
 
         Where another thread may run the flow, they are right as long as ``points.lock`` is held.
         """
         with self.points.lock:
-            return self.points.after(self.n_layers, n_threads)
+            return self.points.after(self.n_layers, n_threads, on_device=on_device)
+
+    def training_rows(self, rows: Rows, n_threads: int) -> FloatArray:
+        """Return the coordinates of some training points in memory, as a NumPy array."""
+        with self.points.lock:
+            return self.points.training_rows(rows, self.n_layers, n_threads)
 
     def rest(self, n_threads: int) -> None:
         """Release the memory that is only needed to run further layers."""
@@ -172,7 +179,8 @@ class FlowState(ShortRepr):
     def training_points(self, n_threads: int, *, reduced: bool) -> Iterator[FloatArray]:
         """Iterate over copies of the training points, in order.
 
-        Points in memory come as one part, points elsewhere in several.
+        Points in memory come as one part, points elsewhere in several. Points that were given on a device
+        come as arrays of it.
 
         Parameters
         ----------
@@ -183,7 +191,8 @@ class FlowState(ShortRepr):
             the subspace.
         """
         with self.points.lock:
-            n_layers, here = self.n_layers, self.positions(n_threads)
+            n_layers = self.n_layers
+            here = self.positions(n_threads, on_device=self.points.on_device)
             if self.elsewhere is None:
                 points = here.training.copy() if reduced else self.restored(here, TRAINING)
         if self.elsewhere is None:

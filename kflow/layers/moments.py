@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kflow._base.array_types import Doubles
 from kflow.data.chunks import Data, Scaling, scaled_chunks
+from kflow.engine.device_array import to_host
 
 __all__ = ["EPS", "eigen", "fewest", "mean_squared_distance", "moments"]
 
@@ -51,8 +53,8 @@ def moments(chunks: Iterator[tuple[slice, Doubles]], d: int) -> Doubles:
     moments = np.zeros((d, d))
     with np.errstate(over="ignore", invalid="ignore"):
         for _, points in chunks:
-            moments += points.T @ points
-    return moments
+            moments = moments + points.T @ points
+    return cast(Doubles, to_host(moments))
 
 
 def eigen(moments: Doubles) -> tuple[Doubles, Doubles]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from kflow._base.array_types import FloatArray
 from kflow.data.arrays import as_matrix
 from kflow.data.chunks import Scaling
+from kflow.engine.device_array import DeviceArray, to_host
 from kflow.layers.block import Block
 from kflow.layers.motion import Motion
 from kflow.layers.rank_reduction import RankReduction
@@ -64,6 +65,16 @@ class Positions:
     def n_coordinates(self) -> int:
         """Number of coordinates of a point, k."""
         return int(self.training.shape[1])
+
+    def beside(self, points: FloatArray) -> Positions:
+        """Return positions in the memory in which `points` are, if that is a device's; else these."""
+        if not isinstance(points, DeviceArray):
+            return self
+
+        def moved(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+            return {name: points.beside(to_host(array)) for name, array in arrays.items()}
+
+        return replace(self, sets=moved(self.sets), frozen=moved(self.frozen))
 
     def reduced_by(self, reduction: RankReduction) -> Positions:
         """Return the positions in the coordinates after a reduction."""

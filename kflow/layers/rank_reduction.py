@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kflow._base.array_types import Doubles, FloatArray
-from kflow.data.chunks import row_chunks, scaled_chunks
+from kflow.data.chunks import empty_rows, row_chunks, scaled_chunks
 from kflow.data.products import product
 from kflow.engine.threads import single_threaded_blas
 from kflow.layers.moments import EPS, eigen, fewest, mean_squared_distance, moments
@@ -62,8 +62,8 @@ class RankReduction:
 
     def __call__(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the new coordinates (n, kept + 1), and the coordinates that stay (n, r - kept)."""
-        moving = np.empty((len(points), self.kept + 1), points.dtype)
-        frozen = np.empty((len(points), len(self.matrix) - self.kept), points.dtype)
+        moving = empty_rows(points, self.kept + 1, points.dtype)
+        frozen = empty_rows(points, len(self.matrix) - self.kept, points.dtype)
         for rows, chunk in scaled_chunks(points, None):
             turned = product(chunk[:, :-1], self.matrix)
             moving[rows, :-1] = turned[:, : self.kept]
@@ -75,7 +75,7 @@ class RankReduction:
 
     def undone(self, moving: FloatArray, frozen: FloatArray) -> FloatArray:
         """Return the old coordinates (n, r) from the new ones (n, kept) and those that stayed."""
-        out = np.empty((len(moving), len(self.matrix)), moving.dtype)
+        out = empty_rows(moving, len(self.matrix), moving.dtype)
         for rows in row_chunks(len(moving)):
             both = np.hstack([moving[rows], frozen[rows]]).astype(np.float64, copy=False)
             out[rows] = product(both, self.matrix.T)

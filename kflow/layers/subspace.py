@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from kflow._base.arguments import as_count
 from kflow._base.array_types import Doubles, FloatArray
-from kflow.data.chunks import Data, Scaling, scaled_chunks
+from kflow.data.chunks import Data, Scaling, empty_rows, scaled_chunks
 from kflow.data.products import product
+from kflow.data.sources import Source
+from kflow.engine.device_array import to_host
 from kflow.engine.threads import single_threaded_blas
 from kflow.layers.moments import EPS, eigen, fewest, moments
 
@@ -160,7 +162,7 @@ class Subspace:
 
         They are computed in float64, a few rows at a time, which takes 4 n d r flops.
         """
-        out = np.empty((len(X), self.rank + 1), dtype)
+        out = empty_rows(X, self.rank + 1, dtype)
         for rows, points in scaled_chunks(X, scaling, dtype):
             inside = product(points, self.basis)
             out[rows, :-1] = inside
@@ -181,7 +183,7 @@ class Subspace:
         result then includes the part of X outside the subspace: it is x + V (p - V'x).
         """
         dtype = coordinates.dtype
-        out = np.empty((len(coordinates), len(self.basis)), dtype)
+        out = empty_rows(coordinates, len(self.basis), dtype)
         if X is None:
             for rows, inside in scaled_chunks(coordinates, None):
                 out[rows] = product(inside, self.basis.T)
@@ -239,12 +241,12 @@ def _directions(
     rounding = EPS**2 * d + (_ROUNDING * float(np.finfo(np.dtype(dtype)).eps)) ** 2
     part = rounding if isinstance(rank, str) else rank
     if n < d:
-        points = np.empty((n, d))
+        points = np.empty((n, d)) if isinstance(X, Source) else empty_rows(X, d, np.float64)
         for rows, chunk in scaled_chunks(X, scaling, dtype):
             points[rows] = chunk
         with np.errstate(over="ignore"):
             _check_squares(float(np.vdot(points, points)))
-        values, transposed = np.linalg.svd(points, full_matrices=False)[1:]
+        values, transposed = map(to_host, np.linalg.svd(points, full_matrices=False)[1:])
         energies, vectors = values**2, transposed.T
     else:
         second = moments(scaled_chunks(X, scaling, dtype), d)

@@ -13,8 +13,9 @@ from kflow._base.parameter_names import NamedParameters
 from kflow._base.short_repr import ShortRepr
 from kflow._base.warn import warn_user
 from kflow.data.arrays import as_matrix, as_weights
+from kflow.data.chunks import empty_rows
 from kflow.engine import engine_on
-from kflow.engine.interface import NotPositiveDefinite
+from kflow.engine.interface import Engine, NotPositiveDefinite
 from kflow.engine.threads import resolve_n_threads
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Kernel, check_isotropic, check_kernel
@@ -222,6 +223,24 @@ class Interpolant(NamedParameters, ShortRepr):
         return self.kernel.interpolate(
             x, self.centres, self.coefficients, n_threads=self.n_threads, engine=engine
         )
+
+    def by_engine(self, X: FloatArray, engine: Engine) -> FloatArray:
+        """Return u(X), shape (n, q), computed by an engine, in the memory in which X is.
+
+        Parameters
+        ----------
+        X : ndarray or DeviceArray, shape (n, d)
+            Finite points.
+        engine : Engine
+            The engine. The kernel must be a function of the distance alone.
+        """
+        dtype = self.centres.dtype
+        x = as_matrix(X, "X", dtype=dtype, n_columns=self.centres.shape[1], are_points=True)
+        profile = check_isotropic(self.kernel).profile
+        out = empty_rows(x, self.coefficients.shape[1], dtype)
+        threads = resolve_n_threads(self.n_threads)
+        engine.apply(x, self.centres, self.coefficients, profile, 1.0, None, out, threads)
+        return out
 
     def pull_back(self, X: npt.ArrayLike, A: npt.ArrayLike) -> FloatArray:
         """Return the gradients of a_i . u(x_i) with respect to x_i.

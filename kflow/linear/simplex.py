@@ -34,7 +34,8 @@ def onto_simplex(points: FloatArray) -> npt.NDArray[np.float64]:
     support = (descending - excess / count > 0).sum(axis=1)
     shift = excess[np.arange(len(points)), support - 1] / support
     nearest = np.maximum(points - shift[:, None], 0.0)
-    return np.asarray(nearest / nearest.sum(axis=1, keepdims=True), np.float64)
+    vectors: FloatArray = nearest / nearest.sum(axis=1, keepdims=True)
+    return vectors.astype(np.float64, copy=False)
 
 
 # What is added to the diagonal of the products of columns in any case, as a part of their mean: of

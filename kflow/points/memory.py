@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import FloatArray, Rows
 from kflow._base.locks import OwnLock
+from kflow.engine.device_array import DeviceArray, to_host
 from kflow.engine.interface import (
     FlowBatch,
     Layer,
@@ -128,16 +129,32 @@ class MemoryPoints:
         with self.lock:
             return self._now.moving.layer(number, batch, targets, labels, options, n_threads)
 
-    def after(self, n_layers: int, n_threads: int) -> Positions:
+    @property
+    def on_device(self) -> bool:
+        """Whether the points were given as arrays of the engine's device."""
+        return isinstance(self._now.resting.training, DeviceArray)
+
+    def after(self, n_layers: int, n_threads: int, *, on_device: bool = False) -> Positions:
         """Return the positions after `n_layers` layers; the arrays are not copies.
 
-        These layers must be all that were run and counted.
+        These layers must be all that were run and counted. If the points were given as arrays of a device,
+        the positions may be had there.
         """
         with self.lock:
             now = self._now
             now.moving.settle(n_layers, n_threads)
-            sets = dict(zip(now.resting.sets, now.moving.to_host(), strict=True))
-            return replace(now.resting, sets=sets)
+            coordinates = now.moving.on_device() if on_device else now.moving.to_host()
+            sets = dict(zip(now.resting.sets, coordinates, strict=True))
+            if on_device:
+                return replace(now.resting, sets=sets)
+            frozen = {name: to_host(array) for name, array in now.resting.frozen.items()}
+            return replace(now.resting, sets=sets, frozen=frozen)
+
+    def training_rows(self, rows: Rows, n_layers: int, n_threads: int) -> FloatArray:
+        """Return the coordinates of some training points after `n_layers` layers, in host memory."""
+        with self.lock:
+            self._now.moving.settle(n_layers, n_threads)
+            return self._now.moving.training_rows(rows)
 
     def rest(self, n_layers: int, n_threads: int) -> None:
         """Give back the memory that is needed only if another layer is run."""
@@ -155,7 +172,7 @@ class MemoryPoints:
         """Drop the directions that a flow no longer needs before the layer that is run next."""
         with self.lock:
             self.rest(reduction.layer, n_threads)  # its memory serves for the new coordinates
-            positions = self.after(reduction.layer, n_threads)
+            positions = self.after(reduction.layer, n_threads, on_device=self.on_device)
             self._replace(positions.reduced_by(reduction), reduction.layer)
 
     def through(self, block: Block, n_threads: int) -> None:

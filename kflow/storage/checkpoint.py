@@ -28,6 +28,7 @@ import numpy as np
 from kflow._base.file_lock import lock_file
 from kflow._base.files import replacing
 from kflow.data.chunks import Data, Scaling, scaled_chunks
+from kflow.engine.device_array import to_host
 from kflow.errors import ModelFileError, StorageError
 from kflow.kernels import check_isotropic, from_dict
 from kflow.layers.block import LayerRecord
@@ -72,7 +73,7 @@ def fingerprint(
     """Return the shape and the SHA-256 of the scaled rows of X in a dtype, as JSON data."""
     digest = hashlib.sha256()
     for _, rows in scaled_chunks(X, scaling, dtype):
-        digest.update(np.ascontiguousarray(rows, dtype).data)
+        digest.update(np.ascontiguousarray(to_host(rows), dtype).data)
     return {"shape": list(X.shape), "sha256": digest.hexdigest()}
 
 

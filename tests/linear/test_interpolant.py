@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 import kflow
 from kflow import kernels
+from kflow.engine import HOST
 from kflow.errors import PrecisionWarning
 from kflow.linear.interpolant import Interpolant, balanced_subset
 from kflow.testing import slow as reference
@@ -186,3 +187,11 @@ def test_few_digits_are_told(rng):
             u(Z) - Interpolant(Z.astype(float), y, kernel=u.kernel, nugget=nugget)(X)
         ).max()
         assert (error > 1e-3) == few
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_engine_computes_the_same_values(rng, dtype):
+    Z, Y, X = (rng.normal(size=shape).astype(dtype) for shape in ((30, 3), (30, 2), (7, 3)))
+    u = kflow.Interpolant(Z, Y, kernel=kernels.Gaussian(1.5), nugget=0.1)
+    np.testing.assert_array_equal(u.by_engine(X, HOST), u(X))
+    assert u.by_engine(X[:0], HOST).shape == (0, 2)

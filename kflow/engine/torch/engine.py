@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
+import numpy.typing as npt
 import torch
 
 from kflow._base.array_types import FloatArray
 from kflow._base.warn import warn_user
 from kflow.engine.interface import Layer, MovingPoints, Profile
+from kflow.engine.torch.arrays import TorchArray, adopted, write
 from kflow.engine.torch.derivatives import pull_back, push_forward
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.layers import TorchBatchRunner
@@ -81,6 +83,10 @@ class TorchEngine(MatrixEngine):
         # What is recorded serves one call at a time.
         self._lock, self._repeated = Lock(), self._arithmetic.repeated()
 
+    def __reduce__(self) -> tuple[type[TorchEngine], tuple[str, str]]:
+        """Pickle and copy what the engine is, and nothing that it has recorded."""
+        return type(self), (self.device, self.precision)
+
     @property
     def build(self) -> str:
         """PyTorch's version, the device and the precision, on which the last digits of results depend."""
@@ -93,6 +99,10 @@ class TorchEngine(MatrixEngine):
     def key(self) -> tuple[str, str | None, str]:
         """Name, device and precision: "cuda" is the first device that a process sees."""
         return self.name, self.device, self.precision
+
+    def adopt(self, value: Any, name: str) -> npt.NDArray[Any] | None:
+        """Return a tensor, or what DLPack offers, on this device; see `Engine.adopt`."""
+        return cast("npt.NDArray[Any] | None", adopted(value, name, self.device))
 
     # ---- flows --------------------------------------------------------------------------------
 
@@ -117,6 +127,11 @@ class TorchEngine(MatrixEngine):
             f"device={self.device!r} has {free / 1e9:.3g} GB free, and the points of this flow need "
             f"{needed / 1e9:.3g} GB"
         )
+        if any(isinstance(x, TorchArray) for x in sets):
+            raise StorageError(
+                f"{short} in all: pass X.cpu().numpy(), which can pass through the device in tiles, a rank or "
+                "dtype='float32'"
+            )
         if least > free:
             raise StorageError(
                 f"{short}, or {least / 1e9:.3g} GB to pass through it in tiles, there: pass a rank, "
@@ -141,7 +156,7 @@ class TorchEngine(MatrixEngine):
         """Move points through layers, in place."""
         with self._lock:
             mover = self._arithmetic.mover(profile, self._repeated)
-            points[...] = mover.through(self._tensor(points), layers).cpu().numpy()
+            write(mover.through(self._tensor(points), layers), points)
 
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int

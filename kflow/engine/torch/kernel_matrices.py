@@ -5,38 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import Profile, Term
+from kflow.engine.torch.filled_up import filled_up
 from kflow.engine.torch.profiles import slopes, values
+from kflow.engine.torch.transfers import to_device
 
-__all__ = ["evaluate", "products", "pull_back", "tensor_of"]
+__all__ = ["evaluate", "products", "pull_back"]
 
 # Largest number of entries of a tile of the kernel matrix, and its rows: always as many for as many
 # centres, since products of another shape may round otherwise.
 _ENTRIES = 2**26
 _MOST_ROWS, _LEAST_ROWS, _ROWS_ON_CPU = 8192, 256, 256
-
-# The columns of products are filled up with zeros to a multiple of this. Libraries take what is left over in
-# other ways for some rows of a tile than for others, which would round otherwise.
-_COLUMNS = 8
-
-
-def tensor_of(array: FloatArray, device: str) -> Tensor:
-    """Return the numbers of an array, which may be read-only, on a device."""
-    # PyTorch has no read-only tensors, and warns of an array that is.
-    writable = array if array.flags.writeable else array.copy()
-    return torch.from_numpy(np.ascontiguousarray(writable)).to(device)
-
-
-def _filled_up(x: Tensor, rows: bool = False, columns: bool = False) -> Tensor:
-    """Return a matrix with zeros at the end of its rows, or its columns, up to a multiple."""
-    n, m = x.shape
-    more_rows, more_columns = (-n % _COLUMNS if rows else 0), (-m % _COLUMNS if columns else 0)
-    return torch.nn.functional.pad(x, (0, more_columns, 0, more_rows))
 
 
 class _Centres:
@@ -48,8 +31,8 @@ class _Centres:
     def __init__(self, features: Tensor) -> None:
         # Distances are differences of squares: near the origin they cancel least.
         self.origin = features.mean(dim=0) if len(features) else features.new_zeros(1)
-        self.features = _filled_up(features, rows=True)
-        self.relative = _filled_up(features - self.origin, rows=True)
+        self.features = filled_up(features, rows=True)
+        self.relative = filled_up(features - self.origin, rows=True)
         self.norms = self.relative.square().sum(dim=1)
 
     def squared_distances(self, u: Tensor) -> Tensor:
@@ -81,7 +64,7 @@ class _Tile(NamedTuple):
 
 
 def _filled(array: FloatArray, rows: slice, height: int, device: str) -> Tensor:
-    part = tensor_of(array[rows], device)
+    part = to_device(array[rows], device)
     return torch.cat([part, part.new_zeros(height - len(part), part.shape[1])])
 
 
@@ -96,7 +79,7 @@ def _tiles(
         features, parts = (
             [_filled(array, rows, height, device) for array in arrays] for arrays in (X, given)
         )
-        yield _Tile(rows, features, [_filled_up(part, columns=True) for part in parts])
+        yield _Tile(rows, features, [filled_up(part, columns=True) for part in parts])
 
 
 class _Matrix:
@@ -116,7 +99,7 @@ class _Matrix:
         self, terms: Sequence[Term], X: Sequence[FloatArray], Z: Sequence[FloatArray], device: str
     ) -> None:
         self._terms = terms
-        self._centres = [_Centres(tensor_of(z, device)) for z in Z]
+        self._centres = [_Centres(to_device(z, device)) for z in Z]
         # Where the diagonal belongs to points and themselves, its distances are 0.
         self._same = [x is z for x, z in zip(X, Z, strict=True)]
 
@@ -175,7 +158,7 @@ def products(
     """
     m, q = C.shape
     matrix = _Matrix(terms, X, Z, device)
-    coefficients = _filled_up(tensor_of(C, device), rows=True, columns=True)
+    coefficients = filled_up(to_device(C, device), rows=True, columns=True)
     for tile in _tiles(len(X[0]), m, X, given, device):
         yield tile.rows, (matrix.tile(tile) @ coefficients)[: tile.n_rows, :q].cpu().numpy()
 
@@ -191,9 +174,9 @@ def pull_back(
 ) -> None:
     """Write the gradients sum_j 2 k'(|x_i - z_j|^2) (a_i . c_j) (x_i - z_j) to `out`, (n, d)."""
     m, d = Z.shape
-    centres = _Centres(tensor_of(Z, device))
-    coefficients = _filled_up(tensor_of(C, device), rows=True)
-    relative = _filled_up(centres.relative, columns=True)
+    centres = _Centres(to_device(Z, device))
+    coefficients = filled_up(to_device(C, device), rows=True)
+    relative = filled_up(centres.relative, columns=True)
     for tile in _tiles(len(X), m, [X, A], [], device):
         x, a = tile.features
         weights = 2.0 * slopes(profile, centres.squared_distances(x)) * (a @ coefficients.T)

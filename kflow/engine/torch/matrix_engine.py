@@ -12,7 +12,10 @@ from kflow.engine.cholesky import smallest_pivot
 from kflow.engine.cpu.convert import are_extreme
 from kflow.engine.cpu.engine import CpuEngine
 from kflow.engine.interface import NotPositiveDefinite, Profile, Term
-from kflow.engine.torch.kernel_matrices import evaluate, products, pull_back, tensor_of
+from kflow.engine.torch.arrays import TorchArray, write
+from kflow.engine.torch.kernel_matrices import evaluate, products, pull_back
+from kflow.engine.torch.sums import weighted_sums
+from kflow.engine.torch.transfers import to_device
 from kflow.errors import StorageError
 
 __all__ = ["MatrixEngine"]
@@ -53,14 +56,13 @@ class MatrixEngine(CpuEngine):
         out: FloatArray,
         n_threads: int,
     ) -> None:
-        """Write base + step K(X, Z) C to `out`, tile by tile."""
-        terms = [_leaf(profile)]
-        if are_extreme(terms, X.dtype):
+        """Write base + step K(X, Z) C to `out`, tile by tile; X and `out` may be in either memory."""
+        if not isinstance(X, TorchArray) and are_extreme([_leaf(profile)], X.dtype):
             super().apply(X, Z, C, profile, step, base, out, n_threads)
             return
-        for rows, product in products(terms, [X], [Z], [], C, self.device):
-            moved = product * X.dtype.type(step)
-            out[rows] = moved if base is None else base[rows] + moved
+        x, z, c = (to_device(array, self.device) for array in (X, Z, C))
+        values = weighted_sums(x, z, c, profile) * step
+        write(values if base is None else to_device(base, self.device) + values, out)
 
     def pull_back(
         self,
@@ -121,7 +123,7 @@ class MatrixEngine(CpuEngine):
             If the device has too little memory.
         """
         try:
-            matrix, targets = (tensor_of(array, self.device) for array in (A, Y))
+            matrix, targets = (to_device(array, self.device) for array in (A, Y))
             factor, failed = torch.linalg.cholesky_ex(matrix)
             least = smallest_pivot(len(A), A.diagonal())
             # Not larger: also where it is NaN.

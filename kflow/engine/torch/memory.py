@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from kflow._base.array_types import FloatArray
+from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.move import rows_of_a_tile
 
 __all__ = ["free_bytes", "resident_bytes", "streamed_bytes"]
@@ -38,7 +39,7 @@ def free_bytes(device: str) -> float:
 def _workspace(sets: Sequence[FloatArray], device: str) -> int:
     """Return the bytes of a layer's algebra, whatever becomes of the points."""
     m = min(_BATCH, len(sets[0]))
-    kernel = rows_of_a_tile(device) * m * int(sets[0].itemsize)
+    kernel = rows_of_a_tile(device) * m * int(sets[0].dtype.itemsize)
     return _KERNELS * kernel + _TILES * _tile(sets, device) + _MATRICES * m * m * 8
 
 
@@ -47,8 +48,9 @@ def _tile(sets: Sequence[FloatArray], device: str) -> int:
 
 
 def resident_bytes(sets: Sequence[FloatArray], device: str) -> int:
-    """Return what a flow takes whose points, (n_i, k), stay on a device."""
-    return _COPIES * sum(int(x.nbytes) for x in sets) + _workspace(sets, device)
+    """Return what a flow takes whose points, (n_i, k), stay on a device, besides those that are there."""
+    copies = sum(int(x.nbytes) * (_COPIES - isinstance(x, TorchArray)) for x in sets)
+    return copies + _workspace(sets, device)
 
 
 def streamed_bytes(sets: Sequence[FloatArray], device: str) -> int:

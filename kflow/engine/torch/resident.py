@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from kflow._base.array_types import FloatArray
+from kflow._base.array_types import FloatArray, Rows
 from kflow.engine.interface import (
     FlowBatch,
     Layer,
@@ -19,6 +19,7 @@ from kflow.engine.interface import (
     MovingPoints,
     Profile,
 )
+from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.transfers import host_copy, send, to_device
@@ -133,6 +134,14 @@ class ResidentPoints(MovingPoints):
     def to_host(self) -> list[FloatArray]:
         """Return the coordinates of each set, which may be those of the points themselves."""
         return [x.cpu().numpy() for x in self._now.sets]
+
+    def on_device(self) -> list[FloatArray]:
+        """Return the coordinates of each set where they are."""
+        return [cast(Any, TorchArray(x)) for x in self._now.sets]
+
+    def training_rows(self, rows: Rows) -> FloatArray:
+        """Return some rows of the first set."""
+        return host_copy(self._now.sets[0][send(rows, self._arithmetic.device)])
 
     def rest(self) -> None:
         """Give back the memory of the displacements, and of what is recorded."""

@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from kflow._base.array_types import FloatArray
+from kflow.engine.torch.arrays import TorchArray
 
 __all__ = ["Conveyor", "host_copy", "host_tensor", "send", "to_device"]
 
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
-    """Return the numbers of an array on a device; on this process's own, the tensor is the array."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    """Return the numbers of an array on a device; on this process's own, the tensor is the array.
+
+    What must not be written to is copied.
+    """
+    if isinstance(array, TorchArray):
+        return array.tensor
+    # PyTorch has no read-only tensors, and warns of an array that is.
+    writable = array if array.flags.writeable else array.copy()
+    return torch.from_numpy(np.ascontiguousarray(writable)).to(device)
 
 
 def send(array: npt.NDArray[Any], device: str) -> Tensor:

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from kflow._base.array_types import Doubles
 from kflow.data.scaling import Preprocessing
+from kflow.engine.device_array import to_host
 from kflow.estimators.auto import is_auto
 from kflow.estimators.fit_rows import FitRows
 from kflow.estimators.flow_parameters import flow_settings
@@ -144,7 +145,7 @@ def _reduced(rows: Rows, rank: Any) -> Rows:
 
 
 def _scaled(data: FitRows, scaling: Preprocessing, rows: npt.NDArray[np.intp]) -> Rows:
-    points = scaling(data.points[rows]).astype(np.float64)
+    points = to_host(scaling(data.points[rows])).astype(np.float64)
     weights = None if data.weights is None else data.weights[rows]
     return Rows(points, np.asarray(data.targets[rows], np.float64), weights)
 
@@ -162,7 +163,7 @@ def _learned_map(
     if isinstance(wanted.metric, GradientMetric):
         metric: GradientMetric = clone(wanted.metric)
         metric.set_params(targets="numbers" if codes is None else "labels")
-        metric.fit(scaling(data.points), data.targets if codes is None else codes)
+        metric.fit(to_host(scaling(data.points)), data.targets if codes is None else codes)
         return LinearMap(metric.components_, metric.feature_importances_)
     if choice.chosen.map is None:
         return None

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 
 from kflow._base.array_types import FloatArray
+from kflow.engine.device_array import to_host
 from kflow.engine.interface import (
     Diverged,
     Layer,
@@ -125,6 +126,20 @@ class FlowTests(EngineTestsBase):
                 1,
             )
             same_bits([*alone, *same], [*layer, *report])
+
+    def test_coordinates_in_part_and_on_the_device(self) -> None:
+        """Rows, and arrays of the engine's device, are those that come to the host."""
+        for flow in examples():
+            points, rows = self._points(flow), np.array([3, 0, 2])
+            self._run(points, flow, 1)
+            points.settle(1, 1)
+            same_bits([points.training_rows(rows)], [points.to_host()[0][rows]])
+            same_bits([to_host(x) for x in points.on_device()], points.to_host())
+
+    def test_what_numpy_reads_is_not_adopted(self) -> None:
+        """NumPy arrays, their scalars and lists are for NumPy, whatever device the engine has."""
+        for value in (np.eye(2), np.float64(1.0), [[1.0]], None):
+            assert self.engine.adopt(value, "X") is None
 
     # ---- interruptions ------------------------------------------------------------------------
 
