@@ -78,11 +78,17 @@ class BoundsWarning(LearningWarning):
 
 
 class EngineWarning(UserWarning):
-    """A flow goes on with another engine, or another build of it, than the one that ran it so far."""
+    """A flow goes on with another engine, or another build of it, than the one that ran it so far.
+
+    Or a device runs a flow in a slower way than it should.
+    """
 
 
 class PrecisionWarning(UserWarning):
-    """Results have few digits, because of rounding errors in the precision of the points."""
+    """Results have few digits, because of rounding errors in the precision of the points.
+
+    Or a device's precision does not do for some layers, which are computed in float64.
+    """
 
 
 class FlowWarning(UserWarning):

@@ -242,3 +242,8 @@ def test_layers_in_half_precision(run, longer, clouds, tmp_path):
             first.transform(arrays["X"]), second.transform(arrays["X"]), rtol=0, atol=0.05
         )
     run("predict", half, clouds)
+
+
+def test_a_precision_needs_a_device(run, small, clouds):
+    result = run("fit", "--data", clouds, *small, "--no-save", "--precision", "mixed", code=1)
+    assert "precision='mixed' is a matter of devices" in result.stderr

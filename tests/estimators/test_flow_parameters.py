@@ -35,9 +35,9 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", [KernelFlowClassifier, KernelFlowRegressor])
 def test_a_flow_has_the_settings_of_the_parameters(kind):
-    # Another device than the default needs PyTorch: tests/engine/torch has it.
+    # Another device or precision than the default needs PyTorch: tests/engine/torch has it.
     shared = set(setting_names()) & set(kind().get_params())
-    assert OTHERS.keys() == shared - {"random_state", "device"}
+    assert OTHERS.keys() == shared - {"random_state", "device", "precision"}
     assert not any(getattr(kind(), name) == value for name, value in OTHERS.items())
     seed = np.random.SeedSequence(3)
     flow = flow_of_parameters(kind(**OTHERS), 1000, seed)

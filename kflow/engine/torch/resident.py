@@ -94,13 +94,9 @@ class ResidentPoints(MovingPoints):
         displacements = tuple(x.new_empty(len(x), n_moving) for x in sets)
 
         def measure(decision: Decision) -> Tensor:
-            points, *others = zip(sets, displacements, strict=True)
-            for x, out in others:
-                self._mover.displace(decision.layer, x, out)
             if options.over_batch:
-                self._mover.displace(decision.layer, *points)
                 return decision.extent
-            return self._mover.displace_and_measure(decision.layer, *points)
+            return self._mover.displace_and_measure(decision.layer, sets[0], displacements[0])
 
         decision, report = self._batches.layer(
             centres,
@@ -111,6 +107,10 @@ class ResidentPoints(MovingPoints):
             measure,
         )
         layer = Layer(host_copy(centres), host_copy(decision.coefficients), report.step)
+        # Nobody waits for these: the host goes on while the points move.
+        first = 0 if options.over_batch else 1
+        for x, out in zip(sets[first:], displacements[first:], strict=True):
+            self._mover.displace(decision.layer, x, out)
         self._pending = _Pending(displacements, report.step)
         return layer, report
 

@@ -11,9 +11,11 @@ import torch
 import kflow
 from kflow.engine import PRECISIONS, get_engine
 from kflow.engine.torch import move
+from kflow.engine.torch.engine import TorchEngine
 from kflow.engine.torch.precision import Precision, float32_products
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
+from kflow.testing.engines import EngineTests
 
 
 def flow(**options):
@@ -28,6 +30,13 @@ def flow(**options):
         "device": "cpu",
     }
     return kflow.KernelFlow(options.pop("kernel", Gaussian(3.0)), **{**settings, **options})
+
+
+@pytest.mark.slow
+class TestMixedEngine(EngineTests):
+    """The conformance suite, in mixed precision."""
+
+    engine = TorchEngine("cpu", "mixed+tf32")
 
 
 def test_names():
@@ -50,6 +59,17 @@ def test_without_a_device():
         flow(precision="tf32").device = None
     with pytest.raises(ValueError, match="precision='mixed' is a matter of devices"):
         kflow.KernelFlowClassifier(n_layers=2, precision="mixed").fit(np.eye(8), np.arange(8) % 2)
+
+
+def test_estimators_pass_it_on(cloud, tmp_path):
+    X, y = cloud[0], cloud[1].argmax(axis=1)
+    model = kflow.KernelFlowClassifier(
+        n_layers=3, device="cpu", precision="mixed", random_state=0
+    ).fit(X, y)
+    assert model.flow_.precision == "mixed"
+    assert model.flow_.computing_engine() is get_engine("torch", "cpu", "mixed")
+    model.save(tmp_path / "model")
+    assert kflow.load(tmp_path / "model").precision == "float64"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
