@@ -47,9 +47,10 @@ def lookup(data: Any, path: str) -> Any:
 
 
 def cell(data: Any, text: str) -> str:
-    """Return the entry at a path, in a format that may follow it."""
+    """Return the entry at a path, in a format that may follow it; a dash for null, which was not measured."""
     path, _, form = text.partition(" ")
-    return format(lookup(data, path), form.strip())
+    entry = lookup(data, path)
+    return "\N{EN DASH}" if entry is None else format(entry, form.strip())
 
 
 def chosen(rows: list[Row], conditions: str) -> list[Row]:
