@@ -440,11 +440,17 @@ def test_forecasts_that_stay_near():
     parameters = {"kernel": Gaussian(8.0), "delay": 5, "nugget": 1e-5, **UNLEARNED}
     free = Forecaster(increments=True, **parameters).fit(series)
     near = Forecaster(increments=True, stay_near=True, **parameters).fit(series)
+    # Of one start the last digits decide whether it runs away, and they depend on the processor.
+    starts = np.stack([series[first : first + 20, None] for first in range(0, 760, 40)])
     with pytest.warns(RuntimeWarning, match="ran away"):
-        assert np.isnan(free.predict(1000)[-1])
-    stayed = near.predict(1000)
-    assert attractor_distance(stayed[500:], series) < 0.5
-    assert np.ptp(stayed) < 1.1 * np.ptp(series)
+        ran = free.predict(1000, starts).reshape(len(starts), -1)
+    left = [np.isnan(run[-1]) or attractor_distance(run[500:], series) > 5.0 for run in ran]
+    assert np.mean(left) > 0.25
+    stayed = near.predict(1000, starts).reshape(len(starts), -1)
+    distances = [attractor_distance(run[500:], series) for run in stayed]
+    assert np.median(distances) < 0.5
+    assert max(distances) < 1.0
+    assert (np.ptp(stayed, axis=1) < 1.1 * np.ptp(series)).all()
 
 
 def test_staying_near_changes_nothing_where_windows_are_near(lorenz):
