@@ -446,6 +446,10 @@ def test_forecasts_that_stay_near():
         ran = free.predict(1000, starts).reshape(len(starts), -1)
     left = [np.isnan(run[-1]) or attractor_distance(run[500:], series) > 5.0 for run in ran]
     assert np.mean(left) > 0.25
+    assert np.isnan(ran[:, -1]).any()
+    stayed = near.predict(1000)
+    assert attractor_distance(stayed[500:], series) < 0.5
+    assert np.ptp(stayed) < 1.1 * np.ptp(series)
     stayed = near.predict(1000, starts).reshape(len(starts), -1)
     distances = [attractor_distance(run[500:], series) for run in stayed]
     assert np.median(distances) < 0.5
