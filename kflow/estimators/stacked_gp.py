@@ -375,7 +375,7 @@ class StackedGPRegressor(NamedParameters, StackFiles, RegressorMixin, BaseEstima
         if wants_cov:
             pairs = [member.covariance(points, noise=noise) for member in members]
             means = np.stack([mean for mean, _ in pairs])
-            mean = np.einsum("kj,kij->ij", weights, means)
+            mean = _average(weights, means)
             covariance = np.zeros((len(points), *mean.shape))
             for w, (own, cov) in zip(weights, pairs, strict=True):
                 away = own - mean
@@ -386,7 +386,7 @@ class StackedGPRegressor(NamedParameters, StackFiles, RegressorMixin, BaseEstima
             )
         if not wants_std:
             means = np.stack([member.mean(points) for member in members])
-            return self._in_shape_of_y(np.einsum("kj,kij->ij", weights, means))
+            return self._in_shape_of_y(_average(weights, means))
         pairs = [member.moments(points, noise=noise) for member in members]
         means, variances = (np.stack(parts) for parts in zip(*pairs, strict=True))
         mean, variance = _mixture(weights, means, variances)
@@ -440,7 +440,7 @@ class StackedGPRegressor(NamedParameters, StackFiles, RegressorMixin, BaseEstima
             [member.samples(points, count, rng, noise=noise) for member in members]
         )  # (members, n, m, samples)
         means = np.stack([member.mean(points) for member in members])
-        mean = np.einsum("kj,kij->ij", weights, means)
+        mean = _average(weights, means)
         m = mean.shape[1]
         chosen = np.stack([rng.choice(len(members), count, p=weights[:, j]) for j in range(m)])
         samples = np.take_along_axis(drawn, chosen[None, None], axis=0)[0]
@@ -484,8 +484,13 @@ class StackedGPRegressor(NamedParameters, StackFiles, RegressorMixin, BaseEstima
         return tags
 
 
+def _average(weights: Doubles, parts: Doubles) -> Doubles:
+    """Return the sum, (n, m), of parts (k, n, m) with weights (k, m)."""
+    return np.asarray(np.einsum("kj,kij->ij", weights, parts))
+
+
 def _mixture(weights: Doubles, means: Doubles, variances: Doubles) -> tuple[Doubles, Doubles]:
     """Return mean and variance, (n, m), of mixtures with weights (k, m) of parts (k, n, m)."""
-    mean = np.einsum("kj,kij->ij", weights, means)
+    mean = _average(weights, means)
     spread = variances + np.square(means - mean)
-    return mean, np.einsum("kj,kij->ij", weights, spread)
+    return mean, _average(weights, spread)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from kflow.engine.interface import Profile
-from kflow.engine.torch.move import LayerOnDevice, padded, squared_distances, tiles
+from kflow.engine.torch.move import LayerOnDevice, squared_distances, tiles
+from kflow.engine.torch.padding import padded
 from kflow.engine.torch.profiles import slopes
 
 __all__ = ["pull_back", "push_forward"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import Profile, Term
-from kflow.engine.torch.filled_up import filled_up
+from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.profiles import slopes, values
 from kflow.engine.torch.transfers import to_device
 
@@ -64,8 +64,7 @@ class _Tile(NamedTuple):
 
 
 def _filled(array: FloatArray, rows: slice, height: int, device: str) -> Tensor:
-    part = to_device(array[rows], device)
-    return torch.cat([part, part.new_zeros(height - len(part), part.shape[1])])
+    return padded(to_device(array[rows], device), height)
 
 
 def _tiles(

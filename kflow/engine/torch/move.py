@@ -11,20 +11,17 @@ from torch import Tensor
 
 from kflow.engine.interface import Layer, Profile
 from kflow.engine.torch.extent import all_extents, extent
+from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.profiles import values
 from kflow.engine.torch.repeated import Repeated
 from kflow.engine.torch.transfers import to_device
 
-__all__ = ["LayerOnDevice", "Mover", "padded", "rows_of_a_tile", "squared_distances", "tiles"]
+__all__ = ["LayerOnDevice", "Mover", "rows_of_a_tile", "squared_distances", "tiles"]
 
 # Rows of a tile, always as many, since products of another shape may round otherwise: on processors, and
 # on graphics processors, where a tile should keep the whole chip busy.
 _ROWS_ON_CPU, _ROWS_ON_DEVICE = 256, 8192
-
-# Columns of the factors of products are filled up with zeros to a multiple of this. Libraries take what
-# is left over in other ways for some rows of a tile than for others, which would round otherwise.
-_COLUMNS = 8
 
 
 class LayerOnDevice(NamedTuple):
@@ -51,21 +48,9 @@ class LayerOnDevice(NamedTuple):
     def of(cls, centres: Tensor, coefficients: Tensor) -> LayerOnDevice:
         """Return a layer of centres (m, k) and coefficients (m, q)."""
         origin = centres.mean(dim=0)
-        m, q = coefficients.shape
-        transposed = padded((centres - origin).T, columns=_rounded_up(m))
+        transposed = filled_up((centres - origin).T, columns=True)
         norms = transposed.square().sum(dim=0)
-        return cls(origin, transposed, norms, padded(coefficients, _rounded_up(m), _rounded_up(q)))
-
-
-def _rounded_up(n: int) -> int:
-    return -(-n // _COLUMNS) * _COLUMNS
-
-
-def padded(x: Tensor, rows: int | None = None, columns: int | None = None) -> Tensor:
-    """Return a new matrix in the order of rows, filled up with zeros to some rows and columns."""
-    result = x.new_zeros(rows or x.shape[0], columns or x.shape[1])
-    result[: x.shape[0], : x.shape[1]] = x
-    return result
+        return cls(origin, transposed, norms, filled_up(coefficients, rows=True, columns=True))
 
 
 def squared_distances(layer: LayerOnDevice, x: Tensor) -> Tensor:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import pad
 
-__all__ = ["filled_up"]
+__all__ = ["filled_up", "padded"]
 
 # Libraries take what is left over of a multiple of this in other ways for some rows of a tile than for
 # others, which would round otherwise.
 _COLUMNS = 8
 
 
-def filled_up(x: Tensor, rows: bool = False, columns: bool = False) -> Tensor:
-    """Return a matrix with zeros at the end of its rows, or its columns, up to a multiple of eight."""
-    n, m = x.shape
-    more_rows, more_columns = (-n % _COLUMNS if rows else 0), (-m % _COLUMNS if columns else 0)
-    return pad(x, (0, more_columns, 0, more_rows))
+def padded(x: Tensor, rows: int | None = None, columns: int | None = None) -> Tensor:
+    """Return a new matrix in the order of rows, filled up with zeros to some rows and columns."""
+    result = x.new_zeros(rows or x.shape[0], columns or x.shape[1])
+    result[: x.shape[0], : x.shape[1]] = x
+    return result
+
+
+def filled_up(x: Tensor, *, rows: bool = False, columns: bool = False) -> Tensor:
+    """Return a new matrix, filled up to a multiple of eight rows, or columns, or both."""
+    n, m = (-(-size // _COLUMNS) * _COLUMNS for size in x.shape)
+    return padded(x, n if rows else None, m if columns else None)

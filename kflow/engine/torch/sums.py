@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kflow.engine.interface import Profile
-from kflow.engine.torch.filled_up import filled_up
+from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.profiles import values
 
 __all__ = ["weighted_sums"]
@@ -29,7 +29,7 @@ def weighted_sums(X: Tensor, Z: Tensor, C: Tensor, profile: Profile) -> Tensor:
         x = X[first : first + rows]
         n = len(x)
         if n < rows:
-            x = torch.cat([x, x.new_zeros(rows - n, x.shape[1])])
+            x = padded(x, rows)
         distances = torch.cdist(x, Z, compute_mode="donot_use_mm_for_euclid_dist")
         out[first : first + n] = (values(profile, distances.square_()) @ coefficients)[
             :n, : C.shape[1]
