@@ -29,6 +29,13 @@ __all__ = ["KernelLoss", "RhoLoss"]
 
 _SCALES = ("median", "rms", "none")
 
+# Where most rows of features coincide, as those of units that no input activates, their median squared
+# distance is rounding, and no unit of the other distances: it must be more than this part of their mean.
+_COINCIDING = 1e-8
+
+# A sum of squared deviations that is a smaller part of the sum of squares is rounding.
+_ROUNDING = 1e-24
+
 
 class KernelLoss(torch.nn.Module):
     """A loss of a kernel as a criterion: called with features and targets of a batch.
@@ -42,7 +49,8 @@ class KernelLoss(torch.nn.Module):
         `KernelModule`, is used as it is.
     scale : str
         By what features are divided before the kernel sees them, so that a length scale of 1 suits every
-        layer: "median", the median distance of two rows of the batch, a constant for derivatives;
+        layer: "median", the median distance of two rows of the batch, a constant for derivatives (where
+        most rows coincide: the root of the mean squared distance);
         "rms", the root of the mean squared distance, which is differentiated, so that features cannot
         gain by growing or shrinking; or "none".
     nugget : float
@@ -176,16 +184,16 @@ class KernelLoss(torch.nn.Module):
     def _unit_of_distance(self, x: torch.Tensor) -> torch.Tensor | float:
         if self.scale == "none" or len(x) < 2:
             return 1.0
+        # The mean over pairs of |x - z|^2 is twice the variance.
+        spread = 2 * (x - x.mean(0)).square().sum() / (len(x) - 1)
+        unit = torch.where(spread > _ROUNDING * x.detach().square().sum(), spread, 1.0)
         if self.scale == "median":
             with torch.no_grad():
                 r2 = squared_distances(x, None, direct=False)
                 upper = torch.ones_like(r2, dtype=torch.bool).triu(1)
-                unit = r2[upper].median().sqrt()
-        else:
-            # The mean over pairs of |x - z|^2 is twice the variance.
-            spread = 2 * (x - x.mean(0)).square().sum() / (len(x) - 1)
-            unit = torch.where(spread > 0, spread, 1.0).sqrt()
-        return torch.where(unit > 0, unit, 1.0)
+                median = r2[upper].median()
+                unit = torch.where(median > _COINCIDING * unit, median, unit)
+        return unit.sqrt()
 
     def _targets(self, targets: Any, n: int, x: torch.Tensor) -> torch.Tensor | None:
         """Return targets as n rows of float64, labels as one-hot rows."""

@@ -71,12 +71,29 @@ def test_normalized_losses_do_not_depend_on_the_scale_of_targets(name):
 
 
 @pytest.mark.parametrize("scale", ["median", "rms"])
-def test_features_that_are_all_the_same(scale):
-    x = torch.ones(12, 4, requires_grad=True)
+@pytest.mark.parametrize("level", [0.0, 1.0, 0.1, 1e6 / 3])
+def test_features_that_are_all_the_same(scale, level):
+    x = torch.full((12, 4), level, requires_grad=True)
     for kernel in (kernels.Gaussian(), kernels.Laplacian()):
         value = RhoLoss(kernel=kernel, scale=scale, random_state=0)(x, LABELS)
         value.backward()
         assert bool(x.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_most_features_coincide(seed):
+    """As those of units that few inputs activate: their median distance is rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = {"generator": generator, "dtype": torch.float64}
+    x = 0.2 + 0.1 * torch.randn(8, **normal).expand(100, 8).clone()
+    x[:20] += 1e-3 * torch.randn(20, 8, **normal)
+    x.requires_grad_()
+    labels = torch.arange(100) % 3
+    value = RhoLoss(random_state=0)(x, labels)
+    value.backward()
+    assert bool(x.grad.isfinite().all())
+    by_mean = RhoLoss(random_state=0, scale="rms")(x, labels)
+    torch.testing.assert_close(value, by_mean, rtol=1e-6, atol=0.0)
 
 
 def test_targets_of_other_kinds():
