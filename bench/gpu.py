@@ -3,19 +3,22 @@
     $ python bench/gpu.py --data-dir DIR --json FILE      # on one GPU, in some minutes
     $ python bench/gpu.py --small --device cpu            # does it run?
 
-layer       median milliseconds of a layer of N points with batches of N_f in d dimensions, float32; its
-            limit: four N N_f d flops over the rate of the device's own products, and one Cholesky
-            factorisation of N_f in float64; and the same layer in plain PyTorch and in JAX (compiled), without kflow
-flow        seconds of the flow of MNIST's preset, and errors from 10 and 600 images, next to the core's
-recipes     seconds of the slides' recipes: 12000 layers of MNIST, 50000 of Fashion-MNIST, d = 784; of as
+layer       median milliseconds of a layer of N points with batches of N_f in d dimensions, points of
+            float32, with products in float32 and, by precision="tf32", in TF32, also with step_over="batch";
+            its limit for either: four N N_f d flops over the rate of the device's own products, and one
+            Cholesky factorisation of N_f in float64; and the same layer in plain PyTorch (both) and in JAX
+            (compiled, float32), without kflow
+flow        seconds of the flow of MNIST's preset in both, and errors on all test images
+recipes     by precision="tf32", seconds of the slides' recipes: 12000 layers of MNIST, 50000 of Fashion-MNIST, d = 784; of as
             many layers as fit into --budget seconds for everything, and what all would take at that rate
 transform   seconds of 10^6 points through MNIST's preset
-accuracy    the time to the error on MNIST's test images, of flows of more and more layers, of an interpolant of
+accuracy    by precision="tf32", the time to the error on MNIST's test images, of flows of more and more layers, of an interpolant of
             the pixels, and of EigenPro's epochs with the same kernel: all from images to a model
 precision   with --precision, and nothing else: how far rho and F_n after 50 and 300 layers are from those of
             precision="float64", by the compiled core and in the other precisions, with nuggets from
             1e-6 to 1. rho: the largest difference in a layer; F_n: the largest difference of a coordinate,
             as a part of the largest coordinate; float64: whether layers fell back to it
+profile     with --profile, and nothing else: the operations of a layer that take the device most time
 
 JAX and EigenPro are left out, with a line that says why, where they are missing. EigenPro is the user's own
 copy of github.com/EigenPro/EigenPro-pytorch: --eigenpro names its folder.
@@ -30,6 +33,7 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -52,6 +56,7 @@ from measuring import Table, check_close, clusters, parser, write_json
 
 import kflow
 from kflow.datasets import load_dataset
+from kflow.engine.torch.precision import float32_products
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
 from kflow.presets import PRESETS
@@ -59,6 +64,20 @@ from kflow.testing import slow
 
 SHAPES = [(60000, 600, 784), (60000, 600, 150), (60000, 1200, 150)]
 SMALL = [(2000, 60, 20)]
+
+FAST = "tf32"
+
+# Columns of the table of layers, in milliseconds, and their names in results.
+TIMES = {
+    "limit": "limit_ms",
+    "kflow": "kflow_ms",
+    "PyTorch": "torch_ms",
+    "JAX": "jax_ms",
+    "TF32: kflow": "kflow_tf32_ms",
+    "on batch": "kflow_tf32_batch_ms",
+    "limit ": "limit_tf32_ms",
+    "PyTorch ": "torch_tf32_ms",
+}
 
 
 def milliseconds(action: Callable[[], Any], device: str, repeats: int) -> float:
@@ -181,11 +200,12 @@ def other_precisions(device: str, small: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def layer_of_kflow(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
+def flow_of_layers(n: int, n_batch: int, d: int, device: str, **options: Any) -> kflow.KernelFlow:
+    """Return a flow whose layers are timed: it has run three, which are not."""
     X, Y = clusters(n, d)
-    flow = kflow.KernelFlow(
+    return kflow.KernelFlow(
         Gaussian(LENGTH_SCALE),
-        n_layers=repeats + 3,
+        n_layers=3,
         batch_size=n_batch,
         nugget=NUGGET,
         step="rms",
@@ -193,25 +213,30 @@ def layer_of_kflow(n: int, n_batch: int, d: int, device: str, repeats: int) -> f
         random_state=0,
         layers="none",
         device=device,
+        **options,
     ).fit(X, Y)
+
+
+def layer_of_kflow(shape: tuple[int, int, int], device: str, repeats: int, **options: Any) -> float:
+    flow = flow_of_layers(*shape, device, **options).run(repeats)
     return 1e3 * float(np.median(flow.history_["seconds"][3:]))
 
 
 def layer_of_peer(
     make: Callable[[np.ndarray, np.ndarray, str], LayerFunction],
-    n: int,
-    n_batch: int,
-    d: int,
+    shape: tuple[int, int, int],
     device: str,
     repeats: int,
 ) -> float:
     """Return the time of a layer by plain PyTorch or JAX, whose batch comes from the host."""
+    n, n_batch, d = shape
     layer = make(*clusters(n, d), device)
     rng = np.random.default_rng(0)
     return milliseconds(lambda: layer(rng.choice(n, n_batch, replace=False)), device, repeats)
 
 
-def limit(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
+def limit(shape: tuple[int, int, int], device: str, repeats: int) -> float:
+    n, n_batch, d = shape
     a = torch.randn(n, d, device=device)
     b = torch.randn(d, n_batch, device=device)
     k = torch.randn(n, n_batch, device=device)
@@ -221,14 +246,36 @@ def limit(n: int, n_batch: int, d: int, device: str, repeats: int) -> float:
     return first + second + milliseconds(lambda: torch.linalg.cholesky(m), device, repeats)
 
 
-def preset_flow(folder: str | None, device: str, small: bool) -> dict[str, Any]:
+def profiles(device: str, small: bool) -> list[dict[str, Any]]:
+    """Return the operations of layers that take the device most time, and print them."""
+    kinds = torch.profiler.ProfilerActivity
+    on_cuda = torch.device(device).type == "cuda"
+    time_of = attrgetter("self_device_time_total" if on_cuda else "self_cpu_time_total")
+    table = Table({"us a layer": "8.1f", "times": "6.1f", "operation": "<100s"})
+    found, n_layers = [], 10
+    for shape in SMALL if small else SHAPES:
+        for step_over in ("all", "batch"):
+            flow = flow_of_layers(*shape, device, precision=FAST, step_over=step_over)
+            with torch.profiler.profile(activities=[kinds.CUDA if on_cuda else kinds.CPU]) as seen:
+                flow.run(n_layers)
+                synchronise(device)
+            print(f"(N, N_f, d) = {shape}, step_over={step_over!r}")
+            operations = sorted(seen.key_averages(), key=time_of, reverse=True)[:25]
+            parts = [(time_of(x) / n_layers, x.count / n_layers, x.key) for x in operations]
+            for part in parts:
+                table.row(*part)
+            found.append({"shape": shape, "step_over": step_over, "operations": parts})
+    return found
+
+
+def preset_flow(folder: str | None, device: str, precision: str, small: bool) -> dict[str, Any]:
     """Return seconds and errors of MNIST's preset, of the digits if there is no folder."""
     name = "digits" if folder is None else "mnist"
     data = load_dataset(name, folder)
     parameters = {**PRESETS[name], "random_state": 0}
     if small:
         parameters["n_layers"] = 5
-    model = kflow.KernelFlowClassifier(**parameters, device=device)
+    model = kflow.KernelFlowClassifier(**parameters, device=device, precision=precision)
     start = time.perf_counter()
     model.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - start
@@ -240,6 +287,7 @@ def preset_flow(folder: str | None, device: str, small: bool) -> dict[str, Any]:
     model.transform(many)
     return {
         "dataset": name,
+        "precision": precision,
         "seconds": seconds,
         "flow_seconds": layers,
         "error": wrong,
@@ -265,6 +313,7 @@ def recipe(
         random_state=0,
         layers="none",
         device=device,
+        precision=FAST,
     ).fit(X.astype(np.float32), kflow.one_hot(data.y_train))
     first = min(100, n_layers)
     start = time.perf_counter()
@@ -292,7 +341,7 @@ def time_to_accuracy(
     for n_layers in (2, 5) if small else (40, 120, 360):
         settings = {**PRESETS[name], "n_layers": n_layers, "random_state": 0}
         start = time.perf_counter()
-        model = kflow.KernelFlowClassifier(**settings, device=device)
+        model = kflow.KernelFlowClassifier(**settings, device=device, precision=FAST)
         model.fit(data.X_train, data.y_train)
         seconds = time.perf_counter() - start
         wrong = float(np.mean(model.predict(data.X_test) != data.y_test))
@@ -329,18 +378,18 @@ def layers(device: str, small: bool) -> tuple[list[dict[str, Any]], str | None]:
         check_peer(jax_layer, device)
     else:
         print(f"JAX is left out: {missing}", flush=True)
-    columns = {"N": "6d", "N_f": "5d", "d": "4d", "limit, ms": "8.3f", "kflow": "8.3f"}
-    table, rows = Table({**columns, "PyTorch": "8.3f", "JAX": "8.3f"}), []
+    table = Table({"N": "6d", "N_f": "5d", "d": "4d", **dict.fromkeys(TIMES, "9.3f")})
+    rows = []
     for shape in SMALL if small else SHAPES:
-        measured = [
-            limit(*shape, device, repeats),
-            layer_of_kflow(*shape, device, repeats),
-            layer_of_peer(torch_layer, *shape, device, repeats),
-            None if missing else layer_of_peer(jax_layer, *shape, device, repeats),
-        ]
+        here = (shape, device, repeats)
+        measured = [limit(*here), layer_of_kflow(*here), layer_of_peer(torch_layer, *here)]
+        measured.append(None if missing else layer_of_peer(jax_layer, *here))
+        measured.append(layer_of_kflow(*here, precision=FAST))
+        measured.append(layer_of_kflow(*here, precision=FAST, step_over="batch"))
+        with float32_products(tf32=True):
+            measured += [limit(*here), layer_of_peer(torch_layer, *here)]
         table.row(*shape, *measured)
-        names = ("N", "N_f", "d", "limit_ms", "kflow_ms", "torch_ms", "jax_ms")
-        rows.append(dict(zip(names, (*shape, *measured), strict=True)))
+        rows.append(dict(zip(("N", "N_f", "d", *TIMES.values()), (*shape, *measured), strict=True)))
     return rows, missing
 
 
@@ -376,14 +425,21 @@ def main() -> None:
     options.add_argument("--budget", type=float, default=330.0, help="seconds of everything")
     options.add_argument("--small", action="store_true", help="small sizes, for tests")
     options.add_argument("--precision", action="store_true", help="other precisions, and no times")
+    options.add_argument("--profile", action="store_true", help="what takes time, and no more")
     args = options.parse_args()
+    if args.profile:
+        write_json(args, profiles=profiles(args.device, args.small))
+        return
     if args.precision:
         write_json(args, precisions=other_precisions(args.device, args.small))
         return
     difference = check(args.device)
     rows, jax_missing = layers(args.device, args.small)
-    flow = preset_flow(args.data_dir, args.device, args.small)
-    print(flow, flush=True)
+    flows = [
+        preset_flow(args.data_dir, args.device, precision, args.small)
+        for precision in ("float64", FAST)
+    ]
+    print(*flows, sep="\n", flush=True)
     reached = time_to_accuracy(args.data_dir, args.eigenpro, args.device, args.small)
     table = Table({"by": "<8s", "what": "<28s", "seconds": "8.2f", "error, %": "8.2f"})
     for by, what, seconds, error in reached:
@@ -398,7 +454,7 @@ def main() -> None:
     write_json(
         args,
         rows=rows,
-        flow=flow,
+        flows=flows,
         accuracy=[row._asdict() for row in reached],
         recipes=found,
         difference=difference,

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from kflow.engine.interface import Profile
-from kflow.engine.torch.extent import extent
+from kflow.engine.torch.extent import extent, lengths
 from kflow.engine.torch.move import LayerOnDevice
 from kflow.engine.torch.profiles import slopes, values
-from kflow.engine.torch.solves import factorised
+from kflow.engine.torch.solves import Factored, factorised
 
 __all__ = ["Decision", "coincident", "decide"]
 
@@ -71,7 +71,7 @@ def decide(
     labels : Tensor of int, shape (m,), or None
         Their classes.
     coarse : Tensor of int64, shape (n_halves, n_coarse)
-        Positions of the coarse points of each half.
+        Positions of the coarse points of each half; those of the first are 0, 1, 2 and so on.
     numbers : Tensor of float64, shape (2,)
         The nugget, and the cap of the gradient.
     profile : Profile
@@ -93,17 +93,17 @@ def decide(
     matrix.diagonal().add_(nugget)
     least = len(z) * (1.0 + nugget)
     whole = factorised(matrix, least, mixed)
-    parts = factorised(matrix[coarse[:, :, None], coarse[:, None, :]], least, mixed)
 
     v = whole.solve(targets)
-    total = (targets * v.values).sum()
-    coarse_targets = targets[coarse]
-    v_coarse = parts.solve(coarse_targets)
-    rho = 1.0 - (coarse_targets * v_coarse.values).sum() / (len(coarse) * total)
-
+    halves = _halves(whole, matrix, coarse, least, mixed)
     # Solutions of halves, with zeros where a point is not coarse: (n_halves, m, n_targets).
     spread = targets.new_zeros(len(coarse), *targets.shape)
-    spread.scatter_(1, coarse[:, :, None].expand_as(coarse_targets), v_coarse.values)
+    solved = [half.solve(targets[rows]) for half, rows in halves]
+    coarse_values = torch.cat([x.values for x in solved])
+    spread.scatter_(1, coarse[:, :, None].expand_as(coarse_values), coarse_values)
+    total = (targets * v.values).sum()
+    rho = 1.0 - (targets * spread).sum() / (len(coarse) * total)
+
     solutions = torch.cat([v.values, *spread.unbind()], dim=1)
     signs = torch.cat([(rho - 1.0)[None], rho.new_full((len(coarse),), 1.0 / len(coarse))])
     signs = signs[:, None].expand(-1, targets.shape[1]).reshape(-1)
@@ -119,16 +119,29 @@ def decide(
         rho,
         _class_distance_ratio(r2, labels),
         torch.isfinite(coefficients).all(),
-        whole.failed | parts.failed,
-        v.refined & v_coarse.refined & exact.refined,
+        torch.stack([whole.failed, *(half.failed for half, _ in halves)]).any(),
+        torch.stack([x.refined for x in (v, exact, *solved)]).all(),
     ]
     return Decision(
         coefficients,
         torch.stack([x.double() for x in measured]),
         # K(Z, Z) C is the descent minus nugget C.
-        extent(centres, descent - nugget * exact.values),
+        extent(lengths(centres), lengths(descent - nugget * exact.values)),
         LayerOnDevice.of(centres, coefficients),
     )
+
+
+def _halves(
+    whole: Factored, matrix: Tensor, coarse: Tensor, least: Tensor, mixed: bool
+) -> list[tuple[Factored, Tensor]]:
+    """Return the matrices of the halves, (h, n_coarse, n_coarse), and the coarse points of each, (h, n_coarse)."""
+    first, further = coarse[:1], coarse[1:]
+    # The first points of the batch are the first half.
+    halves = [(whole.corner(coarse.shape[1]).as_several(), first)]
+    if len(further):
+        parts = matrix[further[:, :, None], further[:, None, :]]
+        halves.append((factorised(parts, least, mixed), further))
+    return halves
 
 
 def _shortened(descent: Tensor, cap: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from kflow.engine.torch.layers import Batches
 from kflow.engine.torch.move import Mover
 from kflow.engine.torch.precision import Precision
 from kflow.engine.torch.repeated import Recorder, Repeated
+from kflow.engine.torch.sweep import Sweeper
 
 __all__ = ["DeviceArithmetic"]
 
@@ -42,3 +43,7 @@ class DeviceArithmetic:
     def mover(self, profile: Profile, repeated: Repeated) -> Mover:
         """Return what moves points."""
         return Mover(profile, self.precision.tf32, repeated)
+
+    def sweeper(self, profile: Profile, repeated: Repeated) -> Sweeper:
+        """Return what moves all points of a set."""
+        return Sweeper(profile, self.precision.tf32, repeated)

@@ -11,7 +11,7 @@ from torch import Tensor
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import Profile, Term
 from kflow.engine.torch.padding import filled_up, padded
-from kflow.engine.torch.profiles import slopes, values
+from kflow.engine.torch.profiles import overwritten_by_values, slopes
 from kflow.engine.torch.transfers import to_device
 
 __all__ = ["evaluate", "products", "pull_back"]
@@ -125,7 +125,7 @@ class _Matrix:
         r2 = centres.squared_distances(u)
         if self._same[source]:
             r2.diagonal(tile.rows.start)[: tile.n_rows].zero_()
-        return values(profile, r2)
+        return overwritten_by_values(profile, r2)
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from kflow.engine.torch.move import rows_of_a_tile
 
 __all__ = ["free_bytes", "resident_bytes", "streamed_bytes"]
 
-# Copies of the points that stay there: themselves, displacements, and both once more for a moment.
+# Copies of the points that stay there: where they are, where they go, and the displacements of the first set.
 _COPIES = 3
 
 # Copies of a tile of points that is worked on, and of one that passes through: two on the way in, two on

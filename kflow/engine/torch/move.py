@@ -1,4 +1,4 @@
-"""What a layer does to points: displacements in tiles of rows."""
+"""What a layer does to points: displacements in tiles of rows, and steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from kflow.engine.interface import Layer, Profile
-from kflow.engine.torch.extent import all_extents, extent
+from kflow.engine.torch.extent import lengths
 from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.precision import float32_products
-from kflow.engine.torch.profiles import values
+from kflow.engine.torch.profiles import overwritten_by_values
 from kflow.engine.torch.repeated import Repeated
 from kflow.engine.torch.transfers import to_device
 
@@ -55,9 +55,9 @@ class LayerOnDevice(NamedTuple):
 
 def squared_distances(layer: LayerOnDevice, x: Tensor) -> Tensor:
     """Return the squared distances (n, M) of points (n, k), relative to the layer's origin, to the centres."""
-    norms = x.square().sum(dim=1)
-    r2 = torch.addmm(layer.norms + norms[:, None], x, layer.transposed, alpha=-2.0)
-    return r2.clamp_(min=0.0)
+    # Those of the centres are added as the product is taken, without another pass.
+    r2 = torch.addmm(layer.norms, x, layer.transposed, alpha=-2.0)
+    return r2.add_(lengths(x).square_()[:, None]).clamp_(min=0.0)
 
 
 def rows_of_a_tile(device: str) -> int:
@@ -78,16 +78,24 @@ def tiles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield slice(first, first + n), x if n == rows else padded(x, rows)
 
 
-def _displacement(profile: Profile, x: Tensor, *parts: Tensor) -> tuple[Tensor]:
-    """Return K(x, centres) coefficients, (n, Q), of points (n, k)."""
-    layer = LayerOnDevice(*parts)
-    return (values(profile, squared_distances(layer, x - layer.origin)) @ layer.coefficients,)
+def displacement(profile: Profile, layer: LayerOnDevice, x: Tensor) -> Tensor:
+    """Return K(x, centres) coefficients, (n, Q), of the points (n, k) of a full tile."""
+    kernel = overwritten_by_values(profile, squared_distances(layer, x - layer.origin))
+    return kernel @ layer.coefficients
 
 
-def _measured(profile: Profile, x: Tensor, count: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the displacements of points (n, k), and what step rules measure of the first of them."""
-    (g,) = _displacement(profile, x, *parts)
-    return g, extent(x, g, count)
+def step_to(points: Tensor, displacements: Tensor, step: Tensor | float, out: Tensor) -> Tensor:
+    """Write points (n, k) whose first coordinates move by step times displacements (n, q) to `out`."""
+    q = displacements.shape[1]
+    # Two operations, each of which rounds once: a fused one may round otherwise at the end of a row.
+    torch.mul(displacements, step, out=out[:, :q])
+    out[:, :q].add_(points[:, :q])
+    out[:, q:] = points[:, q:]
+    return out
+
+
+def _one(profile: Profile, x: Tensor, *parts: Tensor) -> tuple[Tensor]:
+    return (displacement(profile, LayerOnDevice(*parts), x),)
 
 
 class Mover:
@@ -109,55 +117,25 @@ class Mover:
     def displacement(self, layer: LayerOnDevice, x: Tensor) -> Tensor:
         """Return the displacements, (n, Q), of the n points of a full tile, until the next call."""
         key = ("displacement", self._profile, self._tf32)
-        function = partial(_displacement, self._profile)
+        function = partial(_one, self._profile)
         with float32_products(self._tf32):
             (g,) = self._repeated(key, function, (x, *layer))
         return g
-
-    def measured(self, layer: LayerOnDevice, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return the displacements of a full tile, and the extent of its first `count` points.
-
-        The displacements, (n, Q), last until the next call.
-        """
-        key = ("measured", self._profile, self._tf32)
-        number = torch.full((), count, device=x.device)
-        function = partial(_measured, self._profile)
-        with float32_products(self._tf32):
-            g, measures = self._repeated(key, function, (x, number, *layer))
-        return g, measures.clone()
 
     def displace(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> None:
         """Write K(points, centres) coefficients to `out`, (n, q), tile by tile."""
         for rows, x in tiles(points):
             out[rows] = self.displacement(layer, x)[: rows.stop - rows.start, : out.shape[1]]
 
-    def displace_and_measure(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> Tensor:
-        """Write displacements to `out`, (n, q), and return the extent of all."""
-        measures = []
-        for rows, x in tiles(points):
-            n = rows.stop - rows.start
-            g, measure = self.measured(layer, x, n)
-            out[rows] = g[:n, : out.shape[1]]
-            measures.append(measure)
-        return all_extents(measures)
-
     def moved_tile(self, layer: LayerOnDevice, x: Tensor, step: float, n_moving: int) -> Tensor:
         """Return the points of a full tile, (n, k), after a layer."""
-        return self.moved(x, self.displacement(layer, x)[:, :n_moving], step)
-
-    @staticmethod
-    def moved(points: Tensor, displacement: Tensor, step: float) -> Tensor:
-        """Return points (n, k) whose first coordinates are moved by step times a displacement (n, q)."""
-        after = points.clone()
-        # Two operations, each of which rounds once: a fused one may round otherwise at the end of a row.
-        after[:, : displacement.shape[1]] += displacement * step
-        return after
+        return step_to(x, self.displacement(layer, x)[:, :n_moving], step, torch.empty_like(x))
 
     def through(self, points: Tensor, layers: Sequence[Layer]) -> Tensor:
         """Return points (n, k) after layers."""
         for z, c, step in layers:
             layer = LayerOnDevice.of(*(to_device(a, str(points.device)) for a in (z, c)))
-            displacement = points.new_empty(len(points), c.shape[1])
-            self.displace(layer, points, displacement)
-            points = self.moved(points, displacement, step)
+            displacements = points.new_empty(len(points), c.shape[1])
+            self.displace(layer, points, displacements)
+            points = step_to(points, displacements, step, torch.empty_like(points))
         return points

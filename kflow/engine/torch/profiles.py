@@ -9,32 +9,44 @@ from torch import Tensor
 
 from kflow.engine.interface import Profile
 
-__all__ = ["slopes", "values"]
+__all__ = ["overwritten_by_values", "slopes", "values"]
 
 
 def values(profile: Profile, r2: Tensor) -> Tensor:
     """Return k(r) of squared distances r^2, which must not be negative; the formulas of `kflow.kernels`."""
-    length, t = profile.length_scale, r2 / profile.length_scale**2
+    return overwritten_by_values(profile, r2.clone())
+
+
+def overwritten_by_values(profile: Profile, r2: Tensor) -> Tensor:
+    """Return k(r) of squared distances r^2, which are overwritten.
+
+    A kernel matrix of many points is as large as what a graphics processor keeps near, or larger: each
+    operation that needs another place for it takes longer.
+    """
+    length = profile.length_scale
     if profile.family == "gaussian":
-        return torch.exp(-0.5 * t)
+        return r2.mul_(-0.5 / length**2).exp_()
     if profile.family == "rational_quadratic":
-        return torch.exp(-profile.alpha * torch.log1p(t / (2.0 * profile.alpha)))
+        return r2.mul_(0.5 / (profile.alpha * length**2)).log1p_().mul_(-profile.alpha).exp_()
     if profile.family == "inverse_multiquadric":
-        return torch.rsqrt(1.0 + t)
+        return r2.mul_(1.0 / length**2).add_(1.0).rsqrt_()
     if profile.family == "cauchy":
-        return 1.0 / (1.0 + t)
-    h = torch.sqrt(r2) / length
+        return r2.mul_(1.0 / length**2).add_(1.0).reciprocal_()
+    r = r2.sqrt_()
     if profile.family == "laplacian":
-        return torch.exp(-h)
+        return r.mul_(-1.0 / length).exp_()
     if profile.family == "matern32":
-        s = math.sqrt(3.0) * h
-        return (1.0 + s) * torch.exp(-s)
+        s = r.mul_(math.sqrt(3.0) / length)
+        decay = torch.exp(-s)
+        return s.add_(1.0).mul_(decay)
     if profile.family == "matern52":
-        s = math.sqrt(5.0) * h
-        return (1.0 + s + s * s / 3.0) * torch.exp(-s)
+        s = r.mul_(math.sqrt(5.0) / length)
+        decay = torch.exp(-s)
+        return s.mul_(s / 3.0 + 1.0).add_(1.0).mul_(decay)
     if profile.family == "wendland":
-        n = profile.degree
-        return torch.clamp(1.0 - h, min=0.0) ** n * (n * h + 1.0)
+        n, h = profile.degree, r.mul_(1.0 / length)
+        within = torch.clamp(1.0 - h, min=0.0) ** n
+        return h.mul_(n).add_(1.0).mul_(within)
     raise ValueError(f"no profile of distances: {profile.family}")
 
 

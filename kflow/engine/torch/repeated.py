@@ -2,12 +2,13 @@
 
 A graphics processor waits for the launch of each small operation. CUDA records the operations of a
 function in a graph, which is launched as a whole. It reads and writes the very same memory each time:
-inputs are copied to where it reads them.
+inputs are copied to where it reads them, except for large arrays that stay where they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
 from typing import Any, TypeAlias
 from weakref import ref
 
@@ -25,8 +26,9 @@ Work: TypeAlias = Callable[[], tuple[Tensor, ...]]
 # results.
 Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], Any], tuple[Tensor, ...]]]
 
-# Recorded functions that are kept. Each keeps its memory; a flow has three shapes at a time.
-_MOST = 8
+# Recorded functions that are kept. Each keeps its memory. A flow has few at a time: that of its batches,
+# and two for each of its sets of points.
+_MOST = 32
 
 
 class _Recorded:
@@ -35,13 +37,14 @@ class _Recorded:
     def __init__(
         self,
         function: Callable[..., tuple[Tensor, ...]],
+        places: Sequence[Tensor],
         inputs: Sequence[Tensor],
         record: Recorder,
     ) -> None:
         self._buffers = [x.clone(memory_format=torch.contiguous_format) for x in inputs]
         # Weak, as a tile is a view of all points, which may be replaced.
         self._loaded = [ref(x) for x in inputs]
-        self._again, self._results = record(lambda: function(*self._buffers))
+        self._again, self._results = record(lambda: function(*places, *self._buffers))
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         for i, (buffer, x) in enumerate(zip(self._buffers, inputs, strict=True)):
@@ -76,19 +79,23 @@ class Repeated:
         key: Hashable,
         function: Callable[..., tuple[Tensor, ...]],
         inputs: Sequence[Tensor],
+        places: Sequence[Tensor] = (),
     ) -> tuple[Tensor, ...]:
         """Return what a function gives.
 
         Parameters
         ----------
         key : hashable
-            What the function depends on besides its arguments; calls of one key and of inputs of the
-            same shapes and dtypes run the same operations.
+            What the function depends on besides its arguments; calls of one key, of the same places, and
+            of inputs of the same shapes and dtypes run the same operations.
         function : callable
-            Takes the inputs, and returns a tuple of tensors.
+            Takes the places and the inputs, and returns a tuple of tensors. It may write to places, if
+            that can be done twice.
         inputs : sequence of Tensor
             They must not change in place after the call: an input that is the tensor of the call before
             is not read again.
+        places : sequence of Tensor
+            Tensors that are read and written where they are, and are kept as long as what is recorded.
 
         Returns
         -------
@@ -96,13 +103,14 @@ class Repeated:
             The results, which the next call of the same key overwrites.
         """
         if self._record is None:
-            return function(*inputs)
-        key = (key, *((tuple(x.shape), x.dtype) for x in inputs))
+            return function(*places, *inputs)
+        shapes = (*((tuple(x.shape), x.dtype) for x in (*places, *inputs)),)
+        key = (key, shapes, *(x.data_ptr() for x in places))
         if key not in self._recorded:
             while len(self._recorded) >= _MOST:
                 del self._recorded[next(iter(self._recorded))]
             try:
-                self._recorded[key] = _Recorded(function, inputs, self._record)
+                self._recorded[key] = _Recorded(function, places, inputs, self._record)
             except Exception as error:  # each library that is recorded has errors of its own
                 self._record = None
                 self._recorded.clear()
@@ -111,7 +119,7 @@ class Repeated:
                     "one by one, which is slower and gives the same results",
                     EngineWarning,
                 )
-                return function(*inputs)
+                return function(*places, *inputs)
         return self._recorded[key](inputs)
 
     def forget(self) -> None:
@@ -119,20 +127,27 @@ class Repeated:
         self._recorded.clear()
 
 
+# PyTorch records one function at a time, in the whole process.
+_RECORDING = Lock()
+
+
 def _record_on(device: str) -> Recorder:
     def record(work: Work) -> tuple[Callable[[], Any], tuple[Tensor, ...]]:
-        with torch.cuda.device(device):
-            # Libraries make their handles and workspaces when they run first, which cannot be recorded.
-            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        with _RECORDING, torch.cuda.device(device):
+            current = torch.cuda.current_stream()
+            # A stream's own graphs share the workspaces of libraries, so that those of streams that run
+            # beside each other must not be recorded on one stream. The first stream of all cannot record.
+            side = torch.cuda.Stream() if current == torch.cuda.default_stream() else current
             side.wait_stream(current)
             with torch.cuda.stream(side):
+                # Libraries make their handles and workspaces when they run first, which cannot be recorded.
                 for _ in range(3):
                     work()
-            current.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             # Other threads may go on with what they do on the device.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 results = work()
+            current.wait_stream(side)
         return graph.replay, results
 
     return record

@@ -21,10 +21,11 @@ from kflow.engine.interface import (
     Profile,
 )
 from kflow.engine.torch.batch import Decision
+from kflow.engine.torch.conveyor import Conveyor
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
-from kflow.engine.torch.extent import all_extents
+from kflow.engine.torch.extent import extent, lengths
 from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile, tiles
-from kflow.engine.torch.transfers import Conveyor, host_copy, host_tensor, send, to_device
+from kflow.engine.torch.transfers import host_copy, host_tensor, send, to_device
 
 __all__ = ["StreamedPoints"]
 
@@ -175,14 +176,15 @@ class StreamedPoints(MovingPoints):
 
     def _pass(
         self, layers: Sequence[_Waiting], measured: LayerOnDevice | None = None
-    ) -> list[Tensor]:
-        """Move all points through layers, and return the extents by one more layer of the first set."""
-        conveyor, state, extents = self._carry(), self._state, list[Tensor]()
+    ) -> Tensor | None:
+        """Move all points through layers, and return the extent by one more layer of the first set."""
+        conveyor, state, found = self._carry(), self._state, list[tuple[Tensor, Tensor]]()
 
         def work(x: Tensor, n: int) -> Tensor | None:
             after = self._tile(x, layers)
             if measured is not None and first:
-                extents.append(self._mover.measured(measured, after, n)[1])
+                g = self._mover.displacement(measured, after)
+                found.append((lengths(after[:n]), lengths(g[:n])))
             return after
 
         sets = []
@@ -195,10 +197,12 @@ class StreamedPoints(MovingPoints):
                 conveyor.run(source, work, target if layers else None)
             sets.append(target)
         self._state = _State(tuple(sets), state.n_layers + len(layers))
-        return extents
+        return extent(*map(torch.cat, zip(*found, strict=True))) if found else None
 
     def _pass_and_measure(self, layer: LayerOnDevice) -> Tensor:
-        return all_extents(self._pass(self._state.waiting, layer))
+        found = self._pass(self._state.waiting, layer)
+        assert found is not None
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep of settled points."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from kflow._base.array_types import FloatArray
 from kflow.engine.torch.arrays import TorchArray
+from kflow.engine.torch.lanes import Lane
 
-__all__ = ["Conveyor", "host_copy", "host_tensor", "send", "to_device"]
+__all__ = ["host_copy", "host_tensor", "send", "start_host_copy", "to_device"]
 
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
@@ -40,108 +40,28 @@ def send(array: npt.NDArray[Any], device: str) -> Tensor:
 
 def host_copy(tensor: Tensor) -> FloatArray:
     """Return a new array with the numbers of a tensor."""
-    return np.array(tensor.cpu().numpy())
+    return start_host_copy(tensor)()
+
+
+def start_host_copy(tensor: Tensor) -> Callable[[], FloatArray]:
+    """Start to copy the numbers of a tensor, and return what waits for them and gives them in a new array.
+
+    They pass through pinned memory, which a device reaches several times as fast as other memory.
+    PyTorch keeps what is freed of it for the next time, so that arrays that stay must not hold it.
+    """
+    device = str(tensor.device)
+    numbers = host_tensor(tuple(tensor.shape), tensor.dtype, device)
+    numbers.copy_(tensor.detach(), non_blocking=tensor.device.type == "cuda")
+    arrival = Lane.current(device).mark()
+
+    def arrived() -> FloatArray:
+        arrival.wait()
+        array: FloatArray = numbers.numpy()
+        return array.copy() if tensor.device.type == "cuda" else array
+
+    return arrived
 
 
 def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
     """Return a new tensor in this process's memory, from which a device can copy on its own."""
     return torch.empty(shape, dtype=dtype, pin_memory=torch.device(device).type == "cuda")
-
-
-class _Lane:
-    """A queue of a device's work beside others; on a device without queues, work is done at once."""
-
-    def __init__(self, stream: torch.cuda.Stream | None) -> None:
-        self._stream = stream
-
-    @classmethod
-    def new(cls, device: str) -> _Lane:
-        return cls(torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None)
-
-    @classmethod
-    def current(cls, device: str) -> _Lane:
-        on_cuda = torch.device(device).type == "cuda"
-        return cls(torch.cuda.current_stream(device) if on_cuda else None)
-
-    def context(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
-
-    def mark(self) -> torch.cuda.Event | None:
-        """Return an event that has come when all work so far is done."""
-        return None if self._stream is None else self._stream.record_event()
-
-    def after(self, event: torch.cuda.Event | None) -> None:
-        """Let the work from here on wait for an event."""
-        if self._stream is not None and event is not None:
-            self._stream.wait_event(event)
-
-    def wait(self) -> None:
-        """Let this thread wait for all work."""
-        if self._stream is not None:
-            self._stream.synchronize()
-
-
-class Conveyor:
-    """Takes tiles of points from this process's memory through a device, and back.
-
-    While one tile is worked on, the one before it goes out and the one after it comes in, on queues of
-    their own. There are two tiles of points on the device for either way.
-
-    Parameters
-    ----------
-    rows, k : int
-        Rows of a tile, and coordinates of a point.
-    dtype : torch.dtype
-        The points' precision.
-    device : str
-        The device.
-    """
-
-    def __init__(self, rows: int, k: int, dtype: torch.dtype, device: str) -> None:
-        self._rows = rows
-        self._inside, self._outside = (
-            [torch.zeros(rows, k, dtype=dtype, device=device) for _ in range(2)] for _ in range(2)
-        )
-        self._device = device
-        self._bring, self._take = _Lane.new(device), _Lane.new(device)
-
-    def run(
-        self, source: Tensor, work: Callable[[Tensor, int], Tensor | None], target: Tensor | None
-    ) -> None:
-        """Work on all tiles of points, one after the other.
-
-        Parameters
-        ----------
-        source : Tensor, shape (n, k)
-            Points in this process's memory.
-        work : callable
-            Takes the points of a tile on the device, and how many of its rows are points; the others
-            hold anything finite. It returns what the points become, of the same shape.
-        target : Tensor, shape (n, k), or None
-            Receives them in this process's memory; None if they are not wanted.
-        """
-        here = _Lane.current(self._device)
-        free: list[torch.cuda.Event | None] = [here.mark(), here.mark()]
-        sent: list[torch.cuda.Event | None] = [None, None]
-        try:
-            for number, first in enumerate(range(0, len(source), self._rows)):
-                slot, part = number % 2, source[first : first + self._rows]
-                n = len(part)
-                with self._bring.context():
-                    self._bring.after(free[slot])
-                    self._inside[slot][:n].copy_(part, non_blocking=True)
-                here.after(self._bring.mark())
-                # A new view, as it holds other numbers than the last time.
-                after = work(self._inside[slot][:], n)
-                free[slot] = here.mark()
-                if target is None or after is None:
-                    continue
-                here.after(sent[slot])
-                self._outside[slot].copy_(after)
-                with self._take.context():
-                    self._take.after(here.mark())
-                    target[first : first + n].copy_(self._outside[slot][:n], non_blocking=True)
-                sent[slot] = self._take.mark()
-        finally:  # nothing may be freed that is still read or written
-            self._bring.wait()
-            self._take.wait()

@@ -49,9 +49,26 @@ def test_results_are_overwritten_and_inputs_are_not(recorder):
 
 def test_not_all_that_was_ever_recorded_is_kept(recorder):
     repeated = Repeated(recorder)
-    for rows in (*range(1, 20), 19, 1):
+    for rows in (*range(1, 40), 39, 1):
         repeated("product", product, (torch.ones(rows, 2), torch.eye(2)))
-    assert recorder.n_recorded == 20
+    assert recorder.n_recorded == 40
+
+
+def test_places_are_read_and_written_where_they_are(recorder):
+    def added(place, out, x):
+        torch.add(place, x, out=out)
+        return (out.sum(),)
+
+    repeated = Repeated(recorder)
+    first, second, out = torch.zeros(3), torch.ones(3), torch.empty(3)
+    for place, x in ((first, 1.0), (first, 2.0), (second, 3.0), (first, 4.0)):
+        (total,) = repeated("added", added, (torch.tensor(x),), (place, out))
+        assert out.tolist() == (place + x).tolist()
+        assert float(total) == 3 * float(place[0] + x)
+    assert recorder.n_recorded == 2
+    place.fill_(5.0)
+    repeated("added", added, (torch.tensor(4.0),), (place, out))
+    assert out.tolist() == [9.0] * 3
 
 
 def test_what_cannot_be_recorded_runs_as_it_is():
