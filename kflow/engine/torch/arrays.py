@@ -46,7 +46,7 @@ def _both(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], 
 
     def of_numbers(a: Any, b: Any) -> Tensor:
         like = a if isinstance(a, Tensor) else b
-        a, b = (x if isinstance(x, Tensor) else like.new_tensor(x) for x in (a, b))
+        a, b = (x if isinstance(x, Tensor) else like.new_full((), x) for x in (a, b))
         return function(a, b)
 
     return of_numbers

@@ -92,41 +92,47 @@ def decide(
     matrix = values(profile, r2)
     matrix.diagonal().add_(nugget)
     least = len(z) * (1.0 + nugget)
-    whole = factorised(matrix, least, mixed)
+    whole = factorised(matrix[None], least, mixed)
 
-    v = whole.solve(targets)
+    v = whole.solve(targets[None])
     halves = _halves(whole, matrix, coarse, least, mixed)
-    # Solutions of halves, with zeros where a point is not coarse: (n_halves, m, n_targets).
-    spread = targets.new_zeros(len(coarse), *targets.shape)
     solved = [half.solve(targets[rows]) for half, rows in halves]
+    # Solutions, of halves with zeros where a point is not coarse: (1 + n_halves, m, n_targets).
+    solutions = targets.new_zeros(1 + len(coarse), *targets.shape)
+    solutions[0] = v.values[0]
     coarse_values = torch.cat([x.values for x in solved])
-    spread.scatter_(1, coarse[:, :, None].expand_as(coarse_values), coarse_values)
-    total = (targets * v.values).sum()
-    rho = 1.0 - (targets * spread).sum() / (len(coarse) * total)
+    solutions[1:].scatter_(1, coarse[:, :, None].expand_as(coarse_values), coarse_values)
+    products = (targets * solutions).sum(dim=(1, 2))
+    total = products[0]
+    rho = 1.0 - products[1:].mean() / total
 
-    solutions = torch.cat([v.values, *spread.unbind()], dim=1)
+    # -4 times the derivative of rho by the squared distances.
     signs = torch.cat([(rho - 1.0)[None], rho.new_full((len(coarse),), 1.0 / len(coarse))])
-    signs = signs[:, None].expand(-1, targets.shape[1]).reshape(-1)
-    weights = (solutions * signs) @ solutions.T * slopes(profile, r2) / total
+    signed = solutions * (signs * (-4.0 / total))[:, None, None]
+    columns, signed = (x.transpose(0, 1).reshape(len(z), -1) for x in (solutions, signed))
+    weights = (signed @ columns.T).mul_(slopes(profile, r2))
     moving = z[:, :n_moving]
-    descent = -4.0 * (weights.sum(dim=1)[:, None] * moving - weights @ moving)
+    descent = torch.addmm(weights.sum(dim=1)[:, None] * moving, weights, moving, alpha=-1.0)
     if capped:
         descent = _shortened(descent, cap)
-    exact = whole.solve(descent)
+    exact = whole.solve(descent[None])
     # By rows, as replays will have them: products of another layout may round otherwise.
-    coefficients = exact.values.to(centres.dtype).contiguous()
-    measured = [
-        rho,
-        _class_distance_ratio(r2, labels),
+    coefficients = exact.values[0].to(centres.dtype).contiguous()
+    failed, refined = (half.failed for half, _ in halves), (x.refined for x in (v, exact, *solved))
+    flags = [
         torch.isfinite(coefficients).all(),
-        torch.stack([whole.failed, *(half.failed for half, _ in halves)]).any(),
-        torch.stack([x.refined for x in (v, exact, *solved)]).all(),
+        torch.stack([whole.failed, *failed]).any(),
+        torch.stack([*refined]).all() if mixed else whole.failed.new_ones(()),
     ]
+    measured = torch.cat(
+        [torch.stack([rho, _class_distance_ratio(r2, labels)]), torch.stack(flags).double()]
+    )
+    # K(Z, Z) C is the descent minus nugget C.
+    displacements = descent - nugget * exact.values[0]
     return Decision(
         coefficients,
-        torch.stack([x.double() for x in measured]),
-        # K(Z, Z) C is the descent minus nugget C.
-        extent(lengths(centres), lengths(descent - nugget * exact.values)),
+        measured,
+        extent(lengths(centres), lengths(displacements)),
         LayerOnDevice.of(centres, coefficients),
     )
 
@@ -137,7 +143,7 @@ def _halves(
     """Return the matrices of the halves, (h, n_coarse, n_coarse), and the coarse points of each, (h, n_coarse)."""
     first, further = coarse[:1], coarse[1:]
     # The first points of the batch are the first half.
-    halves = [(whole.corner(coarse.shape[1]).as_several(), first)]
+    halves = [(whole.corner(coarse.shape[1]), first)]
     if len(further):
         parts = matrix[further[:, :, None], further[:, None, :]]
         halves.append((factorised(parts, least, mixed), further))
@@ -156,11 +162,11 @@ def _class_distance_ratio(r2: Tensor, labels: Tensor | None) -> Tensor:
     """Return the mean squared distance within classes over that between classes."""
     if labels is None:
         return r2.new_full((), float("nan"))
-    same = (labels[:, None] == labels).double()
-    n_within = same.sum() - len(labels)
-    n_between = labels.numel() ** 2 - same.sum()
-    within, between = (same * r2).sum() / n_within, ((1.0 - same) * r2).sum() / n_between
-    return within / between  # 0 / 0 is NaN, where there are no such pairs
+    same = labels[:, None] == labels
+    n_same, within = same.sum(), torch.where(same, r2, 0.0).sum()
+    n_between, between = len(labels) ** 2 - n_same, r2.sum() - within
+    # 0 / 0 is NaN, where there are no such pairs.
+    return (within / (n_same - len(labels))) / (between / n_between)
 
 
 def coincident(centres: Tensor) -> tuple[int, int]:

@@ -25,9 +25,10 @@ from kflow.engine.interface import (
 )
 from kflow.engine.torch.batch import Decision, coincident, decide
 from kflow.engine.torch.move import LayerOnDevice
+from kflow.engine.torch.parcel import Parcel
 from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.repeated import Repeated
-from kflow.engine.torch.transfers import host_copy, send, to_device
+from kflow.engine.torch.transfers import host_copy, to_device
 from kflow.errors import PrecisionWarning
 
 __all__ = ["Batches", "TorchBatchRunner"]
@@ -61,9 +62,7 @@ class Batches:
     def layer(
         self,
         centres: Tensor,
-        targets: FloatArray,
-        labels: npt.NDArray[np.intc] | None,
-        batch: FlowBatch,
+        parcel: Parcel,
         options: LayerOptions,
         measure: Callable[[Decision], Tensor],
     ) -> tuple[Decision, LayerReport]:
@@ -73,10 +72,10 @@ class Batches:
         ----------
         centres : Tensor, shape (m, k)
             The points of the batch.
-        targets, labels
-            Those of its points.
-        batch, options
-            The batch and how the layer descends.
+        parcel : Parcel
+            The batch.
+        options : LayerOptions
+            How the layer descends.
         measure : callable
             Returns the extent that gives the step; it may move points. In mixed precision it is called
             again if the solutions were not exact.
@@ -95,7 +94,7 @@ class Batches:
         """
 
         def attempt(mixed: bool) -> tuple[Decision, list[float], bool, bool]:
-            decision = self._decision(centres, targets, labels, batch, options, mixed)
+            decision = self._decision(centres, parcel, options, mixed)
             numbers = torch.cat([decision.measured, measure(decision)]).tolist()
             return decision, numbers, bool(numbers[3]), bool(numbers[4])
 
@@ -110,30 +109,13 @@ class Batches:
         return decision, _report(numbers, options, decision.coefficients.dtype)
 
     def _decision(
-        self,
-        centres: Tensor,
-        targets: FloatArray,
-        labels: npt.NDArray[np.intc] | None,
-        batch: FlowBatch,
-        options: LayerOptions,
-        mixed: bool,
+        self, centres: Tensor, parcel: Parcel, options: LayerOptions, mixed: bool
     ) -> Decision:
-        device, n_coarse = str(centres.device), batch.n_coarse
-        coarse = np.concatenate([np.arange(n_coarse)[None], batch.halves.reshape(-1, n_coarse)])
         n_moving = centres.shape[1] - self._n_fixed
-        capped = math.isfinite(options.gradient_cap)
-        function = partial(_decided, self._profile, n_moving, capped, mixed, labels is not None)
-        inputs = [
-            centres,
-            send(targets, device),
-            send(coarse.astype(np.int64), device),
-            send(np.array([options.nugget, options.gradient_cap]), device),
-        ]
-        if labels is not None:
-            inputs.append(send(labels, device))
-        key = ("batch", self._profile, n_moving, capped, mixed)
+        how = self._profile, n_moving, math.isfinite(options.gradient_cap), mixed
+        function = partial(_decided, how, parcel.kind)
         with float32_products(tf32=False):
-            results = self._repeated(key, function, inputs)
+            results = self._repeated((how, parcel.kind), function, (centres, parcel.buffer))
             # Copies: the layer pends while the next batch is at work.
             coefficients, measured, extent, *parts = (x.clone() for x in results)
         return Decision(coefficients, measured, extent, LayerOnDevice(*parts))
@@ -150,24 +132,20 @@ class Batches:
 
 
 def _decided(
-    profile: Profile,
-    n_moving: int,
-    capped: bool,
-    mixed: bool,
-    labelled: bool,
+    how: tuple[Profile, int, bool, bool],
+    kind: tuple[int, tuple[int, int], bool],
     centres: Tensor,
-    targets: Tensor,
-    coarse: Tensor,
-    numbers: Tensor,
-    *labels: Tensor,
+    buffer: Tensor,
 ) -> tuple[Tensor, ...]:
     """Return a decision as one tuple of tensors."""
+    profile, n_moving, capped, mixed = how
+    batch = Parcel(buffer, *kind).contents()
     *first, layer = decide(
         centres,
-        targets,
-        labels[0] if labelled else None,
-        coarse,
-        numbers,
+        batch.targets,
+        batch.labels,
+        batch.coarse,
+        batch.numbers,
         profile=profile,
         n_moving=n_moving,
         capped=capped,
@@ -230,8 +208,10 @@ class TorchBatchRunner(BatchRunner):
         n_threads: int,
     ) -> tuple[Layer, LayerReport]:
         """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
-        centres = to_device(positions, self._device)
         decision, report = self._batches.layer(
-            centres, targets, labels, batch, options, lambda decision: decision.extent
+            to_device(positions, self._device),
+            Parcel.of(batch, targets, labels, options, self._device),
+            options,
+            lambda decision: decision.extent,
         )
         return Layer(positions, host_copy(decision.coefficients), report.step), report

@@ -78,10 +78,13 @@ def tiles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield slice(first, first + n), x if n == rows else padded(x, rows)
 
 
-def displacement(profile: Profile, layer: LayerOnDevice, x: Tensor) -> Tensor:
-    """Return K(x, centres) coefficients, (n, Q), of the points (n, k) of a full tile."""
+def displacement(
+    profile: Profile, layer: LayerOnDevice, x: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """Return K(x, centres) coefficients, (n, Q), of the points (n, k) of a full tile, in `out` if it is given."""
     kernel = overwritten_by_values(profile, squared_distances(layer, x - layer.origin))
-    return kernel @ layer.coefficients
+    product: Tensor = torch.mm(kernel, layer.coefficients, out=out)
+    return product
 
 
 def step_to(points: Tensor, displacements: Tensor, step: Tensor | float, out: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["filled_up", "padded"]
+__all__ = ["filled_up", "padded", "rounded_up"]
 
 # Libraries take what is left over of a multiple of this in other ways for some rows of a tile than for
 # others, which would round otherwise.
@@ -18,7 +18,12 @@ def padded(x: Tensor, rows: int | None = None, columns: int | None = None) -> Te
     return result
 
 
+def rounded_up(n: int) -> int:
+    """Return the next multiple of eight."""
+    return -(-n // _COLUMNS) * _COLUMNS
+
+
 def filled_up(x: Tensor, *, rows: bool = False, columns: bool = False) -> Tensor:
     """Return a new matrix, filled up to a multiple of eight rows, or columns, or both."""
-    n, m = (-(-size // _COLUMNS) * _COLUMNS for size in x.shape)
+    n, m = map(rounded_up, x.shape)
     return padded(x, n if rows else None, m if columns else None)

@@ -31,6 +31,8 @@ from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.lanes import Lane, Mark
 from kflow.engine.torch.move import LayerOnDevice, step_to, tiles
+from kflow.engine.torch.padding import rounded_up
+from kflow.engine.torch.parcel import Parcel
 from kflow.engine.torch.transfers import host_copy, send, start_host_copy, to_device
 
 __all__ = ["ResidentPoints"]
@@ -56,7 +58,7 @@ class _Next:
 
 @dataclass(frozen=True)
 class _Places:
-    """The memory of a flow: two places for the points, and the displacements of the first set."""
+    """The memory of a flow: two places for the points, and displacements, (n, Q), of the first set."""
 
     sets: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
     displacements: Tensor
@@ -124,7 +126,9 @@ class ResidentPoints(MovingPoints):
         leading.after(Lane.current(device).mark())
         kept: list[tuple[FloatArray, FloatArray]] = []
         with leading.context():
-            centres = self._centres(batch.rows, number)
+            batch_labels = None if labels is None else labels[batch.rows]
+            parcel = Parcel.of(batch, targets[batch.rows], batch_labels, options, device)
+            centres = self._centres(parcel.contents().rows, number)
             self._turn_to(number)
             fetched = self._fetch(centres)
             now, n_moving = self._now.sets, centres.shape[1] - self._n_fixed
@@ -140,20 +144,13 @@ class ResidentPoints(MovingPoints):
                 leading.keep(extent)
                 return extent
 
-            decision, report = self._batches.layer(
-                centres,
-                targets[batch.rows],
-                None if labels is None else labels[batch.rows],
-                batch,
-                options,
-                measure,
-            )
-            step = send(np.array(report.step), device).to(centres.dtype)
+            decision, report = self._batches.layer(centres, parcel, options, measure)
+            step = torch.full((), report.step, dtype=centres.dtype, device=device)
         after = places.free(now)
         with self._behind(*decision.layer, step):
             for i, (x, out) in enumerate(zip(now, after, strict=True)):
                 if i == 0 and not options.over_batch:
-                    step_to(x, places.displacements, step, out)
+                    step_to(x, places.displacements[:, :n_moving], step, out)
                 else:
                     self._sweeper.move(decision.layer, x, step, n_moving, out)
         positions = _Positions(after, number + 1, moving.mark())
@@ -168,16 +165,17 @@ class ResidentPoints(MovingPoints):
         """Return the memory of the flow, which is kept until `rest`."""
         if self._places is None:
             sets = self._now.sets
-            displacements = sets[0].new_empty(len(sets[0]), sets[0].shape[1] - self._n_fixed)
+            n, k = sets[0].shape
+            displacements = sets[0].new_empty(n, rounded_up(k - self._n_fixed))
             places = _Places((sets, tuple(map(torch.empty_like, sets))), displacements)
             for lane in (self._leading, self._moving):
                 lane.keep(*places.sets[0], *places.sets[1], displacements)
             self._places = places
         return self._places
 
-    def _centres(self, rows: Rows, number: int) -> Tensor:
+    def _centres(self, index: Tensor, number: int) -> Tensor:
         """Return some points after `number` layers: before all points are there, where that is sooner."""
-        now, after, index = self._now, self._next, send(rows, self._arithmetic.device)
+        now, after = self._now, self._next
         if now.n_layers == number:
             self._leading.after(now.ready)
             return now.sets[0][index]

@@ -22,7 +22,7 @@ class Solution(NamedTuple):
 
     Attributes
     ----------
-    values : Tensor of float64, shape (..., m, n)
+    values : Tensor of float64, shape (b, m, n)
         X of A X = B.
     refined : Tensor of bool, shape ()
         Whether the residuals are those of a solution in float64.
@@ -37,9 +37,9 @@ class Factored(NamedTuple):
 
     Attributes
     ----------
-    matrix : Tensor of float64, shape (..., m, m)
+    matrix : Tensor of float64, shape (b, m, m)
         A.
-    inverse : Tensor of float64 or float32, shape (..., m, m)
+    inverse : Tensor of float64 or float32, shape (b, m, m)
         The inverse of the Cholesky factor L of A = L L'.
     failed : Tensor of bool, shape ()
         Whether a matrix could not be factorised.
@@ -51,18 +51,14 @@ class Factored(NamedTuple):
 
     def corner(self, n: int) -> Factored:
         """Return the matrix of the first n rows and columns, whose factor is the corner of this one's."""
-        return Factored(self.matrix[..., :n, :n], self.inverse[..., :n, :n], self.failed)
-
-    def as_several(self) -> Factored:
-        """Return this matrix, (m, m), as one of several, (1, m, m)."""
-        return Factored(self.matrix[None], self.inverse[None], self.failed)
+        return Factored(self.matrix[:, :n, :n], self.inverse[:, :n, :n], self.failed)
 
     def solve(self, right: Tensor) -> Solution:
         """Return the solution X of A X = B, without waiting for the device.
 
         Parameters
         ----------
-        right : Tensor of float64, shape (..., m, n)
+        right : Tensor of float64, shape (b, m, n)
             B.
 
         Notes
@@ -73,19 +69,28 @@ class Factored(NamedTuple):
         and stability of numerical algorithms, 2002, chapter 12). A step takes 6 m^2 n operations. There
         are products only: triangular solves keep a graphics processor waiting.
         """
-        values = self._approximate(right)
+        values = self._improved(None, right)
         for _ in range(_STEPS[self.inverse.dtype]):
-            values = values + self._approximate(right - self.matrix @ values)
+            values = self._improved(values, self._residual(right, values))
         if self.inverse.dtype == torch.float64:
-            return Solution(values, torch.ones_like(self.failed))
-        residual = (right - self.matrix @ values).abs().amax(dim=-2)
+            return Solution(values, self.failed.new_ones(()))
+        residual = self._residual(right, values).abs().amax(dim=-2)
         norm = self.matrix.abs().sum(dim=-1).amax(dim=-1, keepdim=True)
         m = self.matrix.shape[-1]
         allowed = values.abs().amax(dim=-2) * norm * (torch.finfo(torch.float64).eps * m**0.5)
         return Solution(values, (residual <= allowed).all())
 
-    def _approximate(self, right: Tensor) -> Tensor:
-        return (self.inverse.mT @ (self.inverse @ right.to(self.inverse.dtype))).double()
+    def _residual(self, right: Tensor, values: Tensor) -> Tensor:
+        return torch.baddbmm(right, self.matrix, values, alpha=-1.0)
+
+    def _improved(self, values: Tensor | None, residual: Tensor) -> Tensor:
+        """Return values plus an approximate solution for a residual."""
+        forward = self.inverse @ residual.to(self.inverse.dtype)
+        if values is None:
+            return (self.inverse.mT @ forward).double()
+        if forward.dtype == torch.float64:
+            return torch.baddbmm(values, self.inverse.mT, forward)
+        return values + (self.inverse.mT @ forward).double()
 
 
 def factorised(matrix: Tensor, least: Tensor, mixed: bool) -> Factored:
@@ -93,7 +98,7 @@ def factorised(matrix: Tensor, least: Tensor, mixed: bool) -> Factored:
 
     Parameters
     ----------
-    matrix : Tensor of float64, shape (..., m, m)
+    matrix : Tensor of float64, shape (b, m, m)
         A, with ones and the nugget on the diagonal.
     least : Tensor of float64, shape ()
         The least square of a pivot in units of the precision of the factorisation's epsilon: rounding

@@ -25,6 +25,7 @@ from kflow.engine.torch.conveyor import Conveyor
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.extent import extent, lengths
 from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile, tiles
+from kflow.engine.torch.parcel import Parcel
 from kflow.engine.torch.transfers import host_copy, host_tensor, send, to_device
 
 __all__ = ["StreamedPoints"]
@@ -110,14 +111,11 @@ class StreamedPoints(MovingPoints):
         def measure(decision: Decision) -> Tensor:
             return decision.extent if options.over_batch else self._pass_and_measure(decision.layer)
 
-        decision, report = self._batches.layer(
-            centres,
-            targets[batch.rows],
-            None if labels is None else labels[batch.rows],
-            batch,
-            options,
-            measure,
+        batch_labels = None if labels is None else labels[batch.rows]
+        parcel = Parcel.of(
+            batch, targets[batch.rows], batch_labels, options, self._arithmetic.device
         )
+        decision, report = self._batches.layer(centres, parcel, options, measure)
         layer = Layer(host_copy(centres), host_copy(decision.coefficients), report.step)
         waiting = (*self._state.waiting, _Waiting(decision.layer, report.step))
         self._state = replace(self._state, waiting=waiting)

@@ -16,12 +16,13 @@ __all__ = ["Sweeper"]
 
 
 def _displaced(profile: Profile, points: Tensor, out: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
-    """Write the displacements of points (n, k) to `out`, (n, q), and return the extent of all."""
+    """Write the displacements of points (n, k) to `out`, (n, Q), and return the extent of all."""
     layer, (x_lengths, g_lengths) = LayerOnDevice(*parts), points.new_empty(2, len(points))
     for rows, x in tiles(points):
         n = rows.stop - rows.start
-        g = displacement(profile, layer, x)
-        out[rows] = g[:n, : out.shape[1]]
+        g = displacement(profile, layer, x, out[rows] if n == len(x) else None)
+        if n < len(x):
+            out[rows] = g[:n]
         lengths(x[:n], x_lengths[rows])
         lengths(g[:n], g_lengths[rows])
     return (extent(x_lengths, g_lengths),)
@@ -55,7 +56,7 @@ class Sweeper:
         self._profile, self._tf32, self._repeated = profile, tf32, repeated
 
     def displace(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> Tensor:
-        """Write K(points, centres) coefficients to `out`, (n, q), and return the extent of all.
+        """Write K(points, centres) coefficients to `out`, (n, Q), and return the extent of all.
 
         The extent lasts until the next call.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import solve_triangular
 
 from kflow.engine.torch.solves import factorised
 
@@ -19,8 +20,11 @@ def system(m, nugget, n=4, seed=0):
 
 def solved(A, B, nugget, mixed):
     least = torch.tensor(A.shape[-1] * (1.0 + nugget), dtype=torch.float64)
-    factored = factorised(torch.from_numpy(A), least, mixed)
-    return factored, factored.solve(torch.from_numpy(B))
+    several = A.ndim == 3
+    A, B = (torch.from_numpy(x if several else x[None]) for x in (A, B))
+    factored = factorised(A, least, mixed)
+    X, refined = factored.solve(B)
+    return factored, (X if several else X[0], refined)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -68,3 +72,26 @@ def test_columns_of_zeros_are_solved():
     _, (X, refined) = solved(A, np.zeros_like(B), 1.0, mixed=True)
     assert refined
     assert not X.any()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_corner_is_a_matrix_of_its_own(mixed):
+    A, B = system(90, 0.5)
+    factored, _ = solved(A, B, 0.5, mixed)
+    X, refined = factored.corner(33).solve(torch.from_numpy(B[None, :33]))
+    assert refined
+    np.testing.assert_allclose(X[0], np.linalg.solve(A[:33, :33], B[:33]), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("nugget", [1e-3, 1e-6, 1e-9])
+def test_residuals_are_those_of_substitution(nugget):
+    """Also where the matrix is badly conditioned: one step of refinement is enough."""
+    A, B = system(300, nugget)
+    _, (X, _) = solved(A, B, nugget, mixed=False)
+    L = np.linalg.cholesky(A)
+    expected = solve_triangular(L.T, solve_triangular(L, B, lower=True), lower=False)
+
+    def residual(x):
+        return np.abs(A @ x - B).max() / (np.linalg.norm(A, np.inf) * np.abs(x).max())
+
+    assert residual(X.numpy()) < 2.0 * residual(expected) + 1e-16

@@ -1,0 +1,108 @@
+"""All that the host knows of a batch, as one array that is sent to a device at once.
+
+Each array that is sent keeps the host for as long as the launch of several operations.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, float64
+
+from kflow._base.array_types import FloatArray
+from kflow.engine.interface import FlowBatch, LayerOptions
+from kflow.engine.torch.transfers import send
+
+__all__ = ["Contents", "Parcel"]
+
+
+class Contents(NamedTuple):
+    """What a batch has, on a device.
+
+    Attributes
+    ----------
+    rows : Tensor of int64, shape (m,)
+        Rows of the training points.
+    targets : Tensor of float64, shape (m, n_targets)
+        Their targets.
+    coarse : Tensor of int64, shape (n_halves, n_coarse)
+        Positions of the coarse points of each half.
+    numbers : Tensor of float64, shape (2,)
+        The nugget, and the cap of the gradient.
+    labels : Tensor of int64, shape (m,), or None
+        Class numbers.
+    """
+
+    rows: Tensor
+    targets: Tensor
+    coarse: Tensor
+    numbers: Tensor
+    labels: Tensor | None
+
+
+class Parcel(NamedTuple):
+    """The contents of a batch in one tensor, and their shapes.
+
+    Attributes
+    ----------
+    buffer : Tensor of int64, shape (n,)
+        All contents; the bits of numbers of float64 are taken for those of integers.
+    n_targets : int
+        Columns of the targets.
+    shape : tuple of int
+        Numbers of halves, and of coarse points.
+    labelled : bool
+        Whether there are labels.
+    """
+
+    buffer: Tensor
+    n_targets: int
+    shape: tuple[int, int]
+    labelled: bool
+
+    @classmethod
+    def of(
+        cls,
+        batch: FlowBatch,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        options: LayerOptions,
+        device: str,
+    ) -> Parcel:
+        """Send a batch with the targets and labels of its points to a device."""
+        # The first half are the first points.
+        coarse = np.concatenate([np.arange(batch.n_coarse), batch.halves.ravel()])
+        numbers = np.array([options.nugget, options.gradient_cap])
+        parts: list[npt.NDArray[np.int64]] = [
+            batch.rows.astype(np.int64, copy=False),
+            np.ascontiguousarray(targets, np.float64).view(np.int64).ravel(),
+            coarse.astype(np.int64, copy=False),
+            numbers.view(np.int64),
+        ]
+        if labels is not None:
+            parts.append(labels.astype(np.int64))
+        shape = len(batch.halves) + 1, batch.n_coarse
+        buffer = send(np.concatenate(parts), device)
+        return cls(buffer, targets.shape[1], shape, labels is not None)
+
+    @property
+    def kind(self) -> tuple[int, tuple[int, int], bool]:
+        """All but the contents."""
+        return self.n_targets, self.shape, self.labelled
+
+    def contents(self) -> Contents:
+        """Return views of what was sent."""
+        n_halves, n_coarse = self.shape
+        n_coarse_rows = n_halves * n_coarse
+        m = (len(self.buffer) - n_coarse_rows - 2) // (1 + self.n_targets + self.labelled)
+        sizes = [m, m * self.n_targets, n_coarse_rows, 2, m if self.labelled else 0]
+        rows, targets, coarse, numbers, labels = self.buffer.split(sizes)
+        return Contents(
+            rows,
+            targets.view(float64).view(m, self.n_targets),
+            coarse.view(n_halves, n_coarse),
+            numbers.view(float64),
+            labels if self.labelled else None,
+        )
