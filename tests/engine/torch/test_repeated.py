@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,67 @@ def test_what_cannot_be_recorded_runs_as_it_is():
 def test_only_cuda_records():
     assert recorder_of("cpu") is None
     assert recorder_of("cuda") is not None
+
+
+class Stream:
+    """A queue of CUDA, as far as recording needs it; it remembers what came in it."""
+
+    def __init__(self):
+        self.log = []
+
+    def wait_stream(self, other):
+        self.log.append(("waits", other))
+
+
+@pytest.mark.parametrize("on_a_lane", [False, True])
+def test_how_cuda_records(monkeypatch, on_a_lane):
+    default, lane, in_use = Stream(), Stream(), []
+    current = lane if on_a_lane else default
+
+    class Graph:
+        def replay(self):
+            work()
+
+    @contextmanager
+    def use(stream):
+        in_use.append(stream)
+        yield
+        in_use.pop()
+
+    @contextmanager
+    def recording(graph, stream, capture_error_mode):
+        assert isinstance(graph, Graph)
+        assert stream is not default  # which cannot record
+        assert capture_error_mode == "thread_local"
+        with use(stream):
+            stream.log.append("records")
+            yield
+
+    def work():
+        in_use[-1].log.append("works")
+        return (torch.ones(1),)
+
+    for name, fake in {
+        "device": lambda _: nullcontext(),
+        "current_stream": lambda: in_use[-1],
+        "default_stream": lambda: default,
+        "Stream": Stream,
+        "stream": use,
+        "CUDAGraph": Graph,
+        "graph": recording,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    with use(current):
+        again, results = recorder_of("cuda:0")(work)
+    assert float(results[0]) == 1.0
+    side = lane if on_a_lane else default.log[-1][1]
+    others = [entry for entry in side.log if entry != ("waits", side)]
+    waits = [] if on_a_lane else [("waits", default)]
+    assert others == [*waits, *["works"] * 3, "records", "works"]
+    assert current.log[-1] == ("waits", side)
+    with use(current):
+        again()
+    assert current.log[-1] == "works"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
