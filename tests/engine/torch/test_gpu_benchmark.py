@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+from kflow.engine.torch.precision import float32_products  # noqa: E402 (needs PyTorch)
+
+BENCH = Path(__file__).parents[3] / "bench"
 
 # What the benchmark calls of EigenPro, for this test: kernel ridge regression in one step.
 KERNELS = """
@@ -81,8 +86,33 @@ def test_what_takes_time_in_small(run_benchmark):
 @pytest.mark.slow
 def test_precisions_in_small(run_benchmark):
     _, report = run_benchmark("gpu", "--small --device cpu --precision")
+    assert [row["precision"] for row in report["errors"]][:3] == ["core", "float64", "tf32"]
+    assert all(row["error"] < 0.1 for row in report["errors"])
     rows = report["precisions"]
     mixed = [row for row in rows if row["precision"] == "mixed" and row["nugget"] >= 1e-2]
     assert {row["dtype"] for row in mixed} == {"float32", "float64"}
     assert all(row["points"] < 1e-4 for row in mixed)
     assert all(row["points"] < 1e-9 for row in mixed if row["dtype"] == "float64")
+    tf32 = [row for row in rows if row["precision"] == "tf32" and row["nugget"] >= 1e-2]
+    assert all(1e-6 < row["points"] < 1e-2 for row in tf32)
+    assert {row["dtype"] for row in tf32} == {"float32"}
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
+def test_products_of_tensor_cores(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    tf32 = import_module("tf32")
+    rounded, mode = tf32.rounded, tf32.AsTensorCores
+    exact = torch.tensor([1.0, 1.0 + 2**-10, 1.0 + 2**-11, 1.0 + 2**-12, -3.0, 0.0, torch.inf])
+    expected = [1.0, 1.0 + 2**-10, 1.0 + 2**-10, 1.0, -3.0, 0.0, torch.inf]
+    assert rounded(exact).tolist() == expected
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(5, 5, generator=generator) for _ in range(2))
+    with mode() as cores:
+        with float32_products(tf32=False):
+            assert torch.equal(a @ b, a.mm(b))
+        with float32_products(tf32=True):
+            product = a @ b
+            assert torch.equal(a.double() @ b.double(), a.double().mm(b.double()))
+    assert cores.n_products == 1
+    assert torch.equal(product, rounded(a) @ rounded(b))
