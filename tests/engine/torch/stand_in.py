@@ -60,11 +60,15 @@ class StandIn(TorchDispatchMode):
     ----------
     n_operations : int
         How many operations have run on it.
+    fails_in : int or None
+        After how many further operations one fails; None for never.
+    is_lost : bool
+        Whether the device is lost when an operation has failed: then all others fail, too.
     """
 
     def __init__(self):
         super().__init__()
-        self.n_operations = 0
+        self.n_operations, self.fails_in, self.is_lost = 0, None, False
 
     def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
         keywords = dict(keywords or {})
@@ -80,7 +84,8 @@ class StandIn(TorchDispatchMode):
             keywords["device"] = "cpu"
         elif name == "copy_":
             on_device = there[0]
-        self.n_operations += on_device
+        if on_device or any(there):
+            self._count()
         result = operation(*tree_map(_numbers, arguments), **tree_map(_numbers, keywords))
         if name == "_to_copy":  # also where nothing had to be done
             result = result.clone()
@@ -92,3 +97,11 @@ class StandIn(TorchDispatchMode):
             return given[id(x)] if id(x) in given else OnDevice(x)
 
         return tree_map(as_device_gives, result)
+
+    def _count(self):
+        self.n_operations += 1
+        if self.fails_in is None:
+            return
+        self.fails_in -= 1
+        if self.fails_in == -1 or (self.fails_in < 0 and self.is_lost):
+            raise RuntimeError("the stand-in fails")

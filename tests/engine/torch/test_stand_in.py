@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 import kflow
 from kflow.engine import get_engine
 from kflow.engine.torch.engine import TorchEngine
+from kflow.errors import EngineWarning
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
 
@@ -93,6 +96,57 @@ def test_interpolants_and_derivatives(cloud):
     for name in ("push_forward", "pull_back"):
         found, expected = (getattr(f.linearize(T), name)(np.ones_like(T)) for f in (there, here))
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+# ---- operations that fail ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step_over", ["all", "batch"])
+def test_a_flow_goes_on_after_an_operation_that_failed(device, cloud, step_over):
+    """Wherever it fails: the flow is at its last good layer, and has the bits of one where none failed."""
+    X, Y, T = cloud
+
+    def begun():
+        return flow(n_layers=2, device=DEVICE, step_over=step_over).fit(X, Y, follow={"test": T})
+
+    whole, before = begun(), device.n_operations
+    whole.run(3)
+    n_operations, n_failed = device.n_operations - before, 0
+    for failing in range(0, n_operations, 29):
+        broken = begun()
+        device.fails_in = failing
+        with suppress(RuntimeError):
+            broken.run(3)
+        n_failed += device.fails_in < 0
+        device.fails_in = None
+        broken.run(5 - broken.n_layers_)
+        np.testing.assert_array_equal(broken.points_, whole.points_)
+        np.testing.assert_array_equal(broken.follow_["test"], whole.follow_["test"])
+        np.testing.assert_array_equal(broken.history_["step"], whole.history_["step"])
+    assert n_failed > 10
+
+
+@pytest.mark.parametrize("elsewhere", [None, "cpu"])
+def test_a_device_that_is_lost(device, cloud, tmp_path, elsewhere):
+    """Its points are lost with it. The layers of the checkpoint are not, and give them again."""
+    X, Y, _ = cloud
+    options = {"n_layers": 8, "every": 1, "dtype": "float64"}
+    lost = flow(device=DEVICE, checkpoint=tmp_path / "flow", **options)
+    device.is_lost, device.fails_in = True, 1500
+    with pytest.raises(RuntimeError, match="the stand-in fails"):
+        lost.fit(X, Y)
+    n_before = lost.n_layers_
+    assert 0 < n_before < 8
+    with pytest.raises(RuntimeError, match="the stand-in fails"):
+        lost.points_  # noqa: B018
+    assert lost.n_layers_ == n_before
+    resumed = flow(device=elsewhere, checkpoint=tmp_path / "flow", **options)
+    with pytest.warns(EngineWarning):
+        resumed.fit(X, Y, resume=True)
+    assert resumed.n_layers_ == 8
+    there = flow(device="cpu", **options).fit(X, Y)
+    np.testing.assert_allclose(resumed.points_, there.points_, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("device")
