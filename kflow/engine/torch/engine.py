@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, ClassVar, cast
 
@@ -15,6 +16,7 @@ from kflow.engine.interface import Layer, MovingPoints, Profile
 from kflow.engine.torch.arrays import TorchArray, adopted, write
 from kflow.engine.torch.derivatives import pull_back, push_forward
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
+from kflow.engine.torch.lanes import Lane
 from kflow.engine.torch.layers import TorchBatchRunner
 from kflow.engine.torch.matrix_engine import MatrixEngine
 from kflow.engine.torch.memory import free_bytes, resident_bytes, streamed_bytes
@@ -61,14 +63,15 @@ class TorchEngine(MatrixEngine):
         memory_limit: float | None = None,
     ) -> None:
         try:
-            self.device = str(torch.device(device))
+            self._named = str(torch.device(device))
         except (RuntimeError, TypeError):
             raise ValueError(
                 f"device must be the name of a device of PyTorch, such as 'cuda', 'cuda:1' or 'cpu', "
                 f"or None for the compiled core, got {device!r}"
             ) from None
         try:
-            torch.zeros(1, dtype=torch.float64, device=self.device)
+            # "cuda" alone is another device in a thread that has chosen another.
+            self.device = str(torch.zeros(1, dtype=torch.float64, device=self._named).device)
         except Exception as error:  # each kind of device has errors of its own
             told = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ImportError(
@@ -80,12 +83,13 @@ class TorchEngine(MatrixEngine):
             self.device, Precision.named(precision), record or recorder_of(self.device)
         )
         self._memory_limit = memory_limit
-        # What is recorded serves one call at a time.
+        # What is recorded serves one call at a time, and the next when the device is done.
         self._lock, self._repeated = Lock(), self._arithmetic.repeated()
+        self._done = Lane.current(self.device).mark()
 
     def __reduce__(self) -> tuple[type[TorchEngine], tuple[str, str]]:
         """Pickle and copy what the engine is, and nothing that it has recorded."""
-        return type(self), (self.device, self.precision)
+        return type(self), (self._named, self.precision)
 
     @property
     def build(self) -> str:
@@ -98,7 +102,7 @@ class TorchEngine(MatrixEngine):
     @property
     def key(self) -> tuple[str, str | None, str]:
         """Name, device and precision: "cuda" is the first device that a process sees."""
-        return self.name, self.device, self.precision
+        return self.name, self._named, self.precision
 
     def adopt(self, value: Any, name: str) -> npt.NDArray[Any] | None:
         """Return a tensor, or what DLPack offers, on this device; see `Engine.adopt`."""
@@ -147,16 +151,27 @@ class TorchEngine(MatrixEngine):
 
     def batch_runner(self, n_fixed: int, profile: Profile) -> TorchBatchRunner:  # type: ignore[override]
         """Return what runs layers on their batches alone."""
-        batches = self._arithmetic.batches(n_fixed, profile, self._arithmetic.repeated())
-        return TorchBatchRunner(batches, self.device)
+        batches = self._arithmetic.batches(n_fixed, profile, self._repeated)
+        return TorchBatchRunner(batches, self.device, self._turn)
 
     def replay(
         self, points: FloatArray, layers: Sequence[Layer], profile: Profile, n_threads: int
     ) -> None:
         """Move points through layers, in place."""
-        with self._lock:
+        with self._turn():
             mover = self._arithmetic.mover(profile, self._repeated)
             write(mover.through(self._tensor(points), layers), points)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let calls that use what is recorded come one after the other, here and on the device."""
+        with self._lock:
+            here = Lane.current(self.device)
+            here.after(self._done)
+            try:
+                yield
+            finally:
+                self._done = here.mark()
 
     def push_layer_forward(
         self, points: FloatArray, layer: Layer, profile: Profile, T: FloatArray, n_threads: int

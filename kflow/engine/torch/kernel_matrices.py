@@ -11,6 +11,7 @@ from torch import Tensor
 from kflow._base.array_types import FloatArray
 from kflow.engine.interface import Profile, Term
 from kflow.engine.torch.padding import filled_up, padded
+from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.profiles import overwritten_by_values, slopes
 from kflow.engine.torch.transfers import to_device
 
@@ -140,7 +141,9 @@ def evaluate(
     matrix = _Matrix(terms, X, Z, device)
     n, m = out.shape
     for tile in _tiles(n, m, X, given, device):
-        out[tile.rows] = matrix.tile(tile)[: tile.n_rows, :m].cpu().numpy()
+        with float32_products(tf32=False):
+            part = matrix.tile(tile)
+        out[tile.rows] = part[: tile.n_rows, :m].cpu().numpy()
 
 
 def products(
@@ -159,7 +162,9 @@ def products(
     matrix = _Matrix(terms, X, Z, device)
     coefficients = filled_up(to_device(C, device), rows=True, columns=True)
     for tile in _tiles(len(X[0]), m, X, given, device):
-        yield tile.rows, (matrix.tile(tile) @ coefficients)[: tile.n_rows, :q].cpu().numpy()
+        with float32_products(tf32=False):
+            product = matrix.tile(tile) @ coefficients
+        yield tile.rows, product[: tile.n_rows, :q].cpu().numpy()
 
 
 def pull_back(
@@ -178,7 +183,8 @@ def pull_back(
     relative = filled_up(centres.relative, columns=True)
     for tile in _tiles(len(X), m, [X, A], [], device):
         x, a = tile.features
-        weights = 2.0 * slopes(profile, centres.squared_distances(x)) * (a @ coefficients.T)
-        others = (weights @ relative)[:, :d]
+        with float32_products(tf32=False):
+            weights = 2.0 * slopes(profile, centres.squared_distances(x)) * (a @ coefficients.T)
+            others = (weights @ relative)[:, :d]
         gradients = weights.sum(dim=1)[:, None] * (x - centres.origin) - others
         out[tile.rows] = gradients[: tile.n_rows].cpu().numpy()

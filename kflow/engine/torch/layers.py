@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
@@ -193,10 +194,22 @@ def _step(
 
 
 class TorchBatchRunner(BatchRunner):
-    """Runs layers on their batches alone."""
+    """Runs layers on their batches alone.
 
-    def __init__(self, batches: Batches, device: str) -> None:
-        self._batches, self._device = batches, device
+    Parameters
+    ----------
+    batches : Batches
+        Decides them.
+    device : str
+        The device.
+    turn : callable
+        Returns a context in which nobody else uses what is recorded.
+    """
+
+    def __init__(
+        self, batches: Batches, device: str, turn: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._batches, self._device, self._turn = batches, device, turn
 
     def layer(
         self,
@@ -208,10 +221,11 @@ class TorchBatchRunner(BatchRunner):
         n_threads: int,
     ) -> tuple[Layer, LayerReport]:
         """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
-        decision, report = self._batches.layer(
-            to_device(positions, self._device),
-            Parcel.of(batch, targets, labels, options, self._device),
-            options,
-            lambda decision: decision.extent,
-        )
+        with self._turn():
+            decision, report = self._batches.layer(
+                to_device(positions, self._device),
+                Parcel.of(batch, targets, labels, options, self._device),
+                options,
+                lambda decision: decision.extent,
+            )
         return Layer(positions, host_copy(decision.coefficients), report.step), report

@@ -23,8 +23,8 @@ _TILES, _PASSING = 6, 4
 _BATCH = 2048
 
 # Copies of a tile of the kernel matrix, and of the batch's matrices in float64: all that is recorded keeps
-# its own.
-_KERNELS, _MATRICES = 6, 20
+# its own. Kernels that are not Gaussian take up to four for a moment.
+_KERNELS, _MATRICES = 12, 20
 
 
 def free_bytes(device: str) -> float:

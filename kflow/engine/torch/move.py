@@ -15,7 +15,7 @@ from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.profiles import overwritten_by_values
 from kflow.engine.torch.repeated import Repeated
-from kflow.engine.torch.transfers import to_device
+from kflow.engine.torch.transfers import sent
 
 __all__ = ["LayerOnDevice", "Mover", "rows_of_a_tile", "squared_distances", "tiles"]
 
@@ -137,7 +137,7 @@ class Mover:
     def through(self, points: Tensor, layers: Sequence[Layer]) -> Tensor:
         """Return points (n, k) after layers."""
         for z, c, step in layers:
-            layer = LayerOnDevice.of(*(to_device(a, str(points.device)) for a in (z, c)))
+            layer = LayerOnDevice.of(*(sent(a, str(points.device)) for a in (z, c)))
             displacements = points.new_empty(len(points), c.shape[1])
             self.displace(layer, points, displacements)
             points = step_to(points, displacements, step, torch.empty_like(points))

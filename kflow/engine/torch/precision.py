@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import NamedTuple
 
 import torch
 
 __all__ = ["Precision", "float32_products"]
+
+_CHOICE = RLock()
 
 
 class Precision(NamedTuple):
@@ -46,9 +49,14 @@ def float32_products(tf32: bool) -> Iterator[None]:
         if hasattr(matmul, "fp32_precision")
         else ("allow_tf32", tf32)
     )
-    before = getattr(matmul, name)
-    setattr(matmul, name, value)
-    try:
-        yield
-    finally:
-        setattr(matmul, name, before)
+    # Two threads that choose at once would each take the other's choice for what was before.
+    with _CHOICE:
+        before = getattr(matmul, name)
+        if before == value:
+            yield
+            return
+        setattr(matmul, name, value)
+        try:
+            yield
+        finally:
+            setattr(matmul, name, before)

@@ -7,7 +7,10 @@ inputs are copied to where it reads them, except for large arrays that stay wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import gc
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeAlias
 from weakref import ref
@@ -29,6 +32,9 @@ Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], Any], tuple[Tensor, ..
 # Recorded functions that are kept. Each keeps its memory. A flow has few at a time: that of its batches,
 # and two for each of its sets of points.
 _MOST = 32
+
+# Keys of functions that have run once: only what comes again is recorded.
+_MOST_SEEN = 1000
 
 
 class _Recorded:
@@ -73,6 +79,7 @@ class Repeated:
     def __init__(self, record: Recorder | None) -> None:
         self._record = record
         self._recorded: dict[Hashable, _Recorded] = {}
+        self._seen: set[Hashable] = set()
 
     def __call__(
         self,
@@ -95,7 +102,7 @@ class Repeated:
             They must not change in place after the call: an input that is the tensor of the call before
             is not read again.
         places : sequence of Tensor
-            Tensors that are read and written where they are, and are kept as long as what is recorded.
+            Tensors that are read and written where they are. They are not kept.
 
         Returns
         -------
@@ -107,6 +114,11 @@ class Repeated:
         shapes = (*((tuple(x.shape), x.dtype) for x in (*places, *inputs)),)
         key = (key, shapes, *(x.data_ptr() for x in places))
         if key not in self._recorded:
+            if key not in self._seen:
+                if len(self._seen) >= _MOST_SEEN:
+                    self._seen.clear()
+                self._seen.add(key)
+                return function(*places, *inputs)
             while len(self._recorded) >= _MOST:
                 del self._recorded[next(iter(self._recorded))]
             try:
@@ -131,28 +143,61 @@ class Repeated:
 _RECORDING = Lock()
 
 
-def _record_on(device: str) -> Recorder:
-    def record(work: Work) -> tuple[Callable[[], Any], tuple[Tensor, ...]]:
-        with _RECORDING, torch.cuda.device(device):
+@dataclass(frozen=True)
+class _CudaGraphs:
+    """Records functions in CUDA graphs of a device."""
+
+    device: str
+
+    def __call__(self, work: Work) -> tuple[Callable[[], Any], tuple[Tensor, ...]]:
+        with _RECORDING, torch.cuda.device(self.device):
             current = torch.cuda.current_stream()
-            # A stream's own graphs share the workspaces of libraries, so that those of streams that run
-            # beside each other must not be recorded on one stream. The first stream of all cannot record.
+            # The first stream of all cannot record.
             side = torch.cuda.Stream() if current == torch.cuda.default_stream() else current
             side.wait_stream(current)
+            # The stream of this context is left even if what is recorded cannot be.
             with torch.cuda.stream(side):
-                # Libraries make their handles and workspaces when they run first, which cannot be recorded.
+                # Libraries make their handles when they run first, which cannot be recorded.
                 for _ in range(3):
                     work()
-            graph = torch.cuda.CUDAGraph()
-            # Other threads may go on with what they do on the device.
-            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-                results = work()
+                with _workspaces_of_its_own(), _no_collection():
+                    graph = torch.cuda.CUDAGraph()
+                    # Other threads may go on with what they do on the device.
+                    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+                        results = work()
             current.wait_stream(side)
         return graph.replay, results
 
-    return record
+
+@contextmanager
+def _workspaces_of_its_own() -> Iterator[None]:
+    """Let libraries take memory for what is recorded in a context from the graph's own.
+
+    They keep a workspace for each stream, which all graphs of that stream would share: another graph's end
+    may free it, and two graphs that run beside each other may both write to it. `torch.compile` does the
+    same for its graphs.
+    """
+    clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)
+    clear()
+    try:
+        yield
+    finally:
+        clear()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python free no graph in a context: CUDA then gives up what is being recorded."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def recorder_of(device: str) -> Recorder | None:
     """Return what records functions on a device: a CUDA graph, or None where there are none."""
-    return _record_on(device) if torch.device(device).type == "cuda" else None
+    return _CudaGraphs(device) if torch.device(device).type == "cuda" else None

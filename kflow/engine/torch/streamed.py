@@ -25,8 +25,9 @@ from kflow.engine.torch.conveyor import Conveyor
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.extent import extent, lengths
 from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile, tiles
+from kflow.engine.torch.page_locked import PageLocked
 from kflow.engine.torch.parcel import Parcel
-from kflow.engine.torch.transfers import host_copy, host_tensor, send, to_device
+from kflow.engine.torch.transfers import host_copy, send, to_device
 
 __all__ = ["StreamedPoints"]
 
@@ -44,10 +45,22 @@ class _Waiting:
 
 
 @dataclass(frozen=True)
+class _Place:
+    """Memory for all points, from which the device copies on its own."""
+
+    sets: tuple[Tensor, ...]
+    locked: PageLocked
+
+    @classmethod
+    def of(cls, sets: Sequence[Tensor], device: str) -> _Place:
+        return cls(tuple(sets), PageLocked(sets, device))
+
+
+@dataclass(frozen=True)
 class _State:
     """Points, how many layers they contain, and those that wait: replaced together, in one step."""
 
-    sets: tuple[Tensor, ...]
+    place: _Place
     n_layers: int
     waiting: tuple[_Waiting, ...] = ()
 
@@ -56,8 +69,8 @@ class StreamedPoints(MovingPoints):
     """Points in this process's memory that pass through a device in tiles, to the bits of `ResidentPoints`.
 
     A layer waits: the points of the next batch move through it alone, and all others with the next pass.
-    There is one pass for each layer if the step is measured on all points, else one for eight layers. The
-    points are in memory twice during a pass, so that an exception leaves them as they were.
+    There is one pass for each layer if the step is measured on all points, else one for eight layers. A pass
+    takes the points to another place in memory, so that an exception leaves them as they were.
     """
 
     def __init__(
@@ -74,15 +87,14 @@ class StreamedPoints(MovingPoints):
 
     def _in_memory(self, sets: Sequence[FloatArray], n_layers: int) -> _State:
         tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in sets]
-        if torch.device(self._arithmetic.device).type == "cuda":
-            tensors = [x.pin_memory() for x in tensors]
-        return _State(tuple(tensors), n_layers)
+        return _State(_Place.of(tensors, self._arithmetic.device), n_layers)
 
     def _prepare(self) -> None:
         self._repeated = self._arithmetic.repeated()
         self._batches = self._arithmetic.batches(self._n_fixed, self._profile, self._repeated)
         self._mover = self._arithmetic.mover(self._profile, self._repeated)
         self._conveyor: Conveyor | None = None
+        self._other: _Place | None = None
 
     @property
     def n_layers(self) -> int:  # type: ignore[override]
@@ -103,7 +115,7 @@ class StreamedPoints(MovingPoints):
         if len(self._state.waiting) >= _MOST_WAITING:
             self.settle(number, n_threads)
         state = self._state
-        some = send(state.sets[0].numpy()[batch.rows], self._arithmetic.device)
+        some = send(state.place.sets[0].numpy()[batch.rows], self._arithmetic.device)
         centres = torch.cat(
             [self._tile(x, state.waiting)[: rows.stop - rows.start] for rows, x in tiles(some)]
         )
@@ -140,12 +152,12 @@ class StreamedPoints(MovingPoints):
 
     def to_host(self) -> list[FloatArray]:
         """Return the coordinates of each set: not copies."""
-        return [x.numpy() for x in self._state.sets]
+        return [x.numpy() for x in self._state.place.sets]
 
     def rest(self) -> None:
-        """Give back the memory on the device."""
+        """Give back the memory on the device, and the other place."""
         self._forget(self._state.n_layers)
-        self._conveyor = None
+        self._conveyor = self._other = None
         self._repeated.forget()
 
     def release_scratch(self) -> None:
@@ -168,7 +180,7 @@ class StreamedPoints(MovingPoints):
 
     def _carry(self) -> Conveyor:
         if self._conveyor is None:
-            points, device = self._state.sets[0], self._arithmetic.device
+            points, device = self._state.place.sets[0], self._arithmetic.device
             self._conveyor = Conveyor(rows_of_a_tile(device), points.shape[1], points.dtype, device)
         return self._conveyor
 
@@ -185,17 +197,23 @@ class StreamedPoints(MovingPoints):
                 found.append((lengths(after[:n]), lengths(g[:n])))
             return after
 
-        sets = []
-        for number, source in enumerate(state.sets):
+        target = self._free_place() if layers else None
+        for number, source in enumerate(state.place.sets):
             first = number == 0
-            target = source
-            if layers:
-                target = host_tensor(tuple(source.shape), source.dtype, self._arithmetic.device)
-            if layers or (first and measured is not None):
-                conveyor.run(source, work, target if layers else None)
-            sets.append(target)
-        self._state = _State(tuple(sets), state.n_layers + len(layers))
+            if target is not None or (first and measured is not None):
+                conveyor.run(source, work, None if target is None else target.sets[number])
+        if target is not None:
+            self._state = _State(target, state.n_layers + len(layers))
+            self._other = state.place
         return extent(*map(torch.cat, zip(*found, strict=True))) if found else None
+
+    def _free_place(self) -> _Place:
+        """Return the place where the points are not."""
+        taken, other = self._state.place, self._other
+        if other is None or other is taken:
+            empty = [torch.empty_like(x) for x in taken.sets]
+            self._other = other = _Place.of(empty, self._arithmetic.device)
+        return other
 
     def _pass_and_measure(self, layer: LayerOnDevice) -> Tensor:
         found = self._pass(self._state.waiting, layer)
@@ -204,7 +222,7 @@ class StreamedPoints(MovingPoints):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy keep of settled points."""
-        sets = [np.array(x.numpy()) for x in self._state.sets]
+        sets = [np.array(x.numpy()) for x in self._state.place.sets]
         return {
             "_n_fixed": self._n_fixed,
             "_profile": self._profile,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kflow.engine.interface import Profile
 from kflow.engine.torch.padding import filled_up, padded
+from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.profiles import overwritten_by_values
 
 __all__ = ["weighted_sums"]
@@ -31,7 +32,8 @@ def weighted_sums(X: Tensor, Z: Tensor, C: Tensor, profile: Profile) -> Tensor:
         if n < rows:
             x = padded(x, rows)
         distances = torch.cdist(x, Z, compute_mode="donot_use_mm_for_euclid_dist")
-        out[first : first + n] = (
-            overwritten_by_values(profile, distances.square_()) @ coefficients
-        )[:n, : C.shape[1]]
+        kernel = overwritten_by_values(profile, distances.square_())
+        with float32_products(tf32=False):
+            product = kernel @ coefficients
+        out[first : first + n] = product[:n, : C.shape[1]]
     return out

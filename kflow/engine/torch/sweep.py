@@ -67,6 +67,8 @@ class Sweeper:
 
     def move(self, layer: LayerOnDevice, points: Tensor, step: Tensor, q: int, out: Tensor) -> None:
         """Write points (n, k) after a layer to `out`; the first q of their coordinates move."""
+        if not len(points):  # nothing can be recorded
+            return
         function = partial(_moved, self._profile, q)
         with float32_products(self._tf32):
             self._repeated(("moved", q), function, (step, *layer), (points, out))

@@ -14,7 +14,7 @@ from kflow._base.array_types import FloatArray
 from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.lanes import Lane
 
-__all__ = ["host_copy", "host_tensor", "send", "start_host_copy", "to_device"]
+__all__ = ["host_copy", "host_tensor", "send", "sent", "start_host_copy", "to_device"]
 
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
@@ -36,6 +36,13 @@ def send(array: npt.NDArray[Any], device: str) -> Tensor:
         return tensor.to(device)
     # The pinned copy is not given to others before it has been read.
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def sent(array: npt.NDArray[Any], device: str) -> Tensor:
+    """Return the numbers of an array on a device, as `to_device` does, without waiting until they are there."""
+    if isinstance(array, TorchArray) or torch.device(device).type != "cuda":
+        return to_device(array, device)
+    return send(array, device)
 
 
 def host_copy(tensor: Tensor) -> FloatArray:

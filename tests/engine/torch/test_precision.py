@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import warnings
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import kflow
 from kflow.engine import PRECISIONS, get_engine
@@ -164,3 +167,76 @@ def test_points_move_by_the_products_that_were_asked_for(cloud, monkeypatch, pre
     fitted.transform(X[:3])
     assert seen == {within}
     assert settings() == outside
+
+
+class Choice:
+    """PyTorch's own choice for products of float32, whatever it is called."""
+
+    def __init__(self):
+        self.where = torch.backends.cuda.matmul
+        is_new = hasattr(self.where, "fp32_precision")
+        self.name = "fp32_precision" if is_new else "allow_tf32"
+        self.exact, self.tf32 = ("ieee", "tf32") if is_new else (False, True)
+
+    def get(self):
+        return getattr(self.where, self.name)
+
+    def set(self, value):
+        setattr(self.where, self.name, value)
+
+
+@pytest.fixture
+def choice():
+    found = Choice()
+    before = found.get()
+    yield found
+    found.set(before)
+
+
+def test_threads_that_choose_at_once(choice):
+    """Neither takes the other's choice for what was before."""
+    choice.set(choice.tf32)
+    inside, seen = Event(), []
+
+    def first():
+        with float32_products(tf32=False):
+            inside.set()
+            time.sleep(0.05)
+            seen.append(choice.get())
+
+    def second():
+        inside.wait()
+        with float32_products(tf32=False):
+            time.sleep(0.1)
+            seen.append(choice.get())
+
+    threads = [Thread(target=function) for function in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [choice.exact, choice.exact]
+    assert choice.get() == choice.tf32
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_kernel_matrices_do_not_follow_the_choice_for_networks(cloud, choice, tf32):
+    """Distances are differences of squares, which TF32 would leave few digits."""
+    choice.set(choice.tf32 if tf32 else choice.exact)
+    seen = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+            if operation.overloadpacket.__name__ in ("mm", "addmm", "bmm", "baddbmm"):
+                seen.add(choice.get())
+            return operation(*arguments, **(keywords or {}))
+
+    X, Y, T = (x.astype(np.float32) for x in cloud)
+    for kernel in (Gaussian(2.0), Gaussian(2.0) + Gaussian(1.0) * Gaussian(3.0)):
+        with Watch():
+            kflow.Interpolant(X, Y, kernel=kernel, nugget=0.1, device="cpu")(T)
+    engine, gradients = get_engine("torch", "cpu"), np.empty_like(T)
+    with Watch():
+        engine.pull_back(T, X, X, Gaussian(2.0).profile, T, gradients, 1)
+    assert seen == {choice.exact}
+    assert choice.get() == (choice.tf32 if tf32 else choice.exact)
