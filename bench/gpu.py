@@ -34,7 +34,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from operator import attrgetter
 from typing import Any
@@ -56,7 +55,7 @@ from gpu_peers import (
     torch_layer,
 )
 from measuring import Table, check_close, clusters, parser, write_json
-from tf32 import AsTensorCores
+from tf32 import tensor_cores
 
 import kflow
 from kflow.datasets import load_dataset
@@ -96,8 +95,11 @@ def milliseconds(action: Callable[[], Any], device: str, repeats: int) -> float:
     return 1e3 * float(np.median(times[3:]))
 
 
-def check(device: str) -> float:
-    """Return how far 50 layers are from the compiled core's, as a part of the largest coordinate."""
+def check(device: str) -> tuple[float, bool]:
+    """Return how far 50 layers are from the compiled core's, as a part of the largest coordinate.
+
+    The second value is whether points that are replayed in another order arrive at the same bits.
+    """
     X, Y = clusters(300, 8, "float64")
     flows = [
         kflow.KernelFlow(
@@ -116,7 +118,10 @@ def check(device: str) -> float:
     core, other = (flow.points_ for flow in flows)
     difference = float(np.abs(core - other).max() / np.abs(core).max())
     assert difference < 1e-9, f"wrong result: differs by {difference:.2g} of its size"
-    return difference
+    order = np.random.default_rng(0).permutation(len(X))
+    same_bits = np.array_equal(flows[1].transform(X[order]), other[order])
+    print(f"points in another order arrive at the same bits: {'yes' if same_bits else 'no'}")
+    return difference, same_bits
 
 
 def check_peer(make: Callable[[np.ndarray, np.ndarray, str], LayerFunction], device: str) -> None:
@@ -138,11 +143,6 @@ def check_peer(make: Callable[[np.ndarray, np.ndarray, str], LayerFunction], dev
     points = make(X, Y, device)(batch)
     got = points.cpu().numpy() if isinstance(points, torch.Tensor) else np.asarray(points)
     check_close(got - X, moved, 1e-4)
-
-
-def tensor_cores(device: str) -> AbstractContextManager[Any]:
-    """Return a context in which products may be TF32: a processor's factors are rounded to it."""
-    return nullcontext() if torch.device(device).type == "cuda" else AsTensorCores()
 
 
 def other_precisions(device: str, small: bool) -> list[dict[str, Any]]:
@@ -461,7 +461,7 @@ def main() -> None:
         errors = errors_by_precision(args.data_dir, args.device, args.small)
         write_json(args, errors=errors, precisions=other_precisions(args.device, args.small))
         return
-    difference = check(args.device)
+    difference, same_bits = check(args.device)
     rows, jax_missing = layers(args.device, args.small)
     flows = [
         preset_flow(args.data_dir, args.device, precision, args.small)
@@ -486,6 +486,7 @@ def main() -> None:
         accuracy=[row._asdict() for row in reached],
         recipes=found,
         difference=difference,
+        same_bits=same_bits,
         chip=chip,
         torch=torch.__version__,
         jax=None if jax_missing else metadata.version("jax"),

@@ -7,12 +7,13 @@ PyTorch is told that products of float32 may be TF32.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["AsTensorCores", "rounded"]
+__all__ = ["AsTensorCores", "rounded", "tensor_cores"]
 
 # Operations, and which of their arguments are factors.
 _FACTORS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
@@ -58,3 +59,8 @@ class AsTensorCores(TorchDispatchMode):
             for i in factors:
                 arguments[i] = rounded(arguments[i])
         return operation(*arguments, **(keywords or {}))
+
+
+def tensor_cores(device: str) -> AbstractContextManager[Any]:
+    """Return a context in which products may be TF32: a processor's factors are rounded to it."""
+    return nullcontext() if torch.device(device).type == "cuda" else AsTensorCores()

@@ -41,6 +41,7 @@ class KernelModel:
 def test_it_runs_in_small(run_benchmark):
     printed, report = run_benchmark("gpu", "--small --device cpu --recipes")
     assert report["difference"] < 1e-9
+    assert report["same_bits"]
     (row,) = report["rows"]
     assert all(row[name] > 0.0 for name in row if name != "jax_ms")
     if find_spec("jax") is None:
