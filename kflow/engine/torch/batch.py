@@ -32,10 +32,10 @@ class Decision(NamedTuple):
     ----------
     coefficients : Tensor, shape (m, q)
         C, in the precision of the points.
-    measured : Tensor of float64, shape (5,)
-        rho, averaged over halves; the ratio of class distances, NaN without labels; and 1 or 0 for:
-        whether all coefficients are finite, whether a factorisation failed, whether all solutions
-        are as exact as float64 allows.
+    measured : Tensor of float64, shape (6,)
+        rho, averaged over halves; the ratio of class distances, NaN without labels; how much terms of
+        displacements cancel; and 1 or 0 for: whether all coefficients are finite, whether a
+        factorisation failed, whether all solutions are as exact as float64 allows.
     extent : Tensor of float64, shape (4,)
         That of the batch; see `kflow.engine.torch.extent`.
     layer : LayerOnDevice
@@ -124,15 +124,17 @@ def decide(
         torch.stack([whole.failed, *failed]).any(),
         torch.stack([*refined]).all() if mixed else whole.failed.new_ones(()),
     ]
-    measured = torch.cat(
-        [torch.stack([rho, _class_distance_ratio(r2, labels)]), torch.stack(flags).double()]
-    )
     # K(Z, Z) C is the descent minus nugget C.
-    displacements = descent - nugget * exact.values[0]
+    displaced = lengths(descent - nugget * exact.values[0])
+    numbers_found = [
+        rho,
+        _class_distance_ratio(r2, labels),
+        _cancellation(matrix, nugget, exact.values[0], displaced),
+    ]
     return Decision(
         coefficients,
-        measured,
-        extent(lengths(centres), lengths(displacements)),
+        torch.cat([torch.stack(numbers_found), torch.stack(flags).double()]),
+        extent(lengths(centres), displaced),
         LayerOnDevice.of(centres, coefficients),
     )
 
@@ -156,6 +158,18 @@ def _shortened(descent: Tensor, cap: Tensor) -> Tensor:
     limit = cap * lengths.sort().values[len(lengths) // 2]
     factors = torch.where(lengths > limit, limit / lengths, 1.0)
     return torch.where(limit > 0.0, descent * factors[:, None], descent)
+
+
+def _cancellation(matrix: Tensor, nugget: Tensor, C: Tensor, displaced: Tensor) -> Tensor:
+    """Return sqrt(sum_ij |K_ij c_j|^2 / sum_i |sum_j K_ij c_j|^2), of which the second sum is given.
+
+    Times a rounding error it is that of displacements, as a part of their size, if errors of terms are
+    independent of each other.
+    """
+    # The diagonal is 1 without the nugget.
+    columns = matrix.square().sum(dim=0) - (1.0 + nugget).square() + 1.0
+    terms = (columns * C.square().sum(dim=1)).sum()
+    return (terms / displaced.square().sum()).sqrt()
 
 
 def _class_distance_ratio(r2: Tensor, labels: Tensor | None) -> Tensor:

@@ -38,7 +38,7 @@ class DeviceArithmetic:
 
     def batches(self, n_fixed: int, profile: Profile, repeated: Repeated) -> Batches:
         """Return what decides layers."""
-        return Batches(n_fixed, profile, self.precision.mixed, repeated)
+        return Batches(n_fixed, profile, self.precision, repeated)
 
     def mover(self, profile: Profile, repeated: Repeated) -> Mover:
         """Return what moves points."""

@@ -27,7 +27,7 @@ from kflow.engine.interface import (
 from kflow.engine.torch.batch import Decision, coincident, decide
 from kflow.engine.torch.move import LayerOnDevice
 from kflow.engine.torch.parcel import Parcel
-from kflow.engine.torch.precision import float32_products
+from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products
 from kflow.engine.torch.repeated import Repeated
 from kflow.engine.torch.transfers import host_copy, to_device
 from kflow.errors import PrecisionWarning
@@ -37,11 +37,14 @@ __all__ = ["Batches", "TorchBatchRunner"]
 # A layer that moves the points by more than this many times their own size has diverged.
 _EXPLOSION = 10.0
 
+# A precision that changes displacements by more than this part of their size is told of.
+_COARSE = 0.1
+
 _REMEDY = ": pass a smaller step_size or a larger nugget"
 
 
 class Batches:
-    """Decides layers, and says once if mixed precision does not do.
+    """Decides layers, and says once if a precision does not do.
 
     Parameters
     ----------
@@ -49,16 +52,18 @@ class Batches:
         How many coordinates, the last ones, do not move.
     profile : Profile
         The kernel.
-    mixed : bool
-        Whether the algebra is in mixed precision, as far as that goes.
+    precision : Precision
+        Whether the algebra is in mixed precision, as far as that goes, and whether points move by TF32.
     repeated : Repeated
         Runs the algebra.
     """
 
-    def __init__(self, n_fixed: int, profile: Profile, mixed: bool, repeated: Repeated) -> None:
+    def __init__(
+        self, n_fixed: int, profile: Profile, precision: Precision, repeated: Repeated
+    ) -> None:
         self._n_fixed, self._profile = n_fixed, profile
-        self._mixed, self._repeated = mixed, repeated
-        self._told = False
+        self._precision, self._repeated = precision, repeated
+        self._told: set[str] = set()
 
     def layer(
         self,
@@ -97,17 +102,21 @@ class Batches:
         def attempt(mixed: bool) -> tuple[Decision, list[float], bool, bool]:
             decision = self._decision(centres, parcel, options, mixed)
             numbers = torch.cat([decision.measured, measure(decision)]).tolist()
-            return decision, numbers, bool(numbers[3]), bool(numbers[4])
+            return decision, numbers, bool(numbers[4]), bool(numbers[5])
 
-        decision, numbers, failed, refined = attempt(self._mixed)
-        too_coarse = self._mixed and (failed or not refined)
+        decision, numbers, failed, refined = attempt(self._precision.mixed)
+        too_coarse = self._precision.mixed and (failed or not refined)
         if too_coarse:
             decision, numbers, failed, _ = attempt(mixed=False)
         if failed:
             raise NotPositiveDefinite(*coincident(centres))
+        dtype = decision.coefficients.dtype
+        report = _report(numbers, options, dtype)
         if too_coarse:
-            self._tell(options.nugget)
-        return decision, _report(numbers, options, decision.coefficients.dtype)
+            self._tell_of_mixed(options.nugget)
+        if self._precision.tf32 and dtype == torch.float32:
+            self._tell_of_tf32(numbers[2] * TF32_ROUNDING, options.nugget)
+        return decision, report
 
     def _decision(
         self, centres: Tensor, parcel: Parcel, options: LayerOptions, mixed: bool
@@ -121,15 +130,27 @@ class Batches:
             coefficients, measured, extent, *parts = (x.clone() for x in results)
         return Decision(coefficients, measured, extent, LayerOnDevice(*parts))
 
-    def _tell(self, nugget: float) -> None:
-        if not self._told:
-            self._told = True
-            warn_user(
-                f"precision: a batch's matrix with nugget {nugget:g} is too badly conditioned for "
-                "float32, and its layer is computed in float64. Where most are, precision='float64' "
-                "saves the attempt, and a larger nugget makes it succeed",
-                PrecisionWarning,
+    def _tell_of_mixed(self, nugget: float) -> None:
+        self._tell(
+            "mixed",
+            f"a batch's matrix with nugget {nugget:g} is too badly conditioned for float32, and its layer "
+            "is computed in float64. Where most are, precision='float64' saves the attempt, and a "
+            "larger nugget makes it succeed",
+        )
+
+    def _tell_of_tf32(self, error: float, nugget: float) -> None:
+        if error > _COARSE:
+            self._tell(
+                "tf32",
+                f"the rounding of TF32 changes displacements by about {error:.0%} of their size, since with "
+                f"nugget {nugget:g} their terms are large and cancel: pass a larger nugget, or a "
+                "precision without 'tf32'",
             )
+
+    def _tell(self, of: str, what: str) -> None:
+        if of not in self._told:
+            self._told.add(of)
+            warn_user(f"precision: {what}", PrecisionWarning)
 
 
 def _decided(
@@ -163,7 +184,7 @@ def _report(numbers: list[float], options: LayerOptions, dtype: torch.dtype) -> 
     Diverged
         If a value is not finite, or the points would move too far.
     """
-    rho, ratio, is_finite, _, _, least, most_g, sum_x, sum_g = numbers
+    rho, ratio, _, is_finite, _, _, least, most_g, sum_x, sum_g = numbers
     if not (is_finite and math.isfinite(rho) and math.isfinite(sum_g) and math.isfinite(sum_x)):
         raise Diverged(f"a value is no longer finite{_REMEDY}")
     step = _step(options.step, options.step_size, least, most_g, sum_x, sum_g)

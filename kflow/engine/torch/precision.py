@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Precision", "float32_products"]
+__all__ = ["TF32_ROUNDING", "Precision", "float32_products"]
+
+# The largest relative error of a factor that is rounded to 10 bits after the point.
+TF32_ROUNDING = 2.0**-11
 
 _CHOICE = RLock()
 

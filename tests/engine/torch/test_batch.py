@@ -29,5 +29,5 @@ def test_tensors_without_numbers(kernel, mixed, labelled):
     )
     assert decision.coefficients.shape == (m, n_moving)
     assert decision.coefficients.dtype == torch.float32
-    assert decision.measured.shape == (5,)
+    assert decision.measured.shape == (6,)
     assert decision.extent.shape == (4,)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from importlib import import_module
+from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
@@ -14,11 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import kflow
 from kflow.engine import PRECISIONS, get_engine
 from kflow.engine.torch import move
+from kflow.engine.torch.batch import decide
 from kflow.engine.torch.engine import TorchEngine
-from kflow.engine.torch.precision import Precision, float32_products
+from kflow.engine.torch.move import LayerOnDevice, displacement
+from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
+
+BENCH = Path(__file__).parents[3] / "bench"
 
 
 def flow(**options):
@@ -167,6 +173,47 @@ def test_points_move_by_the_products_that_were_asked_for(cloud, monkeypatch, pre
     fitted.transform(X[:3])
     assert seen == {within}
     assert settings() == outside
+
+
+# ---- TF32 -------------------------------------------------------------------------------------
+
+
+def test_what_tf32_changes_is_told_where_it_is_much(cloud):
+    X, Y, _ = cloud
+    with pytest.warns(PrecisionWarning, match="rounding of TF32 changes displacements") as record:
+        flow(precision="tf32", nugget=1e-3, n_layers=5, dtype="float32").fit(X, Y)
+    assert len(record) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PrecisionWarning)
+        flow(precision="tf32", nugget=1.0, n_layers=5, dtype="float32").fit(X, Y)
+        flow(precision="tf32", nugget=1e-3, n_layers=5, dtype="float64").fit(X, Y)
+        flow(precision="float64", nugget=1e-3, n_layers=5, dtype="float32").fit(X, Y)
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
+@pytest.mark.parametrize("nugget", [10.0, 1.0, 0.1, 1e-3])
+def test_what_is_told_of_tf32_is_what_it_does(cloud, monkeypatch, nugget):
+    monkeypatch.syspath_prepend(BENCH)
+    cores = import_module("tf32").AsTensorCores
+    profile, Z, Y = Gaussian(3.0).profile, *map(torch.from_numpy, (cloud[0][:200], cloud[1][:200]))
+    Z = Z.float()
+    decision = decide(
+        Z,
+        Y,
+        None,
+        torch.arange(100)[None],
+        torch.tensor([nugget, torch.inf], dtype=torch.float64),
+        profile=profile,
+        n_moving=Z.shape[1],
+        capped=False,
+        mixed=False,
+    )
+    told = float(decision.measured[2]) * TF32_ROUNDING
+    exact = displacement(profile, LayerOnDevice(*(x.double() for x in decision.layer)), Z.double())
+    with cores(), float32_products(tf32=True):
+        found = displacement(profile, decision.layer, Z).double()
+    error = float((found - exact).norm() / exact.norm())
+    assert error / 2 < told < error * 8
 
 
 class Choice:
