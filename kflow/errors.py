@@ -87,7 +87,8 @@ class EngineWarning(UserWarning):
 class PrecisionWarning(UserWarning):
     """Results have few digits, because of rounding errors in the precision of the points.
 
-    Or a device's precision does not do for some layers, which are computed in float64.
+    Or a device's precision does not do for some layers: in mixed precision they are computed in float64, with
+    TF32 they are not.
     """
 
 

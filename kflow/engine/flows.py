@@ -22,7 +22,7 @@ class MovingPoints(ABC):
 
     A layer's displacement may be added to the points later than `layer` computes it, because its step
     is known only after all training points were measured, and the next layer visits every point anyway.
-    Such a layer is pending. The object holds its displacement and its step, and scratch memory. The
+    Such a layer is pending. The object holds what it needs to add it, and scratch memory. The
     coordinates that `to_host` returns contain no pending layer; `settle` adds it.
 
     Settled points can be pickled and deep-copied, and such copies go on with the same bits. Points with

@@ -156,7 +156,8 @@ class KernelFlow(FlowSettings):
         their own precision. "mixed": the batch's matrices are factorised in float32, and solutions are
         refined until their residuals are those of float64; where that fails, the layer is computed in
         float64, and a `PrecisionWarning` says so once. "tf32": points of float32 move by products
-        whose factors have 10 bits after the point, on the tensor cores of graphics processors.
+        whose factors have 10 bits after the point, on the tensor cores of graphics processors; a
+        `PrecisionWarning` says so once if that changes displacements by more than 10 %.
 
     Attributes
     ----------

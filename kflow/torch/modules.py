@@ -185,8 +185,9 @@ class KernelLoss(torch.nn.Module):
         if self.scale == "none" or len(x) < 2:
             return 1.0
         # The mean over pairs of |x - z|^2 is twice the variance.
-        spread = 2 * (x - x.mean(0)).square().sum() / (len(x) - 1)
-        unit = torch.where(spread > _ROUNDING * x.detach().square().sum(), spread, 1.0)
+        deviations = (x - x.mean(0)).square().sum()
+        differ = deviations > _ROUNDING * x.detach().square().sum()
+        unit = torch.where(differ, 2 * deviations / (len(x) - 1), 1.0)
         if self.scale == "median":
             with torch.no_grad():
                 r2 = squared_distances(x, None, direct=False)

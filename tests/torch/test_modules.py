@@ -73,11 +73,12 @@ def test_normalized_losses_do_not_depend_on_the_scale_of_targets(name):
 @pytest.mark.parametrize("scale", ["median", "rms"])
 @pytest.mark.parametrize("level", [0.0, 1.0, 0.1, 1e6 / 3])
 def test_features_that_are_all_the_same(scale, level):
-    x = torch.full((12, 4), level, requires_grad=True)
+    # The mean of eleven equal numbers is not the number.
+    x = torch.full((11, 4), level, dtype=torch.float64, requires_grad=True)
     for kernel in (kernels.Gaussian(), kernels.Laplacian()):
-        value = RhoLoss(kernel=kernel, scale=scale, random_state=0)(x, LABELS)
+        value = RhoLoss(kernel=kernel, scale=scale, random_state=0)(x, LABELS[:11])
         value.backward()
-        assert bool(x.grad.isfinite().all())
+        assert float(x.grad.abs().max()) < 1e-9
 
 
 @pytest.mark.parametrize("seed", range(3))

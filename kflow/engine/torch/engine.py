@@ -101,7 +101,7 @@ class TorchEngine(MatrixEngine):
 
     @property
     def key(self) -> tuple[str, str | None, str]:
-        """Name, device and precision: "cuda" is the first device that a process sees."""
+        """Name, device as it was named, and precision: "cuda" is the current one of the thread that asks first."""
         return self.name, self._named, self.precision
 
     def adopt(self, value: Any, name: str) -> npt.NDArray[Any] | None:
@@ -128,7 +128,7 @@ class TorchEngine(MatrixEngine):
         if needed <= free:
             return ResidentPoints(sets, n_fixed, profile, n_layers, self._arithmetic)
         short = (
-            f"device={self.device!r} has {free / 1e9:.3g} GB free, and the points of this flow need "
+            f"device={self._named!r} has {free / 1e9:.3g} GB free, and the points of this flow need "
             f"{needed / 1e9:.3g} GB"
         )
         if any(isinstance(x, TorchArray) for x in sets):

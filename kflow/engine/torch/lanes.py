@@ -67,7 +67,7 @@ class Lane:
                 self._stream.wait_event(mark.event)
 
     def keep(self, *tensors: Tensor) -> None:
-        """Keep the memory of tensors of other lanes until the work so far is done."""
+        """Keep the memory of tensors of other lanes, once they are freed, until this lane's work up to then is done."""
         for tensor in tensors:
             if self._stream is not None:
                 tensor.record_stream(self._stream)

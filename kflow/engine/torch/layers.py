@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from kflow.engine.interface import (
 from kflow.engine.torch.batch import Decision, coincident, decide
 from kflow.engine.torch.move import LayerOnDevice
 from kflow.engine.torch.parcel import Parcel
-from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products
+from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products, takes_tf32
 from kflow.engine.torch.repeated import Repeated
 from kflow.engine.torch.transfers import host_copy, to_device
 from kflow.errors import PrecisionWarning
@@ -41,6 +42,21 @@ _EXPLOSION = 10.0
 _COARSE = 0.1
 
 _REMEDY = ": pass a smaller step_size or a larger nugget"
+
+
+class _Numbers(NamedTuple):
+    """A decision's `measured`, and an extent, for the host; see `kflow.engine.torch.batch` and `extent`."""
+
+    rho: float
+    class_distance_ratio: float
+    cancellation: float
+    is_finite: float
+    failed: float
+    refined: float
+    least_ratio: float
+    most_g: float
+    sum_x: float
+    sum_g: float
 
 
 class Batches:
@@ -95,27 +111,26 @@ class Batches:
 
         Notes
         -----
-        The host waits once, for all numbers that were measured. Whether float32 does is decided for each
+        The host waits once here, for all numbers that were measured. Whether float32 does is decided for each
         layer by its batch alone, so that a flow that is resumed has the same bits.
         """
 
-        def attempt(mixed: bool) -> tuple[Decision, list[float], bool, bool]:
+        def attempt(mixed: bool) -> tuple[Decision, _Numbers]:
             decision = self._decision(centres, parcel, options, mixed)
-            numbers = torch.cat([decision.measured, measure(decision)]).tolist()
-            return decision, numbers, bool(numbers[4]), bool(numbers[5])
+            return decision, _Numbers(*torch.cat([decision.measured, measure(decision)]).tolist())
 
-        decision, numbers, failed, refined = attempt(self._precision.mixed)
-        too_coarse = self._precision.mixed and (failed or not refined)
+        decision, measured = attempt(self._precision.mixed)
+        too_coarse = self._precision.mixed and bool(measured.failed or not measured.refined)
         if too_coarse:
-            decision, numbers, failed, _ = attempt(mixed=False)
-        if failed:
+            decision, measured = attempt(mixed=False)
+        if measured.failed:
             raise NotPositiveDefinite(*coincident(centres))
         dtype = decision.coefficients.dtype
-        report = _report(numbers, options, dtype)
+        report = _report(measured, options, dtype)
         if too_coarse:
             self._tell_of_mixed(options.nugget)
-        if self._precision.tf32 and dtype == torch.float32:
-            self._tell_of_tf32(numbers[2] * TF32_ROUNDING, options.nugget)
+        if self._precision.tf32 and dtype == torch.float32 and takes_tf32(centres.device):
+            self._tell_of_tf32(measured.cancellation * TF32_ROUNDING, options.nugget)
         return decision, report
 
     def _decision(
@@ -176,19 +191,20 @@ def _decided(
     return *first, *layer
 
 
-def _report(numbers: list[float], options: LayerOptions, dtype: torch.dtype) -> LayerReport:
-    """Return what is told of a layer, from a decision's `measured` and an extent.
+def _report(measured: _Numbers, options: LayerOptions, dtype: torch.dtype) -> LayerReport:
+    """Return what is told of a layer.
 
     Raises
     ------
     Diverged
         If a value is not finite, or the points would move too far.
     """
-    rho, ratio, _, is_finite, _, _, least, most_g, sum_x, sum_g = numbers
-    if not (is_finite and math.isfinite(rho) and math.isfinite(sum_g) and math.isfinite(sum_x)):
+    numbers = measured.rho, measured.sum_x, measured.sum_g
+    if not (measured.is_finite and all(map(math.isfinite, numbers))):
         raise Diverged(f"a value is no longer finite{_REMEDY}")
-    step = _step(options.step, options.step_size, least, most_g, sum_x, sum_g)
-    relative = step * math.sqrt(sum_g / sum_x) if sum_x > 0.0 else 0.0
+    step = _step(options.step, options.step_size, measured)
+    size = math.sqrt(measured.sum_g / measured.sum_x) if measured.sum_x > 0.0 else 0.0
+    relative = step * size
     if relative > _EXPLOSION:
         raise Diverged(
             f"one layer would move the points by {relative:g} times their rms norm{_REMEDY}"
@@ -198,20 +214,19 @@ def _report(numbers: list[float], options: LayerOptions, dtype: torch.dtype) -> 
             "the step is too large for the precision of the points, because the loss hardly depends on "
             "them: pass a larger length scale"
         )
-    return LayerReport(rho, step, ratio)
+    return LayerReport(measured.rho, step, measured.class_distance_ratio)
 
 
-def _step(
-    rule: str, size: float, least_ratio: float, most_g: float, sum_x: float, sum_g: float
-) -> float:
+def _step(rule: str, size: float, measured: _Numbers) -> float:
     """Return the step that a rule gives."""
-    if sum_g == 0.0:
+    if measured.sum_g == 0.0:
         return 0.0
     if rule == "relative":
-        return 0.0 if math.isinf(least_ratio) else size * math.sqrt(least_ratio)
+        least = measured.least_ratio
+        return 0.0 if math.isinf(least) else size * math.sqrt(least)
     if rule == "rms":
-        return size * math.sqrt(sum_x / sum_g)
-    return size / math.sqrt(most_g) if rule == "absolute" else size
+        return size * math.sqrt(measured.sum_x / measured.sum_g)
+    return size / math.sqrt(measured.most_g) if rule == "absolute" else size
 
 
 class TorchBatchRunner(BatchRunner):

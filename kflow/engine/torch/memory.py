@@ -9,11 +9,12 @@ import torch
 from kflow._base.array_types import FloatArray
 from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.move import rows_of_a_tile
+from kflow.engine.torch.padding import rounded_up
 
 __all__ = ["free_bytes", "resident_bytes", "streamed_bytes"]
 
-# Copies of the points that stay there: where they are, where they go, and the displacements of the first set.
-_COPIES = 3
+# Copies of the points that stay there: where they are, and where they go.
+_COPIES = 2
 
 # Copies of a tile of points that is worked on, and of one that passes through: two on the way in, two on
 # the way out.
@@ -22,9 +23,10 @@ _TILES, _PASSING = 6, 4
 # The batch is not known beforehand. One of so many points, or of all, is counted on.
 _BATCH = 2048
 
-# Copies of a tile of the kernel matrix, and of the batch's matrices in float64: all that is recorded keeps
-# its own. Kernels that are not Gaussian take up to four for a moment.
-_KERNELS, _MATRICES = 12, 20
+# Copies of a tile of the kernel matrix, and of the batch's matrices in float64. All that is recorded keeps
+# its own: two passes over all points, each from two places, and single tiles. Kernels that are not Gaussian
+# take four.
+_KERNELS, _MATRICES = 4 * 5, 20
 
 
 def free_bytes(device: str) -> float:
@@ -50,7 +52,9 @@ def _tile(sets: Sequence[FloatArray], device: str) -> int:
 def resident_bytes(sets: Sequence[FloatArray], device: str) -> int:
     """Return what a flow takes whose points, (n_i, k), stay on a device, besides those that are there."""
     copies = sum(int(x.nbytes) * (_COPIES - isinstance(x, TorchArray)) for x in sets)
-    return copies + _workspace(sets, device)
+    n, k = sets[0].shape
+    displacements = int(n) * rounded_up(int(k)) * int(sets[0].dtype.itemsize)
+    return copies + displacements + _workspace(sets, device)
 
 
 def streamed_bytes(sets: Sequence[FloatArray], device: str) -> int:

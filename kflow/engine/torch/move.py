@@ -15,9 +15,17 @@ from kflow.engine.torch.padding import filled_up, padded
 from kflow.engine.torch.precision import float32_products
 from kflow.engine.torch.profiles import overwritten_by_values
 from kflow.engine.torch.repeated import Repeated
-from kflow.engine.torch.transfers import sent
+from kflow.engine.torch.transfers import send
 
-__all__ = ["LayerOnDevice", "Mover", "rows_of_a_tile", "squared_distances", "tiles"]
+__all__ = [
+    "LayerOnDevice",
+    "Mover",
+    "displacement",
+    "rows_of_a_tile",
+    "squared_distances",
+    "step_to",
+    "tiles",
+]
 
 # Rows of a tile, always as many, since products of another shape may round otherwise: on processors, and
 # on graphics processors, where a tile should keep the whole chip busy.
@@ -97,7 +105,7 @@ def step_to(points: Tensor, displacements: Tensor, step: Tensor | float, out: Te
     return out
 
 
-def _one(profile: Profile, x: Tensor, *parts: Tensor) -> tuple[Tensor]:
+def _displacement(profile: Profile, x: Tensor, *parts: Tensor) -> tuple[Tensor]:
     return (displacement(profile, LayerOnDevice(*parts), x),)
 
 
@@ -120,7 +128,7 @@ class Mover:
     def displacement(self, layer: LayerOnDevice, x: Tensor) -> Tensor:
         """Return the displacements, (n, Q), of the n points of a full tile, until the next call."""
         key = ("displacement", self._profile, self._tf32)
-        function = partial(_one, self._profile)
+        function = partial(_displacement, self._profile)
         with float32_products(self._tf32):
             (g,) = self._repeated(key, function, (x, *layer))
         return g
@@ -137,7 +145,7 @@ class Mover:
     def through(self, points: Tensor, layers: Sequence[Layer]) -> Tensor:
         """Return points (n, k) after layers."""
         for z, c, step in layers:
-            layer = LayerOnDevice.of(*(sent(a, str(points.device)) for a in (z, c)))
+            layer = LayerOnDevice.of(*(send(a, str(points.device)) for a in (z, c)))
             displacements = points.new_empty(len(points), c.shape[1])
             self.displace(layer, points, displacements)
             points = step_to(points, displacements, step, torch.empty_like(points))

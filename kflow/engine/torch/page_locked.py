@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ class PageLocked:
                 continue
             code = int(torch.cuda.cudart().cudaHostRegister(tensor.data_ptr(), tensor.nbytes, 0))
             if code:
+                # CUDA keeps this error, and the next launch would report it as its own.
+                with suppress(Exception):
+                    torch.ones(1, device=device)
                 warn_user(
                     f"{tensor.nbytes / 1e9:.3g} GB of this process's memory cannot be locked for the "
                     f"device (CUDA's error {code}): points pass through it in more time",

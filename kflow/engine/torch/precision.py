@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["TF32_ROUNDING", "Precision", "float32_products"]
+__all__ = ["TF32_ROUNDING", "Precision", "float32_products", "takes_tf32"]
 
 # The largest relative error of a factor that is rounded to 10 bits after the point.
 TF32_ROUNDING = 2.0**-11
@@ -38,12 +38,20 @@ class Precision(NamedTuple):
         return cls("mixed" in parts, "tf32" in parts)
 
 
+def takes_tf32(device: torch.device) -> bool:
+    """Return whether a device has TF32: NVIDIA's processors since Ampere."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+
+
 @contextmanager
 def float32_products(tf32: bool) -> Iterator[None]:
     """Take products of float32 on graphics processors by TF32, or exactly, in a context.
 
     PyTorch keeps this choice for the whole process. It is what it was before when the context ends; a
-    network that another thread evaluates meanwhile computes by it, too.
+    network that another thread evaluates meanwhile computes by it, too. Other threads that choose wait until
+    then, so that flows of several threads give their work to a device in turns.
     """
     matmul = torch.backends.cuda.matmul
     # PyTorch 2.9 has replaced the one by the other, and complains of programs that use both.

@@ -29,9 +29,9 @@ Work: TypeAlias = Callable[[], tuple[Tensor, ...]]
 # results.
 Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], Any], tuple[Tensor, ...]]]
 
-# Recorded functions that are kept. Each keeps its memory. A flow has few at a time: that of its batches,
-# and two for each of its sets of points.
-_MOST = 32
+# Recorded functions that are kept. Each keeps its memory. A flow has few at a time: that of its batches, and
+# two for each pass over its points.
+_MOST = 8
 
 # Keys of functions that have run once: only what comes again is recorded.
 _MOST_SEEN = 1000

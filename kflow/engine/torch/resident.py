@@ -148,11 +148,10 @@ class ResidentPoints(MovingPoints):
             step = torch.full((), report.step, dtype=centres.dtype, device=device)
         after = places.free(now)
         with self._behind(*decision.layer, step):
-            for i, (x, out) in enumerate(zip(now, after, strict=True)):
-                if i == 0 and not options.over_batch:
-                    step_to(x, places.displacements[:, :n_moving], step, out)
-                else:
-                    self._sweeper.move(decision.layer, x, step, n_moving, out)
+            if not options.over_batch:
+                step_to(now[0], places.displacements[:, :n_moving], step, after[0])
+            first = 0 if options.over_batch else 1
+            self._sweeper.move(decision.layer, now[first:], step, n_moving, after[first:])
         positions = _Positions(after, number + 1, moving.mark())
         decided = decision.layer if options.over_batch else None
         self._next = _Next(positions, decided, report.step)
@@ -240,7 +239,9 @@ class ResidentPoints(MovingPoints):
 
     def _sets(self) -> tuple[Tensor, ...]:
         """Return the points for work of this thread's lane."""
-        Lane.current(self._arithmetic.device).after(self._now.ready)
+        here = Lane.current(self._arithmetic.device)
+        here.after(self._now.ready)
+        here.keep(*self._now.sets)
         return self._now.sets
 
     def rest(self) -> None:

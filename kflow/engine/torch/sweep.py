@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor
@@ -28,19 +29,20 @@ def _displaced(profile: Profile, points: Tensor, out: Tensor, *parts: Tensor) ->
     return (extent(x_lengths, g_lengths),)
 
 
-def _moved(
-    profile: Profile, q: int, points: Tensor, out: Tensor, step: Tensor, *parts: Tensor
-) -> tuple[Tensor, ...]:
-    """Write points (n, k) after a layer to `out`; the first q of their coordinates move."""
+def _moved(profile: Profile, q: int, n_sets: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Write the points (n_i, k) of sets after a layer; the first q of their coordinates move."""
+    sets, out = tensors[:n_sets], tensors[n_sets : 2 * n_sets]
+    step, *parts = tensors[2 * n_sets :]
     layer = LayerOnDevice(*parts)
-    for rows, x in tiles(points):
-        n = rows.stop - rows.start
-        step_to(points[rows], displacement(profile, layer, x)[:n, :q], step, out[rows])
+    for points, after in zip(sets, out, strict=True):
+        for rows, x in tiles(points):
+            n = rows.stop - rows.start
+            step_to(points[rows], displacement(profile, layer, x)[:n, :q], step, after[rows])
     return ()
 
 
 class Sweeper:
-    """Moves all points of a set at once.
+    """Moves all points at once.
 
     Parameters
     ----------
@@ -62,13 +64,22 @@ class Sweeper:
         """
         function = partial(_displaced, self._profile)
         with float32_products(self._tf32):
-            (extents,) = self._repeated("displaced", function, layer, (points, out))
+            key = ("displaced", self._profile, self._tf32)
+            (extents,) = self._repeated(key, function, layer, (points, out))
         return extents
 
-    def move(self, layer: LayerOnDevice, points: Tensor, step: Tensor, q: int, out: Tensor) -> None:
-        """Write points (n, k) after a layer to `out`; the first q of their coordinates move."""
-        if not len(points):  # nothing can be recorded
+    def move(
+        self,
+        layer: LayerOnDevice,
+        sets: Sequence[Tensor],
+        step: Tensor,
+        q: int,
+        out: Sequence[Tensor],
+    ) -> None:
+        """Write the points (n_i, k) of sets after a layer to `out`; the first q of their coordinates move."""
+        if not any(map(len, sets)):  # nothing can be recorded
             return
-        function = partial(_moved, self._profile, q)
+        key = ("moved", self._profile, self._tf32, q, len(sets))
+        function = partial(_moved, self._profile, q, len(sets))
         with float32_products(self._tf32):
-            self._repeated(("moved", q), function, (step, *layer), (points, out))
+            self._repeated(key, function, (step, *layer), (*sets, *out))

@@ -14,7 +14,7 @@ from kflow._base.array_types import FloatArray
 from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.lanes import Lane
 
-__all__ = ["host_copy", "host_tensor", "send", "sent", "start_host_copy", "to_device"]
+__all__ = ["host_copy", "send", "start_host_copy", "to_device"]
 
 
 def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
@@ -30,19 +30,11 @@ def to_device(array: npt.NDArray[Any], device: str) -> Tensor:
 
 
 def send(array: npt.NDArray[Any], device: str) -> Tensor:
-    """Return the numbers of a small array on a device, without waiting until they are there."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if torch.device(device).type != "cuda":
-        return tensor.to(device)
-    # The pinned copy is not given to others before it has been read.
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def sent(array: npt.NDArray[Any], device: str) -> Tensor:
     """Return the numbers of an array on a device, as `to_device` does, without waiting until they are there."""
     if isinstance(array, TorchArray) or torch.device(device).type != "cuda":
         return to_device(array, device)
-    return send(array, device)
+    # The pinned copy is not given to others before it has been read.
+    return to_device(array, "cpu").pin_memory().to(device, non_blocking=True)
 
 
 def host_copy(tensor: Tensor) -> FloatArray:
@@ -57,7 +49,7 @@ def start_host_copy(tensor: Tensor) -> Callable[[], FloatArray]:
     PyTorch keeps what is freed of it for the next time, so that arrays that stay must not hold it.
     """
     device = str(tensor.device)
-    numbers = host_tensor(tuple(tensor.shape), tensor.dtype, device)
+    numbers = _host_tensor(tuple(tensor.shape), tensor.dtype, device)
     numbers.copy_(tensor.detach(), non_blocking=tensor.device.type == "cuda")
     arrival = Lane.current(device).mark()
 
@@ -69,6 +61,6 @@ def start_host_copy(tensor: Tensor) -> Callable[[], FloatArray]:
     return arrived
 
 
-def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
+def _host_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
     """Return a new tensor in this process's memory, from which a device can copy on its own."""
     return torch.empty(shape, dtype=dtype, pin_memory=torch.device(device).type == "cuda")

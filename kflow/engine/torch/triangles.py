@@ -19,8 +19,8 @@ _SMALL = 40
 def inverted(triangle: Tensor) -> Tensor:
     """Return the inverse of a lower triangle, or of several, (..., m, m).
 
-    What stands above the diagonal is 0 and is not read. It takes m^3 / 3 operations and a number of
-    launches that grows as the logarithm of m.
+    Nothing above the diagonal is read; in the inverse it is 0. It takes 2 m^3 / 3 operations, and a number
+    of launches that grows as the logarithm of m.
     """
     m = triangle.shape[-1]
     size, n_small = m, 1

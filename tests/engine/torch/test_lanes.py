@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from kflow.engine.interface import FlowBatch, LayerOptions
+from kflow.engine.interface import FlowBatch, Layer, LayerOptions
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
+from kflow.engine.torch.engine import TorchEngine
 from kflow.engine.torch.lanes import Lane
 from kflow.engine.torch.precision import Precision
 from kflow.engine.torch.resident import ResidentPoints
 from kflow.engine.torch.streamed import StreamedPoints
+from kflow.engine.torch.transfers import start_host_copy
 from kflow.kernels import Gaussian
 
 from .races import Watch
@@ -98,4 +101,37 @@ def test_the_next_batch_does_not_wait_for_all_points(monkeypatch):
                 number >= 2
             ):  # the batch has waited for the pass before the last, and for no later one
                 assert points._leading.clock[points._moving.name] == done[number - 2]
+    assert watch.races == []
+
+
+def test_arrays_of_the_host_wait_for_their_lane(monkeypatch):
+    watch = Watch()
+    monkeypatch.setattr(Lane, "current", watch.current)
+    lane = watch.new("cpu")
+    with watch, lane.context():
+        fetched = start_host_copy(torch.ones(3) + 1.0)
+        assert lane.name not in watch.host
+        assert fetched().tolist() == [2.0] * 3
+    assert watch.host[lane.name] == lane.clock[lane.name]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_calls_of_an_engine_come_one_after_the_other(alone, monkeypatch, recorder):
+    """They use what is recorded, and may come from lanes that do not wait for each other."""
+    watch = Watch()
+    monkeypatch.setattr(Lane, "current", watch.current)
+    rng = np.random.default_rng(0)
+    layer = Layer(rng.normal(size=(40, 6)), rng.normal(size=(40, 6)), 0.1)
+    options = LayerOptions(0.1, "rms", 0.05, float("inf"), True)
+    engine = TorchEngine("cpu", record=recorder)
+    with watch:
+        for number in range(4):
+            with watch.new("cpu").context():
+                if alone:
+                    z, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
+                    runner = engine.batch_runner(0, PROFILE)
+                    runner.layer(z, batch(40, number), y, None, options, 1)
+                else:
+                    engine.replay(rng.normal(size=(300, 6)), [layer], PROFILE, 1)
+    assert recorder.n_runs > 0
     assert watch.races == []

@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import kflow
 from kflow.engine import PRECISIONS, get_engine
-from kflow.engine.torch import move
+from kflow.engine.torch import layers, move
 from kflow.engine.torch.batch import decide
 from kflow.engine.torch.engine import TorchEngine
 from kflow.engine.torch.move import LayerOnDevice, displacement
-from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products
+from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products, takes_tf32
 from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
@@ -178,16 +178,34 @@ def test_points_move_by_the_products_that_were_asked_for(cloud, monkeypatch, pre
 # ---- TF32 -------------------------------------------------------------------------------------
 
 
-def test_what_tf32_changes_is_told_where_it_is_much(cloud):
+def test_what_tf32_changes_is_told_where_it_is_much(cloud, monkeypatch):
     X, Y, _ = cloud
-    with pytest.warns(PrecisionWarning, match="rounding of TF32 changes displacements") as record:
-        flow(precision="tf32", nugget=1e-3, n_layers=5, dtype="float32").fit(X, Y)
-    assert len(record) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", PrecisionWarning)
+        # A processor has no TF32.
+        flow(precision="tf32", nugget=0.05, n_layers=5, dtype="float32").fit(X, Y)
+        monkeypatch.setattr(layers, "takes_tf32", lambda _: True)
         flow(precision="tf32", nugget=1.0, n_layers=5, dtype="float32").fit(X, Y)
-        flow(precision="tf32", nugget=1e-3, n_layers=5, dtype="float64").fit(X, Y)
-        flow(precision="float64", nugget=1e-3, n_layers=5, dtype="float32").fit(X, Y)
+        flow(precision="tf32", nugget=0.05, n_layers=5, dtype="float64").fit(X, Y)
+        flow(precision="float64", nugget=0.05, n_layers=5, dtype="float32").fit(X, Y)
+    with pytest.warns(PrecisionWarning, match=r"changes displacements by about \d\d%") as record:
+        flow(precision="tf32", nugget=0.05, n_layers=5, dtype="float32").fit(X, Y)
+    assert len(record) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "hip", "capability", "expected"),
+    [
+        ("cpu", None, (9, 0), False),
+        ("cuda", None, (7, 5), False),
+        ("cuda", None, (8, 0), True),
+        ("cuda", "6.2", (9, 0), False),
+    ],
+)
+def test_devices_with_tf32(monkeypatch, kind, hip, capability, expected):
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert takes_tf32(torch.device(kind)) == expected
 
 
 @pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmarks are not here")
@@ -208,12 +226,17 @@ def test_what_is_told_of_tf32_is_what_it_does(cloud, monkeypatch, nugget):
         capped=False,
         mixed=False,
     )
-    told = float(decision.measured[2]) * TF32_ROUNDING
+    K = Gaussian(3.0)(Z.double().numpy())
+    C = decision.coefficients.double().numpy()
+    terms, sums = np.square(K) @ np.square(C).sum(axis=1), np.square(K @ C).sum()
+    told = float(decision.measured[2])
+    np.testing.assert_allclose(told, np.sqrt(terms.sum() / sums), rtol=1e-3)
+
     exact = displacement(profile, LayerOnDevice(*(x.double() for x in decision.layer)), Z.double())
     with cores(), float32_products(tf32=True):
         found = displacement(profile, decision.layer, Z).double()
     error = float((found - exact).norm() / exact.norm())
-    assert error / 2 < told < error * 8
+    assert error / 2 < told * TF32_ROUNDING < error * 8
 
 
 class Choice:

@@ -211,3 +211,33 @@ def test_flows_have_the_bits_of_flows_that_are_not_recorded(
         np.testing.assert_array_equal(recorded.transform(T), plain.transform(T))
     finally:
         kflow.engine.get_engine.cache_clear()
+
+
+@pytest.mark.parametrize("step_over", ["all", "batch"])
+def test_passes_are_recorded_once_however_many_sets_there_are(
+    cloud, recorder, monkeypatch, step_over
+):
+    from kflow.engine import torch as package
+
+    X, Y, T = cloud
+    engine = TorchEngine("cpu", record=recorder)
+    monkeypatch.setattr(package, "on_device", lambda *_: engine)
+    kflow.engine.get_engine.cache_clear()
+    try:
+        flow = kflow.KernelFlow(
+            Gaussian(3.0),
+            n_layers=12,
+            batch_size=60,
+            step="rms",
+            step_size=0.02,
+            nugget=0.1,
+            step_over=step_over,
+            random_state=0,
+            device="cpu",
+        )
+        follow = {f"set {i}": T[10 * i : 10 * i + i] for i in range(20)}
+        flow.fit(X, Y, follow=follow)
+    finally:
+        kflow.engine.get_engine.cache_clear()
+    # The batch, and two passes, each from two places; or one, and the tile of the next batch.
+    assert recorder.n_recorded <= 5

@@ -83,15 +83,14 @@ def test_the_corner_is_a_matrix_of_its_own(mixed):
     np.testing.assert_allclose(X[0], np.linalg.solve(A[:33, :33], B[:33]), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("nugget", [1e-3, 1e-6, 1e-9])
-def test_residuals_are_those_of_substitution(nugget):
-    """Also where the matrix is badly conditioned: one step of refinement is enough."""
-    A, B = system(300, nugget)
-    _, (X, _) = solved(A, B, nugget, mixed=False)
+def test_residuals_are_those_of_substitution():
+    """Also where the matrix is badly conditioned: products with the inverse alone leave ten times as much."""
+    A, B = system(1000, 1e-9)
+    _, (X, _) = solved(A, B, 1e-9, mixed=False)
     L = np.linalg.cholesky(A)
     expected = solve_triangular(L.T, solve_triangular(L, B, lower=True), lower=False)
 
     def residual(x):
         return np.abs(A @ x - B).max() / (np.linalg.norm(A, np.inf) * np.abs(x).max())
 
-    assert residual(X.numpy()) < 2.0 * residual(expected) + 1e-16
+    assert residual(X.numpy()) < 3.0 * residual(expected)
