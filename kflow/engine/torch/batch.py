@@ -34,7 +34,7 @@ class Decision(NamedTuple):
         C, in the precision of the points.
     measured : Tensor of float64, shape (6,)
         rho, averaged over halves; the ratio of class distances, NaN without labels; how much terms of
-        displacements cancel; and 1 or 0 for: whether all coefficients are finite, whether a
+        displacements cancel, NaN where nobody asks; and 1 or 0 for: whether all coefficients are finite, whether a
         factorisation failed, whether all solutions are as exact as float64 allows.
     extent : Tensor of float64, shape (4,)
         That of the batch; see `kflow.engine.torch.extent`.
@@ -59,6 +59,7 @@ def decide(
     n_moving: int,
     capped: bool,
     mixed: bool,
+    tf32: bool,
 ) -> Decision:
     """Return what a batch decides.
 
@@ -82,6 +83,8 @@ def decide(
         Whether the gradient has a cap.
     mixed : bool
         Whether matrices are factorised in float32, and solutions refined.
+    tf32 : bool
+        Whether displacements are rounded as TF32 is, so that it matters how much their terms cancel.
     """
     nugget, cap = numbers.unbind()
     z = centres.double()
@@ -122,15 +125,16 @@ def decide(
     flags = [
         torch.isfinite(coefficients).all(),
         torch.stack([whole.failed, *failed]).any(),
-        torch.stack([*refined]).all() if mixed else whole.failed.new_ones(()),
+        torch.stack([*refined]).all(),
     ]
     # K(Z, Z) C is the descent minus nugget C.
     displaced = lengths(descent - nugget * exact.values[0])
-    numbers_found = [
-        rho,
-        _class_distance_ratio(r2, labels),
-        _cancellation(matrix, nugget, exact.values[0], displaced),
-    ]
+    cancellation = (
+        _cancellation(matrix, nugget, exact.values[0], displaced)
+        if tf32
+        else rho.new_full((), float("nan"))
+    )
+    numbers_found = [rho, _class_distance_ratio(r2, labels), cancellation]
     return Decision(
         coefficients,
         torch.cat([torch.stack(numbers_found), torch.stack(flags).double()]),
@@ -154,9 +158,9 @@ def _halves(
 
 def _shortened(descent: Tensor, cap: Tensor) -> Tensor:
     """Scale rows that are longer than `cap` times the median length down to that length."""
-    lengths = descent.square().sum(dim=1).sqrt()
-    limit = cap * lengths.sort().values[len(lengths) // 2]
-    factors = torch.where(lengths > limit, limit / lengths, 1.0)
+    long = lengths(descent)
+    limit = cap * long.sort().values[len(long) // 2]
+    factors = torch.where(long > limit, limit / long, 1.0)
     return torch.where(limit > 0.0, descent * factors[:, None], descent)
 
 

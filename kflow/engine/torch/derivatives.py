@@ -17,8 +17,8 @@ def push_forward(layer: LayerOnDevice, q: int, points: Tensor, profile: Profile,
 
     The derivative of K(x, Z) C in the direction t is sum_j 2 k'(r_j^2) (x - z_j).t c_j.
     """
-    for rows, tile in tiles(points):
-        n, x = rows.stop - rows.start, tile - layer.origin
+    for rows, n, tile in tiles(points):
+        x = tile - layer.origin
         t = padded(T[rows], len(x))
         along = (x * t).sum(dim=1)[:, None] - t @ layer.transposed
         weights = 2.0 * slopes(profile, squared_distances(layer, x)) * along
@@ -30,8 +30,8 @@ def pull_back(layer: LayerOnDevice, q: int, points: Tensor, profile: Profile, A:
 
     The gradient of a.(K(x, Z) C) is sum_j 2 k'(r_j^2) (a.c_j) (x - z_j).
     """
-    for rows, tile in tiles(points):
-        n, x = rows.stop - rows.start, tile - layer.origin
+    for rows, n, tile in tiles(points):
+        x = tile - layer.origin
         a = padded(A[rows, :q], len(x), layer.coefficients.shape[1])
         weights = 2.0 * slopes(profile, squared_distances(layer, x)) * (a @ layer.coefficients.T)
         gradient = weights.sum(dim=1)[:, None] * x - weights @ layer.transposed.T

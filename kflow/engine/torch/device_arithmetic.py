@@ -45,5 +45,5 @@ class DeviceArithmetic:
         return Mover(profile, self.precision.tf32, repeated)
 
     def sweeper(self, profile: Profile, repeated: Repeated) -> Sweeper:
-        """Return what moves all points of a set."""
+        """Return what moves all points at once."""
         return Sweeper(profile, self.precision.tf32, repeated)

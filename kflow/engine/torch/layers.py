@@ -27,7 +27,7 @@ from kflow.engine.interface import (
 )
 from kflow.engine.torch.batch import Decision, coincident, decide
 from kflow.engine.torch.move import LayerOnDevice
-from kflow.engine.torch.parcel import Parcel
+from kflow.engine.torch.parcel import Kind, Parcel
 from kflow.engine.torch.precision import TF32_ROUNDING, Precision, float32_products, takes_tf32
 from kflow.engine.torch.repeated import Repeated
 from kflow.engine.torch.transfers import host_copy, to_device
@@ -125,11 +125,10 @@ class Batches:
             decision, measured = attempt(mixed=False)
         if measured.failed:
             raise NotPositiveDefinite(*coincident(centres))
-        dtype = decision.coefficients.dtype
-        report = _report(measured, options, dtype)
+        report = _report(measured, options, centres.dtype)
         if too_coarse:
             self._tell_of_mixed(options.nugget)
-        if self._precision.tf32 and dtype == torch.float32 and takes_tf32(centres.device):
+        if self._takes_tf32(centres):
             self._tell_of_tf32(measured.cancellation * TF32_ROUNDING, options.nugget)
         return decision, report
 
@@ -137,13 +136,18 @@ class Batches:
         self, centres: Tensor, parcel: Parcel, options: LayerOptions, mixed: bool
     ) -> Decision:
         n_moving = centres.shape[1] - self._n_fixed
-        how = self._profile, n_moving, math.isfinite(options.gradient_cap), mixed
+        capped = math.isfinite(options.gradient_cap)
+        how = self._profile, n_moving, capped, mixed, self._takes_tf32(centres)
         function = partial(_decided, how, parcel.kind)
         with float32_products(tf32=False):
             results = self._repeated((how, parcel.kind), function, (centres, parcel.buffer))
             # Copies: the layer pends while the next batch is at work.
             coefficients, measured, extent, *parts = (x.clone() for x in results)
         return Decision(coefficients, measured, extent, LayerOnDevice(*parts))
+
+    def _takes_tf32(self, points: Tensor) -> bool:
+        """Return whether points move by products whose factors are rounded to TF32."""
+        return self._precision.tf32 and points.dtype == torch.float32 and takes_tf32(points.device)
 
     def _tell_of_mixed(self, nugget: float) -> None:
         self._tell(
@@ -169,14 +173,11 @@ class Batches:
 
 
 def _decided(
-    how: tuple[Profile, int, bool, bool],
-    kind: tuple[int, tuple[int, int], bool],
-    centres: Tensor,
-    buffer: Tensor,
+    how: tuple[Profile, int, bool, bool, bool], kind: Kind, centres: Tensor, buffer: Tensor
 ) -> tuple[Tensor, ...]:
     """Return a decision as one tuple of tensors."""
-    profile, n_moving, capped, mixed = how
-    batch = Parcel(buffer, *kind).contents()
+    profile, n_moving, capped, mixed, tf32 = how
+    batch = Parcel(buffer, kind).contents()
     *first, layer = decide(
         centres,
         batch.targets,
@@ -187,6 +188,7 @@ def _decided(
         n_moving=n_moving,
         capped=capped,
         mixed=mixed,
+        tf32=tf32,
     )
     return *first, *layer
 

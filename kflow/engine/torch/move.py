@@ -73,8 +73,8 @@ def rows_of_a_tile(device: str) -> int:
     return _ROWS_ON_CPU if torch.device(device).type == "cpu" else _ROWS_ON_DEVICE
 
 
-def tiles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the rows of each tile and its points, filled up with zeros to a full tile.
+def tiles(points: Tensor) -> Iterator[tuple[slice, int, Tensor]]:
+    """Yield the rows of each tile, how many they are, and its points, filled up with zeros to a full tile.
 
     A product rounds a row in one way only if the other rows are as many: so what becomes of a point
     does not depend on how many there are.
@@ -83,7 +83,7 @@ def tiles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:
     for first in range(0, len(points), rows):
         x = points[first : first + rows]
         n = len(x)
-        yield slice(first, first + n), x if n == rows else padded(x, rows)
+        yield slice(first, first + n), n, x if n == rows else padded(x, rows)
 
 
 def displacement(
@@ -133,20 +133,20 @@ class Mover:
             (g,) = self._repeated(key, function, (x, *layer))
         return g
 
-    def displace(self, layer: LayerOnDevice, points: Tensor, out: Tensor) -> None:
-        """Write K(points, centres) coefficients to `out`, (n, q), tile by tile."""
-        for rows, x in tiles(points):
-            out[rows] = self.displacement(layer, x)[: rows.stop - rows.start, : out.shape[1]]
-
     def moved_tile(self, layer: LayerOnDevice, x: Tensor, step: float, n_moving: int) -> Tensor:
         """Return the points of a full tile, (n, k), after a layer."""
         return step_to(x, self.displacement(layer, x)[:, :n_moving], step, torch.empty_like(x))
+
+    def moved(self, layer: LayerOnDevice, points: Tensor, step: float, n_moving: int) -> Tensor:
+        """Return points (n, k) after a layer."""
+        after = torch.empty_like(points)
+        for rows, n, x in tiles(points):
+            after[rows] = self.moved_tile(layer, x, step, n_moving)[:n]
+        return after
 
     def through(self, points: Tensor, layers: Sequence[Layer]) -> Tensor:
         """Return points (n, k) after layers."""
         for z, c, step in layers:
             layer = LayerOnDevice.of(*(send(a, str(points.device)) for a in (z, c)))
-            displacements = points.new_empty(len(points), c.shape[1])
-            self.displace(layer, points, displacements)
-            points = step_to(points, displacements, step, torch.empty_like(points))
+            points = self.moved(layer, points, step, c.shape[1])
         return points

@@ -15,7 +15,7 @@ from kflow._base.array_types import FloatArray
 from kflow.engine.interface import FlowBatch, LayerOptions
 from kflow.engine.torch.transfers import send
 
-__all__ = ["Contents", "Parcel"]
+__all__ = ["Contents", "Kind", "Parcel"]
 
 
 class Contents(NamedTuple):
@@ -42,25 +42,28 @@ class Contents(NamedTuple):
     labels: Tensor | None
 
 
+class Kind(NamedTuple):
+    """The shapes of a batch's contents, and whether there are labels."""
+
+    n_targets: int
+    n_halves: int
+    n_coarse: int
+    labelled: bool
+
+
 class Parcel(NamedTuple):
-    """The contents of a batch in one tensor, and their shapes.
+    """The contents of a batch in one tensor.
 
     Attributes
     ----------
     buffer : Tensor of int64, shape (n,)
         All contents; the bits of numbers of float64 are taken for those of integers.
-    n_targets : int
-        Columns of the targets.
-    shape : tuple of int
-        Numbers of halves, and of coarse points.
-    labelled : bool
-        Whether there are labels.
+    kind : Kind
+        Their shapes.
     """
 
     buffer: Tensor
-    n_targets: int
-    shape: tuple[int, int]
-    labelled: bool
+    kind: Kind
 
     @classmethod
     def of(
@@ -83,26 +86,33 @@ class Parcel(NamedTuple):
         ]
         if labels is not None:
             parts.append(labels.astype(np.int64))
-        shape = len(batch.halves) + 1, batch.n_coarse
-        buffer = send(np.concatenate(parts), device)
-        return cls(buffer, targets.shape[1], shape, labels is not None)
+        n_halves = len(batch.halves) + 1
+        kind = Kind(targets.shape[1], n_halves, batch.n_coarse, labels is not None)
+        return cls(send(np.concatenate(parts), device), kind)
 
-    @property
-    def kind(self) -> tuple[int, tuple[int, int], bool]:
-        """All but the contents."""
-        return self.n_targets, self.shape, self.labelled
+    @classmethod
+    def picked(
+        cls,
+        batch: FlowBatch,
+        targets: FloatArray,
+        labels: npt.NDArray[np.intc] | None,
+        options: LayerOptions,
+        device: str,
+    ) -> Parcel:
+        """Send a batch to a device, given the targets and labels of all points."""
+        picked = None if labels is None else labels[batch.rows]
+        return cls.of(batch, targets[batch.rows], picked, options, device)
 
     def contents(self) -> Contents:
         """Return views of what was sent."""
-        n_halves, n_coarse = self.shape
-        n_coarse_rows = n_halves * n_coarse
-        m = (len(self.buffer) - n_coarse_rows - 2) // (1 + self.n_targets + self.labelled)
-        sizes = [m, m * self.n_targets, n_coarse_rows, 2, m if self.labelled else 0]
+        n_targets, n_halves, n_coarse, labelled = self.kind
+        m = (len(self.buffer) - n_halves * n_coarse - 2) // (1 + n_targets + labelled)
+        sizes = [m, m * n_targets, n_halves * n_coarse, 2, m if labelled else 0]
         rows, targets, coarse, numbers, labels = self.buffer.split(sizes)
         return Contents(
             rows,
-            targets.view(float64).view(m, self.n_targets),
+            targets.view(float64).view(m, n_targets),
             coarse.view(n_halves, n_coarse),
             numbers.view(float64),
-            labels if self.labelled else None,
+            labels if labelled else None,
         )

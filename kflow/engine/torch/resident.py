@@ -30,7 +30,7 @@ from kflow.engine.torch.arrays import TorchArray
 from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.lanes import Lane, Mark
-from kflow.engine.torch.move import LayerOnDevice, step_to, tiles
+from kflow.engine.torch.move import LayerOnDevice, step_to
 from kflow.engine.torch.padding import rounded_up
 from kflow.engine.torch.parcel import Parcel
 from kflow.engine.torch.transfers import host_copy, send, start_host_copy, to_device
@@ -126,10 +126,9 @@ class ResidentPoints(MovingPoints):
         leading.after(Lane.current(device).mark())
         kept: list[tuple[FloatArray, FloatArray]] = []
         with leading.context():
-            batch_labels = None if labels is None else labels[batch.rows]
-            parcel = Parcel.of(batch, targets[batch.rows], batch_labels, options, device)
+            parcel = Parcel.picked(batch, targets, labels, options, device)
             centres = self._centres(parcel.contents().rows, number)
-            self._turn_to(number)
+            self.settle(number, n_threads)
             fetched = self._fetch(centres)
             now, n_moving = self._now.sets, centres.shape[1] - self._n_fixed
 
@@ -145,9 +144,9 @@ class ResidentPoints(MovingPoints):
                 return extent
 
             decision, report = self._batches.layer(centres, parcel, options, measure)
-            step = torch.full((), report.step, dtype=centres.dtype, device=device)
         after = places.free(now)
-        with self._behind(*decision.layer, step):
+        with self._behind(*decision.layer):
+            step = torch.full((), report.step, dtype=centres.dtype, device=device)
             if not options.over_batch:
                 step_to(now[0], places.displacements[:, :n_moving], step, after[0])
             first = 0 if options.over_batch else 1
@@ -156,8 +155,7 @@ class ResidentPoints(MovingPoints):
         decided = decision.layer if options.over_batch else None
         self._next = _Next(positions, decided, report.step)
         if not kept:  # while the points move
-            with leading.context():
-                kept.append((fetched(), self._fetch(decision.coefficients)()))
+            kept.append((fetched(), self._fetch(decision.coefficients)()))
         return Layer(*kept[-1], report.step), report
 
     def _two_places(self) -> _Places:
@@ -184,19 +182,7 @@ class ResidentPoints(MovingPoints):
             return after.positions.sets[0][index]
         self._leading.after(now.ready)
         some = now.sets[0][index]
-        n_moving = some.shape[1] - self._n_fixed
-        moved = [
-            self._leader.moved_tile(after.layer, x, after.step, n_moving)[: part.stop - part.start]
-            for part, x in tiles(some)
-        ]
-        return torch.cat(moved)
-
-    def _turn_to(self, n_layers: int) -> None:
-        """Let the layer that pends count, so that the points contain so many; forget it if they do."""
-        if self._now.n_layers < n_layers:
-            assert self._next is not None
-            self._now = self._next.positions
-        self._next = None
+        return self._leader.moved(after.layer, some, after.step, some.shape[1] - self._n_fixed)
 
     def _fetch(self, tensor: Tensor) -> Callable[[], FloatArray]:
         """Start to copy what the leading lane computes, beside what follows."""
@@ -216,8 +202,11 @@ class ResidentPoints(MovingPoints):
     # ---- points -------------------------------------------------------------------------------
 
     def settle(self, n_layers: int, n_threads: int) -> None:
-        """Let what pends count, so that the points contain so many layers; forget it if they do."""
-        self._turn_to(n_layers)
+        """Let the layer that pends count, so that the points contain so many; forget it if they do."""
+        if self._now.n_layers < n_layers:
+            assert self._next is not None
+            self._now = self._next.positions
+        self._next = None
 
     def through(self, layers: Sequence[Layer], n_threads: int) -> None:
         """Move all settled points through layers that were run elsewhere."""

@@ -24,7 +24,7 @@ from kflow.engine.torch.batch import Decision
 from kflow.engine.torch.conveyor import Conveyor
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.extent import extent, lengths
-from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile, tiles
+from kflow.engine.torch.move import LayerOnDevice, rows_of_a_tile
 from kflow.engine.torch.page_locked import PageLocked
 from kflow.engine.torch.parcel import Parcel
 from kflow.engine.torch.transfers import host_copy, send, to_device
@@ -114,19 +114,16 @@ class StreamedPoints(MovingPoints):
         self._forget(number)
         if len(self._state.waiting) >= _MOST_WAITING:
             self.settle(number, n_threads)
-        state = self._state
-        some = send(state.place.sets[0].numpy()[batch.rows], self._arithmetic.device)
-        centres = torch.cat(
-            [self._tile(x, state.waiting)[: rows.stop - rows.start] for rows, x in tiles(some)]
-        )
+        state, device = self._state, self._arithmetic.device
+        centres = send(state.place.sets[0].numpy()[batch.rows], device)
+        for each in state.waiting:
+            n_moving = centres.shape[1] - self._n_fixed
+            centres = self._mover.moved(each.layer, centres, each.step, n_moving)
 
         def measure(decision: Decision) -> Tensor:
             return decision.extent if options.over_batch else self._pass_and_measure(decision.layer)
 
-        batch_labels = None if labels is None else labels[batch.rows]
-        parcel = Parcel.of(
-            batch, targets[batch.rows], batch_labels, options, self._arithmetic.device
-        )
+        parcel = Parcel.picked(batch, targets, labels, options, device)
         decision, report = self._batches.layer(centres, parcel, options, measure)
         layer = Layer(host_copy(centres), host_copy(decision.coefficients), report.step)
         waiting = (*self._state.waiting, _Waiting(decision.layer, report.step))

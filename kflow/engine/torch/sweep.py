@@ -19,8 +19,7 @@ __all__ = ["Sweeper"]
 def _displaced(profile: Profile, points: Tensor, out: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
     """Write the displacements of points (n, k) to `out`, (n, Q), and return the extent of all."""
     layer, (x_lengths, g_lengths) = LayerOnDevice(*parts), points.new_empty(2, len(points))
-    for rows, x in tiles(points):
-        n = rows.stop - rows.start
+    for rows, n, x in tiles(points):
         g = displacement(profile, layer, x, out[rows] if n == len(x) else None)
         if n < len(x):
             out[rows] = g[:n]
@@ -35,8 +34,7 @@ def _moved(profile: Profile, q: int, n_sets: int, *tensors: Tensor) -> tuple[Ten
     step, *parts = tensors[2 * n_sets :]
     layer = LayerOnDevice(*parts)
     for points, after in zip(sets, out, strict=True):
-        for rows, x in tiles(points):
-            n = rows.stop - rows.start
+        for rows, n, x in tiles(points):
             step_to(points[rows], displacement(profile, layer, x)[:n, :q], step, after[rows])
     return ()
 

@@ -26,6 +26,7 @@ def test_tensors_without_numbers(kernel, mixed, labelled):
         n_moving=n_moving,
         capped=True,
         mixed=mixed,
+        tf32=True,
     )
     assert decision.coefficients.shape == (m, n_moving)
     assert decision.coefficients.dtype == torch.float32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kflow.engine.interface import FlowBatch, Layer, LayerOptions
+from kflow.engine.interface import Layer, LayerOptions
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.engine import TorchEngine
 from kflow.engine.torch.lanes import Lane
@@ -17,13 +17,9 @@ from kflow.engine.torch.transfers import start_host_copy
 from kflow.kernels import Gaussian
 
 from .races import Watch
+from .small_flows import small_batch
 
 PROFILE = Gaussian(3.0).profile
-
-
-def batch(n, seed):
-    rng = np.random.default_rng(seed)
-    return FlowBatch(rng.choice(n, 40, replace=False), np.empty((0, 20), np.intp), 20)
 
 
 def run(kind, watch, monkeypatch, over_batch, record=None):
@@ -38,9 +34,9 @@ def run(kind, watch, monkeypatch, over_batch, record=None):
     with watch:
         points = kind([x.copy() for x in sets], 1, PROFILE, 0, arithmetic)
         for number in range(12):
-            layer, _ = points.layer(number, batch(700, number), Y, None, options, 1)
+            layer, _ = points.layer(number, small_batch(700, number), Y, None, options, 1)
             if number == 3:  # the layer does not count
-                points.layer(number, batch(700, 50), Y, None, options, 1)
+                points.layer(number, small_batch(700, 50), Y, None, options, 1)
             if number in (5, 6):
                 points.settle(number + 1, 1)
                 points.training_rows(np.arange(5))
@@ -50,7 +46,7 @@ def run(kind, watch, monkeypatch, over_batch, record=None):
         points.settle(12, 1)
         points.through([layer], 1)
         for number in (13, 14):
-            points.layer(number, batch(700, number), Y, None, options, 1)
+            points.layer(number, small_batch(700, number), Y, None, options, 1)
         points.settle(15, 1)
         return points.to_host()
 
@@ -95,7 +91,7 @@ def test_the_next_batch_does_not_wait_for_all_points(monkeypatch):
         points = ResidentPoints([X], 0, PROFILE, 0, arithmetic)
         done = []  # on the lane of all points, after each layer
         for number in range(6):
-            points.layer(number, batch(700, number), Y, None, options, 1)
+            points.layer(number, small_batch(700, number), Y, None, options, 1)
             done.append(points._moving.clock[points._moving.name])
             if (
                 number >= 2
@@ -130,7 +126,7 @@ def test_calls_of_an_engine_come_one_after_the_other(alone, monkeypatch, recorde
                 if alone:
                     z, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
                     runner = engine.batch_runner(0, PROFILE)
-                    runner.layer(z, batch(40, number), y, None, options, 1)
+                    runner.layer(z, small_batch(40, number), y, None, options, 1)
                 else:
                     engine.replay(rng.normal(size=(300, 6)), [layer], PROFILE, 1)
     assert recorder.n_runs > 0

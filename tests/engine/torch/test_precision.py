@@ -24,21 +24,13 @@ from kflow.errors import PrecisionWarning
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
 
+from .small_flows import small_flow
+
 BENCH = Path(__file__).parents[3] / "bench"
 
 
 def flow(**options):
-    settings = {
-        "n_layers": 30,
-        "batch_size": 60,
-        "nugget": 0.1,
-        "step": "rms",
-        "step_size": 0.02,
-        "n_halves": 2,
-        "random_state": 0,
-        "device": "cpu",
-    }
-    return kflow.KernelFlow(options.pop("kernel", Gaussian(3.0)), **{**settings, **options})
+    return small_flow(**{"n_layers": 30, "n_halves": 2, **options})
 
 
 @pytest.mark.slow
@@ -225,6 +217,7 @@ def test_what_is_told_of_tf32_is_what_it_does(cloud, monkeypatch, nugget):
         n_moving=Z.shape[1],
         capped=False,
         mixed=False,
+        tf32=True,
     )
     K = Gaussian(3.0)(Z.double().numpy())
     C = decision.coefficients.double().numpy()

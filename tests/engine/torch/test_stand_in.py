@@ -15,6 +15,7 @@ from kflow.errors import EngineWarning
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
 
+from .small_flows import small_flow
 from .stand_in import DEVICE, OnDevice, StandIn
 
 
@@ -39,8 +40,7 @@ class TestEngineElsewhere(EngineTests):
 
 
 def flow(**options):
-    settings = {"n_layers": 6, "batch_size": 60, "nugget": 0.1, "step": "rms", "step_size": 0.02}
-    return kflow.KernelFlow(Gaussian(3.0), random_state=0, **{**settings, **options})
+    return small_flow(**{"n_layers": 6, **options})
 
 
 @pytest.mark.parametrize(

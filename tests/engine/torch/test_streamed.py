@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import kflow
-from kflow.engine.interface import FlowBatch, LayerOptions
+from kflow.engine.interface import LayerOptions
 from kflow.engine.torch import engine as engine_module
 from kflow.engine.torch.device_arithmetic import DeviceArithmetic
 from kflow.engine.torch.engine import TorchEngine
@@ -17,6 +16,8 @@ from kflow.engine.torch.streamed import StreamedPoints
 from kflow.errors import FlowWarning, StorageError
 from kflow.kernels import Gaussian
 from kflow.testing.engines import EngineTests
+
+from .small_flows import small_batch, small_flow
 
 ARITHMETIC = DeviceArithmetic("cpu", Precision.named("float64"), None)
 PROFILE = Gaussian(3.0).profile
@@ -37,11 +38,6 @@ class TestStreamingEngine(EngineTests):
     engine = StreamingEngine("cpu")
 
 
-def batch(n, seed):
-    rng = np.random.default_rng(seed)
-    return FlowBatch(rng.choice(n, 40, replace=False), np.empty((0, 20), np.intp), 20)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("over_batch", [False, True])
 @pytest.mark.parametrize("sizes", [(700, 300), (256, 0), (257, 1), (512,), (40, 600)])
@@ -54,7 +50,9 @@ def test_bits_are_those_of_points_that_stay(dtype, over_batch, sizes):
         for kind in (ResidentPoints, StreamedPoints)
     ]
     for number in range(20):  # more than wait at a time
-        results = [p.layer(number, batch(sizes[0], number), Y, None, options, 1) for p in pair]
+        results = [
+            p.layer(number, small_batch(sizes[0], number), Y, None, options, 1) for p in pair
+        ]
         (first, report), (second, again) = results
         np.testing.assert_array_equal(first.centres, second.centres)
         np.testing.assert_array_equal(first.coefficients, second.coefficients)
@@ -75,7 +73,7 @@ def test_an_interruption_leaves_points_and_layers_together(monkeypatch):
     points = StreamedPoints([X.copy()], 0, PROFILE, 0, ARITHMETIC)
     whole = StreamedPoints([X.copy()], 0, PROFILE, 0, ARITHMETIC)
     for each in (points, whole):
-        each.layer(0, batch(700, 0), Y, None, OPTIONS, 1)
+        each.layer(0, small_batch(700, 0), Y, None, OPTIONS, 1)
     tile, calls = StreamedPoints._tile, []
 
     def interrupted(self, x, waiting):
@@ -86,12 +84,12 @@ def test_an_interruption_leaves_points_and_layers_together(monkeypatch):
 
     monkeypatch.setattr(StreamedPoints, "_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        points.layer(1, batch(700, 1), Y, None, OPTIONS, 1)
+        points.layer(1, small_batch(700, 1), Y, None, OPTIONS, 1)
     monkeypatch.setattr(StreamedPoints, "_tile", tile)
     assert points.n_layers == 0
     np.testing.assert_array_equal(points.to_host()[0], X)
     for each in (points, whole):
-        each.layer(1, batch(700, 1), Y, None, OPTIONS, 1)
+        each.layer(1, small_batch(700, 1), Y, None, OPTIONS, 1)
         each.settle(2, 1)
     np.testing.assert_array_equal(points.to_host()[0], whole.to_host()[0])
 
@@ -132,18 +130,7 @@ def test_flows(cloud, monkeypatch, options, dtype):
     X += 0.1 * np.random.default_rng(1).normal(size=X.shape)
 
     def fitted():
-        flow = kflow.KernelFlow(
-            Gaussian(3.0),
-            batch_size=60,
-            nugget=0.1,
-            step="rms",
-            step_size=0.02,
-            random_state=0,
-            dtype=dtype,
-            device="cpu",
-            **options,
-        )
-        return flow.fit(X, Y, follow={"test": T})
+        return small_flow(dtype=dtype, **options).fit(X, Y, follow={"test": T})
 
     resident = fitted()
     sets = [x.astype(dtype) for x in (np.zeros((len(X), 6)), np.zeros((len(T), 6)))]
