@@ -259,10 +259,11 @@ class TorchBatchRunner(BatchRunner):
         n_threads: int,
     ) -> tuple[Layer, LayerReport]:
         """Return the layer that a batch decides; see `kflow.engine.interface.BatchRunner`."""
+        everything = batch._replace(rows=np.arange(len(positions), dtype=np.intp))
         with self._turn():
             decision, report = self._batches.layer(
                 to_device(positions, self._device),
-                Parcel.of(batch, targets, labels, options, self._device),
+                Parcel.of(everything, targets, labels, options, self._device),
                 options,
                 lambda decision: decision.extent,
             )

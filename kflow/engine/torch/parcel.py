@@ -74,34 +74,21 @@ class Parcel(NamedTuple):
         options: LayerOptions,
         device: str,
     ) -> Parcel:
-        """Send a batch with the targets and labels of its points to a device."""
+        """Send a batch to a device, with those of its points out of the targets and labels of all."""
         # The first half are the first points.
         coarse = np.concatenate([np.arange(batch.n_coarse), batch.halves.ravel()])
         numbers = np.array([options.nugget, options.gradient_cap])
         parts: list[npt.NDArray[np.int64]] = [
             batch.rows.astype(np.int64, copy=False),
-            np.ascontiguousarray(targets, np.float64).view(np.int64).ravel(),
+            np.ascontiguousarray(targets[batch.rows], np.float64).view(np.int64).ravel(),
             coarse.astype(np.int64, copy=False),
             numbers.view(np.int64),
         ]
         if labels is not None:
-            parts.append(labels.astype(np.int64))
+            parts.append(labels[batch.rows].astype(np.int64))
         n_halves = len(batch.halves) + 1
         kind = Kind(targets.shape[1], n_halves, batch.n_coarse, labels is not None)
         return cls(send(np.concatenate(parts), device), kind)
-
-    @classmethod
-    def picked(
-        cls,
-        batch: FlowBatch,
-        targets: FloatArray,
-        labels: npt.NDArray[np.intc] | None,
-        options: LayerOptions,
-        device: str,
-    ) -> Parcel:
-        """Send a batch to a device, given the targets and labels of all points."""
-        picked = None if labels is None else labels[batch.rows]
-        return cls.of(batch, targets[batch.rows], picked, options, device)
 
     def contents(self) -> Contents:
         """Return views of what was sent."""

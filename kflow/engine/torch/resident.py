@@ -126,7 +126,7 @@ class ResidentPoints(MovingPoints):
         leading.after(Lane.current(device).mark())
         kept: list[tuple[FloatArray, FloatArray]] = []
         with leading.context():
-            parcel = Parcel.picked(batch, targets, labels, options, device)
+            parcel = Parcel.of(batch, targets, labels, options, device)
             centres = self._centres(parcel.contents().rows, number)
             self.settle(number, n_threads)
             fetched = self._fetch(centres)

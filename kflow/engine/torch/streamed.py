@@ -123,7 +123,7 @@ class StreamedPoints(MovingPoints):
         def measure(decision: Decision) -> Tensor:
             return decision.extent if options.over_batch else self._pass_and_measure(decision.layer)
 
-        parcel = Parcel.picked(batch, targets, labels, options, device)
+        parcel = Parcel.of(batch, targets, labels, options, device)
         decision, report = self._batches.layer(centres, parcel, options, measure)
         layer = Layer(host_copy(centres), host_copy(decision.coefficients), report.step)
         waiting = (*self._state.waiting, _Waiting(decision.layer, report.step))
